@@ -1,0 +1,14 @@
+//! The one crate that every program of the system shares: ids, the wire format between peers, the RPC between a daemon
+//! and its clients, and the directory's API types.
+//!
+//! Not its job: state, storage, encryption. Nothing here opens a database or touches an age key.
+//!
+//! Invariants: what is decoded from outside is bounded in size and depth before it is built; signatures and hashes are
+//! computed over received bytes, never over a re-encoding.
+
+pub mod directory;
+pub mod ids;
+pub mod name;
+pub mod rpc;
+pub mod time;
+pub mod wire;

@@ -1,0 +1,84 @@
+//! The table of methods: name, parameters, result, one line of documentation. docs/rpc.md is checked against it.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::types::*;
+
+/// A method's types, by a marker of its name.
+pub trait Method {
+    /// `noun.verb`.
+    const NAME: &'static str;
+    /// The one map in `params`.
+    type Params: Serialize + DeserializeOwned + Send + 'static;
+    /// What comes back.
+    type Result: Serialize + DeserializeOwned + Send + 'static;
+}
+
+/// One row of [`METHODS`].
+#[derive(Debug, Clone, Copy)]
+pub struct MethodInfo {
+    /// `noun.verb`.
+    pub name: &'static str,
+    /// Name of the parameters' type in [`super::types`].
+    pub params: &'static str,
+    /// Name of the result's type.
+    pub result: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+macro_rules! methods {
+    ($($marker:ident $name:literal ($params:ident) -> $result:ident : $doc:literal;)*) => {
+        $(
+            #[doc = $doc]
+            #[derive(Debug, Clone, Copy)]
+            pub struct $marker;
+            impl Method for $marker {
+                const NAME: &'static str = $name;
+                type Params = $params;
+                type Result = $result;
+            }
+        )*
+        /// Every method.
+        pub const METHODS: &[MethodInfo] = &[
+            $(MethodInfo { name: $name, params: stringify!($params), result: stringify!($result), doc: $doc },)*
+        ];
+    };
+}
+
+methods! {
+    SystemHello "system.hello" (HelloParams) -> HelloResult: "Says who the client is and learns versions and accounts. Optional.";
+    SystemStatus "system.status" (AccountParams) -> StatusResult: "Connectivity, queues and versions, for one account or all of the caller's.";
+    AccountRegister "account.register" (RegisterParams) -> RegisterResult: "Makes an account and claims its name in the directory.";
+    AccountLogin "account.login" (AccountParams) -> AccountInfo: "Brings the account online; remembered across restarts.";
+    AccountLogout "account.logout" (AccountParams) -> AccountInfo: "Takes the account offline; remembered across restarts.";
+    AccountUnregister "account.unregister" (UnregisterParams) -> Done: "Gives the name up and deletes the account from this daemon.";
+    AccountList "account.list" (Empty) -> AccountListResult: "The caller's accounts.";
+    AccountWhoami "account.whoami" (AccountParams) -> AccountInfo: "One account.";
+    DirectoryUsers "directory.users" (UsersParams) -> UsersResult: "Who is in the account's directory, a page at a time.";
+    ContactAdd "contact.add" (ContactAddParams) -> Contact: "Asks somebody to become a contact. Asking again is no error.";
+    ContactRequests "contact.requests" (AccountParams) -> ContactsResult: "Requests that wait for an answer.";
+    ContactAccept "contact.accept" (WhoParams) -> Contact: "Accepts a request.";
+    ContactReject "contact.reject" (WhoParams) -> Done: "Refuses a request; the asker is told.";
+    ContactList "contact.list" (AccountParams) -> ContactsResult: "All contacts, whatever their state.";
+    ContactRemove "contact.remove" (WhoParams) -> Done: "Ends a contact; history stays.";
+    ContactRename "contact.rename" (RenameParams) -> Contact: "Gives a contact a label of one's own.";
+    ContactVerify "contact.verify" (VerifyParams) -> VerifyResult: "Shows the safety number, or compares one and marks the contact verified.";
+    ContactBlock "contact.block" (WhoParams) -> Contact: "Nothing comes in from, and nothing goes out to, this one.";
+    ContactUnblock "contact.unblock" (WhoParams) -> Contact: "Ends a block.";
+    ContactMute "contact.mute" (MuteParams) -> Contact: "Marks events of this one as muted for a while.";
+    ContactUnmute "contact.unmute" (WhoParams) -> Contact: "Ends muting.";
+    MessageSend "message.send" (SendParams) -> SendResult: "Stores a message durably and answers; delivery follows by itself.";
+    MessageWait "message.wait" (WaitParams) -> SendResult: "Answers when a message reaches a state, or at the timeout with the state it is in.";
+    MessageHistory "message.history" (HistoryParams) -> MessagesResult: "A page of a conversation, in the order of arrival.";
+    MessageSearch "message.search" (SearchParams) -> MessagesResult: "Full-text search, newest first.";
+    MessageUnread "message.unread" (AccountParams) -> UnreadResult: "Unread counts.";
+    MessageRead "message.read" (ReadParams) -> ReadResult: "Marks messages as read.";
+    MessageTrace "message.trace" (TraceParams) -> TraceResult: "Every attempt on a message: when, path, outcome, next.";
+    FeedSubscribe "feed.subscribe" (SubscribeParams) -> SubscribeResult: "Begins the event feed on this connection.";
+    FeedUnsubscribe "feed.unsubscribe" (UnsubscribeParams) -> Done: "Ends a subscription.";
+    FeedAck "feed.ack" (FeedAckParams) -> Done: "Remembers durably how far a consumer came.";
+    ProfileShow "profile.show" (ProfileShowParams) -> Profile: "One's own profile, or a contact's.";
+    ProfileSet "profile.set" (ProfileSetParams) -> Profile: "Changes one's profile; contacts are told.";
+}

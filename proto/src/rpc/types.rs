@@ -1,0 +1,762 @@
+//! Parameters and results of the methods, and the objects in them. The JSON that `chatctl --json` prints has the same
+//! fields. Optional parameters may be left out; unknown ones are refused by name.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AccountId, ConversationId, MessageId, NodeId};
+use crate::time::Timestamp;
+
+/// Where a message stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageState {
+    /// Stored here; not yet on its way.
+    Queued,
+    /// The peer's daemon has the frame.
+    Sent,
+    /// In the recipient's mailbox.
+    Mailboxed,
+    /// The recipient's daemon committed it. Messages of others are always at least this.
+    Delivered,
+    /// The recipient read it (for messages of others: read here).
+    Read,
+    /// The recipient refused it.
+    Rejected,
+    /// The sender's own lifetime for it ran out.
+    Expired,
+}
+
+impl MessageState {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Sent => "sent",
+            Self::Mailboxed => "mailboxed",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// How a body is to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// As it is.
+    #[default]
+    Plain,
+    /// With emphasis, links and code marked.
+    Markdown,
+}
+
+/// How urgent the sender thinks a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Can wait.
+    Low,
+    /// The default.
+    #[default]
+    Normal,
+    /// Notify even where notifications are reduced.
+    High,
+}
+
+/// A message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its id, the same on both sides.
+    pub id: MessageId,
+    /// The conversation's id.
+    pub conversation: ConversationId,
+    /// The sender's name as its own directory knows it.
+    pub from: String,
+    /// The recipient's name.
+    pub to: String,
+    /// The text.
+    pub body: String,
+    /// How to show it.
+    pub format: Format,
+    /// The sender's tags.
+    pub tags: Vec<String>,
+    /// The sender's priority.
+    pub priority: Priority,
+    /// The sender's clock. Display only.
+    pub sent_at: Timestamp,
+    /// When this daemon committed it (absent for own messages).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_at: Option<Timestamp>,
+    /// Where it stands.
+    pub state: MessageState,
+    /// Why it stands there, where that needs a reason: `awaiting_acceptance`, `recipient_keys_expired`, `peer_unreachable`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The message that this one answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageId>,
+    /// Arrived after a gap was shown in its place.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
+}
+
+/// No parameters but the account.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountParams {
+    /// Name of one of the caller's accounts; may be left out when there is one only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+}
+
+/// No parameters.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Empty {}
+
+/// Nothing to tell beyond success.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Done {}
+
+/// Parameters that name a person.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WhoParams {
+    /// See [`AccountParams::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// `bob`, `bob@example.org`, or a label.
+    pub who: String,
+}
+
+/// `system.hello`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HelloParams {
+    /// The client's name and version, for the log.
+    #[serde(default)]
+    pub client: String,
+}
+
+/// `system.hello`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HelloResult {
+    /// `chatd` and its version.
+    pub server: String,
+    /// [`super::API_VERSION`].
+    pub api: u32,
+    /// The caller's uid as the kernel told it.
+    pub uid: u32,
+    /// Names of the caller's accounts.
+    pub accounts: Vec<String>,
+}
+
+/// `account.register`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterParams {
+    /// `alice` or `alice@example.org`.
+    pub name: String,
+    /// URL or domain of the directory; the daemon's default if left out; empty for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+    /// For contacts to see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// A registration token of the directory's operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invite_token: Option<String>,
+}
+
+/// `account.register`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RegisterResult {
+    /// The new account.
+    pub account: AccountInfo,
+    /// The recovery key, told this once and never stored by the daemon. It can replace a lost identity key.
+    pub recovery_key: String,
+}
+
+/// An account of this daemon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AccountInfo {
+    /// Its name.
+    pub name: String,
+    /// `name@domain`; the name alone without a directory.
+    pub address: String,
+    /// Its id.
+    pub id: AccountId,
+    /// The identity key, short, for comparing by eye.
+    pub fingerprint: String,
+    /// URL of its directory, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+    /// Logged in.
+    pub logged_in: bool,
+    /// The directory session is up.
+    pub online: bool,
+}
+
+/// `account.unregister`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnregisterParams {
+    /// See [`AccountParams::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The account's name once more, typed by the user.
+    pub confirm: String,
+}
+
+/// `account.list`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AccountListResult {
+    /// The caller's accounts.
+    pub accounts: Vec<AccountInfo>,
+}
+
+/// `system.status`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusResult {
+    /// `chatd` and its version.
+    pub server: String,
+    /// [`super::API_VERSION`].
+    pub api: u32,
+    /// This daemon's transport key.
+    pub node: NodeId,
+    /// Addresses on which peers are accepted.
+    pub addresses: Vec<String>,
+    /// Seconds since start.
+    pub uptime: u64,
+    /// Open links to other daemons.
+    pub links: u64,
+    /// RPC clients connected, this one included.
+    pub clients: u64,
+    /// One for each of the caller's accounts.
+    pub accounts: Vec<AccountStatus>,
+}
+
+/// One account in [`StatusResult`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AccountStatus {
+    /// Its name.
+    pub name: String,
+    /// `name@domain`.
+    pub address: String,
+    /// Logged in.
+    pub logged_in: bool,
+    /// URL of its directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+    /// The directory session is up.
+    pub online: bool,
+    /// What is wrong with the directory session, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory_error: Option<String>,
+    /// Messages not yet acknowledged by their recipients.
+    pub queued: u64,
+    /// Unread messages.
+    pub unread: u64,
+    /// Contact requests that wait for an answer.
+    pub requests: u64,
+    /// Contacts.
+    pub contacts: u64,
+    /// The newest event's number.
+    pub seq: u64,
+    /// Whether the store takes writes; the reason if not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_error: Option<String>,
+}
+
+/// `directory.users`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsersParams {
+    /// See [`AccountParams::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Case-insensitive part of a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// A whole name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// An IP address that the account agreed to be found by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// Only who is online.
+    #[serde(default)]
+    pub online: bool,
+    /// The `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Entries at most, 1..=1,000; 200 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// `directory.users`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UsersResult {
+    /// In the order of names.
+    pub users: Vec<User>,
+    /// Give as `after` to get the next page; absent on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// Somebody in a directory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct User {
+    /// The name.
+    pub name: String,
+    /// The account.
+    pub account: AccountId,
+    /// Online, where the person lets it be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub online: Option<bool>,
+    /// Whether the caller has the person as a contact.
+    #[serde(default)]
+    pub contact: bool,
+}
+
+/// `contact.add`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContactAddParams {
+    /// See [`AccountParams::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// `bob`, `bob@example.org` or an invite (`chat:...`).
+    pub who: String,
+    /// Shown with the request; at most 1,024 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// How far a contact's key is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trust {
+    /// Taken at first contact from the directory.
+    Unverified,
+    /// Compared by people, or carried by an invite.
+    Verified,
+    /// Was verified, then rotated with the old key: compare again.
+    Rotated,
+    /// Changed without a valid rotation: nothing is sent until `verify`.
+    Changed,
+}
+
+/// Where a contact stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContactState {
+    /// Asked; no answer yet.
+    Requested,
+    /// Asks us; not answered yet.
+    Pending,
+    /// Messages flow.
+    Accepted,
+    /// Refused by them.
+    Rejected,
+    /// Ended, by either side.
+    Removed,
+}
+
+/// A contact, as the caller sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Contact {
+    /// The name in its directory.
+    pub name: String,
+    /// `name@domain`; the name alone in the home directory.
+    pub address: String,
+    /// The caller's own label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// The account.
+    pub account: AccountId,
+    /// The conversation with it.
+    pub conversation: ConversationId,
+    /// Where it stands.
+    pub state: ContactState,
+    /// How far its key is trusted.
+    pub trust: Trust,
+    /// The identity key, short.
+    pub fingerprint: String,
+    /// The name was confirmed by its directory.
+    pub confirmed: bool,
+    /// Blocked by the caller.
+    pub blocked: bool,
+    /// Muted until then; absent when not muted. `9999-12-31T23:59:59.000Z` means until unmuted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub muted_until: Option<Timestamp>,
+    /// Online, when known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub online: Option<bool>,
+    /// When that was learnt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub online_since: Option<Timestamp>,
+    /// Unread messages from it.
+    pub unread: u64,
+    /// Its profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
+    /// The text that came with its request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// When the request came or went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+}
+
+/// `contact.list`, `contact.requests`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContactsResult {
+    /// In the order of names.
+    pub contacts: Vec<Contact>,
+}
+
+/// `contact.rename`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenameParams {
+    /// See [`AccountParams::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Whom.
+    pub who: String,
+    /// The new label; empty takes the label away.
+    pub label: String,
+}
+
+/// `contact.mute`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MuteParams {
+    /// See [`AccountParams::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Whom.
+    pub who: String,
+    /// For how long; for ever if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
+}
+
+/// `contact.verify`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyParams {
+    /// See [`AccountParams::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Whom.
+    pub who: String,
+    /// The safety number that the other side sees; digits, spaces ignored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safety_number: Option<String>,
+    /// Take a changed key without comparing.
+    #[serde(default)]
+    pub accept_unverified: bool,
+}
+
+/// `contact.verify`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VerifyResult {
+    /// Sixty digits in groups of five; the same on both sides.
+    pub safety_number: String,
+    /// The contact after it.
+    pub contact: Contact,
+}
+
+/// `message.send`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SendParams {
+    /// See [`AccountParams::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// To whom.
+    pub to: String,
+    /// At most 61,440 bytes of UTF-8.
+    pub body: String,
+    /// How to show it.
+    #[serde(default)]
+    pub format: Format,
+    /// At most 16, each at most 64 bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// How urgent.
+    #[serde(default)]
+    pub priority: Priority,
+    /// The message that this one answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageId>,
+    /// Chosen by the client, so that repeating the call cannot send twice; made by the daemon if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<MessageId>,
+}
+
+/// `message.send`: stored durably; and `message.wait`: as it stands now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SendResult {
+    /// The message.
+    pub id: MessageId,
+    /// Where it stands.
+    pub state: MessageState,
+    /// Why, see [`Message::reason`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// `message.wait`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WaitParams {
+    /// See [`AccountParams::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The message.
+    pub id: MessageId,
+    /// Answer when it is in this state or a later one (or in an end).
+    pub state: MessageState,
+    /// Answer by then with whatever it is in, in milliseconds, at most 3,600,000.
+    pub timeout_ms: u64,
+}
+
+/// `message.history`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryParams {
+    /// See [`AccountParams::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// With whom.
+    pub who: String,
+    /// Messages at most, 1..=1,000; 50 if left out. Fewer come when they would not fit one RPC message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Only older than this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<MessageId>,
+    /// Only newer than this one (then the oldest of them come).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<MessageId>,
+    /// Only with this tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+}
+
+/// `message.history`, `message.search`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MessagesResult {
+    /// History: oldest first. Search: newest first.
+    pub messages: Vec<Message>,
+    /// More exist beyond the limit.
+    pub more: bool,
+}
+
+/// `message.search`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchParams {
+    /// See [`AccountParams::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Words, all of which must occur.
+    pub query: String,
+    /// Only in the conversation with this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+    /// Hits at most, 1..=1,000; 50 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// `message.unread`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UnreadResult {
+    /// Conversations with unread messages, in the order of names.
+    pub conversations: Vec<Unread>,
+    /// All together.
+    pub total: u64,
+}
+
+/// One conversation in [`UnreadResult`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Unread {
+    /// With whom, as `chatctl` takes it.
+    pub who: String,
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// Unread messages.
+    pub count: u64,
+}
+
+/// `message.read`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadParams {
+    /// See [`AccountParams::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// With whom.
+    pub who: String,
+    /// Up to and including this one; everything if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up_to: Option<MessageId>,
+}
+
+/// `message.read`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReadResult {
+    /// Messages newly marked.
+    pub marked: u64,
+}
+
+/// `message.trace`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TraceParams {
+    /// See [`AccountParams::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The message.
+    pub id: MessageId,
+}
+
+/// `message.trace`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TraceResult {
+    /// The message without its text.
+    pub id: MessageId,
+    /// To whom (or from whom).
+    pub who: String,
+    /// Where it stands.
+    pub state: MessageState,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Oldest first: states reached and attempts made.
+    pub steps: Vec<TraceStep>,
+    /// What the daemon will do next, in words.
+    pub next: String,
+}
+
+/// One line of a trace.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TraceStep {
+    /// When.
+    pub at: Timestamp,
+    /// `queued`, `attempt`, `sent`, `delivered`, `read`, `rejected`...
+    pub what: String,
+    /// `direct`, `local`, `relay`, `mailbox`, for attempts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Outcome or cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// `feed.subscribe`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubscribeParams {
+    /// See [`AccountParams::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Begin after this event; with neither `since` nor `consumer`, begin with what comes next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// A durable consumer's name: begin after what `feed.ack` acknowledged under it. A new name begins at the present.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumer: Option<String>,
+    /// Only events about this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+    /// Only these types; all if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub types: Vec<String>,
+    /// Name of the notification; `feed.event` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+}
+
+/// `feed.subscribe`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SubscribeResult {
+    /// Names the subscription in `feed.unsubscribe`.
+    pub subscription: u64,
+    /// Events up to this one lie before the subscription.
+    pub seq: u64,
+    /// The newest event at this moment.
+    pub head: u64,
+}
+
+/// `feed.unsubscribe`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnsubscribeParams {
+    /// From [`SubscribeResult`].
+    pub subscription: u64,
+}
+
+/// `feed.ack`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeedAckParams {
+    /// See [`AccountParams::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The durable consumer.
+    pub consumer: String,
+    /// Everything up to this event was dealt with. Never goes back.
+    pub seq: u64,
+}
+
+/// A profile.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Profile {
+    /// At most 128 bytes.
+    #[serde(default)]
+    pub display_name: String,
+    /// At most 256 bytes.
+    #[serde(default)]
+    pub status: String,
+    /// At most 1,024 bytes.
+    #[serde(default)]
+    pub bio: String,
+}
+
+/// `profile.show`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileShowParams {
+    /// See [`AccountParams::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// A contact; oneself if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+}
+
+/// `profile.set`: what is left out stays.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileSetParams {
+    /// See [`AccountParams::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// New display name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// New status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// New bio.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bio: Option<String>,
+}

@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The messaging daemon.
+
+pub mod link;

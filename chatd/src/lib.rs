@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The messaging daemon. The lead's file replaces this one.
+
+pub mod crypto;
+pub mod policy;

@@ -7,7 +7,7 @@
 pub mod envelope;
 pub mod frame;
 pub mod payload;
-mod reader;
+pub(crate) mod reader;
 
 pub use reader::{Reader, WireError};
 

@@ -197,7 +197,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Appends to a byte vector. Writing to a `Vec` cannot fail, so the results of `rmp` carry nothing.
-pub(super) mod write {
+pub(crate) mod write {
     pub fn array(out: &mut Vec<u8>, len: usize) {
         let _ = rmp::encode::write_array_len(out, len as u32);
     }

@@ -1,0 +1,121 @@
+//! Frames of the session between a member and its directory: JSON text frames on the WebSocket `GET /v1/session`.
+
+use serde::{Deserialize, Serialize};
+
+use super::api::{Base64, ErrorCode};
+use crate::ids::{AccountId, DeviceId};
+
+/// The first frame on `GET /v1/session`, from the client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionHello {
+    /// Whose session.
+    pub account: AccountId,
+    /// Of which device.
+    pub device: DeviceId,
+    /// From `GET /v1/nonce`.
+    pub nonce: Base64,
+    /// By the device key over [`super::api::session_message`].
+    pub signature: Base64,
+    /// The token of this process's session before, if there was one: tells a reconnect from a clone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+}
+
+/// What a client says in a session, after the hello.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ClientFrame {
+    /// Deposit tokens of contacts that hold from now on, and that no longer do; hex of [`super::api::token_hash`].
+    Tokens {
+        /// New ones.
+        #[serde(default)]
+        add: Vec<String>,
+        /// Revoked ones.
+        #[serde(default)]
+        remove: Vec<String>,
+    },
+    /// Tell me of these accounts' presence: at once, and at each change.
+    Watch {
+        /// Each with the deposit token that proves that it may be told.
+        accounts: Vec<Watch>,
+    },
+    /// No longer.
+    Unwatch {
+        /// Which.
+        accounts: Vec<AccountId>,
+    },
+}
+
+/// See [`ClientFrame::Watch`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    /// Who.
+    pub account: AccountId,
+    /// The 32 bytes that they gave to this contact.
+    pub token: Base64,
+}
+
+/// What the directory says in a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ServerFrame {
+    /// The session stands.
+    Ready {
+        /// The bearer token for REST requests; lives as long as the session.
+        token: String,
+        /// How many sessions this device has started, this one included.
+        session_counter: u64,
+        /// The seq of the account's stored record.
+        record_seq: u64,
+        /// The directory's clock in Unix seconds.
+        time: i64,
+    },
+    /// The answer to a `tokens` frame, once it is durable.
+    TokensStored {
+        /// How many tokens the account has now.
+        count: u64,
+    },
+    /// Presence of a watched account. One that may not be told looks offline.
+    Presence {
+        /// Who.
+        account: AccountId,
+        /// Whether a device is connected.
+        online: bool,
+        /// Since when, in Unix seconds, if known.
+        since: Option<i64>,
+    },
+    /// Two live sessions have one device key: a copy of the data is running. The older session is closed.
+    Cloned,
+    /// The session ends, or the last frame was refused.
+    Error {
+        /// For programs.
+        code: ErrorCode,
+        /// For people.
+        message: String,
+    },
+    /// A frame that is newer than this program.
+    #[serde(other)]
+    Unknown,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_have_the_documented_json() {
+        let watch =
+            ClientFrame::Watch { accounts: vec![Watch { account: AccountId([1; 16]), token: Base64(vec![255; 2]) }] };
+        assert_eq!(
+            serde_json::to_string(&watch).unwrap(),
+            r#"{"type":"watch","accounts":[{"account":"01010101010101010101010101010101","token":"__8"}]}"#
+        );
+        assert_eq!(serde_json::to_string(&ServerFrame::Cloned).unwrap(), r#"{"type":"cloned"}"#);
+        assert_eq!(serde_json::from_str::<ServerFrame>(r#"{"type":"new","x":1}"#).unwrap(), ServerFrame::Unknown);
+        assert_eq!(
+            serde_json::from_str::<ClientFrame>(r#"{"type":"tokens","add":["aa"]}"#).unwrap(),
+            ClientFrame::Tokens { add: vec!["aa".into()], remove: vec![] }
+        );
+    }
+}

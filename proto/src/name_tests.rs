@@ -1,0 +1,115 @@
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn one_form_for_all_spellings() {
+    for (typed, kept) in [
+        ("bob", "bob"),
+        ("Bob", "bob"),
+        ("ＢＯＢ", "bob"),
+        ("Ame\u{301}lie", "am\u{e9}lie"),
+        ("ИВАН", "иван"),
+        ("o.k-1_2+3", "o.k-1_2+3"),
+        ("山田たろう", "山田たろう"),
+        ("김철수", "김철수"),
+        ("שלום", "שלום"),
+        ("محمد", "محمد"),
+        ("7of9", "7of9"),
+    ] {
+        assert_eq!(Name::parse(typed).map(|n| n.to_string()), Ok(kept.to_owned()), "{typed}");
+    }
+}
+
+#[test]
+fn the_broken_rule_is_named() {
+    let long = "b".repeat(33);
+    let huge = "b".repeat(5_000);
+    for (typed, error) in [
+        ("", NameError::Empty),
+        (long.as_str(), NameError::TooLong(33)),
+        (huge.as_str(), NameError::TooLong(5_000)),
+        ("bob smith", NameError::Character(' ')),
+        ("bob@home", NameError::Character('@')),
+        ("＃bob", NameError::Character('#')),
+        ("a/b", NameError::Character('/')),
+        ("a:b", NameError::Character(':')),
+        ("a\u{7}b", NameError::Character('\u{7}')),
+        ("a\u{1b}[31m", NameError::Character('\u{1b}')),
+        ("bob\u{200b}", NameError::Character('\u{200b}')),
+        ("bob\u{202e}", NameError::Character('\u{202e}')),
+        ("😀", NameError::Character('😀')),
+        ("$HOME", NameError::Character('$')),
+        ("-bob", NameError::Start('-')),
+        ("..", NameError::Start('.')),
+        ("bоb", NameError::MixedScripts("Latin", "Cyrillic")),
+        ("αlice", NameError::MixedScripts("Greek", "Latin")),
+    ] {
+        assert_eq!(Name::parse(typed), Err(error), "{typed:?}");
+    }
+    assert!(Name::parse(&"b".repeat(32)).is_ok());
+    assert!(Name::parse("e\u{301}\u{302}\u{303}\u{304}\u{305}\u{306}").is_err(), "stacked marks");
+    assert!(Name::parse("שלוםbob").is_err());
+}
+
+#[test]
+fn look_alikes_share_a_skeleton() {
+    for (a, b) in [("сосо", "coco"), ("bob", "b0b"), ("paypal", "paypa1"), ("рора", "popa"), ("modern", "modem")]
+    {
+        assert_eq!(Name::parse(a).unwrap().skeleton(), Name::parse(b).unwrap().skeleton(), "{a} {b}");
+    }
+    for (a, b) in [("alice", "bob"), ("user1", "user2"), ("zoe", "zoë"), ("иван", "ivan")] {
+        assert_ne!(Name::parse(a).unwrap().skeleton(), Name::parse(b).unwrap().skeleton(), "{a} {b}");
+    }
+}
+
+#[test]
+fn addresses() {
+    let home: Address = "Bob".parse().unwrap();
+    assert_eq!((home.name.as_str(), home.domain.as_deref()), ("bob", None));
+    let away: Address = "bob@Example.ORG.".parse().unwrap();
+    assert_eq!(away.to_string(), "bob@example.org");
+    for bad in ["bob@", "bob@-x", "bob@a..b", "bob@exa mple", "bob@@x", "bob@ex/ample", "@x", "bob@é.org"] {
+        assert!(bad.parse::<Address>().is_err(), "{bad}");
+    }
+    assert!(format!("bob@{}", "a.".repeat(200)).parse::<Address>().is_err());
+}
+
+#[test]
+fn nearest_word() {
+    let words = ["listen", "origin", "data_dir", "list"];
+    assert_eq!(nearest("orgin", words), Some("origin"));
+    assert_eq!(nearest("listn", words), Some("listen"));
+    assert_eq!(nearest("data-dir", words), Some("data_dir"));
+    assert_eq!(nearest("tls", words), None);
+    assert_eq!(nearest("", ["a"]), None);
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_stable_name_or_an_error(text in ".{0,40}") {
+        if let Ok(name) = Name::parse(&text) {
+            prop_assert_eq!(&Name::parse(name.as_str()).unwrap(), &name);
+            let chars = name.as_str().chars().count();
+            prop_assert!((1..=MAX_NAME_CHARS).contains(&chars));
+            let reserved = name.as_str().contains(['@', '#', '/', ':', ' ', '\n', '\u{1b}', '%', '?']);
+            prop_assert!(!reserved);
+            let _ = name.skeleton();
+        }
+    }
+
+    #[test]
+    fn case_never_tells_names_apart(text in "[a-zA-Z0-9]{1,20}") {
+        let expected = text.to_lowercase();
+        prop_assert_eq!(Name::parse(&text).unwrap().to_string(), expected);
+        prop_assert_eq!(Name::parse(&text.to_uppercase()).unwrap(), Name::parse(&text).unwrap());
+    }
+
+    #[test]
+    fn an_address_reads_back(name in "[a-z][a-z0-9]{0,10}", domain in proptest::option::of("[a-z]{1,9}(\\.[a-z]{2,5}){0,2}")) {
+        let address = Address { name: Name::parse(&name).unwrap(), domain };
+        prop_assert_eq!(address.to_string().parse::<Address>().unwrap(), address);
+    }
+}

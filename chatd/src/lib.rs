@@ -1,3 +1,5 @@
-//! The messaging daemon.
+//! The messaging daemon. The lead's file replaces this one.
 
+pub mod crypto;
 pub mod link;
+pub mod policy;

@@ -5,10 +5,14 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use interprocess::local_socket::tokio::Stream;
 use interprocess::local_socket::tokio::prelude::*;
 use interprocess::local_socket::{GenericFilePath, ToFsName};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Environment variable that names the socket.
 pub const SOCKET_VARIABLE: &str = "CHATD_SOCKET";
@@ -78,6 +82,36 @@ fn runtime_directory() -> Option<PathBuf> {
 /// may not use it; `InvalidInput`, that the path is too long for a socket (108 bytes on Linux).
 pub async fn connect(path: &Path) -> io::Result<Stream> {
     Stream::connect(path.to_fs_name::<GenericFilePath>()?).await
+}
+
+/// One direction of a connection. The connection closes when both are dropped.
+#[derive(Debug)]
+pub struct Half(Arc<Stream>);
+
+/// A connection as two values, one to read from and one to write to.
+pub fn split(stream: Stream) -> (Half, Half) {
+    let stream = Arc::new(stream);
+    (Half(Arc::clone(&stream)), Half(stream))
+}
+
+impl AsyncRead for Half {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &*self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Half {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut &*self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &*self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &*self.0).poll_shutdown(cx)
+    }
 }
 
 #[cfg(all(test, unix))]

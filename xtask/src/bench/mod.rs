@@ -12,7 +12,7 @@ mod latency;
 mod memory;
 mod process;
 mod rpc;
-mod store;
+
 mod table;
 mod throughput;
 
@@ -56,8 +56,8 @@ impl Scale {
 }
 
 /// Names, in the order of running: what needs a quiet machine first.
-const SCENARIOS: [&str; 8] =
-    ["throughput", "latency", "process", "rpc", "directory", "connections", "memory", "store"];
+const SCENARIOS: [&str; 7] =
+    ["throughput", "latency", "process", "rpc", "directory", "connections", "memory"];
 
 /// Runs it.
 pub fn run(options: &Options) -> Result<()> {
@@ -100,7 +100,6 @@ async fn measure(name: &str, scale: Scale) -> Result<Vec<Row>> {
         "directory" => directory::measure(scale).await,
         "connections" => connections::measure(scale).await,
         "memory" => memory::measure(scale).await,
-        "store" => store::measure(scale).await,
         other => bail!("no scenario {other}"),
     }
 }

@@ -1,0 +1,154 @@
+#![allow(clippy::unwrap_used)]
+
+use std::io::Write;
+use std::iter;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn made_by_age(recipients: &[age::x25519::Recipient], plaintext: &[u8]) -> Vec<u8> {
+    let recipients = recipients.iter().map(|recipient| recipient as &dyn age::Recipient);
+    let mut out = Vec::new();
+    let mut writer = age::Encryptor::with_recipients(recipients).unwrap().wrap_output(&mut out).unwrap();
+    writer.write_all(plaintext).unwrap();
+    writer.finish().unwrap();
+    out
+}
+
+fn recipient() -> age::x25519::Recipient {
+    age::x25519::Identity::generate().to_public()
+}
+
+const SHARE: &str = "CJM36AHmTbdHSuOQL+NESqyVQE75f2e610iRdLPEN20";
+const KEY: &str = "C3ZAeY64NXS4QFrksLm3EGz+uPRyI0eQsWw7LWbbYig";
+const MAC: &str = "fgMiVLJHMlg9fW7CVG/hPS5EAU4Zeg19LyCP7SoH5nA";
+
+fn file(stanzas: &str) -> Vec<u8> {
+    let mut bytes = format!("age-encryption.org/v1\n{stanzas}--- {MAC}\n").into_bytes();
+    bytes.extend([0; 48]);
+    bytes
+}
+
+fn x25519() -> String {
+    format!("-> X25519 {SHARE}\n{KEY}\n")
+}
+
+#[test]
+fn ten_thousand_envelopes_of_age_pass() {
+    // Two threads, because the curve is all of the cost; the grease differs each time and is what is being tried.
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let to = [recipient()];
+                for _ in 0..5_000 {
+                    let made = made_by_age(&to, b"");
+                    assert_eq!(prescan(&made).map(|at| made.len() - at), Ok(32), "{}", made.escape_ascii());
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn well_formed_by_hand() {
+    let grease = "-> x-grease 1 2 3 4\n";
+    let full = "A".repeat(64);
+    for stanzas in [
+        x25519(),
+        format!("{}{grease}\n", x25519()),
+        format!("{grease}\n{}", x25519()),
+        format!("{}-> -grease\n{full}\n\n", x25519()),
+        format!("{}{grease}{full}\n{full}\nAAAA\n", x25519()),
+    ] {
+        let file = file(&stanzas);
+        assert_eq!(prescan(&file), Ok(file.len() - 48), "{stanzas}");
+    }
+}
+
+#[test]
+fn hostile_headers_are_refused() {
+    use PrescanError::{HeaderTooLong, Mac, NotAge, Payload, Stanza, Truncated};
+    let x = x25519();
+    let full = "A".repeat(64);
+    let scrypt = format!("-> scrypt bBjlhJVYZeE4aqUdmtRHfw 30\n{KEY}\n");
+    let table = [
+        ("scrypt alone", file(&scrypt), Stanza("an unknown type")),
+        ("scrypt after", file(&format!("{x}{scrypt}")), Stanza("an unknown type")),
+        ("two recipients", file(&format!("{x}{x}")), Stanza("a second recipient")),
+        ("ssh", file(&format!("{x}-> ssh-ed25519 BjH7FA {SHARE}\n{KEY}\n")), Stanza("an unknown type")),
+        ("two greases", file(&format!("{x}-> a-grease\n\n-> b-grease\n\n")), Stanza("a second grease stanza")),
+        ("only grease", file("-> a-grease\n\n"), Stanza("no recipient")),
+        ("no stanza", file(""), Stanza("no recipient")),
+        ("five arguments", file(&format!("{x}-> a-grease 1 2 3 4 5\n\n")), Stanza("too many arguments")),
+        ("double space", file(&format!("{x}-> a-grease  1\n\n")), Stanza("an argument that is not printable")),
+        ("bell in tag", file(&format!("{x}-> \u{7}-grease\n\n")), Stanza("a tag that is not printable")),
+        (
+            "grease of 101 bytes",
+            file(&format!("{x}-> a-grease\n{full}\n{full}\nAAAAAAA\n")),
+            Stanza("a body that is not canonical, or too long"),
+        ),
+        ("trailing bits", file(&x.replace("20\n", "21\n")), Stanza("not one ephemeral share")),
+        ("short share", file(&x.replace("20\n", "\n")), Stanza("not one ephemeral share")),
+        ("no share", file(&format!("-> X25519\n{KEY}\n")), Stanza("no ephemeral share")),
+        ("two shares", file(&format!("-> X25519 {SHARE} {SHARE}\n{KEY}\n")), Stanza("not one ephemeral share")),
+        ("long key", file(&format!("-> X25519 {SHARE}\n{KEY}AAAA\n")), Stanza("not a wrapped file key")),
+        ("padding", file(&format!("-> X25519 {SHARE}\n{KEY}=\n")), Stanza("not a wrapped file key")),
+        ("lower case", file(&x.replace("X25519", "x25519")), Stanza("an unknown type")),
+        ("arrow without space", file(&x.replace("-> ", "->")), Stanza("a line that starts none")),
+        ("carriage returns", file(&x.replace('\n', "\r\n")), Stanza("not one ephemeral share")),
+        ("version 2", b"age-encryption.org/v2\n".repeat(20), NotAge),
+        ("carriage return in version", b"age-encryption.org/v1\r\n-> X25519".to_vec(), NotAge),
+        ("armour", b"-----BEGIN AGE ENCRYPTED FILE-----\n".to_vec(), NotAge),
+        ("empty", Vec::new(), Truncated),
+        ("64 KiB of one line", vec![b'a'; 65_536], HeaderTooLong),
+        ("64 KiB of grease", file(&format!("{x}-> {}-grease\n\n", "a".repeat(65_536))), HeaderTooLong),
+        ("64 KiB of empty lines", vec![b'\n'; 65_536], NotAge),
+        ("64 KiB of stanzas", file(&"-> a-grease\n\n".repeat(5_000)), Stanza("a second grease stanza")),
+        ("no MAC", [b"age-encryption.org/v1\n", x.as_bytes()].concat(), Truncated),
+        ("short MAC", String::from_utf8(file(&x)).unwrap().replace(MAC, &MAC[1..]).into_bytes(), Mac),
+        ("no payload", file(&x)[..file(&x).len() - 48].to_vec(), Payload),
+        ("payload without tag", file(&x)[..file(&x).len() - 17].to_vec(), Payload),
+    ];
+    for (what, file, error) in table {
+        assert_eq!(prescan(&file), Err(error), "{what}");
+    }
+}
+
+#[test]
+fn cut_at_every_byte() {
+    let made = made_by_age(&[recipient()], b"");
+    for length in 0..made.len() {
+        assert!(prescan(&made[..length]).is_err(), "cut to {length} of {}", made.len());
+    }
+    assert!(prescan(&made).is_ok());
+}
+
+#[test]
+fn many_recipients_of_age_itself_are_refused() {
+    let to: Vec<_> = iter::repeat_with(recipient).take(2).collect();
+    assert_eq!(prescan(&made_by_age(&to, b"hello")), Err(PrescanError::Stanza("a second recipient")));
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..6_000)) {
+        prop_assert!(prescan(&bytes).is_err());
+    }
+
+    #[test]
+    fn changed_files_never_panic(at in 0usize..300, byte: u8, extra in "[ -~\n]{0,80}") {
+        let mut bytes = file(&format!("{}-> a-grease 1\nAAAA\n", x25519()));
+        let at = at % bytes.len();
+        bytes[at] = byte;
+        let _ = prescan(&bytes);
+        bytes.splice(at..at, extra.bytes());
+        // Whatever passes holds exactly one recipient and no passphrase.
+        if let Ok(payload) = prescan(&bytes) {
+            let header = String::from_utf8_lossy(&bytes[..payload]).into_owned();
+            prop_assert_eq!(header.matches("\n-> X25519 ").count(), 1);
+            prop_assert!(!header.contains("-> scrypt "));
+            prop_assert!(payload <= MAX_HEADER_BYTES);
+        }
+    }
+}

@@ -109,10 +109,14 @@ impl Pair {
 pub fn befriend(asker: &Ctl, answerer: &Ctl) {
     asker.ok(["add", answerer.name()]);
     let (from, to) = (asker.name().to_owned(), answerer.name().to_owned());
-    wait_for(&format!("{to} sees {from}'s request"), || named(&answerer.list(["requests"], "contacts"), &from).is_some());
+    wait_for(&format!("{to} sees {from}'s request"), || {
+        named(&answerer.list(["requests"], "contacts"), &from).is_some()
+    });
     answerer.ok(["accept", &from]);
     wait_for(&format!("{from} sees {to}'s acceptance"), || contact_state(asker, &to).as_deref() == Some("accepted"));
-    wait_for(&format!("{to} has {from} as a contact"), || contact_state(answerer, &from).as_deref() == Some("accepted"));
+    wait_for(&format!("{to} has {from} as a contact"), || {
+        contact_state(answerer, &from).as_deref() == Some("accepted")
+    });
 }
 
 /// The state of one contact, as `chatctl contacts` shows it.
@@ -131,4 +135,3 @@ pub fn contact(ctl: &Ctl, who: &str) -> Option<Value> {
 pub fn named<'a>(objects: &'a [Value], name: &str) -> Option<&'a Value> {
     objects.iter().find(|object| object["name"] == name)
 }
-

@@ -143,12 +143,10 @@ async fn greet(from: Person, to: Person) -> Result<()> {
     let accept = WhoParams { account: Some(to.name.clone()), who: from.name.clone() };
     to.client.call::<ContactAccept>(&accept).await.with_context(|| format!("{} cannot accept", to.name))?;
     let body = format!("hello {}, this is {}", to.name, from.name);
-    let send =
-        SendParams { account: Some(from.name.clone()), to: to.name.clone(), body, ..SendParams::default() };
+    let send = SendParams { account: Some(from.name.clone()), to: to.name.clone(), body, ..SendParams::default() };
     let sent = from.client.call::<MessageSend>(&send).await.with_context(|| format!("{} cannot send", from.name))?;
     let timeout_ms = u64::try_from(DELIVERY_DEADLINE.as_millis())?;
-    let wait =
-        WaitParams { account: Some(from.name.clone()), id: sent.id, state: MessageState::Delivered, timeout_ms };
+    let wait = WaitParams { account: Some(from.name.clone()), id: sent.id, state: MessageState::Delivered, timeout_ms };
     let reached = from.client.call::<MessageWait>(&wait).await.context("cannot wait")?;
     let arrived = matches!(reached.state, MessageState::Delivered | MessageState::Read);
     ensure!(arrived, "{}'s message to {} is {:?}: {:?}", from.name, to.name, reached.state, reached.reason);

@@ -53,7 +53,7 @@ pub fn provide() -> Result<()> {
         return Ok(());
     }
     println!("installing: {line}");
-    let mut install = || -> Result<bool> {
+    let install = || -> Result<bool> {
         let mut command = Command::new("apt-get");
         command.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "-y", "-q", "--no-install-recommends"]);
         Ok(command.args(&packages).status().context("cannot run apt-get")?.success())

@@ -34,8 +34,7 @@ pub fn cargo<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
 pub fn run(name: &str, mut command: Command, deadline: Instant, mut line: impl FnMut(&str)) -> Result<Step> {
     let since = Instant::now();
     println!("== {name}");
-    let mut child =
-        command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run {command:?}"))?;
+    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run {command:?}"))?;
     let out = child.stdout.take().context("the child has no stdout")?;
     let ended = Arc::new(AtomicBool::new(false));
     let watch = watch(&child, deadline, Arc::clone(&ended));

@@ -38,7 +38,8 @@ pub async fn measure(scale: Scale) -> Result<Vec<Row>> {
         let took = registrations(&address, people, clients).await?;
         rows.push(row("directory registrations", clients, count, took, target));
     }
-    for (clients, count, target) in [(1, scale.of(20_000, 2_000), ""), (CLIENTS, scale.of(200_000, 10_000), ">= 20,000 /s")]
+    for (clients, count, target) in
+        [(1, scale.of(20_000, 2_000), ""), (CLIENTS, scale.of(200_000, 10_000), ">= 20,000 /s")]
     {
         let took = lookups(&address, count, clients, scale.of(5_000, 500)).await?;
         rows.push(row("directory lookups", clients, count, took, target));

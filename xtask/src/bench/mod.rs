@@ -7,7 +7,6 @@
 mod accounts;
 mod connections;
 mod directory;
-mod http;
 mod latency;
 mod memory;
 mod process;
@@ -56,8 +55,7 @@ impl Scale {
 }
 
 /// Names, in the order of running: what needs a quiet machine first.
-const SCENARIOS: [&str; 7] =
-    ["throughput", "latency", "process", "rpc", "directory", "connections", "memory"];
+const SCENARIOS: [&str; 7] = ["throughput", "latency", "process", "rpc", "directory", "connections", "memory"];
 
 /// Runs it.
 pub fn run(options: &Options) -> Result<()> {
@@ -107,8 +105,7 @@ async fn measure(name: &str, scale: Scale) -> Result<Vec<Row>> {
 /// Builds everything with optimisation and runs the scenarios in the program built so.
 fn hand_over(options: &Options) -> Result<()> {
     eprintln!("Building with optimisation (the first time takes some minutes) ...");
-    let args =
-        ["build", "--release", "--locked", "-p", "chatd", "-p", "chatctl", "-p", "directoryd", "-p", "xtask"];
+    let args = ["build", "--release", "--locked", "-p", "chatd", "-p", "chatctl", "-p", "directoryd", "-p", "xtask"];
     ensure!(cargo(args).status().context("cannot run cargo")?.success(), "the build failed");
     let program = tests::binaries::target_folder()?.join("release").join("xtask");
     let mut command = Command::new(&program);

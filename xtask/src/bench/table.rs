@@ -123,9 +123,24 @@ impl fmt::Display for Table {
         let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
         let widths = [0, 1, 2].map(width);
         for (index, [what, figure, target, limits]) in lines.iter().enumerate() {
-            writeln!(f, "| {what:<w0$} | {figure:>w1$} | {target:<w2$} | {limits} |", w0 = widths[0], w1 = widths[1], w2 = widths[2])?;
+            writeln!(
+                f,
+                "| {what:<w0$} | {figure:>w1$} | {target:<w2$} | {limits} |",
+                w0 = widths[0],
+                w1 = widths[1],
+                w2 = widths[2]
+            )?;
             if index == 0 {
-                writeln!(f, "| {:-<w0$} | {:->w1$} | {:-<w2$} | --- |", "", "", "", w0 = widths[0], w1 = widths[1], w2 = widths[2])?;
+                writeln!(
+                    f,
+                    "| {:-<w0$} | {:->w1$} | {:-<w2$} | --- |",
+                    "",
+                    "",
+                    "",
+                    w0 = widths[0],
+                    w1 = widths[1],
+                    w2 = widths[2]
+                )?;
             }
         }
         self.failures.iter().try_for_each(|failure| writeln!(f, "FAILED {failure}"))

@@ -25,7 +25,9 @@ const ROUNDS: usize = 3;
 /// The text of message `number`: exactly [`BODY_BYTES`] of words that the full-text index has to take apart.
 pub fn body(number: usize) -> String {
     let mut text = format!("{number:08} ");
-    for word in ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "bob", "sleeps"].iter().cycle() {
+    for word in
+        ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "bob", "sleeps"].iter().cycle()
+    {
         text.push_str(word);
         text.push(' ');
         if text.len() >= BODY_BYTES {

@@ -50,8 +50,7 @@ pub async fn send_lines(session: &mut Session, params: SendParams) -> Result<Sen
     let client = session.client().await?;
     let mut input = lines::stdin();
     let out = &mut session.out;
-    let mut bulk =
-        Bulk { client, out, params, in_flight: VecDeque::new(), submitted: 0, sent: Sent::default() };
+    let mut bulk = Bulk { client, out, params, in_flight: VecDeque::new(), submitted: 0, sent: Sent::default() };
     let mut result = bulk.pump(&mut input).await;
     // What is on its way is counted, whatever happened.
     while !bulk.in_flight.is_empty() {

@@ -73,7 +73,9 @@ pub fn event(event: &Event, colour: bool) -> Option<String> {
             let status = event.contact.as_ref().and_then(|c| c.profile.as_ref()).map(|p| p.status.as_str());
             format!("{} changed the profile: {}", who(), terminal::line(status.unwrap_or_default()))
         }
-        EventType::Presence => format!("{} is {}", who(), if event.online == Some(true) { "online" } else { "offline" }),
+        EventType::Presence => {
+            format!("{} is {}", who(), if event.online == Some(true) { "online" } else { "offline" })
+        }
         EventType::FeedLagged => {
             format!("events up to {} are no longer stored; going on after them", event.upto.unwrap_or(event.seq))
         }

@@ -1,8 +1,5 @@
-//! Finding the daemon's socket and saying clearly why there is none.
-//!
-//! Order: `--socket`, `CHATD_SOCKET` (both arrive as `explicit`), the user's own daemon, the system's.
+//! Connecting to the daemon, and saying clearly why that does not work. Where sockets are is [`proto::rpc::socket`]'s.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -10,30 +7,16 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User};
 use proto::rpc::client::{Client, ClientError};
+use proto::rpc::socket;
 
 use crate::failure::{Exit, Failure};
-
-/// The system service's socket.
-const SYSTEM: &str = "/run/chatd/chatd.sock";
-
-/// Sockets to try, in order.
-pub fn candidates(explicit: Option<&Path>, runtime_dir: Option<OsString>, uid: u32) -> Vec<PathBuf> {
-    if let Some(path) = explicit {
-        return vec![path.to_owned()];
-    }
-    // Without a login session XDG_RUNTIME_DIR is unset though systemd's directory is there (su, cron, ssh commands).
-    let runtime = runtime_dir
-        .filter(|dir| !dir.is_empty())
-        .map_or_else(|| PathBuf::from(format!("/run/user/{uid}")), PathBuf::from);
-    vec![runtime.join("chatd/chatd.sock"), PathBuf::from(SYSTEM)]
-}
 
 /// Connects to the first socket that answers.
 ///
 /// # Errors
 /// Exit 3, with every socket tried and what to do.
 pub async fn connect(explicit: Option<&Path>) -> Result<Client, Failure> {
-    let paths = candidates(explicit, std::env::var_os("XDG_RUNTIME_DIR"), Uid::effective().as_raw());
+    let paths = socket::candidates(explicit);
     let mut tried = Vec::with_capacity(paths.len());
     for path in paths {
         match Client::connect(&path).await {
@@ -109,18 +92,6 @@ fn group(gid: u32) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn order_of_search() {
-        let shown = |explicit: Option<&str>, runtime: Option<&str>| {
-            let paths = candidates(explicit.map(Path::new), runtime.map(Into::into), 1000);
-            paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(" ")
-        };
-        assert_eq!(shown(Some("/tmp/a.sock"), Some("/run/user/1000")), "/tmp/a.sock");
-        assert_eq!(shown(None, Some("/r")), "/r/chatd/chatd.sock /run/chatd/chatd.sock");
-        assert_eq!(shown(None, None), "/run/user/1000/chatd/chatd.sock /run/chatd/chatd.sock");
-        assert_eq!(shown(None, Some("")), "/run/user/1000/chatd/chatd.sock /run/chatd/chatd.sock");
-    }
 
     #[test]
     fn names_what_was_tried_and_how_to_start() {

@@ -115,8 +115,28 @@ mod tests {
     /// Text in which the characters that matter are frequent.
     fn hostile() -> impl Strategy<Value = String> {
         let acting = prop::sample::select(vec![
-            '\0', '\x07', '\x08', '\t', '\n', '\r', '\x1b', '\x7f', '\u{80}', '\u{9b}', '\u{9f}', '\u{61c}', '\u{200e}',
-            '\u{202a}', '\u{202e}', '\u{2028}', '\u{2029}', '\u{2066}', '\u{2069}', '\u{e0000}', '\u{e007f}', '\\',
+            '\0',
+            '\x07',
+            '\x08',
+            '\t',
+            '\n',
+            '\r',
+            '\x1b',
+            '\x7f',
+            '\u{80}',
+            '\u{9b}',
+            '\u{9f}',
+            '\u{61c}',
+            '\u{200e}',
+            '\u{202a}',
+            '\u{202e}',
+            '\u{2028}',
+            '\u{2029}',
+            '\u{2066}',
+            '\u{2069}',
+            '\u{e0000}',
+            '\u{e007f}',
+            '\\',
         ]);
         prop::collection::vec(prop_oneof![acting, any::<char>()], 0..64).prop_map(|chars| chars.into_iter().collect())
     }

@@ -17,7 +17,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let command = match args.verb {
         None => command,
         Some(verb) => match command.find_subcommand(&verb) {
-            Some(found) => found.clone().name(format!("chatctl-{}", found.get_name())),
+            Some(found) => found.clone(),
             None => return Err(Failure::Usage(format!("there is no verb {verb:?}; `chatctl --help` lists them"))),
         },
     };

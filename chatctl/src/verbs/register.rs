@@ -64,7 +64,10 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
             }
             Ok(()) => {
                 registered(account);
-                note(&format!("The recovery key is in {}. Keep it where this computer's loss does not take it.", path.display()));
+                note(&format!(
+                    "The recovery key is in {}. Keep it where this computer's loss does not take it.",
+                    path.display()
+                ));
                 return Ok(Exit::Ok);
             }
             // The account exists and its key must not be lost: it goes to standard output after all.
@@ -73,8 +76,10 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     }
     session.out.either(&result, |out, result| {
         registered(&result.account);
-        note("The line below is the recovery key. It is shown this once and stored nowhere: write it down. \
-              It is the only way to keep the name if this computer is lost.");
+        note(
+            "The line below is the recovery key. It is shown this once and stored nowhere: write it down. \
+              It is the only way to keep the name if this computer is lost.",
+        );
         out.line(&crate::terminal::line(&result.recovery_key))
     })?;
     Ok(Exit::Ok)

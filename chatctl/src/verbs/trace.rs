@@ -33,12 +33,7 @@ fn print(out: &mut Out, trace: &TraceResult) -> Result<(), Failure> {
     let mut table = Table::new([0; 4]);
     for step in &trace.steps {
         let optional = |text: &Option<String>, absent: &str| safe(text.as_deref().unwrap_or(absent));
-        table.row([
-            clock::precise(step.at),
-            safe(&step.what),
-            optional(&step.path, "-"),
-            optional(&step.detail, ""),
-        ]);
+        table.row([clock::precise(step.at), safe(&step.what), optional(&step.path, "-"), optional(&step.detail, "")]);
     }
     table.print(out)?;
     out.line(&format!("next: {}", safe(&trace.next)))

@@ -21,7 +21,8 @@ pub struct Args {
 /// Does it.
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     if !args.yes && !io::stdin().is_terminal() {
-        let text = "unregister asks for a typed confirmation, and standard input is no terminal; give --yes to go ahead";
+        let text =
+            "unregister asks for a typed confirmation, and standard input is no terminal; give --yes to go ahead";
         return Err(Failure::Usage(text.to_owned()));
     }
     let account = session.whoami().await?;

@@ -90,8 +90,8 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         }
         session.out.flush()?;
         // An acknowledgement follows the flush: what was not printed is told again.
-        let acked = unacked < ACK_EVERY
-            || acknowledge(&feed, session, args.consumer.as_ref(), &mut unacked).await.is_ok();
+        let acked =
+            unacked < ACK_EVERY || acknowledge(&feed, session, args.consumer.as_ref(), &mut unacked).await.is_ok();
         if !alive || !acked {
             feed.reconnect(session).await?;
         }

@@ -88,7 +88,23 @@ impl Registrant {
     /// # Errors
     /// When the directory cannot be asked or the record cannot be signed.
     pub async fn publish(&self, http: &mut Http, seq: u64) -> Result<Answer> {
-        let record = SignedRecord::sign(&self.record(seq), &self.identity).context("cannot sign the record")?.encode();
+        let record = self.signed(seq)?;
+        self.publish_signed(http, record).await
+    }
+
+    /// Record `seq`, signed and encoded.
+    ///
+    /// # Errors
+    /// When the record cannot be signed.
+    pub fn signed(&self, seq: u64) -> Result<Vec<u8>> {
+        Ok(SignedRecord::sign(&self.record(seq), &self.identity).context("cannot sign the record")?.encode())
+    }
+
+    /// Publishes an encoded record: asks for a nonce, signs that, puts. Returns whatever the directory answered.
+    ///
+    /// # Errors
+    /// When the directory cannot be asked.
+    pub async fn publish_signed(&self, http: &mut Http, record: Vec<u8>) -> Result<Answer> {
         let nonce = nonce(http).await?;
         let message = publish_message(&nonce.origin, &nonce.nonce, &record);
         let signature = self.identity.sign(&message).to_bytes().to_vec();

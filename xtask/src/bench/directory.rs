@@ -71,14 +71,16 @@ fn people(prefix: &str, count: usize) -> Result<Vec<Registrant>> {
 async fn registrations(address: &str, people: Vec<Registrant>, clients: usize) -> Result<Duration> {
     let mut connections = Vec::new();
     for part in people.chunks(people.len().div_ceil(clients)) {
-        connections.push((Http::connect(address).await?, part.to_vec()));
+        let signed: Result<Vec<_>> = part.iter().map(|person| Ok((person.clone(), person.signed(1)?))).collect();
+        connections.push((Http::connect(address).await?, signed?));
     }
     let since = Instant::now();
     let mut running = JoinSet::new();
     for (mut http, part) in connections {
         running.spawn(async move {
-            for person in part {
-                person.register(&mut http).await?;
+            for (person, record) in part {
+                let answer = person.publish_signed(&mut http, record).await?;
+                ensure!(answer.status == 201, "{}: {} {}", person.name.as_str(), answer.status, answer.text());
             }
             anyhow::Ok(())
         });

@@ -11,6 +11,7 @@ mod latency;
 mod memory;
 mod process;
 mod rpc;
+mod store;
 
 mod table;
 mod throughput;
@@ -55,7 +56,7 @@ impl Scale {
 }
 
 /// Names, in the order of running: what needs a quiet machine first.
-const SCENARIOS: [&str; 7] = ["throughput", "latency", "process", "rpc", "directory", "connections", "memory"];
+const SCENARIOS: [&str; 8] = ["throughput", "latency", "process", "rpc", "directory", "connections", "memory", "store"];
 
 /// Runs it.
 pub fn run(options: &Options) -> Result<()> {
@@ -98,6 +99,7 @@ async fn measure(name: &str, scale: Scale) -> Result<Vec<Row>> {
         "directory" => directory::measure(scale).await,
         "connections" => connections::measure(scale).await,
         "memory" => memory::measure(scale).await,
+        "store" => store::measure(scale).await,
         other => bail!("no scenario {other}"),
     }
 }

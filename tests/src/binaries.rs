@@ -84,9 +84,8 @@ fn build(folder: &Path) -> Result<()> {
     if folder.ends_with("release") {
         command.arg("--release");
     }
-    for name in PROGRAMS {
-        command.args(["-p", name]);
-    }
+    // As `cargo xtask` does it, so that dependencies are built once.
+    command.args(["--workspace", "--bins"]);
     let status = command.status().context("cannot run cargo")?;
     ensure!(status.success() && complete(folder), "cargo build of {} failed ({status})", PROGRAMS.join(", "));
     Ok(())

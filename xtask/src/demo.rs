@@ -29,7 +29,7 @@ pub struct Options {
 /// Runs it.
 pub fn run(options: &Options) -> Result<()> {
     println!("Building chatd, chatctl and directoryd (the first time takes some minutes) ...");
-    let build = cargo(["build", "--locked", "-p", "chatd", "-p", "chatctl", "-p", "directoryd"]).status();
+    let build = cargo(["build", "--locked", "--workspace", "--bins"]).status();
     ensure!(build.context("cannot run cargo")?.success(), "the build failed");
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(show(options))
 }

@@ -6,7 +6,7 @@ use tests::people::{befriend, contact, contact_state, named};
 use tests::wait::wait_for;
 use tests::{Ctl, Pair};
 
-use crate::util::{bodies, send, state_of, text, wait_for_body};
+use crate::util::{bodies, follow, send, state_of, text, wait_for_body};
 
 fn asks(ctl: &Ctl, who: &str) -> bool {
     named(&ctl.list(["requests"], "contacts"), who).is_some()
@@ -15,7 +15,7 @@ fn asks(ctl: &Ctl, who: &str) -> bool {
 #[test]
 fn c4_request_accept_is_reported_to_the_asker() {
     let pair = Pair::strangers();
-    let mut watch = pair.alice.stream(["watch", "--json", "--new"]);
+    let mut watch = follow(&pair.alice, &[]);
     pair.alice.ok(["add", "bob", "--message", "it is alice"]);
     wait_for("bob is asked", || asks(&pair.bob, "alice"));
     let request = named(&pair.bob.list(["requests"], "contacts"), "alice").cloned().unwrap();
@@ -29,7 +29,7 @@ fn c4_request_accept_is_reported_to_the_asker() {
 #[test]
 fn c4_reject_is_reported_to_the_asker() {
     let pair = Pair::strangers();
-    let mut watch = pair.alice.stream(["watch", "--json", "--new"]);
+    let mut watch = follow(&pair.alice, &[]);
     let id = send(&pair.alice, "bob", "secret before acceptance");
     wait_for("bob is asked", || asks(&pair.bob, "alice"));
     pair.bob.ok(["reject", "alice"]);
@@ -154,7 +154,7 @@ fn b4_block_works_in_both_directions_and_survives_a_restart() {
 #[test]
 fn b5_mute_keeps_everything_and_rings_nothing() {
     let pair = Pair::start();
-    let mut watch = pair.bob.stream(["watch", "--json", "--new"]);
+    let mut watch = follow(&pair.bob, &[]);
     pair.bob.ok(["mute", "alice", "1h"]);
     let until = contact(&pair.bob, "alice").unwrap()["muted_until"].clone();
     assert!(until.is_string(), "shown as muted");
@@ -175,7 +175,7 @@ fn b5_mute_ends_by_itself() {
     let pair = Pair::start();
     pair.bob.ok(["mute", "alice", "1s"]);
     wait_for("the muting ends", || contact(&pair.bob, "alice").unwrap().get("muted_until").is_none());
-    let mut watch = pair.bob.stream(["watch", "--json", "--new"]);
+    let mut watch = follow(&pair.bob, &[]);
     pair.alice.ok(["send", "bob", "after", "--wait", "delivered"]);
     let event = watch.until_json("the message", |event| event["message"]["body"] == "after");
     assert!(event.get("muted").is_none_or(|muted| muted == false), "{event}");
@@ -233,5 +233,5 @@ fn an_asker_is_limited_and_told_so() {
     assert_eq!(pair.bob.list(["requests"], "contacts").len(), 1);
     pair.bob.ok(["reject", "alice"]);
     let patience = Duration::from_secs(1);
-    assert!(pair.bob.stream(["watch", "--json", "--new"]).next_line_within(patience).is_none(), "bob has his peace");
+    assert!(follow(&pair.bob, &[]).next_line_within(patience).is_none(), "bob has his peace");
 }

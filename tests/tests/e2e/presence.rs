@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::util::follow;
 use serde_json::Value;
 use tests::people::{contact, named};
 use tests::wait::{wait_for, wait_within};
@@ -40,7 +41,7 @@ async fn a8_a_clean_exit_is_seen_at_once() {
 async fn a8_a_crash_is_seen_within_30_seconds() {
     let mut pair = Pair::start();
     until_online(&pair.alice, "bob", true, CRASH).await;
-    let mut watch = pair.alice.stream(["watch", "--json", "--new", "--type", "presence"]);
+    let mut watch = follow(&pair.alice, &["--type", "presence"]);
     pair.bob_daemon().kill9();
     until_online(&pair.alice, "bob", false, CRASH).await;
     let event = watch.until_json("bob going", |event| event["type"] == "presence" && event["online"] == false);

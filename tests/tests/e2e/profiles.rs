@@ -1,12 +1,13 @@
 //! Profiles and who sees them.
 
+use crate::util::follow;
 use tests::Pair;
 use tests::wait::wait_for;
 
 #[test]
 fn a11_contacts_see_profile_and_status() {
     let pair = Pair::start();
-    let mut watch = pair.bob.stream(["watch", "--json", "--new"]);
+    let mut watch = follow(&pair.bob, &[]);
     pair.alice.ok(["profile", "set", "--status", "on a boat", "--display-name", "Alice A.", "--bio", "likes boats"]);
     watch.until_json("the change", |event| event["type"] == "contact.profile" && event["who"] == "alice");
     let seen = pair.bob.json(["profile", "show", "alice"]);

@@ -4,7 +4,7 @@ use tests::Pair;
 use tests::binaries::repository;
 use tests::wait::wait_for;
 
-use crate::util::{bodies, status, text};
+use crate::util::{bodies, follow, status, text};
 
 /// Lines of the repository that are sent: enough to fill many envelopes, few enough for a debug build.
 const LINES: usize = 6_000;
@@ -38,8 +38,7 @@ fn own_sources_and_hostile_strings_arrive_whole_in_order_once() {
     let middle = lines.len() / 2;
     lines.splice(middle..middle, tests::hostile::lines());
     lines.push("the end".into());
-    let mut watch = pair.bob.stream(["watch", "--json", "--new", "--type", "message.received"]);
-    wait_for("the watch is subscribed", || pair.bob.json(["status"])["clients"].as_u64() >= Some(2));
+    let mut watch = follow(&pair.bob, &["--type", "message.received"]);
 
     let output = pair.alice.run_with(["send", "bob", "--stdin-lines"], (lines.join("\n") + "\n").as_bytes());
     output.expect_code(0);

@@ -1,8 +1,8 @@
 //! What several tests need.
 
 use serde_json::Value;
-use tests::Ctl;
 use tests::wait::wait_for;
+use tests::{Ctl, Stream};
 
 /// Bodies of the conversation with `who`, oldest first.
 #[track_caller]
@@ -40,4 +40,12 @@ pub fn send(ctl: &Ctl, who: &str, body: &str) -> String {
 #[track_caller]
 pub fn state_of(ctl: &Ctl, id: &str) -> String {
     text(&ctl.json(["trace", id])["state"]).to_owned()
+}
+
+/// `watch --json` of everything that happens from now on. The feed's number pins the moment, so nothing is missed
+/// between the start of the process and its subscription.
+#[track_caller]
+pub fn follow(ctl: &Ctl, args: &[&str]) -> Stream {
+    let seq = status(ctl)["seq"].to_string();
+    ctl.stream(["watch", "--json", "--since", &seq].iter().chain(args))
 }

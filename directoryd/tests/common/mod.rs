@@ -50,7 +50,14 @@ impl Directory {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         let task = tokio::spawn(directoryd::run(config.clone(), listener, stop.clone()));
-        Self { url, http: reqwest::Client::builder().no_proxy().build().unwrap(), config, stop, task, data }
+        Self {
+            url,
+            http: reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap(),
+            config,
+            stop,
+            task,
+            data,
+        }
     }
 
     /// Stops, and starts again on the same address and data.

@@ -116,7 +116,7 @@ impl Failure {
                 Some("name one with `--account NAME` or CHATD_ACCOUNT".to_owned())
             }
             Self::Rpc(RpcError(ErrorCode::LoggedOut, _)) => Some("log in with `chatctl login`".to_owned()),
-            Self::Rpc(RpcError(ErrorCode::UnknownMethod | ErrorCode::InvalidParams, _)) => {
+            Self::Rpc(RpcError(ErrorCode::UnknownMethod, _)) => {
                 Some("if the daemon is older than this chatctl, restart it after the upgrade".to_owned())
             }
             Self::Client(ClientError::Disconnected { .. }) => {

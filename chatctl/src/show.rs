@@ -97,7 +97,7 @@ pub fn request(contact: &Contact, colour: bool) -> String {
 }
 
 /// A name as an argument that a shell can be given: quoted when it holds more than letters, digits, `@`, `.`, `_`, `-`.
-fn argument(name: &str) -> String {
+pub fn argument(name: &str) -> String {
     let shown = terminal::line(name);
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '@' | '.' | '_' | '-' | '#');
     if !shown.is_empty() && shown.chars().all(plain) && !shown.starts_with('-') {

@@ -6,6 +6,7 @@ use proto::rpc::types::{Contact, ContactAddParams, ContactState};
 use crate::failure::{Exit, Failure};
 use crate::output::note;
 use crate::session::Session;
+use crate::show;
 
 /// What it takes.
 #[derive(Debug, clap::Args)]
@@ -32,7 +33,7 @@ fn outcome(contact: &Contact) -> String {
     let who = &contact.address;
     match contact.state {
         ContactState::Accepted => format!("{who} is a contact"),
-        ContactState::Pending => format!("{who} asks you, too; chatctl accept {}", contact.name),
+        ContactState::Pending => format!("{who} asks you, too; chatctl accept {}", show::argument(&contact.address)),
         ContactState::Requested => format!("asked {who}; `chatctl contacts` shows when it is accepted"),
         ContactState::Rejected => format!("{who} refused"),
         ContactState::Removed => format!("{who} is not a contact"),

@@ -58,7 +58,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
 struct Chat {
     who: String,
     feed: Feed,
-    /// The last message of the history: an event about it may still come.
+    /// Messages of the history that was shown: the event that tells of one may come after it.
     last_shown: Vec<MessageId>,
     told_awaiting: bool,
 }
@@ -86,10 +86,10 @@ impl Chat {
         let recent = history::collect(session, params, RECENT).await?.messages;
         let last_shown = recent.iter().map(|message| message.id).collect();
         let mut chat = Self { who, feed, last_shown, told_awaiting: false };
-        let own = session.account().unwrap_or_default();
         let newest = recent.iter().rev().find(|message| message.received_at.is_some()).cloned();
         for message in recent {
-            let account = if message.received_at.is_some() { message.to.clone() } else { own.clone() };
+            let own = if message.received_at.is_some() { &message.to } else { &message.from };
+            let account = own.clone();
             let event = watch::received(message, chat.feed.last(), &account, &chat.who);
             watch::print(&mut session.out, &event)?;
         }

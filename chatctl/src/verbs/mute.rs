@@ -9,6 +9,7 @@ use proto::time::parse_duration;
 use crate::failure::{Exit, Failure};
 use crate::output::note;
 use crate::session::Session;
+use crate::show;
 
 /// What it takes.
 #[derive(Debug, clap::Args)]
@@ -29,7 +30,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         let who = &contact.address;
         note(&match (args.duration, contact.muted_until) {
             (Some(_), Some(until)) => format!("{who} is muted until {}", crate::clock::clock(until)),
-            _ => format!("{who} is muted; undo with: chatctl unmute {}", contact.name),
+            _ => format!("{who} is muted; undo with: chatctl unmute {}", show::argument(&contact.address)),
         });
         Ok(())
     })?;

@@ -147,8 +147,9 @@ async fn one(
                 result = delivery::wait(&client, session.account(), result.id, delivered, GLANCE).await?;
             }
             print(session, &result)?;
+            let exit = delivery::judge(&result, MessageState::Queued, who, GLANCE)?;
             note(&delivery::describe(&result, who));
-            delivery::judge(&result, MessageState::Queued, who, GLANCE)
+            Ok(exit)
         }
         None => {
             tell_awaiting(&result, who);

@@ -24,8 +24,8 @@ fn print(out: &mut Out, status: &StatusResult) -> Result<(), Failure> {
     super::facts(
         out,
         &[
-            ("daemon", format!("{}, up {}", status.server, clock::span(status.uptime))),
-            ("client", format!("chatctl {}, API {}", env!("CARGO_PKG_VERSION"), status.api)),
+            ("daemon", format!("{}, API {}, up {}", status.server, status.api, clock::span(status.uptime))),
+            ("client", format!("chatctl {}, API {}", env!("CARGO_PKG_VERSION"), proto::rpc::API_VERSION)),
             ("node", status.node.to_string()),
             ("listens on", if status.addresses.is_empty() { "-".to_owned() } else { status.addresses.join(", ") }),
             ("open", format!("{}, {}", super::count(status.links, "link"), super::count(status.clients, "client"))),

@@ -49,12 +49,12 @@ fn print(out: &mut Out, result: &VerifyResult, only_shown: bool) -> Result<(), F
         (Trust::Changed, true) => format!(
             "THE KEY OF {who} CHANGED and nothing is sent to it. Compare the number above with {who}, in person or by \
              phone, then: chatctl verify {} NUMBER",
-            contact.name
+            show::argument(&contact.address)
         ),
         (trust, true) => format!(
             "{who} is {}. {who} sees the same number; if it is the same, in person or by phone: chatctl verify {} NUMBER",
             show::trust(trust),
-            contact.name
+            show::argument(&contact.address)
         ),
     });
     Ok(())

@@ -79,7 +79,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
             }
             alive = feed.next_many(&mut batch) => alive,
             () = tokio::time::sleep(ACK_IDLE), if unacked > 0 => {
-                acknowledge(&feed, session, args.consumer.as_ref(), &mut unacked).await.is_ok()
+                acknowledge(&feed, session, args.consumer.as_ref(), &mut unacked).await?
             }
         };
         unacked += batch.len();
@@ -90,8 +90,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         }
         session.out.flush()?;
         // An acknowledgement follows the flush: what was not printed is told again.
-        let acked =
-            unacked < ACK_EVERY || acknowledge(&feed, session, args.consumer.as_ref(), &mut unacked).await.is_ok();
+        let acked = unacked < ACK_EVERY || acknowledge(&feed, session, args.consumer.as_ref(), &mut unacked).await?;
         if !alive || !acked {
             feed.reconnect(session).await?;
         }
@@ -120,18 +119,24 @@ impl Stop {
     }
 }
 
+/// Tells the daemon what was printed. `false`: the connection ended; what comes again after a reconnect is dropped here.
 async fn acknowledge(
     feed: &Feed,
     session: &Session,
     consumer: Option<&String>,
     unacked: &mut usize,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     if let (Some(consumer), true) = (consumer, *unacked > 0) {
         let params = FeedAckParams { account: session.account(), consumer: consumer.clone(), seq: feed.last() };
-        feed.client().call::<FeedAck>(&params).await?;
+        match feed.client().call::<FeedAck>(&params).await.map_err(Failure::from) {
+            Err(failure) if failure.is_disconnect() => return Ok(false),
+            result => {
+                result?;
+            }
+        }
     }
     *unacked = 0;
-    Ok(())
+    Ok(true)
 }
 
 /// Prints an event if it says anything to the reader.

@@ -44,7 +44,8 @@ impl Process {
             .append(true)
             .open(log)
             .with_context(|| format!("cannot open {}", log.display()))?;
-        let shown = format!("{command:?}");
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let shown = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::from(file.try_clone().context("cannot share the log")?))

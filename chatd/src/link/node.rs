@@ -1,0 +1,304 @@
+//! The node: one iroh endpoint that dials, accepts under caps, and watches its own addresses.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use iroh::dns::DnsResolver;
+use iroh::endpoint::{
+    BindOpts, ConnectOptions, ConnectWithOptsError, ConnectingError, Incoming, PortmapperConfig, QuicTransportConfig,
+    QuicTransportConfigBuilder, VarInt, presets,
+};
+use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMode, RelayUrl, SecretKey, TransportAddr, Watcher};
+use proto::ids::NodeId;
+use proto::wire::ALPN;
+use rustls::crypto::aws_lc_rs;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::debug;
+
+use super::caps::{InboundCaps, Origin, Slot};
+use super::config::{
+    ADDRESS_SETTLE, CLOSE_WAIT, FIRST_ADDRESS_WAIT, IDLE_TIMEOUT, INCOMING_QUEUE_LINKS, KEEP_ALIVE, MAX_DIAL_ADDRESSES,
+    RECEIVE_WINDOW, RECEIVE_WINDOW_UNAUTHENTICATED, SEND_WINDOW,
+};
+use super::connect::Workshop;
+use super::error::{CloseCode, CloseReason};
+use super::{Link, LinkCaps, LinkConfig, LinkError};
+
+/// A bound node; clones are the same node. Dropping the last clone closes its links without waiting for the peers:
+/// call [`Node::close`].
+#[derive(Debug, Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    endpoint: Endpoint,
+    id: NodeId,
+    dialing: QuicTransportConfig,
+    dial_timeout: Duration,
+    workshop: Workshop,
+    addresses: watch::Receiver<Vec<SocketAddr>>,
+    caps: Arc<InboundCaps>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.workshop.shutdown.cancel();
+    }
+}
+
+impl Node {
+    /// Binds the sockets and starts to accept. Inbound links come out of the receiver, hello done; while nobody takes
+    /// them they wait, within the caps.
+    ///
+    /// # Errors
+    /// [`LinkError::Config`], [`LinkError::Bind`].
+    pub async fn bind(config: LinkConfig) -> Result<(Self, mpsc::Receiver<Link>), LinkError> {
+        let endpoint = endpoint(&config).await?;
+        let workshop = Workshop::new(&config.caps);
+        let caps = InboundCaps::new(&config.caps);
+        let addresses = watch_addresses(&endpoint, &workshop).await;
+        let (to_owner, incoming) = mpsc::channel(INCOMING_QUEUE_LINKS);
+        let acceptor = Acceptor {
+            endpoint: endpoint.clone(),
+            workshop: workshop.clone(),
+            caps: Arc::clone(&caps),
+            limits: config.caps.clone(),
+            to_owner,
+        };
+        workshop.tasks.spawn(acceptor.run());
+        let inner = Inner {
+            id: NodeId(*endpoint.id().as_bytes()),
+            endpoint,
+            dialing: transport(0).build(),
+            dial_timeout: config.dial_timeout,
+            workshop,
+            addresses,
+            caps,
+        };
+        Ok((Self { inner: Arc::new(inner) }, incoming))
+    }
+
+    /// The public half of the node's key.
+    pub fn node_id(&self) -> NodeId {
+        self.inner.id
+    }
+
+    /// Where peers may dial this node, as far as it knows itself.
+    pub fn local_addresses(&self) -> Vec<SocketAddr> {
+        self.inner.addresses.borrow().clone()
+    }
+
+    /// The same, and every change of it, once it has settled.
+    pub fn watch_addresses(&self) -> watch::Receiver<Vec<SocketAddr>> {
+        self.inner.addresses.clone()
+    }
+
+    /// Connects to a node at these addresses (the first 16 are tried, all at once) and waits for its hello.
+    ///
+    /// # Errors
+    /// [`LinkError::Refused`] when the peer said no, [`LinkError::Version`], [`LinkError::DialTimeout`] when nobody
+    /// answered in time, [`LinkError::Dial`] and [`LinkError::Closed`] for the rest.
+    pub async fn dial(&self, peer: NodeId, addresses: &[SocketAddr]) -> Result<Link, LinkError> {
+        if peer == self.inner.id {
+            return Err(LinkError::OwnNode);
+        }
+        let id = EndpointId::from_bytes(&peer.0).map_err(|_| LinkError::NoSuchNode(peer))?;
+        if addresses.is_empty() {
+            return Err(LinkError::NoAddress(peer));
+        }
+        let addresses = addresses.iter().take(MAX_DIAL_ADDRESSES).copied().map(TransportAddr::Ip);
+        let target = EndpointAddr::from_parts(id, addresses);
+        let dial = async {
+            let options = ConnectOptions::new().with_transport_config(self.inner.dialing.clone());
+            let connecting = self.inner.endpoint.connect_with_opts(target, ALPN, options).await;
+            let connecting = connecting.map_err(|error| below(peer, error))?;
+            let connection = connecting.await.map_err(|error| at_handshake(peer, error))?;
+            self.inner.workshop.link(connection, true, None).await
+        };
+        tokio::select! {
+            biased;
+            () = self.inner.workshop.shutdown.cancelled() => {
+                Err(LinkError::Closed(CloseReason::local(CloseCode::ShuttingDown, "the node stops")))
+            }
+            dialed = timeout(self.inner.dial_timeout, dial) => dialed.unwrap_or(Err(LinkError::DialTimeout(peer))),
+        }
+    }
+
+    /// Tells the transport that routes may have changed. Costs little when they have not.
+    pub async fn network_change(&self) {
+        self.inner.endpoint.network_change().await;
+    }
+
+    /// Inbound links now: in all, and those without an authenticated account.
+    pub fn inbound(&self) -> (usize, usize) {
+        self.inner.caps.totals()
+    }
+
+    /// Closes every link with [`CloseCode::ShuttingDown`] and the sockets after them; takes 4 s at most.
+    pub async fn close(&self) {
+        let workshop = &self.inner.workshop;
+        workshop.shutdown.cancel();
+        workshop.tasks.close();
+        if timeout(CLOSE_WAIT, workshop.tasks.wait()).await.is_err() {
+            debug!(links = workshop.tasks.len(), "links did not close in time");
+        }
+        if timeout(CLOSE_WAIT, self.inner.endpoint.close()).await.is_err() {
+            debug!("the endpoint did not close in time");
+        }
+    }
+}
+
+fn below(peer: NodeId, error: ConnectWithOptsError) -> LinkError {
+    LinkError::Dial { peer, source: Box::new(error) }
+}
+
+fn at_handshake(peer: NodeId, error: ConnectingError) -> LinkError {
+    if let ConnectingError::ConnectionError { source, .. } = &error
+        && let refused @ LinkError::Refused(_) = LinkError::from_end(source.clone().into())
+    {
+        return refused;
+    }
+    LinkError::Dial { peer, source: Box::new(error) }
+}
+
+/// What both roles share; `streams` is how many the peer may open.
+fn transport(streams: u32) -> QuicTransportConfigBuilder {
+    QuicTransportConfig::builder()
+        .max_concurrent_bidi_streams(VarInt::from_u32(streams))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        .stream_receive_window(VarInt::from_u32(RECEIVE_WINDOW))
+        .receive_window(VarInt::from_u32(RECEIVE_WINDOW_UNAUTHENTICATED))
+        .send_window(SEND_WINDOW)
+        .max_idle_timeout(IDLE_TIMEOUT.try_into().ok())
+        .keep_alive_interval(KEEP_ALIVE)
+}
+
+async fn endpoint(config: &LinkConfig) -> Result<Endpoint, LinkError> {
+    let bind = |source| LinkError::Bind { listen: config.listen.clone(), source };
+    let mut provider = aws_lc_rs::default_provider();
+    provider.kx_groups = vec![aws_lc_rs::kx_group::X25519MLKEM768, aws_lc_rs::kx_group::X25519];
+    let relays: Result<Vec<RelayUrl>, _> = config.relays.iter().map(|url| url.parse()).collect();
+    let relays = relays.map_err(|error| LinkError::Config(format!("not the URL of a relay: {error}")))?;
+    let relay_mode = if relays.is_empty() { RelayMode::Disabled } else { RelayMode::custom(relays) };
+    let resolver = DnsResolver::builder().with_system_defaults().disable_fallback().build();
+    let mut builder = Endpoint::builder(presets::Minimal)
+        .crypto_provider(Arc::new(provider))
+        .secret_key(SecretKey::from_bytes(&config.secret_key))
+        .alpns(vec![ALPN.to_vec()])
+        .relay_mode(relay_mode)
+        .dns_resolver(resolver)
+        .portmapper_config(PortmapperConfig::Disabled)
+        .clear_address_lookup()
+        .transport_config(transport(1).build())
+        .clear_ip_transports();
+    for address in &config.listen {
+        // Many machines have no IPv6; whoever names an address of theirs wants that one.
+        let required = !(address.is_ipv6() && address.ip().is_unspecified());
+        let options = BindOpts::default().set_is_required(required);
+        builder = builder.bind_addr_with_opts(*address, options).map_err(|error| bind(error.to_string().into()))?;
+    }
+    if config.listen.is_empty() {
+        return Err(LinkError::Config("no address to listen on".into()));
+    }
+    builder.bind().await.map_err(|error| bind(Box::new(error)))
+}
+
+/// Publishes the endpoint's direct addresses, settled and sorted, until the node stops.
+async fn watch_addresses(endpoint: &Endpoint, workshop: &Workshop) -> watch::Receiver<Vec<SocketAddr>> {
+    let mut watcher = endpoint.watch_addr();
+    let first_by = Instant::now() + FIRST_ADDRESS_WAIT;
+    let mut first = direct(&watcher.get());
+    while first.is_empty() {
+        match timeout_at(first_by, watcher.updated()).await {
+            Ok(Ok(address)) => first = direct(&address),
+            Ok(Err(_)) | Err(_) => break,
+        }
+    }
+    let (publish, addresses) = watch::channel(first);
+    let shutdown = workshop.shutdown.clone();
+    workshop.tasks.spawn(shutdown.run_until_cancelled_owned(async move {
+        while watcher.updated().await.is_ok() {
+            sleep(ADDRESS_SETTLE).await;
+            let now = direct(&watcher.get());
+            publish.send_if_modified(|known| {
+                let changed = *known != now;
+                *known = now;
+                changed
+            });
+        }
+    }));
+    addresses
+}
+
+fn direct(address: &EndpointAddr) -> Vec<SocketAddr> {
+    let mut addresses: Vec<_> = address.ip_addrs().copied().collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+/// Takes connections as they come. Never waits for a peer: each handshake is a task of its own, and there are never
+/// more of them than the caps allow.
+struct Acceptor {
+    endpoint: Endpoint,
+    workshop: Workshop,
+    caps: Arc<InboundCaps>,
+    limits: LinkCaps,
+    to_owner: mpsc::Sender<Link>,
+}
+
+impl Acceptor {
+    async fn run(self) {
+        loop {
+            let incoming = tokio::select! {
+                biased;
+                () = self.workshop.shutdown.cancelled() => return,
+                incoming = self.endpoint.accept() => incoming,
+            };
+            let Some(incoming) = incoming else { return };
+            let origin = Origin::of(&incoming.remote_addr());
+            if self.caps.is_crowded() && !incoming.remote_addr_validated() && origin != Origin::Loopback {
+                // Costs us no state: whoever forged the address never comes back.
+                let _ = incoming.retry();
+                continue;
+            }
+            match self.caps.admit(origin) {
+                Ok(slot) => {
+                    self.workshop.tasks.spawn(self.handshake(incoming, slot));
+                }
+                Err(cap) => {
+                    debug!(?cap, ?origin, "inbound connection refused");
+                    incoming.refuse();
+                }
+            }
+        }
+    }
+
+    fn handshake(&self, incoming: Incoming, slot: Slot) -> impl Future<Output = ()> + use<> {
+        let (workshop, to_owner) = (self.workshop.clone(), self.to_owner.clone());
+        let (handshake, first_frame) = (self.limits.handshake, self.limits.first_frame);
+        async move {
+            let work = async {
+                let connection = match timeout(handshake, async { incoming.accept()?.await }).await {
+                    Ok(Ok(connection)) => connection,
+                    Ok(Err(error)) => return debug!(%error, "inbound handshake failed"),
+                    Err(_) => return debug!("inbound handshake timed out"),
+                };
+                // Closes the connection when the future below is dropped at the timeout.
+                let close = connection.clone();
+                match timeout(first_frame, workshop.link(connection, false, Some(slot))).await {
+                    // An owner that is gone drops the link, which closes it.
+                    Ok(Ok(link)) => drop(to_owner.send(link).await),
+                    Ok(Err(error)) => debug!(%error, "inbound link refused"),
+                    Err(_) => close.close(VarInt::from_u32(CloseCode::TooSlow.to_wire()), b"no hello in time"),
+                }
+            };
+            workshop.shutdown.run_until_cancelled(work).await;
+        }
+    }
+}

@@ -5,8 +5,11 @@
 //! `[2, method, params]`. `params` is an array that holds one map; `error` is `[code, text]`. In RPC, structures are maps
 //! with string keys, ids and times are strings: a stock MessagePack library in any language is enough to be a client.
 
+pub mod client;
+pub mod codec;
 pub mod event;
 pub mod methods;
+pub mod socket;
 pub mod types;
 
 /// The API's version, told by `system.hello`. Fields and methods are only ever added within one version.

@@ -197,7 +197,7 @@ impl Tx<'_> {
         )?;
         let profile = own_profile(self.conn)?;
         for contact in super::contacts::all(self.conn)? {
-            if contact.state.is_accepted() {
+            if contact.state.may_talk() {
                 self.queue_profile(contact.id, &profile)?;
             }
         }

@@ -1,7 +1,7 @@
 //! People: rows of contacts and their conversations, and what the contact rules' effects do to the store.
 
-use proto::directory::record::SignedRecord;
-use proto::ids::{AccountId, ConversationId, DeviceId};
+use proto::directory::{SignedReach, SignedRecord};
+use proto::ids::{AccountId, ConversationId, DeviceId, MessageId, NodeId};
 use proto::rpc::event::EventType;
 use proto::rpc::types::{Contact, ContactState as Shown, Profile, Trust};
 use proto::time::Timestamp;
@@ -12,7 +12,7 @@ use super::{StoreError, Tx};
 use crate::crypto::safety::fingerprint;
 use crate::crypto::token::DepositToken;
 use crate::model::{ContactRow, ProfileRow};
-use crate::policy::contact::{self, ContactEvent, ContactState, Effect};
+use crate::policy::contact::{self, ContactState, Effect, Event, Incoming, Outgoing, Relation};
 
 /// A person seen for the first time.
 #[derive(Debug, Clone)]
@@ -37,9 +37,49 @@ pub struct NewContact {
     pub confirmed: bool,
 }
 
+/// The state's number in the database: bits 0-1 ours, 2-3 theirs, 4 accepted, 5 blocked.
+fn state_number(state: ContactState) -> i64 {
+    let relation = match state.relation {
+        Relation::Accepted => 16,
+        Relation::Apart { outgoing, incoming } => {
+            let ours = match outgoing {
+                Outgoing::None => 0,
+                Outgoing::Requested => 1,
+                Outgoing::RejectedByThem => 2,
+            };
+            let theirs = match incoming {
+                Incoming::None => 0,
+                Incoming::Pending => 1,
+                Incoming::RejectedByMe => 2,
+            };
+            ours | theirs << 2
+        }
+    };
+    relation | i64::from(state.blocked) << 5
+}
+
+fn state_from(number: i64) -> ContactState {
+    let relation = if number & 16 != 0 {
+        Relation::Accepted
+    } else {
+        let outgoing = match number & 3 {
+            1 => Outgoing::Requested,
+            2 => Outgoing::RejectedByThem,
+            _ => Outgoing::None,
+        };
+        let incoming = match number >> 2 & 3 {
+            1 => Incoming::Pending,
+            2 => Incoming::RejectedByMe,
+            _ => Incoming::None,
+        };
+        Relation::Apart { outgoing, incoming }
+    };
+    ContactState { relation, blocked: number & 32 != 0 }
+}
+
 const COLUMNS: &str = "c.id, c.account, v.conversation, c.name, c.origin, c.label, c.state, c.trust, c.confirmed,
   v.muted_until, c.record, c.record_seq, c.identity_key, c.reach, c.reach_seq, c.token_given, c.token_held,
-  c.request_text, c.request_at, v.unread, v.read_upto, c.profile_version, c.display_name, c.status, c.bio
+  c.request_text, c.request_at, c.request_sent, c.request_seen, v.unread, v.read_upto, c.profile_version, c.display_name, c.status, c.bio
   FROM contacts c JOIN conversations v ON v.id = c.id";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<ContactRow> {
@@ -48,6 +88,9 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<ContactRow> {
     let token = |n: usize| -> rusqlite::Result<Option<[u8; 32]>> {
         row.get::<_, Option<Vec<u8>>>(n)?.map(|b| b.try_into().map_err(|_| damaged(n))).transpose()
     };
+    let message = |n: usize| -> rusqlite::Result<Option<MessageId>> {
+        Ok(row.get::<_, Option<Vec<u8>>>(n)?.and_then(|bytes| MessageId::from_slice(&bytes)))
+    };
     Ok(ContactRow {
         id: row.get(0)?,
         account: AccountId::from_slice(&fixed(1)?).ok_or_else(|| damaged(1))?,
@@ -55,7 +98,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<ContactRow> {
         name: row.get(3)?,
         origin: row.get(4)?,
         label: row.get(5)?,
-        state: ContactState::from_bits(row.get::<_, i64>(6)? as u8),
+        state: state_from(row.get(6)?),
         trust: match row.get::<_, i64>(7)? {
             1 => Trust::Verified,
             2 => Trust::Rotated,
@@ -73,13 +116,15 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<ContactRow> {
         token_held: token(16)?,
         request_text: row.get(17)?,
         request_at: row.get::<_, Option<i64>>(18)?.map(Timestamp),
-        unread: row.get::<_, i64>(19)? as u64,
-        read_upto: row.get(20)?,
+        request_sent: message(19)?,
+        request_seen: message(20)?,
+        unread: row.get::<_, i64>(21)? as u64,
+        read_upto: row.get(22)?,
         profile: ProfileRow {
-            version: row.get::<_, i64>(21)? as u64,
-            display_name: row.get(22)?,
-            status: row.get(23)?,
-            bio: row.get(24)?,
+            version: row.get::<_, i64>(23)? as u64,
+            display_name: row.get(24)?,
+            status: row.get(25)?,
+            bio: row.get(26)?,
         },
     })
 }
@@ -146,6 +191,20 @@ pub fn by_device(conn: &Connection, device: DeviceId) -> Result<Option<(i64, [u8
     Ok(found.and_then(|(contact, key)| Some((contact, key.try_into().ok()?))))
 }
 
+/// The node id in a stored reach; empty when there is none.
+fn node_of(reach: &[u8]) -> Vec<u8> {
+    SignedReach::decode(reach).and_then(|signed| signed.peek()).map(|reach| reach.node.0.to_vec()).unwrap_or_default()
+}
+
+/// Contacts whose newest reach names a node.
+///
+/// # Errors
+/// Those of the database.
+pub fn by_node(conn: &Connection, node: NodeId) -> Result<Vec<i64>, StoreError> {
+    let mut select = conn.prepare_cached("SELECT id FROM contacts WHERE node = ?1")?;
+    Ok(select.query_map([node.as_bytes()], |row| row.get(0))?.collect::<Result<_, _>>()?)
+}
+
 /// Contacts for whom something waits.
 ///
 /// # Errors
@@ -160,9 +219,9 @@ pub fn with_pending(conn: &Connection) -> Result<Vec<i64>, StoreError> {
 
 /// Why messages to this one wait, if they do.
 pub fn wait_reason(row: &ContactRow) -> Option<&'static str> {
-    if row.state.is_blocked() {
+    if row.state.blocked {
         Some("blocked")
-    } else if !row.state.is_accepted() {
+    } else if row.state.relation != Relation::Accepted {
         Some("awaiting_acceptance")
     } else if row.trust == Trust::Changed {
         Some("key_changed")
@@ -171,18 +230,19 @@ pub fn wait_reason(row: &ContactRow) -> Option<&'static str> {
     }
 }
 
+/// Whether the row is a request that waits for the user.
+pub fn is_pending(row: &ContactRow) -> bool {
+    matches!(row.state.relation, Relation::Apart { incoming: Incoming::Pending, .. }) && !row.state.blocked
+}
+
 /// The contact as clients see it. Presence is not stored; the caller adds it.
 pub fn to_rpc(row: &ContactRow, home: &str) -> Contact {
-    let state = if row.state.is_accepted() {
-        Shown::Accepted
-    } else if row.state.is_pending() {
-        Shown::Pending
-    } else if row.state.is_requested() {
-        Shown::Requested
-    } else if row.state.is_rejected_by_them() {
-        Shown::Rejected
-    } else {
-        Shown::Removed
+    let state = match row.state.relation {
+        Relation::Accepted => Shown::Accepted,
+        Relation::Apart { incoming: Incoming::Pending, .. } => Shown::Pending,
+        Relation::Apart { outgoing: Outgoing::Requested, .. } => Shown::Requested,
+        Relation::Apart { outgoing: Outgoing::RejectedByThem, .. } => Shown::Rejected,
+        Relation::Apart { .. } => Shown::Removed,
     };
     let has_profile = row.profile.version > 0;
     Contact {
@@ -195,7 +255,7 @@ pub fn to_rpc(row: &ContactRow, home: &str) -> Contact {
         trust: row.trust,
         fingerprint: fingerprint(&row.identity_key),
         confirmed: row.confirmed,
-        blocked: row.state.is_blocked(),
+        blocked: row.state.blocked,
         muted_until: row.muted_until.filter(|until| *until > Timestamp::now()),
         online: None,
         online_since: None,
@@ -230,8 +290,8 @@ impl Tx<'_> {
         let id = self.conn.last_insert_rowid();
         self.conn.execute(
             "INSERT INTO contacts (id, account, name, origin, state, trust, confirmed, record, record_seq, identity_key,
-               reach, reach_seq, request_text, profile_version, display_name, status, bio)
-             VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, '', 0, '', '', '')",
+               reach, reach_seq, node, request_text, profile_version, display_name, status, bio)
+             VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, '', 0, '', '', '')",
             params![
                 id,
                 new.account.as_bytes(),
@@ -243,6 +303,7 @@ impl Tx<'_> {
                 &new.identity_key[..],
                 new.reach,
                 new.reach_seq as i64,
+                node_of(&new.reach),
             ],
         )?;
         self.index_devices(id, &new.record)?;
@@ -290,8 +351,8 @@ impl Tx<'_> {
     /// Those of the database.
     pub fn update_reach(&mut self, contact: i64, reach: &[u8], seq: u64) -> Result<(), StoreError> {
         self.conn
-            .prepare_cached("UPDATE contacts SET reach = ?2, reach_seq = ?3 WHERE id = ?1 AND reach_seq < ?3")?
-            .execute(params![contact, reach, seq as i64])?;
+            .prepare_cached("UPDATE contacts SET reach = ?2, reach_seq = ?3, node = ?4 WHERE id = ?1 AND reach_seq < ?3")?
+            .execute(params![contact, reach, seq as i64, node_of(reach)])?;
         Ok(())
     }
 
@@ -374,79 +435,134 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Applies the contact rules to an event, executes their effects, and answers them. `text` goes with a request.
+    /// Applies the contact rules to a wish of the user, executes their effects, and answers them. `text` goes with a
+    /// request.
     ///
     /// # Errors
     /// What the rules forbid ([`StoreError::Contact`]), and those of the database.
-    pub fn contact_event(&mut self, contact: i64, event: ContactEvent, text: &str) -> Result<Vec<Effect>, StoreError> {
+    pub fn contact_wish(&mut self, contact: i64, event: Event, text: &str) -> Result<Vec<Effect>, StoreError> {
         let row = load(self.conn, contact)?;
-        let (state, effects) = contact::step(row.state, event)?;
-        self.conn
-            .execute("UPDATE contacts SET state = ?2 WHERE id = ?1", params![contact, i64::from(state.to_bits())])?;
-        if matches!(event, ContactEvent::UserAdds | ContactEvent::RequestArrives) && state != row.state {
+        self.contact_step(&row, event, text)
+    }
+
+    /// Applies the contact rules to a card, an answer or a removal that came from the contact under a message id.
+    ///
+    /// # Errors
+    /// Those of the database; what does not fit is ignored.
+    pub fn contact_signal(
+        &mut self,
+        contact: i64,
+        kind: Kind,
+        id: MessageId,
+        text: &str,
+    ) -> Result<Vec<Effect>, StoreError> {
+        let row = load(self.conn, contact)?;
+        let event = match kind {
+            Kind::ContactRequest | Kind::ContactRemove => {
+                if row.request_seen.is_some_and(|seen| id < seen) {
+                    return Ok(Vec::new());
+                }
+                if kind == Kind::ContactRemove {
+                    Event::RemoveArrives
+                } else {
+                    Event::RequestArrives { repeated: row.request_seen == Some(id) }
+                }
+            }
+            Kind::ContactAccept => Event::AcceptArrives { current: row.request_sent == Some(id) },
+            Kind::ContactReject => Event::RejectArrives { current: row.request_sent == Some(id) },
+            _ => return Ok(Vec::new()),
+        };
+        if !row.state.blocked && matches!(kind, Kind::ContactRequest | Kind::ContactRemove) {
             self.conn.execute(
-                "UPDATE contacts SET request_text = ?2, request_at = ?3 WHERE id = ?1",
-                params![contact, if event == ContactEvent::RequestArrives { text } else { "" }, self.now.0],
+                "UPDATE contacts SET request_seen = ?2 WHERE id = ?1",
+                params![contact, id.as_bytes()],
             )?;
         }
-        for effect in &effects {
-            self.effect(&row, *effect, text)?;
+        if event == (Event::RequestArrives { repeated: false }) && !row.state.blocked {
+            self.conn.execute(
+                "UPDATE contacts SET request_text = ?2, request_at = ?3 WHERE id = ?1",
+                params![contact, text, self.now.0],
+            )?;
         }
-        self.wake_delivery(contact);
+        self.contact_step(&row, event, text)
+    }
+
+    fn contact_step(&mut self, row: &ContactRow, event: Event, text: &str) -> Result<Vec<Effect>, StoreError> {
+        let (state, effects) = contact::step(row.state, event)?;
+        self.conn
+            .execute("UPDATE contacts SET state = ?2 WHERE id = ?1", params![row.id, state_number(state)])?;
+        for effect in &effects {
+            self.effect(row, event, *effect, text)?;
+        }
+        self.wake_delivery(row.id);
         Ok(effects)
     }
 
-    fn effect(&mut self, row: &ContactRow, effect: Effect, text: &str) -> Result<(), StoreError> {
+    fn effect(&mut self, row: &ContactRow, event: Event, effect: Effect, text: &str) -> Result<(), StoreError> {
         let contact = row.id;
+        // The row as it was before the step; a request that arrives now is newer than it says.
+        let seen = load(self.conn, contact)?.request_seen.unwrap_or_else(MessageId::now);
         match effect {
-            Effect::SendRequest | Effect::SendAccept => {
-                let token = DepositToken::generate().map_err(|_| StoreError::Damaged("random numbers"))?;
+            Effect::SendRequest => {
+                self.ensure_token(contact)?;
+                let id = self.queue_signal(contact, Kind::ContactRequest, MessageId::now(), text.as_bytes())?;
                 self.conn.execute(
-                    "UPDATE contacts SET token_given = coalesce(token_given, ?2) WHERE id = ?1",
-                    params![contact, &token.as_bytes()[..]],
+                    "UPDATE contacts SET request_sent = ?2, request_text = '', request_at = ?3 WHERE id = ?1",
+                    params![contact, id.as_bytes(), self.now.0],
                 )?;
-                if effect == Effect::SendRequest {
-                    return self.queue_signal(contact, Kind::ContactRequest, text.as_bytes());
-                }
+            }
+            Effect::SendAccept => {
+                self.ensure_token(contact)?;
                 self.drop_signals(contact, Kind::ContactReject)?;
-                self.queue_signal(contact, Kind::ContactAccept, b"")?;
-                let profile = super::account::own_profile(self.conn)?;
-                if profile.version > 0 { self.queue_profile(contact, &profile) } else { Ok(()) }
+                self.queue_signal(contact, Kind::ContactAccept, seen, b"")?;
             }
-            Effect::SendReject => self.queue_signal(contact, Kind::ContactReject, b""),
-            Effect::SendRemove => self.queue_signal(contact, Kind::ContactRemove, b""),
-            Effect::AnnounceRequest => {
-                self.event_contact(EventType::ContactRequest, contact);
-                Ok(())
+            Effect::SendReject => {
+                self.queue_signal(contact, Kind::ContactReject, seen, b"")?;
             }
+            Effect::SendRemove => {
+                self.drop_signals(contact, Kind::ContactRequest)?;
+                self.drop_signals(contact, Kind::ContactAccept)?;
+                self.queue_signal(contact, Kind::ContactRemove, MessageId::now(), b"")?;
+            }
+            Effect::AnnounceRequest => self.event_contact(EventType::ContactRequest, contact),
             Effect::AnnounceAccepted => {
                 self.drop_signals(contact, Kind::ContactRequest)?;
                 self.event_contact(EventType::ContactAccepted, contact);
                 // The profile goes along with the start of a contact, whichever side asked.
                 let profile = super::account::own_profile(self.conn)?;
-                if profile.version > 0 { self.queue_profile(contact, &profile) } else { Ok(()) }
+                if profile.version > 0 {
+                    self.queue_profile(contact, &profile)?;
+                }
             }
             Effect::AnnounceRejected => {
                 self.drop_signals(contact, Kind::ContactRequest)?;
-                self.event_contact(EventType::ContactRejected, contact);
-                Ok(())
+                let kind =
+                    if event == Event::RemoveArrives { EventType::ContactRemoved } else { EventType::ContactRejected };
+                self.event_contact(kind, contact);
             }
-            Effect::AnnounceRemoved => {
-                self.event_contact(EventType::ContactRemoved, contact);
-                Ok(())
-            }
-            Effect::ReleaseQueued => {
-                self.wake_delivery(contact);
-                Ok(())
-            }
+            Effect::ReleaseQueued => self.wake_delivery(contact),
             Effect::RejectQueued => {
-                self.drop_signals(contact, Kind::ContactRequest)?;
-                self.reject_queued(contact, "refused_by_peer")
+                let cause = match event {
+                    Event::UserBlocks => "blocked",
+                    Event::UserRemoves => "contact_removed",
+                    Event::RemoveArrives => "removed_by_peer",
+                    _ => "request_rejected",
+                };
+                self.reject_queued(contact, cause)?;
             }
             Effect::RevokeToken => {
                 self.conn.execute("UPDATE contacts SET token_given = NULL WHERE id = ?1", [contact])?;
-                Ok(())
             }
         }
+        Ok(())
+    }
+
+    fn ensure_token(&mut self, contact: i64) -> Result<(), StoreError> {
+        let token = DepositToken::generate().map_err(|_| StoreError::Damaged("random numbers"))?;
+        self.conn.execute(
+            "UPDATE contacts SET token_given = coalesce(token_given, ?2) WHERE id = ?1",
+            params![contact, &token.as_bytes()[..]],
+        )?;
+        Ok(())
     }
 }

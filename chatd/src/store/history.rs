@@ -7,6 +7,8 @@ use proto::rpc::types::Message;
 use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::policy::contact::Relation;
+
 use super::{StoreError, account, contacts, inbound, trace};
 
 /// Bytes of bodies in one page at most, so that an answer fits one RPC message with room for escapes and fields.
@@ -177,7 +179,7 @@ pub fn counts(conn: &Connection) -> Result<(u64, u64, u64, u64), StoreError> {
     let queued = one("SELECT count(*) FROM outbox")?;
     let unread = one("SELECT coalesce(sum(unread), 0) FROM conversations")?;
     let everybody = contacts::all(conn)?;
-    let pending = everybody.iter().filter(|row| row.state.is_pending() && !row.state.is_blocked()).count() as u64;
-    let accepted = everybody.iter().filter(|row| row.state.is_accepted()).count() as u64;
+    let pending = everybody.iter().filter(|row| contacts::is_pending(row)).count() as u64;
+    let accepted = everybody.iter().filter(|row| row.state.relation == Relation::Accepted).count() as u64;
     Ok((queued, unread, pending, accepted))
 }

@@ -3,7 +3,7 @@
 //! A message's state is not a column: it follows from the marks and attempts that cover its (stream, seq), so that one
 //! acknowledgement of 10,000 messages writes one row and deletes the outbox rows.
 
-use proto::ids::{ConversationId, Epoch, MessageId, sha256};
+use proto::ids::{Epoch, MessageId, sha256};
 use proto::rpc::types::{Format, MessageState, Priority};
 use proto::wire::envelope::{AckEntry, Core};
 use proto::wire::payload::{Kind, Text};
@@ -213,7 +213,8 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn acknowledged(&mut self, contact: i64, conversation: ConversationId, entries: &[AckEntry]) -> Result<(), StoreError> {
+    pub fn acknowledged(&mut self, contact: i64, entries: &[AckEntry]) -> Result<(), StoreError> {
+        let conversation = contacts::load(self.conn, contact)?.conversation;
         for entry in entries.iter().filter(|entry| entry.conversation == conversation) {
             let stream: Option<i64> = self
                 .conn
@@ -343,6 +344,30 @@ impl Tx<'_> {
         self.event_state(contact, MessageState::Sent, None, messages)
     }
 
+    /// Remembers that a contact was not reached: one row for everything that waits for it.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn attempt_failed(&mut self, contact: i64, outcome: &str) -> Result<(), StoreError> {
+        let waiting: Option<(i64, i64, i64)> = self
+            .conn
+            .prepare_cached(
+                "SELECT o.stream, min(o.seq), max(o.seq) FROM streams_out s JOIN outbox o ON o.stream = s.id
+                 WHERE s.conversation = ?1 GROUP BY o.stream ORDER BY o.stream DESC LIMIT 1",
+            )?
+            .query_row([contact], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()?;
+        let Some((stream, low, high)) = waiting else { return Ok(()) };
+        let note = AttemptNote {
+            stream,
+            low: low as u64,
+            high: high as u64,
+            path: "direct",
+            outcome: format!("unreachable: {outcome}"),
+        };
+        self.attempt(contact, &note)
+    }
+
     /// A contact read everything up to a message of ours.
     ///
     /// # Errors
@@ -382,6 +407,17 @@ impl Tx<'_> {
         let messages = self.with_ids(rows.into_iter())?;
         self.event_state(contact, MessageState::Read, None, messages)
     }
+}
+
+/// The stream of an epoch.
+///
+/// # Errors
+/// Those of the database.
+pub fn stream_of(conn: &Connection, contact: i64, epoch: Epoch) -> Result<Option<i64>, StoreError> {
+    Ok(conn
+        .prepare_cached("SELECT id FROM streams_out WHERE conversation = ?1 AND epoch = ?2")?
+        .query_row(params![contact, epoch.as_bytes()], |row| row.get(0))
+        .optional()?)
 }
 
 /// What waits for a contact after a place in its streams, oldest first, up to `max_bytes` of cores (one at least).

@@ -49,7 +49,7 @@ CREATE TABLE contacts (
   name            TEXT    NOT NULL,
   origin          TEXT    NOT NULL,
   label           TEXT    UNIQUE,
-  state           INTEGER NOT NULL,           -- policy::contact::ContactState::to_bits
+  state           INTEGER NOT NULL,           -- see store::contacts::state_number
   trust           INTEGER NOT NULL,
   confirmed       INTEGER NOT NULL,
   record          BLOB    NOT NULL,
@@ -57,16 +57,20 @@ CREATE TABLE contacts (
   identity_key    BLOB    NOT NULL,
   reach           BLOB    NOT NULL,
   reach_seq       INTEGER NOT NULL,
+  node            BLOB    NOT NULL,           -- the reach's node id, x'' when unknown
   token_given     BLOB,
   token_held      BLOB,
   request_text    TEXT    NOT NULL,
   request_at      INTEGER,
+  request_sent    BLOB,                       -- message id of our newest request
+  request_seen    BLOB,                       -- message id of their newest request or removal
   profile_version INTEGER NOT NULL,
   display_name    TEXT    NOT NULL,
   status          TEXT    NOT NULL,
   bio             TEXT    NOT NULL
 ) STRICT;
 CREATE INDEX contacts_by_name ON contacts (name, origin);
+CREATE INDEX contacts_by_node ON contacts (node);
 
 -- Devices of contacts, as their newest record names them.
 CREATE TABLE contact_devices (
@@ -146,7 +150,7 @@ CREATE TABLE signals (
   id      INTEGER PRIMARY KEY,
   contact INTEGER NOT NULL,
   kind    TEXT    NOT NULL,
-  msgid   BLOB    NOT NULL UNIQUE,
+  msgid   BLOB    NOT NULL,
   payload BLOB    NOT NULL,                   -- x'' for cards, which are built when they are sent
   at      INTEGER NOT NULL
 ) STRICT;

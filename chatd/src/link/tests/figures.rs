@@ -101,3 +101,33 @@ async fn one_dial() {
         keep.push((dial, accepted));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "prints figures"]
+async fn round_trips() {
+    for (carrier, ends) in both_carriers().await {
+        let Ends { mut alice, bob, _nodes } = ends;
+        let Link { sender, mut receiver, .. } = bob;
+        let echo = tokio::spawn(async move {
+            while let Ok(Some(frame)) = receiver.recv().await {
+                if sender.send(frame).await.is_err() {
+                    break;
+                }
+            }
+        });
+        for pause in [Duration::ZERO, Duration::from_millis(5)] {
+            let mut times = Vec::new();
+            for n in 0..300 {
+                tokio::time::sleep(pause).await;
+                let started = Instant::now();
+                alice.sender.send(envelope(n, 600)).await.unwrap();
+                alice.receiver.recv().await.unwrap();
+                times.push(started.elapsed());
+            }
+            times.sort();
+            println!("{carrier}, every {pause:?}: p50 {:?}, p99 {:?}", times[150], times[297]);
+        }
+        drop(alice);
+        within(echo).await.unwrap();
+    }
+}

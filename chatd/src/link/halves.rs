@@ -193,10 +193,14 @@ impl LinkReceiver {
                 }
             }
         };
-        let local = self.ended.wait_for(|end| end.as_ref().is_some_and(|end| end.origin == CloseOrigin::Local));
+        let local = async {
+            let is_local = |end: &Option<CloseReason>| end.as_ref().is_some_and(|e| e.origin == CloseOrigin::Local);
+            // The guard goes at once: it is a lock.
+            self.ended.wait_for(is_local).await.ok().and_then(|end| end.clone())
+        };
         let result = tokio::select! {
             biased;
-            _ = local => return finish(self.shared.wait_ended().await),
+            Some(end) = local => return finish(end),
             result = next => result,
         };
         match result {

@@ -6,11 +6,17 @@ use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream, VarInt
 use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMode, TransportAddr};
 use proto::wire::ALPN;
 use proto::wire::frame::RefuseCode;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 use super::*;
 
 async fn mallory() -> Endpoint {
+    speaking(aws_lc_rs::default_provider()).await
+}
+
+async fn speaking(provider: CryptoProvider) -> Endpoint {
     Endpoint::builder(presets::Minimal)
+        .crypto_provider(Arc::new(provider))
         .relay_mode(RelayMode::Disabled)
         .alpns(vec![ALPN.to_vec()])
         .clear_ip_transports()
@@ -140,6 +146,20 @@ async fn a_connection_that_says_nothing_is_closed() {
     let ConnectionError::ApplicationClosed(close) = within(connection.closed()).await else { panic!("otherwise") };
     assert_eq!(close.error_code, VarInt::from_u32(20));
     assert_eq!(&close.reason[..], b"no hello in time");
+}
+
+#[tokio::test]
+async fn key_exchange_is_hybrid_or_x25519_and_nothing_else() {
+    use aws_lc_rs::kx_group::{SECP256R1, X25519, X25519MLKEM768};
+    let (bob, _bobs) = node(LinkCaps::default()).await;
+    for (group, spoken) in [(X25519MLKEM768, true), (X25519, true), (SECP256R1, false)] {
+        let mut provider = aws_lc_rs::default_provider();
+        provider.kx_groups = vec![group];
+        let mallory = speaking(provider).await;
+        let limit = if spoken { PATIENCE } else { Duration::from_millis(300) };
+        let connected = tokio::time::timeout(limit, mallory.connect(address_of(&bob), ALPN)).await;
+        assert_eq!(matches!(connected, Ok(Ok(_))), spoken, "{group:?}: {connected:?}");
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 pub mod config;
 
-use proto::ids::{AccountId, ConversationId, DeviceId, MessageId};
+use proto::ids::{AccountId, ConversationId, DeviceId};
 use proto::rpc::types::Trust;
 use proto::time::Timestamp;
 
@@ -99,10 +99,8 @@ pub struct ContactRow {
     pub request_text: String,
     /// When the request came or went.
     pub request_at: Option<Timestamp>,
-    /// Message id of our newest request.
-    pub request_sent: Option<MessageId>,
-    /// Message id of their newest request or removal.
-    pub request_seen: Option<MessageId>,
+    /// What went both ways of the contact protocol.
+    pub ids: crate::policy::contact_ids::ContactIds,
     /// Unread messages.
     pub unread: u64,
     /// Everything up to this message is read.

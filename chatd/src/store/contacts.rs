@@ -12,6 +12,7 @@ use super::{StoreError, Tx};
 use crate::crypto::safety::fingerprint;
 use crate::crypto::token::DepositToken;
 use crate::model::{ContactRow, ProfileRow};
+use crate::policy::contact_ids::{ContactIds, ContactMessage};
 use crate::policy::contact::{self, ContactState, Effect, Event, Incoming, Outgoing, Relation};
 
 /// A person seen for the first time.
@@ -79,7 +80,7 @@ fn state_from(number: i64) -> ContactState {
 
 const COLUMNS: &str = "c.id, c.account, v.conversation, c.name, c.origin, c.label, c.state, c.trust, c.confirmed,
   v.muted_until, c.record, c.record_seq, c.identity_key, c.reach, c.reach_seq, c.token_given, c.token_held,
-  c.request_text, c.request_at, c.request_sent, c.request_seen, v.unread, v.read_upto, c.profile_version, c.display_name, c.status, c.bio
+  c.request_text, c.request_at, c.ids, v.unread, v.read_upto, c.profile_version, c.display_name, c.status, c.bio
   FROM contacts c JOIN conversations v ON v.id = c.id";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<ContactRow> {
@@ -87,9 +88,6 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<ContactRow> {
     let damaged = |n: usize| rusqlite::Error::InvalidColumnType(n, "id".into(), rusqlite::types::Type::Blob);
     let token = |n: usize| -> rusqlite::Result<Option<[u8; 32]>> {
         row.get::<_, Option<Vec<u8>>>(n)?.map(|b| b.try_into().map_err(|_| damaged(n))).transpose()
-    };
-    let message = |n: usize| -> rusqlite::Result<Option<MessageId>> {
-        Ok(row.get::<_, Option<Vec<u8>>>(n)?.and_then(|bytes| MessageId::from_slice(&bytes)))
     };
     Ok(ContactRow {
         id: row.get(0)?,
@@ -116,15 +114,14 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<ContactRow> {
         token_held: token(16)?,
         request_text: row.get(17)?,
         request_at: row.get::<_, Option<i64>>(18)?.map(Timestamp),
-        request_sent: message(19)?,
-        request_seen: message(20)?,
-        unread: row.get::<_, i64>(21)? as u64,
-        read_upto: row.get(22)?,
+        ids: ContactIds::from_bytes(&fixed(19)?.try_into().map_err(|_| damaged(19))?),
+        unread: row.get::<_, i64>(20)? as u64,
+        read_upto: row.get(21)?,
         profile: ProfileRow {
-            version: row.get::<_, i64>(23)? as u64,
-            display_name: row.get(24)?,
-            status: row.get(25)?,
-            bio: row.get(26)?,
+            version: row.get::<_, i64>(22)? as u64,
+            display_name: row.get(23)?,
+            status: row.get(24)?,
+            bio: row.get(25)?,
         },
     })
 }
@@ -270,7 +267,27 @@ pub fn to_rpc(row: &ContactRow, home: &str) -> Contact {
     }
 }
 
+/// A contact as it is inside of a transaction.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub fn by_id(tx: &Tx<'_>, id: i64) -> Result<ContactRow, StoreError> {
+    load(tx.conn, id)
+}
+
 impl Tx<'_> {
+    /// Requests that wait for the user.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn pending_requests(&self) -> Result<u32, StoreError> {
+        let count: i64 = self
+            .conn
+            .prepare_cached("SELECT count(*) FROM contacts WHERE state & 12 = 4 AND state & 48 = 0")?
+            .query_row([], |row| row.get(0))?;
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
     /// Remembers a person, or brings what is known of one up to date; answers the local number. Never changes a pin.
     ///
     /// # Errors
@@ -290,8 +307,8 @@ impl Tx<'_> {
         let id = self.conn.last_insert_rowid();
         self.conn.execute(
             "INSERT INTO contacts (id, account, name, origin, state, trust, confirmed, record, record_seq, identity_key,
-               reach, reach_seq, node, request_text, profile_version, display_name, status, bio)
-             VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, '', 0, '', '', '')",
+               reach, reach_seq, node, ids, request_text, profile_version, display_name, status, bio)
+             VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, zeroblob(64), '', 0, '', '', '')",
             params![
                 id,
                 new.account.as_bytes(),
@@ -457,28 +474,21 @@ impl Tx<'_> {
         text: &str,
     ) -> Result<Vec<Effect>, StoreError> {
         let row = load(self.conn, contact)?;
-        let event = match kind {
-            Kind::ContactRequest | Kind::ContactRemove => {
-                if row.request_seen.is_some_and(|seen| id < seen) {
-                    return Ok(Vec::new());
-                }
-                if kind == Kind::ContactRemove {
-                    Event::RemoveArrives
-                } else {
-                    Event::RequestArrives { repeated: row.request_seen == Some(id) }
-                }
-            }
-            Kind::ContactAccept => Event::AcceptArrives { current: row.request_sent == Some(id) },
-            Kind::ContactReject => Event::RejectArrives { current: row.request_sent == Some(id) },
+        let message = match kind {
+            Kind::ContactRequest => ContactMessage::Request,
+            Kind::ContactAccept => ContactMessage::Accept,
+            Kind::ContactReject => ContactMessage::Reject,
+            Kind::ContactRemove => ContactMessage::Remove,
             _ => return Ok(Vec::new()),
         };
-        if !row.state.blocked && matches!(kind, Kind::ContactRequest | Kind::ContactRemove) {
-            self.conn.execute(
-                "UPDATE contacts SET request_seen = ?2 WHERE id = ?1",
-                params![contact, id.as_bytes()],
-            )?;
+        if row.state.blocked {
+            return Ok(Vec::new());
         }
-        if event == (Event::RequestArrives { repeated: false }) && !row.state.blocked {
+        let mut ids = row.ids;
+        let heard = ids.hear(message, id);
+        self.set_ids(contact, &ids)?;
+        let Some(event) = heard else { return Ok(Vec::new()) };
+        if event == (Event::RequestArrives { repeated: false }) {
             self.conn.execute(
                 "UPDATE contacts SET request_text = ?2, request_at = ?3 WHERE id = ?1",
                 params![contact, text, self.now.0],
@@ -500,29 +510,25 @@ impl Tx<'_> {
 
     fn effect(&mut self, row: &ContactRow, event: Event, effect: Effect, text: &str) -> Result<(), StoreError> {
         let contact = row.id;
-        // The row as it was before the step; a request that arrives now is newer than it says.
-        let seen = load(self.conn, contact)?.request_seen.unwrap_or_else(MessageId::now);
         match effect {
             Effect::SendRequest => {
                 self.ensure_token(contact)?;
-                let id = self.queue_signal(contact, Kind::ContactRequest, MessageId::now(), text.as_bytes())?;
+                self.contact_message(contact, Kind::ContactRequest, ContactMessage::Request, text.as_bytes())?;
                 self.conn.execute(
-                    "UPDATE contacts SET request_sent = ?2, request_text = '', request_at = ?3 WHERE id = ?1",
-                    params![contact, id.as_bytes(), self.now.0],
+                    "UPDATE contacts SET request_text = '', request_at = ?2 WHERE id = ?1",
+                    params![contact, self.now.0],
                 )?;
             }
             Effect::SendAccept => {
                 self.ensure_token(contact)?;
                 self.drop_signals(contact, Kind::ContactReject)?;
-                self.queue_signal(contact, Kind::ContactAccept, seen, b"")?;
+                self.contact_message(contact, Kind::ContactAccept, ContactMessage::Accept, b"")?;
             }
-            Effect::SendReject => {
-                self.queue_signal(contact, Kind::ContactReject, seen, b"")?;
-            }
+            Effect::SendReject => self.contact_message(contact, Kind::ContactReject, ContactMessage::Reject, b"")?,
             Effect::SendRemove => {
                 self.drop_signals(contact, Kind::ContactRequest)?;
                 self.drop_signals(contact, Kind::ContactAccept)?;
-                self.queue_signal(contact, Kind::ContactRemove, MessageId::now(), b"")?;
+                self.contact_message(contact, Kind::ContactRemove, ContactMessage::Remove, b"")?;
             }
             Effect::AnnounceRequest => self.event_contact(EventType::ContactRequest, contact),
             Effect::AnnounceAccepted => {
@@ -554,6 +560,26 @@ impl Tx<'_> {
                 self.conn.execute("UPDATE contacts SET token_given = NULL WHERE id = ?1", [contact])?;
             }
         }
+        Ok(())
+    }
+
+    fn set_ids(&mut self, contact: i64, ids: &ContactIds) -> Result<(), StoreError> {
+        self.conn.execute("UPDATE contacts SET ids = ?2 WHERE id = ?1", params![contact, &ids.to_bytes()[..]])?;
+        Ok(())
+    }
+
+    /// Queues a message of the contact protocol under the id that its place in the exchange asks for.
+    fn contact_message(
+        &mut self,
+        contact: i64,
+        kind: Kind,
+        message: ContactMessage,
+        payload: &[u8],
+    ) -> Result<(), StoreError> {
+        let mut ids = load(self.conn, contact)?.ids;
+        let id = ids.send(message, MessageId::now());
+        self.set_ids(contact, &ids)?;
+        self.queue_signal(contact, kind, id, payload)?;
         Ok(())
     }
 

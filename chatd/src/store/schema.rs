@@ -62,8 +62,7 @@ CREATE TABLE contacts (
   token_held      BLOB,
   request_text    TEXT    NOT NULL,
   request_at      INTEGER,
-  request_sent    BLOB,                       -- message id of our newest request
-  request_seen    BLOB,                       -- message id of their newest request or removal
+  ids             BLOB    NOT NULL,           -- policy::contact_ids::ContactIds
   profile_version INTEGER NOT NULL,
   display_name    TEXT    NOT NULL,
   status          TEXT    NOT NULL,

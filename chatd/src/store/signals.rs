@@ -30,13 +30,13 @@ impl Tx<'_> {
         kind: Kind,
         id: MessageId,
         payload: &[u8],
-    ) -> Result<MessageId, StoreError> {
+    ) -> Result<(), StoreError> {
         self.drop_signals(contact, kind)?;
         self.conn
             .prepare_cached("INSERT INTO signals (contact, kind, msgid, payload, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
             .execute(params![contact, kind.as_str(), id.as_bytes(), payload, self.now.0])?;
         self.wake_delivery(contact);
-        Ok(id)
+        Ok(())
     }
 
     /// Drops what waits of a kind.
@@ -72,7 +72,7 @@ impl Tx<'_> {
         let Some((epoch, seq, id)) = last else { return Ok(()) };
         let (Ok(epoch), Some(id)) = (epoch.try_into(), MessageId::from_slice(&id)) else { return Ok(()) };
         let receipt = Receipt { epoch, seq: seq as u64, id };
-        self.queue_signal(contact, Kind::Receipt, MessageId::now(), &receipt.encode()).map(drop)
+        self.queue_signal(contact, Kind::Receipt, MessageId::now(), &receipt.encode())
     }
 
     pub(super) fn queue_profile(&mut self, contact: i64, profile: &ProfileRow) -> Result<(), StoreError> {
@@ -82,7 +82,7 @@ impl Tx<'_> {
             status: &profile.status,
             bio: &profile.bio,
         };
-        self.queue_signal(contact, Kind::Profile, MessageId::now(), &payload.encode()).map(drop)
+        self.queue_signal(contact, Kind::Profile, MessageId::now(), &payload.encode())
     }
 }
 

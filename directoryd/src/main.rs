@@ -1,1 +1,150 @@
-fn main() {}
+//! The `directoryd` program: flags, log, signals.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use directoryd::config::ListPolicy;
+use directoryd::logging::{Format, Log};
+use directoryd::notify::notify;
+use directoryd::{Config, Opened};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Serves a domain's directory: names, keys, addresses and presence.
+#[derive(Debug, Parser)]
+#[command(version, after_help = "Everything else is set in the config file; see docs/directory-api.md.")]
+struct Args {
+    /// The config file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the database is kept
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where to listen [default: 127.0.0.1:7470]; port 0 takes any free port
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// The domain that this directory serves [default: localhost]
+    #[arg(long, value_name = "DOMAIN")]
+    origin: Option<String>,
+    /// Who may list and search [default: members]
+    #[arg(long, value_name = "WHO")]
+    list: Option<List>,
+    /// Run no relay (this version has none)
+    #[arg(long)]
+    no_relay: bool,
+    /// Check the configuration and exit
+    #[arg(long)]
+    check: bool,
+    /// How log lines look
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: Format,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum List {
+    Members,
+    Public,
+    Off,
+}
+
+impl Args {
+    /// The file, with the flags laid over it.
+    fn config(&self) -> Result<Config, directoryd::config::ConfigError> {
+        let mut config = self.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
+        if let Some(dir) = &self.data_dir {
+            config.data_dir.clone_from(dir);
+        }
+        if let Some(origin) = &self.origin {
+            config.origin.clone_from(origin);
+        }
+        config.listen = self.listen.unwrap_or(config.listen);
+        config.list = match self.list {
+            Some(List::Members) => ListPolicy::Members,
+            Some(List::Public) => ListPolicy::Public,
+            Some(List::Off) => ListPolicy::Off,
+            None => config.list,
+        };
+        config.validated()
+    }
+}
+
+fn main() -> ExitCode {
+    match start(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("directoryd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: &Args) -> anyhow::Result<()> {
+    let config = args.config()?;
+    if args.check {
+        println!("the configuration is valid: origin {}, listening on {}", config.origin, config.listen);
+        return Ok(());
+    }
+    // The database and its lock are nobody else's business.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    raise_file_limit();
+    let log = Log::start(&config.log, args.log_format)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let result = runtime.block_on(serve(args, config, &log));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    log.flush();
+    result
+}
+
+async fn serve(args: &Args, config: Config, log: &Log) -> anyhow::Result<()> {
+    let shutdown = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let address = config.listen;
+    let opened = Opened::open(config, shutdown.clone())?;
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let address = listener.local_addr().context("cannot tell the address in use")?;
+    let (origin, accounts) = (opened.config().origin.clone(), opened.accounts());
+    let mut served = std::pin::pin!(opened.serve(listener));
+    // The socket is bound and its queue open: whoever connects now is answered.
+    tracing::info!(%address, origin, accounts, "ready");
+    log.flush();
+    eprintln!("directoryd ready: http://{address} origin={origin}");
+    if let Err(error) = notify("READY=1") {
+        tracing::warn!(%error, "cannot tell systemd that the directory is ready");
+    }
+    loop {
+        tokio::select! {
+            result = served.as_mut() => return Ok(result?),
+            _ = terminate.recv() => stop(&shutdown, "SIGTERM"),
+            _ = interrupt.recv() => stop(&shutdown, "SIGINT"),
+            _ = hangup.recv() => match args.config().map_err(anyhow::Error::from).and_then(|new| Ok(log.reload(&new.log)?)) {
+                Ok(()) => tracing::info!("log filter read again"),
+                Err(error) => tracing::warn!(error = format!("{error:#}"), "the log filter stays as it is"),
+            },
+        }
+    }
+}
+
+fn stop(shutdown: &CancellationToken, signal: &str) {
+    tracing::info!(signal, "stopping");
+    // Not telling systemd is no reason to go on.
+    let _ = notify("STOPPING=1");
+    shutdown.cancel();
+}
+
+/// Each connection is a file: as many as the system lets this process have.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        if soft < hard {
+            // A lower limit than hoped for shows as refused connections, with a line in the log.
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! REST requests to one directory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::directory::api::{
+    Base64, DEPOSIT_TOKEN_HEADER, ErrorAnswer, ErrorCode, NonceAnswer, PublishAnswer, PublishReachAnswer,
+    PublishReachRequest, PublishRequest, ReachAnswer, RecordAnswer, UnregisterAnswer, UnregisterRequest, UsersPage,
+    UsersQuery, publish_message, unregister_message,
+};
+use proto::ids::AccountId;
+use proto::name::Name;
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use serde::de::DeserializeOwned;
+
+use super::DirectoryError;
+
+/// For a connection to stand.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For a request as a whole.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// Idle connections are dropped before the directory drops them (after 10 s), so that none is used as it closes.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(6);
+/// Bytes of an answer at most: a page of 1,000 users takes some 150 KB, a record 44 KB.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
+
+/// Signs with a key that stays where it is.
+pub type Sign<'a> = &'a (dyn Fn(&[u8]) -> [u8; 64] + Send + Sync);
+
+/// What a directory says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Info {
+    /// The domain that it serves.
+    pub origin: String,
+    /// Its clock in Unix seconds.
+    pub time: i64,
+}
+
+/// A record that the directory has stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Whether the name is new there.
+    pub created: bool,
+    /// The seq that it holds now.
+    pub seq: u64,
+    /// Its clock in Unix seconds.
+    pub time: i64,
+}
+
+/// Somebody who is in the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Whose the directory says it is; the record tells.
+    pub account: AccountId,
+    /// The signed record's exact bytes, unverified.
+    pub record: Vec<u8>,
+    /// Whether a device is connected; `None` if the account does not show it to us.
+    pub online: Option<bool>,
+    /// Since when, in Unix seconds, if known.
+    pub since: Option<i64>,
+    /// The directory's clock in Unix seconds.
+    pub time: i64,
+}
+
+impl From<RecordAnswer> for Found {
+    fn from(answer: RecordAnswer) -> Self {
+        let RecordAnswer { account, record, online, since, time, .. } = answer;
+        Self { account, record: record.0, online, since, time }
+    }
+}
+
+/// A directory at a URL. Clones share its connections.
+#[derive(Debug, Clone)]
+pub struct DirectoryClient {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    base: Url,
+    http: reqwest::Client,
+}
+
+impl DirectoryClient {
+    /// For the directory at `url`: `http://127.0.0.1:7470`, or `127.0.0.1:7470`. Nothing is contacted yet.
+    ///
+    /// # Errors
+    /// When it is no URL, or one that this build may not or cannot use.
+    pub fn new(url: &str) -> Result<Self, DirectoryError> {
+        let base = parse_base(url)?;
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .tcp_nodelay(true)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .user_agent(concat!("chatd/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| DirectoryError::BadUrl { url: url.to_owned(), reason: error.to_string() })?;
+        Ok(Self { inner: Arc::new(Inner { base, http }) })
+    }
+
+    /// The URL in its normal form, without a final slash.
+    pub fn url(&self) -> &str {
+        self.inner.base.as_str().trim_end_matches('/')
+    }
+
+    /// The domain that the directory serves, and its clock.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn info(&self) -> Result<Info, DirectoryError> {
+        let NonceAnswer { origin, time, .. } = self.nonce().await?;
+        Ok(Info { origin, time })
+    }
+
+    /// A fresh challenge.
+    ///
+    /// # Errors
+    /// When the directory does not answer.
+    pub async fn nonce(&self) -> Result<NonceAnswer, DirectoryError> {
+        Ok(self.ask(self.request(Method::GET, &["v1", "nonce"])).await?.1)
+    }
+
+    /// Publishes an encoded signed record under its name; `sign` is by the record's identity key.
+    ///
+    /// # Errors
+    /// [`DirectoryError::NameTaken`], [`DirectoryError::Conflict`] with the stored record, or another one.
+    pub async fn publish(&self, name: &Name, record: &[u8], sign: Sign<'_>) -> Result<Published, DirectoryError> {
+        let send = |nonce: NonceAnswer| {
+            let signature = sign(&publish_message(&nonce.origin, &nonce.nonce, record)).to_vec();
+            let body =
+                PublishRequest { record: Base64(record.to_vec()), nonce: nonce.nonce, signature: Base64(signature) };
+            self.request(Method::PUT, &["v1", "records", name.as_str()]).json(&body)
+        };
+        let (status, answer) = match self.ask::<PublishAnswer>(send(self.nonce().await?)).await {
+            // The directory was restarted between the two requests.
+            Err(DirectoryError::Refused { code: ErrorCode::StaleNonce, .. }) => {
+                self.ask(send(self.nonce().await?)).await?
+            }
+            done => done?,
+        };
+        Ok(Published { created: status == StatusCode::CREATED, seq: answer.seq, time: answer.time })
+    }
+
+    /// Publishes an encoded signed reach; the seq that the directory holds now, which is higher than the one sent if
+    /// that came late.
+    ///
+    /// # Errors
+    /// When the directory does not take it.
+    pub async fn publish_reach(&self, reach: &[u8]) -> Result<u64, DirectoryError> {
+        let body = PublishReachRequest { reach: Base64(reach.to_vec()) };
+        let request = self.request(Method::PUT, &["v1", "reach"]).json(&body);
+        Ok(self.ask::<PublishReachAnswer>(request).await?.1.seq)
+    }
+
+    /// Who has this name. `bearer` is the token of a session there, which shows presence to members.
+    ///
+    /// # Errors
+    /// [`DirectoryError::NotFound`] when nobody has; [`DirectoryError::Unreachable`] when nobody can say.
+    pub async fn lookup(&self, name: &Name, bearer: Option<&str>) -> Result<Found, DirectoryError> {
+        let request = with_bearer(self.request(Method::GET, &["v1", "records", name.as_str()]), bearer);
+        Ok(self.ask::<RecordAnswer>(request).await?.1.into())
+    }
+
+    /// Who has this account id.
+    ///
+    /// # Errors
+    /// As [`DirectoryClient::lookup`].
+    pub async fn lookup_account(&self, account: AccountId, bearer: Option<&str>) -> Result<Found, DirectoryError> {
+        let request = with_bearer(self.request(Method::GET, &["v1", "accounts", &account.to_string()]), bearer);
+        Ok(self.ask::<RecordAnswer>(request).await?.1.into())
+    }
+
+    /// Where an account's devices are: encoded signed reach, unverified. `token` is the deposit token that the account
+    /// gave us as a contact.
+    ///
+    /// # Errors
+    /// [`DirectoryError::NotFound`] also when we may not know.
+    pub async fn reach(
+        &self,
+        account: AccountId,
+        bearer: Option<&str>,
+        token: Option<&[u8; 32]>,
+    ) -> Result<Vec<Vec<u8>>, DirectoryError> {
+        let mut request = with_bearer(self.request(Method::GET, &["v1", "reach", &account.to_string()]), bearer);
+        if let Some(token) = token {
+            request = request.header(DEPOSIT_TOKEN_HEADER, Base64::text(token));
+        }
+        let answer: ReachAnswer = self.ask(request).await?.1;
+        Ok(answer.reach.into_iter().map(|reach| reach.0).collect())
+    }
+
+    /// A page of those who are in the directory.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotAllowed`] when the operator does not let us.
+    pub async fn users(&self, query: &UsersQuery, bearer: Option<&str>) -> Result<UsersPage, DirectoryError> {
+        let mut request = self.inner.http.request(Method::GET, self.users_url(query));
+        request = with_bearer(request, bearer);
+        Ok(self.ask(request).await?.1)
+    }
+
+    /// Gives the name up; until when it is kept for the account, in Unix seconds. `sign` is by the identity key.
+    ///
+    /// # Errors
+    /// When the name is not ours, or the directory does not answer.
+    pub async fn unregister(&self, name: &Name, sign: Sign<'_>) -> Result<i64, DirectoryError> {
+        let nonce = self.nonce().await?;
+        let signature = Base64(sign(&unregister_message(&nonce.origin, &nonce.nonce)).to_vec());
+        let body = UnregisterRequest { nonce: nonce.nonce, signature };
+        let request = self.request(Method::DELETE, &["v1", "records", name.as_str()]).json(&body);
+        Ok(self.ask::<UnregisterAnswer>(request).await?.1.reserved_until)
+    }
+
+    pub(super) fn base(&self) -> &Url {
+        &self.inner.base
+    }
+
+    fn users_url(&self, query: &UsersQuery) -> Url {
+        let mut url = self.path(&["v1", "users"]);
+        {
+            let mut pairs = url.query_pairs_mut();
+            let texts =
+                [("query", &query.query), ("name", &query.name), ("address", &query.address), ("after", &query.after)];
+            for (key, value) in texts {
+                if let Some(value) = value {
+                    pairs.append_pair(key, value);
+                }
+            }
+            if let Some(online) = query.online {
+                pairs.append_pair("online", if online { "true" } else { "false" });
+            }
+            if let Some(limit) = query.limit {
+                pairs.append_pair("limit", &limit.to_string());
+            }
+        }
+        url
+    }
+
+    fn path(&self, segments: &[&str]) -> Url {
+        let mut url = self.inner.base.clone();
+        // An http URL has a path, so this cannot fail; and if it did, the directory would answer 404.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.clear().extend(segments);
+        }
+        url
+    }
+
+    fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
+        self.inner.http.request(method, self.path(segments))
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<(StatusCode, T), DirectoryError> {
+        let unreachable = |error: reqwest::Error| DirectoryError::Unreachable {
+            url: self.url().to_owned(),
+            // The URL is named already.
+            source: Box::new(error.without_url()),
+        };
+        let strange = |reason: String| DirectoryError::Protocol { url: self.url().to_owned(), reason };
+        let mut response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err(strange(format!("more than {MAX_ANSWER_BYTES} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if status.is_success() {
+            let answer = serde_json::from_slice(&body).map_err(|error| strange(error.to_string()))?;
+            return Ok((status, answer));
+        }
+        match serde_json::from_slice::<ErrorAnswer>(&body) {
+            Ok(answer) => Err(DirectoryError::of_answer(answer)),
+            Err(_) => Err(strange(format!("status {status}"))),
+        }
+    }
+}
+
+fn with_bearer(request: RequestBuilder, bearer: Option<&str>) -> RequestBuilder {
+    match bearer {
+        Some(token) => request.bearer_auth(token),
+        None => request,
+    }
+}
+
+/// A URL that this build may use.
+fn parse_base(text: &str) -> Result<Url, DirectoryError> {
+    let bad = |reason: &str| DirectoryError::BadUrl { url: text.to_owned(), reason: reason.to_owned() };
+    let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let url = Url::parse(&full).map_err(|error| bad(&error.to_string()))?;
+    let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| bad("it names no host"))?.to_owned();
+    let loopback = match host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>() {
+        Ok(ip) => ip.is_loopback(),
+        Err(_) => host == "localhost",
+    };
+    match url.scheme() {
+        "https" => return Err(DirectoryError::TlsNotSupported(text.to_owned())),
+        "http" if loopback => {}
+        "http" if !text.contains("://") => return Err(DirectoryError::DomainNotSupported(text.to_owned())),
+        "http" => return Err(DirectoryError::PlainHttp(host)),
+        _ => return Err(bad("its scheme is neither https nor http")),
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.path() != "/" {
+        return Err(bad("it has more than scheme, host and port"));
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_that_may_be_used() {
+        for (given, url) in [
+            ("http://127.0.0.1:7470", "http://127.0.0.1:7470"),
+            ("http://127.0.0.1:7470/", "http://127.0.0.1:7470"),
+            ("127.0.0.1:7470", "http://127.0.0.1:7470"),
+            ("localhost:7470", "http://localhost:7470"),
+            ("http://[::1]:7470", "http://[::1]:7470"),
+        ] {
+            assert_eq!(DirectoryClient::new(given).unwrap().url(), url);
+        }
+    }
+
+    #[test]
+    fn urls_that_may_not() {
+        type Is = fn(&DirectoryError) -> bool;
+        let cases: &[(&str, Is)] = &[
+            ("http://example.org:7470", |e| matches!(e, DirectoryError::PlainHttp(_))),
+            ("http://192.0.2.1", |e| matches!(e, DirectoryError::PlainHttp(_))),
+            ("http://localhost.example.org", |e| matches!(e, DirectoryError::PlainHttp(_))),
+            ("https://example.org", |e| matches!(e, DirectoryError::TlsNotSupported(_))),
+            ("example.org", |e| matches!(e, DirectoryError::DomainNotSupported(_))),
+            ("ftp://127.0.0.1", |e| matches!(e, DirectoryError::BadUrl { .. })),
+            ("http://me:secret@127.0.0.1", |e| matches!(e, DirectoryError::BadUrl { .. })),
+            ("http://127.0.0.1/path", |e| matches!(e, DirectoryError::BadUrl { .. })),
+            ("http://", |e| matches!(e, DirectoryError::BadUrl { .. })),
+            ("", |e| matches!(e, DirectoryError::BadUrl { .. })),
+        ];
+        for (url, expected) in cases {
+            let error = DirectoryClient::new(url).unwrap_err();
+            assert!(expected(&error), "{url}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn names_and_terms_stay_in_their_place() {
+        let client = DirectoryClient::new("127.0.0.1:1").unwrap();
+        assert_eq!(client.path(&["v1", "records", "a+b.é"]).path(), "/v1/records/a+b.%C3%A9");
+        let query = UsersQuery { query: Some("a&limit=9 é".into()), online: Some(true), ..UsersQuery::default() };
+        assert_eq!(client.users_url(&query).query(), Some("query=a%26limit%3D9+%C3%A9&online=true"));
+    }
+}

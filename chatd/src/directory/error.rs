@@ -1,0 +1,98 @@
+//! What can go wrong with a directory, in the words of its caller.
+
+use std::time::Duration;
+
+use proto::directory::api::{ErrorAnswer, ErrorCode};
+
+/// Why a request to a directory did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// Not a URL of a directory.
+    #[error("{url:?} is not a directory's URL such as http://127.0.0.1:7470: {reason}")]
+    BadUrl {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Names and presence would cross a network unprotected.
+    #[error("{0} is not this machine: a directory is asked over plain http on loopback only; use https")]
+    PlainHttp(String),
+    /// TLS comes with a later version.
+    #[error("{0}: https is not supported yet in this build; use a directory on this machine (http://127.0.0.1:7470)")]
+    TlsNotSupported(String),
+    /// Finding a directory by its domain comes with a later version.
+    #[error("{0}: finding a directory by its domain is not supported yet in this build; give its URL")]
+    DomainNotSupported(String),
+    /// No answer.
+    #[error("the directory at {url} cannot be reached")]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No such account, or not for us.
+    #[error("the directory knows no such account")]
+    NotFound,
+    /// Somebody else has the name.
+    #[error("the name is taken")]
+    NameTaken,
+    /// The directory has a record that ours does not supersede.
+    #[error("the directory has another record: {message}")]
+    Conflict {
+        /// The directory's words.
+        message: String,
+        /// The stored record's exact bytes, if it sent them.
+        stored: Option<Vec<u8>>,
+    },
+    /// Too many requests.
+    #[error("the directory asks to wait {} s", .retry_after.as_secs())]
+    RateLimited {
+        /// For how long.
+        retry_after: Duration,
+    },
+    /// Another refusal.
+    #[error("the directory refuses: {message}")]
+    Refused {
+        /// For programs.
+        code: ErrorCode,
+        /// The directory's words.
+        message: String,
+    },
+    /// An answer that is not of this API.
+    #[error("the directory at {url} answered something that is not its API: {reason}")]
+    Protocol {
+        /// Where.
+        url: String,
+        /// What.
+        reason: String,
+    },
+}
+
+impl DirectoryError {
+    /// Whether the directory is down or in trouble, so that the same request may succeed later.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::RateLimited { .. } | Self::Protocol { .. } => true,
+            Self::Refused { code, .. } => matches!(code, ErrorCode::Unavailable | ErrorCode::StaleNonce),
+            _ => false,
+        }
+    }
+
+    pub(super) fn of_answer(answer: ErrorAnswer) -> Self {
+        let error = answer.error;
+        match error.code {
+            ErrorCode::NotFound => Self::NotFound,
+            ErrorCode::NameTaken => Self::NameTaken,
+            ErrorCode::Conflict => {
+                Self::Conflict { message: error.message, stored: error.record.map(|record| record.0) }
+            }
+            ErrorCode::RateLimited => {
+                Self::RateLimited { retry_after: Duration::from_secs(error.retry_after.unwrap_or(60)) }
+            }
+            code => Self::Refused { code, message: error.message },
+        }
+    }
+}

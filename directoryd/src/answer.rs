@@ -1,0 +1,150 @@
+//! How an operation ends: as JSON with the directory's time, as one line in the log, as one count in the metrics.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use proto::directory::api::{Base64, ErrorAnswer, ErrorBody, ErrorCode};
+use proto::time::Timestamp;
+use serde::Serialize;
+
+use crate::metrics::{Metrics, Op, Outcome};
+use crate::store::StoreError;
+
+/// The directory's clock in Unix seconds.
+pub fn unix_now() -> i64 {
+    Timestamp::now().unix_seconds()
+}
+
+/// Why a request is not granted.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people.
+    pub message: String,
+    record: Option<Base64>,
+    retry_after: Option<u64>,
+}
+
+impl Refusal {
+    /// With a code and words.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), record: None, retry_after: None }
+    }
+
+    /// The one answer for what is not there and for what is not for the one who asks.
+    pub fn not_found() -> Self {
+        Self::new(ErrorCode::NotFound, "there is no such account here")
+    }
+
+    /// Too many requests.
+    pub fn rate_limited(wait: Duration) -> Self {
+        let seconds = wait.as_secs() + 1;
+        let message = format!("too many requests; try again in {seconds} s");
+        Self { retry_after: Some(seconds), ..Self::new(ErrorCode::RateLimited, message) }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self.code {
+            ErrorCode::NameTaken | ErrorCode::Conflict => StatusCode::CONFLICT,
+            ErrorCode::NameNotAllowed | ErrorCode::Malformed | ErrorCode::Expired => StatusCode::BAD_REQUEST,
+            ErrorCode::NotFound => StatusCode::NOT_FOUND,
+            ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            ErrorCode::BadSignature | ErrorCode::NotAllowed => StatusCode::FORBIDDEN,
+            ErrorCode::StaleNonce => StatusCode::UNAUTHORIZED,
+            ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorCode::Unavailable | ErrorCode::Unknown => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        if self.code == ErrorCode::Unavailable { Outcome::Failed } else { Outcome::Refused }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        let code = match &error {
+            StoreError::NameTaken => ErrorCode::NameTaken,
+            StoreError::LooksLike(_) => ErrorCode::NameNotAllowed,
+            StoreError::OtherName(_) | StoreError::Conflict { .. } => ErrorCode::Conflict,
+            StoreError::NotFound => return Self::not_found(),
+            StoreError::Full(_) => ErrorCode::NotAllowed,
+            StoreError::Unavailable(_) => ErrorCode::Unavailable,
+        };
+        let message = match &error {
+            StoreError::NameTaken => "the name is taken; choose another one".into(),
+            other => other.to_string(),
+        };
+        let record = match error {
+            StoreError::Conflict { stored, .. } => stored,
+            _ => None,
+        };
+        Self { record, ..Self::new(code, message) }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let retry_after = self.retry_after;
+        let error =
+            ErrorBody { code: self.code, message: self.message, record: self.record, retry_after: self.retry_after };
+        let mut response = (status, Json(ErrorAnswer { error, time: unix_now() })).into_response();
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// One request, from its arrival to its line in the log.
+#[derive(Debug)]
+pub struct Operation<'a> {
+    op: Op,
+    address: IpAddr,
+    /// Who it is about: a name or an id, as far as it was understood.
+    name: String,
+    metrics: &'a Metrics,
+    started: Instant,
+}
+
+impl<'a> Operation<'a> {
+    /// Begins.
+    pub fn new(op: Op, address: IpAddr, name: impl Into<String>, metrics: &'a Metrics) -> Self {
+        Self { op, address, name: name.into(), metrics, started: Instant::now() }
+    }
+
+    /// Ends, with the answer to send.
+    pub fn finish<T: Serialize>(self, result: Result<(StatusCode, T), Refusal>) -> Response {
+        self.end(result.map(|(status, body)| (status, Json(body)).into_response()))
+    }
+
+    /// Ends, with an answer that is no JSON.
+    pub fn end(self, result: Result<Response, Refusal>) -> Response {
+        let took = self.started.elapsed();
+        let (operation, name, address) = (self.op.name(), self.name.as_str(), self.address);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        match result {
+            Ok(response) => {
+                self.metrics.operation(self.op, Outcome::Ok, took);
+                let status = response.status().as_u16();
+                tracing::info!(operation, name, %address, status, micros, "done");
+                response
+            }
+            Err(refusal) => {
+                self.metrics.operation(self.op, refusal.outcome(), took);
+                let (status, reason) = (refusal.status().as_u16(), refusal.message.as_str());
+                if refusal.outcome() == Outcome::Failed {
+                    tracing::error!(operation, name, %address, status, micros, reason, "failed");
+                } else {
+                    tracing::info!(operation, name, %address, status, micros, reason, "refused");
+                }
+                refusal.into_response()
+            }
+        }
+    }
+}

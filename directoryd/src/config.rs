@@ -1,0 +1,244 @@
+//! What the operator decides: the TOML file, and the values in force after the flags were laid over it.
+//!
+//! Not the job: reading flags (main.rs).
+//!
+//! Invariant: a key that is not known is an error that names it and the nearest one that is; nothing is ignored.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use proto::name::{nearest, parse_domain};
+use serde::Deserialize;
+
+/// Who may list and search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ListPolicy {
+    /// Accounts of this directory, with the token of a session.
+    #[default]
+    Members,
+    /// Anyone.
+    Public,
+    /// Nobody: an exact name finds its account, and that is all.
+    Off,
+}
+
+/// Requests that one address, or one member, may make. Loopback is exempt unless [`Config::limit_loopback`].
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// New names at once.
+    pub register_burst: u32,
+    /// New names an hour, after the burst.
+    pub register_per_hour: u32,
+    /// Lookups at once.
+    pub lookup_burst: u32,
+    /// Lookups a minute, after the burst.
+    pub lookup_per_minute: u32,
+    /// Requests of a member's session a minute.
+    pub member_per_minute: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            register_burst: 30,
+            register_per_hour: 10,
+            lookup_burst: 300,
+            lookup_per_minute: 60,
+            member_per_minute: 600,
+        }
+    }
+}
+
+/// Everything in force.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The domain that is served, in lower case.
+    pub origin: String,
+    /// Where the database is.
+    pub data_dir: PathBuf,
+    /// Where to listen; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Who may list and search.
+    pub list: ListPolicy,
+    /// A reverse proxy ends TLS in front: plain HTTP is taken on any address, and the last entry of `X-Forwarded-For`
+    /// is the client's address.
+    pub behind_proxy: bool,
+    /// Whether clients on this machine are limited like others.
+    pub limit_loopback: bool,
+    /// Accounts that are taken at most.
+    pub max_accounts: u64,
+    /// TCP connections at once.
+    pub max_connections: usize,
+    /// TCP connections at once of one address that is not loopback.
+    pub max_connections_per_address: usize,
+    /// What to log, as a filter of the `tracing` crate: `info`, `directoryd=debug`, ...
+    pub log: String,
+    /// See [`Limits`].
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            origin: "localhost".into(),
+            data_dir: default_data_dir(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 7470)),
+            list: ListPolicy::default(),
+            behind_proxy: false,
+            limit_loopback: false,
+            max_accounts: 1_000_000,
+            max_connections: 16_384,
+            max_connections_per_address: 256,
+            log: "info".into(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Why there is no usable configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the config file {path}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A key that means nothing here.
+    #[error("{path}:{line}: there is no key `{key}`{}", hint(.nearest))]
+    UnknownKey {
+        /// Which file.
+        path: PathBuf,
+        /// Where in it.
+        line: usize,
+        /// What it says.
+        key: String,
+        /// What it may have meant.
+        nearest: Option<String>,
+    },
+    /// Not TOML, or a value of the wrong kind.
+    #[error("{path} is not a valid config file:\n{message}")]
+    Syntax {
+        /// Which file.
+        path: PathBuf,
+        /// With line and column.
+        message: String,
+    },
+    /// A value that cannot be.
+    #[error("{0}")]
+    Value(String),
+}
+
+fn hint(nearest: &Option<String>) -> String {
+    nearest.as_ref().map_or_else(String::new, |key| format!("; the nearest is `{key}`"))
+}
+
+impl Config {
+    /// Reads a file; what it does not say has its default.
+    ///
+    /// # Errors
+    /// When it cannot be read, is no TOML, or holds a key that is not known.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(path, &text)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error| {
+            let path = path.to_owned();
+            // serde words it "unknown field `x`, expected one of `a`, `b`"; both halves are of use here.
+            let mut quoted = error.message().split('`').skip(1).step_by(2);
+            match quoted.next() {
+                Some(key) if error.message().starts_with("unknown field") => {
+                    let nearest = nearest(key, quoted).map(str::to_owned);
+                    let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default();
+                    let line = 1 + before.matches('\n').count();
+                    ConfigError::UnknownKey { path, line, key: key.to_owned(), nearest }
+                }
+                _ => ConfigError::Syntax { path, message: error.to_string() },
+            }
+        })
+    }
+
+    /// Checks what no single value tells, and brings the origin to its normal form.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`], which says what to change.
+    pub fn validated(mut self) -> Result<Self, ConfigError> {
+        self.origin = parse_domain(&self.origin).map_err(|error| ConfigError::Value(format!("origin: {error}")))?;
+        if !self.listen.ip().is_loopback() && !self.behind_proxy {
+            return Err(ConfigError::Value(format!(
+                "listening on {} would send names and presence over plain HTTP; listen on 127.0.0.1, or put a proxy \
+                 that ends TLS in front and set behind_proxy = true",
+                self.listen
+            )));
+        }
+        let limits = &self.limits;
+        let rates = [
+            limits.register_burst,
+            limits.register_per_hour,
+            limits.lookup_burst,
+            limits.lookup_per_minute,
+            limits.member_per_minute,
+        ];
+        if rates.contains(&0) || self.max_connections == 0 || self.max_connections_per_address == 0 {
+            return Err(ConfigError::Value(
+                "a limit of 0 would refuse everything; remove the key to get its default".into(),
+            ));
+        }
+        Ok(self)
+    }
+}
+
+/// `/var/lib/directoryd` for root, else below `$XDG_STATE_HOME`.
+fn default_data_dir() -> PathBuf {
+    if nix::unistd::geteuid().is_root() {
+        return PathBuf::from("/var/lib/directoryd");
+    }
+    let state = std::env::var_os("XDG_STATE_HOME").filter(|v| !v.is_empty()).map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    state.or_else(home).unwrap_or_else(|| PathBuf::from(".")).join("directoryd")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(Path::new("d.toml"), text)
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_the_nearest() {
+        for (text, message) in [
+            ("orgin = 'a'", "d.toml:1: there is no key `orgin`; the nearest is `origin`"),
+            (
+                "origin = 'a'\n[limits]\nlookup_brust = 3",
+                "d.toml:3: there is no key `lookup_brust`; the nearest is `lookup_burst`",
+            ),
+            ("colour = 'blue'", "d.toml:1: there is no key `colour`"),
+        ] {
+            assert_eq!(parse(text).unwrap_err().to_string(), message);
+        }
+        assert!(matches!(parse("listen = 7"), Err(ConfigError::Syntax { .. })));
+        assert!(matches!(parse("["), Err(ConfigError::Syntax { .. })));
+    }
+
+    #[test]
+    fn plain_http_stays_on_loopback() {
+        let public = || parse("listen = '0.0.0.0:7470'").unwrap();
+        assert!(public().validated().unwrap_err().to_string().contains("behind_proxy"));
+        assert!(Config { behind_proxy: true, ..public() }.validated().is_ok());
+        assert_eq!(parse("origin = 'Example.ORG'").unwrap().validated().unwrap().origin, "example.org");
+        assert!(parse("origin = 'no domain'").unwrap().validated().is_err());
+        assert!(parse("[limits]\nlookup_burst = 0").unwrap().validated().is_err());
+    }
+}

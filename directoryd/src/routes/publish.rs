@@ -1,0 +1,154 @@
+//! `PUT` and `DELETE /v1/records/{name}`: claiming a name, publishing a newer record, giving a name up.
+
+use std::net::IpAddr;
+
+use axum::extract::{Extension, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use proto::directory::api::{
+    ErrorCode, PublishAnswer, PublishRequest, UnregisterAnswer, UnregisterRequest, publish_message, unregister_message,
+};
+use proto::directory::record::MAX_RECORD_BYTES;
+use proto::directory::{Record, RecordError, SignedRecord, verified};
+use proto::name::Name;
+
+use super::{App, Body, PathText, Peer, json, path_name, path_text, signature};
+use crate::Directory;
+use crate::answer::{Operation, Refusal, unix_now};
+use crate::limits::{Class, Source};
+use crate::metrics::Op;
+use crate::store::{Publish, RESERVED_SECONDS};
+
+/// How far a client's clock may run ahead of the directory's when it issues a record.
+const MAX_CLOCK_AHEAD_SECONDS: i64 = 300;
+
+pub(super) async fn publish(
+    State(directory): App,
+    Extension(Peer(address)): Extension<Peer>,
+    path: PathText,
+    body: Body,
+) -> Response {
+    let path = path_text(path);
+    let shown = path.clone().unwrap_or_default();
+    let operation = Operation::new(Op::Publish, address, shown, &directory.metrics);
+    let result = match path {
+        Ok(text) => store_record(&directory, address, &text, body).await,
+        Err(refusal) => Err(refusal),
+    };
+    operation.finish(result)
+}
+
+async fn store_record(
+    directory: &Directory,
+    address: IpAddr,
+    path: &str,
+    body: Body,
+) -> Result<(StatusCode, PublishAnswer), Refusal> {
+    let name = path_name(path)?;
+    let request: PublishRequest = json(body)?;
+    if request.record.len() > MAX_RECORD_BYTES {
+        let message = format!("a record has at most {MAX_RECORD_BYTES} bytes, this one has {}", request.record.len());
+        return Err(Refusal::new(ErrorCode::TooLarge, message));
+    }
+    let now = unix_now();
+    // The cheap checks first: a flood of bad requests must not buy signature checks.
+    if !directory.nonces.valid(&request.nonce, address, now) {
+        return Err(stale_nonce());
+    }
+    let signed = SignedRecord::decode(&request.record).map_err(|error| bad_record(&error))?;
+    let claimed = signed.peek().map_err(|error| bad_record(&error))?;
+    allowed_here(directory, address, &name, &claimed, now)?;
+    let record = signed.verify().map_err(|error| bad_record(&error))?;
+    let message = publish_message(&directory.config.origin, &request.nonce, &request.record);
+    if !verified(&record.identity_key, &message, &signature(&request.signature)?) {
+        return Err(Refusal::new(ErrorCode::BadSignature, "the request is not signed by the record's identity key"));
+    }
+    let account = record.account();
+    let publish = Publish { bytes: request.record.0, signed, record, now };
+    let published = directory.store.publish(publish).await?;
+    let status = if published.created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, PublishAnswer { account, name, seq: published.seq, time: now }))
+}
+
+/// What can be judged before any signature is.
+fn allowed_here(directory: &Directory, address: IpAddr, name: &Name, record: &Record, now: i64) -> Result<(), Refusal> {
+    let malformed = |message: String| Err(Refusal::new(ErrorCode::Malformed, message));
+    if record.name != *name {
+        return malformed(format!("the record is of {}, not of {name}", record.name));
+    }
+    if record.origin != directory.config.origin {
+        return malformed(format!("the record's origin is {:?}, this is {}", record.origin, directory.config.origin));
+    }
+    if record.expires <= now {
+        return Err(Refusal::new(ErrorCode::Expired, "the record has expired; is the clock right?"));
+    }
+    if record.issued > now + MAX_CLOCK_AHEAD_SECONDS {
+        return malformed("the record is issued in the future; is the clock right?".into());
+    }
+    let account = record.account();
+    let class = if directory.index.by_account(account).is_some() { Class::Lookup } else { Class::Register };
+    directory.limiter.check(Source::Address(address), address, class).map_err(Refusal::rate_limited)?;
+    // The store decides again inside its transaction; this only spares the work.
+    match directory.index.by_name(name) {
+        Some(held) if held.account != account => {
+            Err(Refusal::new(ErrorCode::NameTaken, "the name is taken; choose another one"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn bad_record(error: &RecordError) -> Refusal {
+    let code = match error {
+        RecordError::Signature | RecordError::Rotation(_) => ErrorCode::BadSignature,
+        RecordError::Field { field: "name", .. } => ErrorCode::NameNotAllowed,
+        _ => ErrorCode::Malformed,
+    };
+    let mut message = error.to_string();
+    if let Some(source) = std::error::Error::source(error) {
+        message = format!("{message}: {source}");
+    }
+    Refusal::new(code, message)
+}
+
+fn stale_nonce() -> Refusal {
+    Refusal::new(ErrorCode::StaleNonce, "the nonce is not from here or too old; get a new one and sign again")
+}
+
+pub(super) async fn unregister(
+    State(directory): App,
+    Extension(Peer(address)): Extension<Peer>,
+    path: PathText,
+    body: Body,
+) -> Response {
+    let path = path_text(path);
+    let shown = path.clone().unwrap_or_default();
+    let operation = Operation::new(Op::Unregister, address, shown, &directory.metrics);
+    let result = match path {
+        Ok(text) => release(&directory, address, &text, body).await,
+        Err(refusal) => Err(refusal),
+    };
+    operation.finish(result)
+}
+
+async fn release(
+    directory: &Directory,
+    address: IpAddr,
+    path: &str,
+    body: Body,
+) -> Result<(StatusCode, UnregisterAnswer), Refusal> {
+    let name = path_name(path)?;
+    let request: UnregisterRequest = json(body)?;
+    directory.limiter.check(Source::Address(address), address, Class::Lookup).map_err(Refusal::rate_limited)?;
+    let now = unix_now();
+    if !directory.nonces.valid(&request.nonce, address, now) {
+        return Err(stale_nonce());
+    }
+    let entry = directory.index.by_name(&name).ok_or_else(Refusal::not_found)?;
+    let message = unregister_message(&directory.config.origin, &request.nonce);
+    if !verified(&entry.identity_key, &message, &signature(&request.signature)?) {
+        return Err(Refusal::new(ErrorCode::BadSignature, "only the account that has the name can give it up"));
+    }
+    let name = directory.store.release(entry.account, now).await?;
+    directory.presence.unregistered(entry.account);
+    Ok((StatusCode::OK, UnregisterAnswer { name, reserved_until: now + RESERVED_SECONDS, time: now }))
+}

@@ -1,0 +1,172 @@
+//! Connections: accepted up to a cap, each served by its own task, slow ones dropped.
+//!
+//! Written out because `axum::serve` has no limits: a head must be complete within [`HEAD_TIMEOUT`] (which also ends
+//! idle connections), a request answered within [`REQUEST_TIMEOUT`], and nobody holds more connections than allowed.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use proto::directory::api::ErrorCode;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+
+use crate::Directory;
+use crate::answer::Refusal;
+use crate::routes::{self, Peer};
+
+/// For a request's head to arrive, counted from the end of the answer before it.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// For a request's body to arrive and its answer to be ready.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a request's head, and of what hyper reads ahead.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// Between two tries when the system has no file descriptor left: long enough for some to be closed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Between two rounds that forget who asked long ago.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+
+/// Accepts until the directory is told to stop.
+pub(crate) async fn accept(directory: &Arc<Directory>, listener: TcpListener) {
+    let router = routes::router(Arc::clone(directory));
+    let connections = Arc::new(Connections::default());
+    let mut forget = tokio::time::interval(FORGET_EVERY);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = forget.tick() => {
+                directory.limiter.forget();
+                continue;
+            }
+            () = directory.stop.cancelled() => return,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Some(counted) = connections.enter(directory, address.ip()) else {
+            directory.metrics.connections_refused.fetch_add(1, Ordering::Relaxed);
+            continue;
+        };
+        let (directory, router) = (Arc::clone(directory), router.clone());
+        let tasks = directory.tasks.clone();
+        tasks.spawn(async move { connection(&directory, router, stream, address, counted).await });
+    }
+}
+
+async fn connection(
+    directory: &Directory,
+    router: Router,
+    stream: TcpStream,
+    address: SocketAddr,
+    counted: Connection,
+) {
+    // Answers are small and are written whole: waiting to fill a segment would only delay them.
+    let _ = stream.set_nodelay(true);
+    let (peer, proxied) = (address.ip(), directory.config.behind_proxy);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let peer = Peer(if proxied { forwarded(&request).unwrap_or(peer) } else { peer });
+        request.extensions_mut().insert(peer);
+        // A session takes it along, and the connection is counted until that ends.
+        request.extensions_mut().insert(counted.clone());
+        let answer = router.call(request);
+        async move {
+            let response: Result<Response, Infallible> = match timeout(REQUEST_TIMEOUT, answer).await {
+                Ok(answer) => answer,
+                Err(_) => Ok(Refusal::new(ErrorCode::Unavailable, "the request took too long").into_response()),
+            };
+            response
+        }
+    });
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
+    let mut served = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let result = tokio::select! {
+        result = served.as_mut() => result,
+        () = directory.stop.cancelled() => {
+            // The request that is being answered is still answered.
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%address, %error, "connection ended");
+    }
+}
+
+/// What the proxy in front says: the last entry is the one that it wrote itself.
+fn forwarded(request: &Request<Incoming>) -> Option<IpAddr> {
+    let header = request.headers().get_all("x-forwarded-for").iter().next_back()?;
+    header.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
+}
+
+/// How many connections each address holds.
+#[derive(Debug, Default)]
+struct Connections {
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl Connections {
+    /// Counts a connection in, if there may be one more.
+    fn enter(self: &Arc<Self>, directory: &Arc<Directory>, address: IpAddr) -> Option<Connection> {
+        let config = &directory.config;
+        let open = &directory.metrics.connections;
+        if open.load(Ordering::Relaxed) >= config.max_connections {
+            return None;
+        }
+        let mut map = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = map.entry(address).or_insert(0);
+        // All clients of a proxy come from one address.
+        let exempt = config.behind_proxy || (address.is_loopback() && !config.limit_loopback);
+        if !exempt && *count >= config.max_connections_per_address {
+            return None;
+        }
+        *count += 1;
+        open.fetch_add(1, Ordering::Relaxed);
+        let guard = Guard { connections: Arc::clone(self), directory: Arc::clone(directory), address };
+        Some(Connection { _guard: Arc::new(guard) })
+    }
+}
+
+/// One TCP connection, counted until the last clone is gone.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    _guard: Arc<Guard>,
+}
+
+/// Counts a connection out.
+#[derive(Debug)]
+struct Guard {
+    connections: Arc<Connections>,
+    directory: Arc<Directory>,
+    address: IpAddr,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.directory.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+        let mut map = self.connections.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = map.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                map.remove(&self.address);
+            }
+        }
+    }
+}

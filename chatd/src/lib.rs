@@ -7,6 +7,7 @@
 
 pub mod crypto;
 pub mod delivery;
+pub mod directory;
 pub mod events;
 pub mod link;
 pub mod model;

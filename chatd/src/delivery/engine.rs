@@ -190,14 +190,15 @@ impl Engine {
             route.attach(link.clone());
         }
         route.device = Some(device);
+        let own = self.context.device;
         let mut frames = Vec::new();
-        if route.claimed_on != Some(id) {
+        if link.claims.note(own, device) {
+            let route = self.route(contact);
             if route.link.as_ref().is_some_and(|l| l.sender.link_id() == id) {
                 route.claiming(Instant::now());
             }
             frames.push(self.claim(&link, device));
         }
-        let own = self.context.device;
         if let Some(card) = self.read(account::own_card) {
             frames.push(Frame::Record { from_device: own, to_device: device, record: card.record });
             if !card.reach.is_empty() {
@@ -398,9 +399,11 @@ impl Engine {
             if let Some(device) = device {
                 route.device = Some(device);
                 route.claiming(now);
-                let claim = self.claim(&link, device);
-                // Full queue: the claim times out, and the way is tried anew.
-                let _ = link.sender.try_send(claim);
+                if link.claims.note(self.context.device, device) {
+                    let claim = self.claim(&link, device);
+                    // Full queue: the claim times out, and the way is tried anew.
+                    let _ = link.sender.try_send(claim);
+                }
             }
         }
         let Some(route) = self.routes.get_mut(&contact) else { return };

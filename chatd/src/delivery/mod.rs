@@ -12,12 +12,13 @@ mod pack;
 mod reach;
 mod route;
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use proto::ids::{AccountId, DeviceId, MessageId, NodeId};
 use proto::wire::envelope::AckEntry;
 use proto::wire::frame::RefuseCode;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::crypto::keys::SigningKey;
@@ -41,6 +42,39 @@ pub struct OpenLink {
     pub exporter: [u8; 32],
     /// The way out.
     pub sender: LinkSender,
+    /// Which of our claims went out on it.
+    pub claims: Arc<ClaimBook>,
+}
+
+/// The claims that went out on one link; each goes out once, whoever finds first that it is needed.
+#[derive(Debug, Default)]
+pub struct ClaimBook {
+    sent: Mutex<HashSet<(DeviceId, DeviceId)>>,
+    changed: Notify,
+}
+
+impl ClaimBook {
+    /// Notes a claim of our device towards theirs; `false` if it went out before.
+    pub fn note(&self, own: DeviceId, theirs: DeviceId) -> bool {
+        let new = self.sent.lock().unwrap_or_else(PoisonError::into_inner).insert((own, theirs));
+        self.changed.notify_one();
+        new
+    }
+
+    /// Something about claims changed on this link, ours or theirs.
+    pub fn touch(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Waits for the next change; one that happened since the last wait counts.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Whether it went out.
+    pub fn has(&self, own: DeviceId, theirs: DeviceId) -> bool {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).contains(&(own, theirs))
+    }
 }
 
 /// What delivery is told.

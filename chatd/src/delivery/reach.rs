@@ -2,9 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use proto::directory::{SignedReach, SignedRecord, supersedes};
+use proto::directory::SignedReach;
 use proto::ids::NodeId;
-use proto::rpc::types::Trust;
 
 use super::Context;
 use crate::link::{LinkError, LinkSender};
@@ -41,7 +40,7 @@ pub(super) async fn connect(
 ) -> Result<(NodeId, LinkSender), ReachError> {
     let mut row = context.store.read(move |conn| contacts::load(conn, contact)).await?;
     if refresh.record {
-        refresh_record(context, &row).await?;
+        refresh_record(context, &row, bearer.as_deref()).await?;
     }
     if refresh.reach || row.reach.is_empty() {
         refresh_reach(context, &row, bearer.as_deref()).await?;
@@ -65,7 +64,6 @@ pub(super) async fn connect(
 /// Asks the directory for a newer reach; failing to get one is no failure, the old one may still do.
 async fn refresh_reach(context: &Context, row: &ContactRow, bearer: Option<&str>) -> Result<(), StoreError> {
     let Some(directory) = &context.directory else { return Ok(()) };
-    let Ok(record) = SignedRecord::decode(&row.record).and_then(|signed| signed.verify()) else { return Ok(()) };
     let found = match directory.reach(row.account, bearer, row.token_held.as_ref()).await {
         Ok(found) => found,
         Err(error) => {
@@ -74,51 +72,25 @@ async fn refresh_reach(context: &Context, row: &ContactRow, bearer: Option<&str>
         }
     };
     for bytes in found {
-        let verified = SignedReach::decode(&bytes).and_then(|signed| signed.verify(&record));
-        match verified {
-            Ok(reach) if reach.seq > row.reach_seq => {
-                let contact = row.id;
-                context.store.write(move |tx| tx.update_reach(contact, &bytes, reach.seq)).await?;
-            }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, contact = %row.account, "the directory gave a bad reach"),
-        }
+        let contact = row.id;
+        context.store.write(move |tx| tx.take_reach(contact, &bytes)).await?;
     }
     Ok(())
 }
 
 /// Asks the directory for a newer record, and takes it if the pinned key vouches for it.
-async fn refresh_record(context: &Context, row: &ContactRow) -> Result<(), StoreError> {
+async fn refresh_record(context: &Context, row: &ContactRow, bearer: Option<&str>) -> Result<(), StoreError> {
     let Some(directory) = &context.directory else { return Ok(()) };
-    match directory.lookup_account(row.account).await {
-        Ok(found) => take_record(context, row, &found.record).await,
+    match directory.lookup_account(row.account, bearer).await {
+        Ok(found) => {
+            let contact = row.id;
+            context.store.write(move |tx| tx.take_record(contact, &found.record, true).map(drop)).await
+        }
         Err(error) => {
             tracing::debug!(%error, contact = %row.account, "no record from the directory");
             Ok(())
         }
     }
-}
-
-async fn take_record(context: &Context, row: &ContactRow, bytes: &[u8]) -> Result<(), StoreError> {
-    let read = |bytes: &[u8]| SignedRecord::decode(bytes).and_then(|signed| signed.verify());
-    let (Ok(old), Ok(new)) = (read(&row.record), read(bytes)) else { return Ok(()) };
-    if new.account() != row.account || new.seq <= row.record_seq {
-        return Ok(());
-    }
-    let (contact, bytes) = (row.id, bytes.to_vec());
-    if supersedes(&old, &new).is_err() {
-        tracing::warn!(contact = %row.account, "the directory names another key without a valid rotation: sending stops");
-        return context.store.write(move |tx| tx.set_trust(contact, Trust::Changed)).await;
-    }
-    let rotated = (new.identity_key != row.identity_key).then_some(new.identity_key);
-    let trust = if row.trust == Trust::Verified { Trust::Rotated } else { row.trust };
-    context
-        .store
-        .write(move |tx| {
-            tx.update_record(contact, &bytes, new.seq, true)?;
-            if let Some(key) = rotated { tx.set_key(contact, &key, trust) } else { Ok(()) }
-        })
-        .await
 }
 
 /// This host's addresses with their prefix lengths.

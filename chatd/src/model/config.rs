@@ -40,6 +40,10 @@ pub struct Config {
     pub system: bool,
     /// Close links without traffic after so many seconds.
     pub idle_link_seconds: u64,
+    /// Let members of the directory see who is online here.
+    pub show_online: bool,
+    /// Let members find the accounts here by their addresses.
+    pub list_address: bool,
     /// Limits on what others may cost.
     pub limits: Limits,
 }
@@ -56,6 +60,8 @@ impl Default for Config {
             allow_private_addresses: false,
             system: false,
             idle_link_seconds: 600,
+            show_online: true,
+            list_address: false,
             limits: Limits::default(),
         }
     }

@@ -1,8 +1,6 @@
 //! What a proved envelope of a known person does, inside the transaction.
 
-use proto::directory::{SignedRecord, SignedReach, supersedes};
 use proto::ids::{AccountId, ConversationId};
-use proto::rpc::types::Trust;
 use proto::wire::envelope::Core;
 use proto::wire::payload::{ContactCard, Kind, Profile, Receipt as ReadReceipt};
 
@@ -116,27 +114,12 @@ fn signal(
     }
 }
 
-/// Takes what a known person's card says, as far as the pinned key vouches for it. `false`: the card is not theirs.
+/// Takes what a known person's card says. `false`: the card is not theirs.
 fn take_card(tx: &mut Tx<'_>, row: &ContactRow, card: &ContactCard<'_>) -> Result<bool, StoreError> {
-    let read = |bytes: &[u8]| SignedRecord::decode(bytes).and_then(|signed| signed.verify()).ok();
-    let (Some(old), Some(new)) = (read(&row.record), read(card.record)) else { return Ok(false) };
-    if new.account() != row.account {
+    if !tx.take_record(row.id, card.record, false)? {
         return Ok(false);
     }
-    if new.seq > row.record_seq {
-        if supersedes(&old, &new).is_err() {
-            tx.set_trust(row.id, Trust::Changed)?;
-            return Ok(false);
-        }
-        tx.update_record(row.id, card.record, new.seq, false)?;
-        if new.identity_key != row.identity_key {
-            let trust = if row.trust == Trust::Verified { Trust::Rotated } else { row.trust };
-            tx.set_key(row.id, &new.identity_key, trust)?;
-        }
-    }
-    if let Ok(reach) = SignedReach::decode(card.reach).and_then(|signed| signed.verify(&new)) {
-        tx.update_reach(row.id, card.reach, reach.seq)?;
-    }
+    tx.take_reach(row.id, card.reach)?;
     tx.set_token_held(row.id, &card.deposit_token)?;
     Ok(true)
 }

@@ -1,6 +1,6 @@
 //! People: rows of contacts and their conversations, and what the contact rules' effects do to the store.
 
-use proto::directory::{SignedReach, SignedRecord};
+use proto::directory::{SignedReach, SignedRecord, supersedes};
 use proto::ids::{AccountId, ConversationId, DeviceId, MessageId, NodeId};
 use proto::rpc::event::EventType;
 use proto::rpc::types::{Contact, ContactState as Shown, Profile, Trust};
@@ -339,6 +339,51 @@ impl Tx<'_> {
                 "INSERT OR IGNORE INTO contact_devices (device, contact, key) VALUES (?1, ?2, ?3)",
                 params![device.id.as_bytes(), contact, &device.key[..]],
             )?;
+        }
+        Ok(())
+    }
+
+    /// Takes a record that says it is a contact's, as far as the pinned key vouches for it: a newer one is kept, with its
+    /// rotations; one that leaves the pinned key without a valid rotation stops sending. `false`: it is not theirs.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn take_record(&mut self, contact: i64, record: &[u8], confirmed: bool) -> Result<bool, StoreError> {
+        let row = load(self.conn, contact)?;
+        let read = |bytes: &[u8]| SignedRecord::decode(bytes).and_then(|signed| signed.verify()).ok();
+        let (Some(old), Some(new)) = (read(&row.record), read(record)) else { return Ok(false) };
+        if new.account() != row.account {
+            return Ok(false);
+        }
+        if new.seq <= row.record_seq {
+            if confirmed && record == row.record {
+                self.update_record(contact, record, new.seq, true)?;
+            }
+            return Ok(true);
+        }
+        if supersedes(&old, &new).is_err() {
+            tracing::warn!(contact = %row.account, "another key without a valid rotation: sending stops until it is verified");
+            self.set_trust(contact, Trust::Changed)?;
+            self.event_contact(EventType::ContactKeyChanged, contact);
+            return Ok(false);
+        }
+        self.update_record(contact, record, new.seq, confirmed)?;
+        if new.identity_key != row.identity_key {
+            let trust = if row.trust == Trust::Verified { Trust::Rotated } else { row.trust };
+            self.set_key(contact, &new.identity_key, trust)?;
+        }
+        Ok(true)
+    }
+
+    /// Takes a reach that says it is of one of a contact's devices.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn take_reach(&mut self, contact: i64, reach: &[u8]) -> Result<(), StoreError> {
+        let row = load(self.conn, contact)?;
+        let Ok(record) = SignedRecord::decode(&row.record).and_then(|signed| signed.peek()) else { return Ok(()) };
+        if let Ok(verified) = SignedReach::decode(reach).and_then(|signed| signed.verify(&record)) {
+            self.update_reach(contact, reach, verified.seq)?;
         }
         Ok(())
     }

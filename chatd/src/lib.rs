@@ -1,1 +1,2 @@
-//! Placeholder.
+//! The messaging daemon.
+pub mod store;

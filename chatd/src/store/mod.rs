@@ -1,0 +1,2 @@
+//! The account's store.
+pub mod search;

@@ -132,6 +132,15 @@ impl Index {
         Ok(index)
     }
 
+    /// Closes the files. What is in the WAL goes to the database first: a reader that is still open, or opens next, cannot do it,
+    /// and would have to read the WAL whole.
+    pub fn close(self) {
+        let truncate = self.index.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        if let Err(error) = truncate {
+            tracing::debug!(%error, "search index closed with its WAL");
+        }
+    }
+
     /// Indexes what waits, up to one transaction's worth, and commits it together with the new watermark.
     pub fn step(&mut self, stop: &AtomicBool) -> Result<Step, Fault> {
         let Index { index, main, text } = self;

@@ -18,6 +18,8 @@ use super::{BATCH_ROWS, BATCH_TIME};
 const MAX_OPEN: usize = 8;
 /// Readers kept open between queries, over all accounts.
 const MAX_READERS: usize = 16;
+/// How long an account collects rows when more accounts are busy than indexes can be open: each pass then opens files, 2 ms.
+const CROWDED: Duration = Duration::from_secs(2);
 /// How long an index or a reader stays open without use.
 const IDLE: Duration = Duration::from_secs(10);
 /// The pause after a failed pass, doubled each time.
@@ -112,25 +114,30 @@ impl Shared {
         if usize::try_from(account.backlog()).is_ok_and(|rows| rows >= BATCH_ROWS) {
             self.hurry(account);
         } else {
-            self.enqueue(account, Instant::now() + BATCH_TIME);
+            self.enqueue(account, None);
         }
     }
 
     /// A pass at once.
     pub fn hurry(&self, account: &Arc<Account>) {
         let fresh = account.make_urgent();
-        if !self.enqueue(account, Instant::now()) && fresh {
+        if !self.enqueue(account, Some(Instant::now())) && fresh {
             // It waits already; the lock makes sure that the thread does not miss the change while it falls asleep.
             drop(lock(&self.queue));
             self.wake.notify_one();
         }
     }
 
-    fn enqueue(&self, account: &Arc<Account>, due: Instant) -> bool {
+    /// Queues the account for `due`, or for when it has collected some rows; false if it is queued already.
+    fn enqueue(&self, account: &Arc<Account>, due: Option<Instant>) -> bool {
         if !account.enqueue() {
             return false;
         }
-        lock(&self.queue).waiting.push_back(Waiting { account: Arc::clone(account), due });
+        let mut queue = lock(&self.queue);
+        let collect = if queue.waiting.len() < MAX_OPEN { BATCH_TIME } else { CROWDED };
+        let due = due.unwrap_or_else(|| Instant::now() + collect);
+        queue.waiting.push_back(Waiting { account: Arc::clone(account), due });
+        drop(queue);
         self.wake.notify_one();
         true
     }
@@ -211,11 +218,12 @@ fn run(shared: &Shared) {
                 let at = open.iter().position(|o| Arc::ptr_eq(&o.account, &account));
                 let index = at.map(|at| open.remove(at).index);
                 if account.is_closed() {
+                    // Its files may be gone already: no checkpoint.
                     continue;
                 }
                 if let Some(index) = pass(shared, &account, index) {
                     if open.len() >= MAX_OPEN {
-                        open.remove(0);
+                        open.remove(0).index.close();
                     }
                     open.push(Open { account, index, used: Instant::now() });
                 }
@@ -224,10 +232,14 @@ fn run(shared: &Shared) {
         // Also under steady work, when there is never a moment without a task.
         if tidied.elapsed() >= IDLE / 2 {
             tidied = Instant::now();
-            open.retain(|o| o.used.elapsed() < IDLE && !o.account.is_closed());
             shared.close_idle_readers();
+            let (idle, used) = open.into_iter().partition(|o| o.used.elapsed() >= IDLE);
+            open = used;
+            let idle: Vec<Open> = idle;
+            idle.into_iter().for_each(|o| o.index.close());
         }
     }
+    open.into_iter().for_each(|o| o.index.close());
 }
 
 /// One transaction for one account. Answers the index, to be kept open, unless it failed.
@@ -246,19 +258,15 @@ fn pass(shared: &Shared, account: &Arc<Account>, index: Option<Index>) -> Option
     match result {
         Ok((index, step)) => {
             account.done(step);
-            if step.more && account.enqueue() {
-                let again = Waiting { account: Arc::clone(account), due: Instant::now() };
-                lock(&shared.queue).waiting.push_back(again);
+            if step.more {
+                shared.enqueue(account, Some(Instant::now()));
             }
             Some(index)
         }
         Err(fault) => {
             let pause = account.failed(fault.to_string(), FIRST_RETRY, LAST_RETRY);
             tracing::warn!(index = %account.search_db.display(), %fault, ?pause, "cannot index messages for search");
-            if account.enqueue() {
-                let later = Waiting { account: Arc::clone(account), due: Instant::now() + pause };
-                lock(&shared.queue).waiting.push_back(later);
-            }
+            shared.enqueue(account, Some(Instant::now() + pause));
             None
         }
     }

@@ -67,10 +67,9 @@ impl Reader {
                 _ => of_index(e),
             })?;
         let main = self.main.unchecked_transaction().map_err(Failure::Main)?;
-        self.tail.load(&main, watermark)?;
-
         let mut hits = Vec::new();
         if request.newest > watermark {
+            self.tail.load(&main, watermark)?;
             collect(&self.tail.memory, &main, request, (watermark, request.newest), &mut hits)?;
         }
         collect(&index, &main, request, (0, watermark.min(request.newest)), &mut hits)?;
@@ -149,12 +148,10 @@ impl Tail {
                 return Err(Failure::Behind { reach: newest.saturating_sub(max_rows) });
             }
         }
-        // What the index has caught up with is dropped when none of the rest is of use, or when it is most of the memory.
-        if watermark < self.low
-            || watermark >= self.high
-            || self.rows >= MAX_TAIL_ROWS / 2
-            || self.bytes >= MAX_TAIL_BYTES / 2
-        {
+        // What the index has caught up with is dropped when nothing else is left, or when there is much in memory.
+        let mostly_indexed =
+            watermark > self.low && (self.rows >= MAX_TAIL_ROWS / 2 || self.bytes >= MAX_TAIL_BYTES / 2);
+        if watermark < self.low || watermark >= self.high || mostly_indexed {
             self.reset(watermark)?;
         }
         let added = self.append(main);

@@ -22,8 +22,8 @@
 //! Choices, measured with 1,000,000 messages of 95 bytes (200 conversations; a rare word in 20 messages, a common one in most):
 //! - The conversation is a token in front of the body (`words::document`), not a column. An unindexed column takes 148 ms for a
 //!   common word in a small conversation, the token 0.5 ms; a second indexed column is 0.5 us a row slower and 3 % larger.
-//! - `detail=full`, so that a quoted phrase, and a word like `don't` that is two tokens, is matched as a phrase, exactly: 75 MB and
-//!   4.0 us a row, against 40 MB and 3.6 us with `detail=none`, which has no phrases.
+//! - `detail=full`, so that a quoted phrase, and a word like `don't` that is two tokens, is matched as a phrase, exactly: 77 MB and
+//!   5.0 us a row, against 40 MB and 3.6 us with `detail=none`, which has no phrases. Fewer merges bring it to 4.0 us (`index`).
 //! - Contentless with `contentless_delete`: no text is stored twice. A deleted message's words stay in the file as dead entries
 //!   until their segment is merged.
 //!

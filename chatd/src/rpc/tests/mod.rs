@@ -5,6 +5,7 @@ mod guide;
 mod limits;
 mod serving;
 mod socket;
+mod speed;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};

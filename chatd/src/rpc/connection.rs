@@ -129,7 +129,7 @@ impl<A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<A, R, W> {
                 }
                 Wake::Sent(sent) => self.answer_sends(sent),
                 Wake::Answer(bytes) => self.out.extend_from_slice(&bytes),
-                Wake::Feed(Ready::Events) => self.feeds.encode(&mut self.out, OUT_HIGH_BYTES),
+                Wake::Feed(Ready::Events) => self.feeds.encode(&mut self.out, self.written + OUT_HIGH_BYTES),
                 // A client that waits for events must notice that none will come.
                 Wake::Feed(Ready::Ended) | Wake::Closing => self.close(),
                 Wake::Deadline => self.deadline_passed()?,

@@ -1,1 +1,5 @@
-fn main() {}
+//! `chatctl`, the command line client; see the library of the same name.
+
+fn main() -> std::process::ExitCode {
+    chatctl::main()
+}

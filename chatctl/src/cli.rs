@@ -1,0 +1,186 @@
+//! The command line: global flags and the table of verbs. What a verb takes and does is in its own file.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::{Exit, Failure};
+use crate::session::Session;
+use crate::verbs;
+
+/// Chat with people, without a server in between.
+#[derive(Debug, Parser)]
+#[command(name = "chatctl", version, propagate_version = true, disable_help_subcommand = false)]
+#[command(after_help = "Exit codes: 0 ok; 1 failed; 2 usage; 3 daemon not reachable; 4 key not trusted or changed; \
+                        5 rate-limited; 6 timed out, still queued; 7 refused by the peer.")]
+pub struct Cli {
+    #[command(flatten)]
+    pub globals: Globals,
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+/// Flags of every verb.
+#[derive(Debug, clap::Args)]
+pub struct Globals {
+    /// Print JSON: one object, or one object per line for streams
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+    /// The account to use, when the daemon has several of yours
+    #[arg(long, global = true, value_name = "NAME", env = "CHATD_ACCOUNT", hide_env_values = true)]
+    #[arg(help_heading = "Global options")]
+    pub account: Option<String>,
+    /// The daemon's socket [default: your own daemon's, then the system's]
+    #[arg(long, global = true, value_name = "PATH", env = "CHATD_SOCKET", hide_env_values = true)]
+    #[arg(help_heading = "Global options")]
+    pub socket: Option<PathBuf>,
+}
+
+macro_rules! verbs {
+    ($($(#[$meta:meta])* $variant:ident => $module:ident,)*) => {
+        /// What to do.
+        #[derive(Debug, Subcommand)]
+        pub enum Verb {
+            $($(#[$meta])* $variant(verbs::$module::Args),)*
+        }
+
+        impl Verb {
+            /// Does it.
+            pub async fn run(self, session: &mut Session) -> Result<Exit, Failure> {
+                match self {
+                    // Boxed: the future of one verb is alive at a time, and the largest would size them all.
+                    $(Self::$variant(args) => Box::pin(verbs::$module::run(args, session)).await,)*
+                }
+            }
+        }
+    };
+}
+
+verbs! {
+    /// Make an account and claim its name
+    Register => register,
+    /// Bring the account online
+    Login => login,
+    /// Take the account offline
+    Logout => logout,
+    /// Give the name up and delete the account from this daemon
+    Unregister => unregister,
+    /// Show the account
+    Whoami => whoami,
+    /// Show connectivity, queues, unread counts and versions
+    Status => status,
+    /// Show who is in the directory
+    #[command(visible_alias = "list")]
+    Users => users,
+    /// Ask somebody to become a contact
+    #[command(visible_alias = "connect")]
+    Add => add,
+    /// Show contact requests that wait for an answer
+    Requests => requests,
+    /// Accept a contact request
+    Accept => accept,
+    /// Refuse a contact request
+    Reject => reject,
+    /// Show the contacts
+    Contacts => contacts,
+    /// End a contact; history stays
+    Remove => remove,
+    /// Give a contact a label of your own
+    Rename => rename,
+    /// Show a contact's safety number, or compare one
+    Verify => verify,
+    /// Send a message
+    Send => send,
+    /// Follow events as they happen
+    Watch => watch,
+    /// Show a conversation
+    History => history,
+    /// Search all messages
+    Search => search,
+    /// Show unread counts
+    Unread => unread,
+    /// Mark messages as read
+    Read => read,
+    /// Talk live, line by line
+    Chat => chat,
+    /// Let nothing in from somebody, and nothing out to them
+    Block => block,
+    /// End a block
+    Unblock => unblock,
+    /// Mark somebody's messages as muted for a while
+    Mute => mute,
+    /// End muting
+    Unmute => unmute,
+    /// Show or change a profile
+    Profile => profile,
+    /// Show every attempt on a message
+    Trace => trace,
+    /// Print a completion script
+    Completion => completion,
+    /// Print a manual page
+    Man => man,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_parses_and_what_does_not() {
+        let good = [
+            "send bob hello there",
+            "send bob hello --wait delivered --timeout 30s",
+            "send bob --stdin-lines --tag work --tag urgent --priority high",
+            "send bob --format markdown --reply-to 01977e5c-0000-7000-8000-000000000000 hi",
+            "send bob -- --json",
+            "send bob -1",
+            "list --online",
+            "users bo --name bob --ip 127.0.0.1",
+            "connect bob@example.org --message hello",
+            "mute bob 30s",
+            "mute bob",
+            "watch bob --since 12 --type message.received --type presence",
+            "watch --consumer bot --json",
+            "history bob -n 100 --tag work",
+            "verify bob 12345 67890",
+            "profile show",
+            "profile set --status away",
+            "unregister --yes",
+            "trace 01977e5c-0000-7000-8000-000000000000",
+            "--json whoami",
+            "whoami --json --account alice --socket /tmp/s",
+            "completion bash",
+        ];
+        for line in good {
+            let parsed = Cli::try_parse_from(format!("chatctl {line}").split(' '));
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+        let bad = [
+            ("snd bob hello", "similar subcommand exists: 'send'"),
+            ("send", "required arguments"),
+            ("send bob --wait sent hello", "possible values: queued, delivered, read"),
+            ("send bob hello --timeout 30", "30s, 10m, 2h or 7d"),
+            ("send bob text --stdin-lines", "cannot be used with"),
+            ("send bob hello --priority urgent", "possible values: low, normal, high"),
+            ("mute bob soon", "30s, 10m, 2h or 7d"),
+            ("mute bob 0s", "30s, 10m, 2h or 7d"),
+            ("watch --type message.recieved", "message.received"),
+            ("watch --since 3 --consumer bot", "cannot be used with"),
+            ("trace xyz", "is not a message id"),
+            ("history bob -n 0", "not in 1"),
+            ("profile set", "required arguments"),
+            ("whoami bob", "unexpected argument 'bob'"),
+        ];
+        for (line, says) in bad {
+            let error = Cli::try_parse_from(format!("chatctl {line}").split(' ')).unwrap_err().to_string();
+            assert!(error.contains(says), "{line}: {error}");
+        }
+    }
+}

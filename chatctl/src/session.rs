@@ -1,0 +1,71 @@
+//! One run of the program: its global flags, its output, its connection.
+
+use std::path::PathBuf;
+
+use proto::rpc::client::Client;
+use proto::rpc::methods::{AccountWhoami, Method};
+use proto::rpc::types::{AccountInfo, AccountParams, WhoParams};
+
+use crate::cli::Globals;
+use crate::failure::Failure;
+use crate::output::Out;
+use crate::socket;
+
+/// What every verb gets.
+pub struct Session {
+    /// Standard output.
+    pub out: Out,
+    account: Option<String>,
+    socket: Option<PathBuf>,
+    client: Option<Client>,
+}
+
+impl Session {
+    /// A run with these flags; connects when a verb first needs it.
+    pub fn new(globals: Globals) -> Self {
+        let account = globals.account.filter(|name| !name.is_empty());
+        let socket = globals.socket.filter(|path| !path.as_os_str().is_empty());
+        Self { out: Out::new(globals.json), account, socket, client: None }
+    }
+
+    /// The connection.
+    pub async fn client(&mut self) -> Result<Client, Failure> {
+        match &self.client {
+            Some(client) => Ok(client.clone()),
+            None => self.reconnect().await,
+        }
+    }
+
+    /// A new connection in place of one that ended.
+    pub async fn reconnect(&mut self) -> Result<Client, Failure> {
+        self.client = None;
+        let client = socket::connect(self.socket.as_deref()).await?;
+        Ok(self.client.insert(client).clone())
+    }
+
+    /// One call.
+    pub async fn call<M: Method>(&mut self, params: &M::Params) -> Result<M::Result, Failure> {
+        Ok(self.client().await?.call::<M>(params).await?)
+    }
+
+    /// The account as the user named it, if so.
+    pub fn account(&self) -> Option<String> {
+        self.account.clone()
+    }
+
+    /// Parameters of methods that take nothing but the account.
+    pub fn account_params(&self) -> AccountParams {
+        AccountParams { account: self.account() }
+    }
+
+    /// Parameters of methods that take a person.
+    pub fn who_params(&self, who: &str) -> WhoParams {
+        WhoParams { account: self.account(), who: who.to_owned() }
+    }
+
+    /// The account in use, as the daemon knows it.
+    pub async fn whoami(&mut self) -> Result<AccountInfo, Failure> {
+        let params = self.account_params();
+        self.call::<AccountWhoami>(&params).await
+    }
+}

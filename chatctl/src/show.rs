@@ -1,0 +1,243 @@
+//! Messages, events and contacts as lines for people. Everything that others chose is neutralised here.
+
+use std::fmt::Write as _;
+
+use proto::rpc::event::{Event, EventType};
+use proto::rpc::types::{Contact, ContactState, Format, Message, MessageState, Priority, Trust};
+
+use crate::clock::clock;
+use crate::markdown;
+use crate::style::{self, DIM, RED};
+use crate::terminal::{self, Place};
+
+/// `14:02 bob: text`, with marks for what is special about it; further lines of the text are indented.
+pub fn message(message: &Message, colour: bool) -> String {
+    let body = match message.format {
+        Format::Markdown => markdown::render(&message.body, colour),
+        Format::Plain => terminal::neutralise(&message.body, Place::Body).into_owned(),
+    };
+    let own = message.received_at.is_none();
+    let at = message.received_at.unwrap_or(message.sent_at);
+    let mut line = format!("{} {}: ", style::paint(&clock(at), DIM, colour), style::name(&message.from, colour));
+    if message.priority == Priority::High {
+        line.push_str(&style::paint("! ", RED, colour));
+    }
+    line.push_str(&body.replace('\n', "\n      "));
+    for tag in &message.tags {
+        let _ = write!(line, " {}", style::paint(&format!("[{}]", terminal::line(tag)), DIM, colour));
+    }
+    if let Some(answered) = message.reply_to {
+        let _ = write!(line, " {}", style::paint(&format!("(answers {answered})"), DIM, colour));
+    }
+    if message.late {
+        line.push_str(&style::paint(" (late)", DIM, colour));
+    }
+    if own && message.state != MessageState::Read {
+        let reason = message.reason.as_deref().map(|r| format!(": {}", terminal::line(r))).unwrap_or_default();
+        line.push_str(&style::paint(&format!(" ({}{reason})", message.state.as_str()), DIM, colour));
+    }
+    line
+}
+
+/// One line for an event; `None` for those that say nothing to a person (a message on its way).
+pub fn event(event: &Event, colour: bool) -> Option<String> {
+    let who = || style::name(event.who.as_deref().unwrap_or("somebody"), colour);
+    let said = match event.kind {
+        EventType::MessageReceived => {
+            let muted = if event.muted { style::paint(" (muted)", DIM, colour) } else { String::new() };
+            return event.message.as_ref().map(|m| message(m, colour) + &muted);
+        }
+        EventType::MessageState => {
+            let state = event.state.filter(|s| !matches!(s, MessageState::Queued | MessageState::Sent))?;
+            let id = event.id.map(|id| id.to_string()).unwrap_or_default();
+            let reason = event.reason.as_deref().map(|r| format!(" ({})", terminal::line(r))).unwrap_or_default();
+            format!("message to {} is {}{reason}: {id}", who(), state.as_str())
+        }
+        EventType::MessageGap => {
+            let count = event.count.unwrap_or(1);
+            format!("{count} message{} of {} missing here so far", if count == 1 { "" } else { "s" }, who())
+        }
+        EventType::ContactRequest => match &event.contact {
+            Some(contact) => request(contact, colour),
+            None => format!("{} asks to be a contact", who()),
+        },
+        EventType::ContactAccepted => format!("{} is a contact now", who()),
+        EventType::ContactRejected => format!("{} refused to be a contact", who()),
+        EventType::ContactRemoved => format!("{} is no longer a contact", who()),
+        EventType::ContactKeyChanged => {
+            let name = event.who.as_deref().unwrap_or("WHO");
+            let text = format!("the key of {} changed; compare: chatctl verify {}", who(), argument(name));
+            style::paint(&text, RED, colour)
+        }
+        EventType::ContactProfile => {
+            let status = event.contact.as_ref().and_then(|c| c.profile.as_ref()).map(|p| p.status.as_str());
+            format!("{} changed the profile: {}", who(), terminal::line(status.unwrap_or_default()))
+        }
+        EventType::Presence => {
+            format!("{} is {}", who(), if event.online == Some(true) { "online" } else { "offline" })
+        }
+        EventType::FeedLagged => {
+            format!("events up to {} are no longer stored; going on after them", event.upto.unwrap_or(event.seq))
+        }
+    };
+    Some(format!("{} {said}", style::paint(&clock(event.at), DIM, colour)))
+}
+
+/// A request that waits, with the command that accepts it.
+pub fn request(contact: &Contact, colour: bool) -> String {
+    let mut line = format!("{} asks to be a contact", style::name(&contact.address, colour));
+    if !contact.confirmed {
+        let _ = write!(line, " (name not confirmed; key {})", terminal::line(&contact.fingerprint));
+    }
+    if let Some(text) = contact.message.as_deref().filter(|text| !text.is_empty()) {
+        let _ = write!(line, ": \"{}\"", terminal::line(text));
+    }
+    let _ = write!(line, "; chatctl accept {}", argument(&contact.address));
+    line
+}
+
+/// A name as an argument that a shell can be given: quoted when it holds more than letters, digits, `@`, `.`, `_`, `-`.
+pub fn argument(name: &str) -> String {
+    let shown = terminal::line(name);
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '@' | '.' | '_' | '-' | '#');
+    if !shown.is_empty() && shown.chars().all(plain) && !shown.starts_with('-') {
+        shown.into_owned()
+    } else {
+        format!("'{}'", shown.replace('\'', "'\\''"))
+    }
+}
+
+/// Where a contact stands, in a word or two.
+pub fn contact_state(contact: &Contact) -> &'static str {
+    match contact.state {
+        _ if contact.blocked => "blocked",
+        ContactState::Requested => "asked",
+        ContactState::Pending => "asks you",
+        ContactState::Accepted => "contact",
+        ContactState::Rejected => "refused",
+        ContactState::Removed => "removed",
+    }
+}
+
+/// How far a key is trusted, in a word or two.
+pub fn trust(trust: Trust) -> &'static str {
+    match trust {
+        Trust::Unverified => "unverified",
+        Trust::Verified => "verified",
+        Trust::Rotated => "verify again",
+        Trust::Changed => "KEY CHANGED",
+    }
+}
+
+/// `online`, `offline`, or `-` where nobody tells.
+pub fn presence(online: Option<bool>) -> &'static str {
+    match online {
+        Some(true) => "online",
+        Some(false) => "offline",
+        None => "-",
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub mod samples {
+    //! What tests show: everything hostile that can be in it is in it.
+    use super::*;
+    use proto::ids::{AccountId, ConversationId, MessageId};
+    use proto::time::Timestamp;
+
+    /// A message of bob's to alice.
+    pub fn message() -> Message {
+        Message {
+            id: MessageId([7; 16]),
+            conversation: ConversationId([1; 16]),
+            from: "bob".into(),
+            to: "alice".into(),
+            body: "hi\n\x1b[2Jthere".into(),
+            format: Format::Plain,
+            tags: vec!["wor\x07k".into()],
+            priority: Priority::High,
+            sent_at: Timestamp(1_760_000_000_000),
+            received_at: Some(Timestamp(1_760_000_000_500)),
+            state: MessageState::Delivered,
+            reason: None,
+            reply_to: None,
+            late: false,
+        }
+    }
+
+    /// Carol, who asks alice.
+    pub fn contact() -> Contact {
+        Contact {
+            name: "carol".into(),
+            address: "carol@example.org".into(),
+            label: None,
+            account: AccountId([2; 16]),
+            conversation: ConversationId([3; 16]),
+            state: ContactState::Pending,
+            trust: Trust::Unverified,
+            fingerprint: "ab12-cd34".into(),
+            confirmed: false,
+            blocked: false,
+            muted_until: None,
+            online: Some(true),
+            online_since: None,
+            unread: 0,
+            profile: None,
+            message: Some("it is me\u{202e}, carol".into()),
+            since: Some(Timestamp(1_760_000_000_000)),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proto::time::Timestamp;
+
+    #[test]
+    fn a_message_is_harmless_and_readable() {
+        let line = message(&samples::message(), false);
+        assert!(line.ends_with(" bob: ! hi\n      \\u{1b}[2Jthere [wor\\u{7}k]"), "{line:?}");
+        let mut own = samples::message();
+        (own.received_at, own.state, own.reason) = (None, MessageState::Queued, Some("awaiting_acceptance".into()));
+        assert!(message(&own, false).ends_with(" (queued: awaiting_acceptance)"));
+    }
+
+    #[test]
+    fn a_request_shows_the_command() {
+        let line = request(&samples::contact(), false);
+        assert_eq!(
+            line,
+            "carol@example.org asks to be a contact (name not confirmed; key ab12-cd34): \
+             \"it is me\\u{202e}, carol\"; chatctl accept carol@example.org"
+        );
+    }
+
+    #[test]
+    fn a_name_is_no_shell_command() {
+        assert_eq!(argument("bob"), "bob");
+        assert_eq!(argument("x; rm -rf ~"), "'x; rm -rf ~'");
+        assert_eq!(argument("it's"), "'it'\\''s'");
+        assert_eq!(argument("-rf"), "'-rf'");
+        assert_eq!(argument(""), "''");
+    }
+
+    #[test]
+    fn every_event_has_a_line() {
+        for kind in EventType::ALL {
+            let mut e = Event::new(1, kind, Timestamp(0), "alice".into());
+            e.who = Some("bo\x1bb".into());
+            e.state = Some(MessageState::Delivered);
+            e.message = Some(samples::message());
+            e.contact = Some(samples::contact());
+            e.reason = Some("\u{9b}x".into());
+            let line = event(&e, false).unwrap();
+            assert!(!line.chars().any(|c| c != '\n' && terminal::acts(c)), "{kind:?}: {line:?}");
+        }
+        let mut sent = Event::new(1, EventType::MessageState, Timestamp(0), "alice".into());
+        sent.state = Some(MessageState::Sent);
+        assert_eq!(event(&sent, false), None, "nothing to tell");
+    }
+}

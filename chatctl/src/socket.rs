@@ -1,0 +1,119 @@
+//! Connecting to the daemon, and saying clearly why that does not work. Where sockets are is [`proto::rpc::socket`]'s.
+
+use std::fmt::Write as _;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Gid, Group, Uid, User};
+use proto::rpc::client::{Client, ClientError};
+use proto::rpc::socket;
+
+use crate::failure::{Exit, Failure};
+
+/// Connects to the first socket that answers.
+///
+/// # Errors
+/// Exit 3, with every socket tried and what to do.
+pub async fn connect(explicit: Option<&Path>) -> Result<Client, Failure> {
+    let paths = socket::candidates(explicit);
+    let mut tried = Vec::with_capacity(paths.len());
+    for path in paths {
+        match Client::connect(&path).await {
+            Ok(client) => return Ok(client),
+            Err(ClientError::Connect { source, .. }) => tried.push((path, source)),
+            Err(other) => return Err(other.into()),
+        }
+    }
+    Err(unreachable(&tried))
+}
+
+fn unreachable(tried: &[(PathBuf, io::Error)]) -> Failure {
+    // A socket that exists but may not be opened is what the user has to know, whatever else is missing.
+    if let Some((path, _)) = tried.iter().find(|(_, e)| e.kind() == io::ErrorKind::PermissionDenied) {
+        return denied(path);
+    }
+    let mut text = "no daemon answers; tried ".to_owned();
+    for (n, (path, error)) in tried.iter().enumerate() {
+        let why = match error.kind() {
+            io::ErrorKind::NotFound => "no such socket".to_owned(),
+            io::ErrorKind::ConnectionRefused => "left behind by a daemon that is gone".to_owned(),
+            _ => error.to_string(),
+        };
+        let _ = write!(text, "{}{} ({why})", if n == 0 { "" } else { ", " }, path.display());
+    }
+    let hint = "start the daemon with `systemctl start chatd`, or run `chatd` as yourself; \
+                `--socket PATH` or CHATD_SOCKET names another socket";
+    Failure::Other { exit: Exit::Unreachable, text, hint: Some(hint.to_owned()) }
+}
+
+fn denied(path: &Path) -> Failure {
+    let me = user(Uid::effective().as_raw());
+    // When a directory above it is closed, not even its owner can be told.
+    let (text, hint) = match path.symlink_metadata() {
+        Ok(meta) if meta.mode() & 0o060 != 0 && meta.uid() != Uid::effective().as_raw() => {
+            let group = group(meta.gid());
+            (
+                format!(
+                    "not allowed to use the socket {}: it belongs to {} and is open to group {group}",
+                    path.display(),
+                    user(meta.uid())
+                ),
+                format!("join the group with `sudo usermod -aG {group} {me}`, then log in again"),
+            )
+        }
+        Ok(meta) => (
+            format!("not allowed to use the socket {}: it belongs to {}", path.display(), user(meta.uid())),
+            format!("run `chatctl` as {}, or start a daemon of your own: `chatd`", user(meta.uid())),
+        ),
+        Err(_) => (
+            format!("not allowed to reach the socket {}: it lies in a directory of another user", path.display()),
+            "use your own daemon (`chatd`), or the system's: --socket /run/chatd/chatd.sock".to_owned(),
+        ),
+    };
+    Failure::Other { exit: Exit::Unreachable, text, hint: Some(hint) }
+}
+
+fn user(uid: u32) -> String {
+    match User::from_uid(Uid::from_raw(uid)) {
+        Ok(Some(user)) => user.name,
+        _ => format!("uid {uid}"),
+    }
+}
+
+fn group(gid: u32) -> String {
+    match Group::from_gid(Gid::from_raw(gid)) {
+        Ok(Some(group)) => group.name,
+        _ => format!("gid {gid}"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_what_was_tried_and_how_to_start() {
+        let failure = unreachable(&[
+            ("/a".into(), io::ErrorKind::NotFound.into()),
+            ("/b".into(), io::ErrorKind::ConnectionRefused.into()),
+        ]);
+        assert_eq!(
+            failure.to_string(),
+            "no daemon answers; tried /a (no such socket), /b (left behind by a daemon that is gone)"
+        );
+        assert!(failure.hint().unwrap().contains("systemctl start chatd"));
+        assert_eq!(failure.exit(), Exit::Unreachable);
+    }
+
+    #[test]
+    fn a_closed_socket_has_a_message_of_its_own() {
+        let failure = unreachable(&[
+            ("/nowhere/a".into(), io::ErrorKind::NotFound.into()),
+            ("/nowhere/b".into(), io::ErrorKind::PermissionDenied.into()),
+        ]);
+        assert!(failure.to_string().starts_with("not allowed to reach the socket /nowhere/b"), "{failure}");
+        assert_eq!(failure.exit(), Exit::Unreachable);
+    }
+}

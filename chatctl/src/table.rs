@@ -1,0 +1,64 @@
+//! Aligned columns.
+
+use unicode_width::UnicodeWidthStr;
+
+use crate::failure::Failure;
+use crate::output::Out;
+
+/// Rows of a fixed number of harmless, unstyled cells.
+pub struct Table<const N: usize> {
+    rows: Vec<[String; N]>,
+    widths: [usize; N],
+}
+
+impl<const N: usize> Table<N> {
+    /// No rows; columns are at least as wide as given.
+    pub fn new(widths: [usize; N]) -> Self {
+        Self { rows: Vec::new(), widths }
+    }
+
+    /// One more row.
+    pub fn row(&mut self, cells: [String; N]) {
+        for (width, cell) in self.widths.iter_mut().zip(&cells) {
+            *width = (*width).max(cell.width());
+        }
+        self.rows.push(cells);
+    }
+
+    /// Prints and forgets the rows; the widths stay, so that pages of one list stand under each other.
+    pub fn print(&mut self, out: &mut Out) -> Result<(), Failure> {
+        for line in self.take_lines() {
+            out.line(&line)?;
+        }
+        Ok(())
+    }
+
+    fn take_lines(&mut self) -> Vec<String> {
+        let widths = self.widths;
+        let lines = self.rows.iter().map(|row| {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(widths) {
+                line.push_str(cell);
+                line.extend(std::iter::repeat_n(' ', (width + 2).saturating_sub(cell.width())));
+            }
+            line.truncate(line.trim_end().len());
+            line
+        });
+        let lines = lines.collect();
+        self.rows.clear();
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_under_each_other() {
+        let mut table = Table::new([0, 0, 0]);
+        table.row(["alice".into(), "online".into(), String::new()]);
+        table.row(["鮑勃".into(), "-".into(), "contact".into()]);
+        assert_eq!(table.take_lines(), ["alice  online", "鮑勃   -       contact"]);
+    }
+}

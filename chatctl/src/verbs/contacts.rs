@@ -1,0 +1,77 @@
+//! `chatctl contacts`.
+
+use proto::rpc::methods::ContactList;
+use proto::rpc::types::{Contact, ContactState};
+use proto::time::Timestamp;
+
+use crate::clock::clock;
+use crate::failure::{Exit, Failure};
+use crate::output::note;
+use crate::session::Session;
+use crate::table::Table;
+use crate::{show, terminal};
+
+/// From this time on (the year 9000) muting has no end that is worth showing.
+const MUTED_FOR_EVER: Timestamp = Timestamp(221_845_392_000_000);
+
+/// What it takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Does it.
+pub async fn run(_args: Args, session: &mut Session) -> Result<Exit, Failure> {
+    let params = session.account_params();
+    let contacts = session.call::<ContactList>(&params).await?;
+    session.out.either(&contacts, |out, contacts| {
+        if contacts.contacts.is_empty() {
+            note("no contacts; ask somebody with: chatctl add WHO");
+        }
+        let mut table = Table::new([0; 6]);
+        contacts.contacts.iter().for_each(|contact| table.row(row(contact)));
+        table.print(out)
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn row(contact: &Contact) -> [String; 6] {
+    let name = match &contact.label {
+        Some(label) => format!("{label} ({})", contact.address),
+        None => contact.address.clone(),
+    };
+    let trust = if contact.state == ContactState::Accepted { show::trust(contact.trust) } else { "" };
+    let unread = if contact.unread > 0 { format!("* {} unread", contact.unread) } else { String::new() };
+    let mut notes = Vec::new();
+    match contact.muted_until {
+        Some(until) if until >= MUTED_FOR_EVER => notes.push("muted".to_owned()),
+        Some(until) => notes.push(format!("muted until {}", clock(until))),
+        None => {}
+    }
+    if let Some(profile) = contact.profile.as_ref().filter(|p| !p.status.is_empty()) {
+        notes.push(format!("\"{}\"", profile.status));
+    }
+    let presence = if contact.state == ContactState::Accepted { show::presence(contact.online) } else { "" };
+    [
+        terminal::line(&name).into_owned(),
+        show::contact_state(contact).to_owned(),
+        presence.to_owned(),
+        trust.to_owned(),
+        unread,
+        terminal::line(&notes.join(", ")).into_owned(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_tells_what_matters() {
+        let mut contact = show::samples::contact();
+        contact.state = ContactState::Accepted;
+        contact.label = Some("caz\x1b".into());
+        contact.unread = 3;
+        contact.muted_until = Some(Timestamp(253_402_300_799_000));
+        let cells = ["caz\\u{1b} (carol@example.org)", "contact", "online", "unverified", "* 3 unread", "muted"];
+        assert_eq!(row(&contact), cells.map(str::to_owned));
+    }
+}

@@ -1,0 +1,75 @@
+//! The verbs, one in a file: `Args` is what it takes, `run` parses, calls the daemon and prints.
+
+use proto::rpc::types::AccountInfo;
+
+use crate::failure::Failure;
+use crate::output::Out;
+use crate::table::Table;
+use crate::terminal;
+
+pub mod accept;
+pub mod add;
+pub mod block;
+pub mod chat;
+pub mod completion;
+pub mod contacts;
+pub mod history;
+pub mod login;
+pub mod logout;
+pub mod man;
+pub mod mute;
+pub mod profile;
+pub mod read;
+pub mod register;
+pub mod reject;
+pub mod remove;
+pub mod rename;
+pub mod requests;
+pub mod search;
+pub mod send;
+pub mod status;
+pub mod trace;
+pub mod unblock;
+pub mod unmute;
+pub mod unread;
+pub mod unregister;
+pub mod users;
+pub mod verify;
+pub mod watch;
+pub mod whoami;
+
+/// Prints `label  value` lines, aligned; values are made harmless here.
+fn facts(out: &mut Out, facts: &[(&str, String)]) -> Result<(), Failure> {
+    let mut table = Table::new([0, 0]);
+    for (label, value) in facts {
+        table.row([(*label).to_owned(), terminal::line(value).into_owned()]);
+    }
+    table.print(out)
+}
+
+/// An account, for people.
+fn account_facts(out: &mut Out, account: &AccountInfo) -> Result<(), Failure> {
+    facts(
+        out,
+        &[
+            ("account", account.address.clone()),
+            ("fingerprint", account.fingerprint.clone()),
+            ("id", account.id.to_string()),
+            ("directory", account.directory.clone().unwrap_or_else(|| "none (reachable by invite and LAN)".to_owned())),
+            ("state", account_state(account.logged_in, account.online).to_owned()),
+        ],
+    )
+}
+
+fn account_state(logged_in: bool, online: bool) -> &'static str {
+    match (logged_in, online) {
+        (false, _) => "logged out",
+        (true, true) => "logged in, online",
+        (true, false) => "logged in, directory not connected",
+    }
+}
+
+/// `1 message`, `2 messages`.
+fn count(n: u64, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}

@@ -1,0 +1,38 @@
+//! `chatctl mute`.
+
+use std::time::Duration;
+
+use proto::rpc::methods::ContactMute;
+use proto::rpc::types::MuteParams;
+use proto::time::parse_duration;
+
+use crate::failure::{Exit, Failure};
+use crate::output::note;
+use crate::session::Session;
+use crate::show;
+
+/// What it takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A name, name@domain or label
+    who: String,
+    /// For how long, such as 30s, 10m, 2h or 7d; until unmuted if left out
+    #[arg(value_parser = parse_duration)]
+    duration: Option<Duration>,
+}
+
+/// Does it.
+pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
+    let seconds = args.duration.map(|duration| duration.as_secs());
+    let params = MuteParams { account: session.account(), who: args.who, seconds };
+    let contact = session.call::<ContactMute>(&params).await?;
+    session.out.either(&contact, |_, contact| {
+        let who = &contact.address;
+        note(&match (args.duration, contact.muted_until) {
+            (Some(_), Some(until)) => format!("{who} is muted until {}", crate::clock::clock(until)),
+            _ => format!("{who} is muted; undo with: chatctl unmute {}", show::argument(&contact.address)),
+        });
+        Ok(())
+    })?;
+    Ok(Exit::Ok)
+}

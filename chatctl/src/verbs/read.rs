@@ -1,0 +1,30 @@
+//! `chatctl read`: marks messages as read.
+
+use proto::ids::MessageId;
+use proto::rpc::methods::MessageRead;
+use proto::rpc::types::ReadParams;
+
+use crate::failure::{Exit, Failure};
+use crate::output::note;
+use crate::session::Session;
+
+/// What it takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A name, name@domain or label
+    who: String,
+    /// Only up to and including this message
+    #[arg(long, value_name = "ID")]
+    up_to: Option<MessageId>,
+}
+
+/// Does it.
+pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
+    let params = ReadParams { account: session.account(), who: args.who, up_to: args.up_to };
+    let result = session.call::<MessageRead>(&params).await?;
+    session.out.either(&result, |_, result| {
+        note(&format!("{} marked as read", super::count(result.marked, "message")));
+        Ok(())
+    })?;
+    Ok(Exit::Ok)
+}

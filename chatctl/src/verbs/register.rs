@@ -1,0 +1,98 @@
+//! `chatctl register`: makes an account, and hands over its recovery key this once.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use proto::rpc::methods::AccountRegister;
+use proto::rpc::types::{AccountInfo, RegisterParams};
+use serde::Serialize;
+
+use crate::failure::{Exit, Failure};
+use crate::output::{note, say};
+use crate::session::Session;
+
+/// What it takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The name to claim, such as alice, or alice@example.org in that domain's directory
+    name: String,
+    /// URL or domain of the directory; the daemon's own if left out, '' for none
+    #[arg(long, value_name = "DIRECTORY")]
+    directory: Option<String>,
+    /// The name that contacts are shown
+    #[arg(long, value_name = "NAME")]
+    display_name: Option<String>,
+    /// A registration token of the directory's operator
+    #[arg(long, value_name = "TOKEN")]
+    invite_token: Option<String>,
+    /// Write the recovery key to this new file instead of standard output
+    #[arg(long, value_name = "FILE")]
+    recovery_file: Option<PathBuf>,
+}
+
+/// What `--json` prints when the key went into a file.
+#[derive(Serialize)]
+struct WithFile<'a> {
+    account: &'a AccountInfo,
+    recovery_file: String,
+}
+
+/// Does it.
+pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
+    // Opened first: the key is told once, so there must be a place for it before there is a key.
+    let mut file = args.recovery_file.as_ref().map(create).transpose()?;
+    let params = RegisterParams {
+        name: args.name,
+        directory: args.directory,
+        display_name: args.display_name,
+        invite_token: args.invite_token,
+    };
+    let result = session.call::<AccountRegister>(&params).await;
+    if let (Err(_), Some(path)) = (&result, &args.recovery_file) {
+        let _ = std::fs::remove_file(path);
+    }
+    let result = result?;
+    let account = &result.account;
+    if let (Some(file), Some(path)) = (&mut file, &args.recovery_file) {
+        let written = writeln!(file, "{}", result.recovery_key).and_then(|()| file.sync_all());
+        match written {
+            Ok(()) if session.out.json => {
+                session.out.object(&WithFile { account, recovery_file: path.display().to_string() })?;
+                return Ok(Exit::Ok);
+            }
+            Ok(()) => {
+                registered(account);
+                note(&format!(
+                    "The recovery key is in {}. Keep it where this computer's loss does not take it.",
+                    path.display()
+                ));
+                return Ok(Exit::Ok);
+            }
+            // The account exists and its key must not be lost: it goes to standard output after all.
+            Err(error) => say(&format!("cannot write {}: {error}; the recovery key follows here", path.display())),
+        }
+    }
+    session.out.either(&result, |out, result| {
+        registered(&result.account);
+        note(
+            "The line below is the recovery key. It is shown this once and stored nowhere: write it down. \
+              It is the only way to keep the name if this computer is lost.",
+        );
+        out.line(&crate::terminal::line(&result.recovery_key))
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn registered(account: &AccountInfo) {
+    note(&format!("registered {} (fingerprint {})", account.address, account.fingerprint));
+}
+
+fn create(path: &PathBuf) -> Result<File, Failure> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| Failure::Other {
+        exit: Exit::Failed,
+        text: format!("cannot create {}: {error}; nothing was registered", path.display()),
+        hint: Some("name a file that does not exist yet, in a directory that does".to_owned()),
+    })
+}

@@ -1,0 +1,47 @@
+//! `chatctl search`: full-text search, newest first.
+
+use proto::rpc::methods::MessageSearch;
+use proto::rpc::types::SearchParams;
+
+use crate::failure::{Exit, Failure};
+use crate::output::note;
+use crate::session::Session;
+use crate::{show, terminal};
+
+/// What it takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Words, all of which must occur
+    #[arg(required = true)]
+    query: Vec<String>,
+    /// Only in the conversation with this one
+    #[arg(long = "in", value_name = "WHO")]
+    who: Option<String>,
+    /// How many hits at most
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    limit: u32,
+}
+
+/// Does it.
+pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
+    let query = args.query.join(" ");
+    let params = SearchParams { account: session.account(), query, who: args.who, limit: Some(args.limit) };
+    let result = session.call::<MessageSearch>(&params).await?;
+    session.out.either(&result, |out, result| {
+        if result.messages.is_empty() {
+            note("nothing found");
+        }
+        for message in &result.messages {
+            let to = if message.received_at.is_none() { terminal::line(&message.to) } else { "".into() };
+            let arrow = if to.is_empty() { String::new() } else { format!(" (to {to})") };
+            let line = show::message(message, out.colour) + &arrow;
+            out.line(&line)?;
+        }
+        if result.more {
+            note("there is more; -n N shows more of it");
+        }
+        Ok(())
+    })?;
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,40 @@
+//! `chatctl trace`: every attempt on a message.
+
+use proto::ids::MessageId;
+use proto::rpc::methods::MessageTrace;
+use proto::rpc::types::{TraceParams, TraceResult};
+
+use crate::clock;
+use crate::failure::{Exit, Failure};
+use crate::output::Out;
+use crate::session::Session;
+use crate::table::Table;
+use crate::terminal;
+
+/// What it takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The message, such as 01977e5c-...
+    id: MessageId,
+}
+
+/// Does it.
+pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
+    let params = TraceParams { account: session.account(), id: args.id };
+    let trace = session.call::<MessageTrace>(&params).await?;
+    session.out.either(&trace, print)?;
+    Ok(Exit::Ok)
+}
+
+fn print(out: &mut Out, trace: &TraceResult) -> Result<(), Failure> {
+    let safe = |text: &str| terminal::line(text).into_owned();
+    let reason = trace.reason.as_deref().map(|reason| format!(" ({})", safe(reason))).unwrap_or_default();
+    out.line(&format!("{} with {}: {}{reason}", trace.id, safe(&trace.who), trace.state.as_str()))?;
+    let mut table = Table::new([0; 4]);
+    for step in &trace.steps {
+        let optional = |text: &Option<String>, absent: &str| safe(text.as_deref().unwrap_or(absent));
+        table.row([clock::precise(step.at), safe(&step.what), optional(&step.path, "-"), optional(&step.detail, "")]);
+    }
+    table.print(out)?;
+    out.line(&format!("next: {}", safe(&trace.next)))
+}

@@ -1,0 +1,25 @@
+//! `chatctl unblock`.
+
+use proto::rpc::methods::ContactUnblock;
+
+use crate::failure::{Exit, Failure};
+use crate::output::note;
+use crate::session::Session;
+
+/// What it takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A name, name@domain or label
+    who: String,
+}
+
+/// Does it.
+pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
+    let params = session.who_params(&args.who);
+    let result = session.call::<ContactUnblock>(&params).await?;
+    session.out.either(&result, |_, contact| {
+        note(&format!("{} is no longer blocked", contact.address));
+        Ok(())
+    })?;
+    Ok(Exit::Ok)
+}

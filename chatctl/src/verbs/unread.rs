@@ -1,0 +1,30 @@
+//! `chatctl unread`.
+
+use proto::rpc::methods::MessageUnread;
+
+use crate::failure::{Exit, Failure};
+use crate::output::note;
+use crate::session::Session;
+use crate::table::Table;
+use crate::terminal;
+
+/// What it takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Does it.
+pub async fn run(_args: Args, session: &mut Session) -> Result<Exit, Failure> {
+    let params = session.account_params();
+    let unread = session.call::<MessageUnread>(&params).await?;
+    session.out.either(&unread, |out, unread| {
+        if unread.conversations.is_empty() {
+            note("nothing unread");
+        }
+        let mut table = Table::new([0, 0]);
+        for conversation in &unread.conversations {
+            table.row([terminal::line(&conversation.who).into_owned(), conversation.count.to_string()]);
+        }
+        table.print(out)
+    })?;
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,52 @@
+//! `chatctl unregister`: gives the name up, after a typed confirmation.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use proto::rpc::methods::AccountUnregister;
+use proto::rpc::types::UnregisterParams;
+
+use crate::failure::{Exit, Failure};
+use crate::output::note;
+use crate::session::Session;
+use crate::terminal;
+
+/// What it takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Does it.
+pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
+    if !args.yes && !io::stdin().is_terminal() {
+        let text =
+            "unregister asks for a typed confirmation, and standard input is no terminal; give --yes to go ahead";
+        return Err(Failure::Usage(text.to_owned()));
+    }
+    let account = session.whoami().await?;
+    if !args.yes {
+        ask(&account.name, &account.address)?;
+    }
+    let params = UnregisterParams { account: Some(account.name.clone()), confirm: account.name };
+    let done = session.call::<AccountUnregister>(&params).await?;
+    session.out.either(&done, |_, _| {
+        note(&format!("{} is given up and deleted from this daemon", account.address));
+        Ok(())
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn ask(name: &str, address: &str) -> Result<(), Failure> {
+    let (name, address) = (terminal::line(name), terminal::line(address));
+    let mut prompt = io::stderr();
+    let _ = write!(
+        prompt,
+        "This gives up {address} and deletes its keys, contacts and messages from this daemon. Type {name} to go ahead: "
+    );
+    let _ = prompt.flush();
+    let mut typed = String::new();
+    io::stdin().lock().read_line(&mut typed).map_err(|e| Failure::other(format!("cannot read the answer: {e}")))?;
+    if typed.trim() == name { Ok(()) } else { Err(Failure::other("not confirmed; nothing was changed")) }
+}

@@ -1,0 +1,182 @@
+//! `watch` and `chat` against a scripted daemon: nothing missed, nothing twice, nothing swallowed.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdout};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::{Daemon, alice, event, id, message, message_event, sample};
+use serde_json::{Value, json};
+
+struct Live {
+    child: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Live {
+    fn start(daemon: &Daemon, args: &[&str]) -> Self {
+        let mut child = daemon.chatctl(args).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    fn line(&mut self) -> String {
+        self.lines.next().unwrap().unwrap()
+    }
+
+    fn event(&mut self) -> Value {
+        serde_json::from_str(&self.line()).unwrap()
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn what_waits_comes_first_and_once() {
+    let daemon = Daemon::new(|call| {
+        call.answer(sample(call));
+        if call.method == "feed.subscribe" {
+            // Told before what waits is looked at: these are seen twice.
+            call.event(message_event(11, 2, "how are you?"));
+            call.event(message_event(12, 3, "new"));
+        }
+    });
+    let mut live = Live::start(&daemon, &["watch", "--json"]);
+    let seen: Vec<_> = (0..4).map(|_| live.event()).collect();
+    let told: Vec<_> = seen.iter().map(|e| (e["type"].as_str().unwrap(), e["seq"].as_u64().unwrap())).collect();
+    assert_eq!(
+        told,
+        [("contact.request", 10), ("message.received", 10), ("message.received", 10), ("message.received", 12)]
+    );
+    let ids: Vec<_> = seen[1..].iter().map(|e| e["message"]["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(ids, [id(1), id(2), id(3)]);
+    assert_eq!(daemon.methods()[0], "feed.subscribe", "before looking at what waits");
+}
+
+#[test]
+fn the_commands_to_answer_with_are_shown() {
+    let daemon = alice();
+    let mut live = Live::start(&daemon, &["watch"]);
+    let line = live.line();
+    assert!(line.ends_with("; chatctl accept carol") && line.contains("it is \\u{202e}me"), "{line}");
+    assert!(live.line().ends_with("bob: hello"));
+    assert_eq!(live.line(), "      \\u{1b}[2Jalice");
+}
+
+#[test]
+fn a_restarted_daemon_is_followed_from_where_it_was() {
+    let count = AtomicUsize::new(0);
+    let daemon = Daemon::new(move |call| {
+        call.answer(sample(call));
+        if call.method == "feed.subscribe" {
+            match count.fetch_add(1, Ordering::SeqCst) {
+                0 => {
+                    call.event(message_event(11, 1, "one"));
+                    call.hang_up();
+                }
+                _ => call.event(message_event(12, 2, "two")),
+            }
+        }
+    });
+    let mut live = Live::start(&daemon, &["watch", "--new"]);
+    assert!(live.line().ends_with("bob: one"));
+    assert!(live.line().ends_with("bob: two"));
+    let subscribed = daemon.calls("feed.subscribe");
+    assert_eq!((&subscribed[0]["since"], &subscribed[1]["since"]), (&Value::Null, &json!(11)));
+}
+
+#[test]
+fn a_consumer_acknowledges_what_it_printed() {
+    let count = AtomicUsize::new(0);
+    let daemon = Daemon::new(move |call| {
+        call.answer(sample(call));
+        if call.method == "feed.subscribe" {
+            let first = count.fetch_add(1, Ordering::SeqCst) == 0;
+            // The second time, all that was not acknowledged comes again.
+            (11..=260).for_each(|seq| call.event(message_event(seq, 1, &seq.to_string())));
+            if first {
+                call.hang_up();
+            } else {
+                call.event(event(261, "presence"));
+            }
+        }
+    });
+    let mut live = Live::start(&daemon, &["watch", "--consumer", "bot", "--json"]);
+    let seqs: Vec<_> = (0..251).map(|_| live.event()["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, (11..=261).collect::<Vec<_>>(), "each once, in order");
+    let acked = || daemon.calls("feed.ack").last().map(|ack| ack["seq"].as_u64().unwrap());
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while acked() != Some(261) {
+        assert!(std::time::Instant::now() < deadline, "acknowledged {:?}", acked());
+        std::thread::yield_now();
+    }
+    assert!(daemon.calls("feed.subscribe").iter().all(|call| call["since"].is_null() && call["consumer"] == "bot"));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(live.child.id() as i32), nix::sys::signal::SIGTERM).unwrap();
+    assert_eq!(live.child.wait().unwrap().code(), Some(0), "ends cleanly");
+}
+
+#[test]
+fn filters_are_passed_on() {
+    let daemon = Daemon::new(|call| {
+        call.answer(sample(call));
+        if call.method == "feed.subscribe" {
+            call.event(event(13, "presence"));
+        }
+    });
+    let mut live =
+        Live::start(&daemon, &["watch", "bob", "--since", "7", "--type", "presence", "--type", "message.gap"]);
+    assert!(live.line().ends_with("bob is offline"));
+    let params = &daemon.calls("feed.subscribe")[0];
+    assert_eq!((&params["who"], &params["since"]), (&json!("bob"), &json!(7)));
+    assert_eq!(params["types"], json!(["presence", "message.gap"]));
+    assert_eq!(daemon.methods(), ["feed.subscribe"], "nothing else is asked");
+}
+
+#[test]
+fn a_chat_shows_and_sends_and_marks_as_read() {
+    let daemon = Daemon::new(|call| {
+        call.answer(sample(call));
+        if call.method == "feed.subscribe" {
+            call.event(message_event(11, 3, "are you there?"));
+        }
+    });
+    let mut live = Live::start(&daemon, &["chat", "bob"]);
+    assert!(live.line().ends_with("bob: hello"));
+    live.line();
+    assert!(live.line().contains("bob: how are you?"));
+    assert!(live.line().ends_with("bob: are you there?"));
+    let mut input = live.child.stdin.take().unwrap();
+    input.write_all(b"yes\n\nand well\n").unwrap();
+    drop(input);
+    assert_eq!(live.child.wait().unwrap().code(), Some(0));
+    let sent: Vec<_> = daemon.calls("message.send").iter().map(|call| call["body"].clone()).collect();
+    assert_eq!(sent, [json!("yes"), json!("and well")]);
+    let read: Vec<_> = daemon.calls("message.read").iter().map(|call| call["up_to"].clone()).collect();
+    assert_eq!(read, [json!(id(2)), json!(id(3))]);
+}
+
+#[test]
+fn a_line_typed_while_the_daemon_restarts_is_sent_once_it_is_back() {
+    let count = AtomicUsize::new(0);
+    let daemon = Daemon::new(move |call| {
+        if call.method == "message.send" && count.fetch_add(1, Ordering::SeqCst) == 0 {
+            return call.hang_up();
+        }
+        call.answer(sample(call));
+    });
+    let mut live = Live::start(&daemon, &["chat", "bob"]);
+    live.child.stdin.take().unwrap().write_all(b"hello\n").unwrap();
+    assert_eq!(live.child.wait().unwrap().code(), Some(0));
+    let sent = daemon.calls("message.send");
+    assert_eq!(sent.len(), 2);
+    assert_eq!(sent[0], sent[1], "with the same id, so that it cannot arrive twice");
+    assert_eq!(message(1, "x")["from"], "bob");
+}

@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use proto::name::{nearest, parse_domain};
 use serde::Deserialize;
@@ -78,6 +79,26 @@ pub struct Config {
     pub log: String,
     /// See [`Limits`].
     pub limits: Limits,
+    /// Not for operators: 30 s are promised. Tests are in more of a hurry.
+    #[serde(skip)]
+    pub timing: Timing,
+}
+
+/// How a session notices that its client is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// Between two pings.
+    pub ping: Duration,
+    /// A client that says nothing for so long, pongs included, is gone.
+    pub silence: Duration,
+    /// For an older session to show that it still lives, when a newer one has the same key.
+    pub probe: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self { ping: Duration::from_secs(10), silence: Duration::from_secs(25), probe: Duration::from_secs(2) }
+    }
 }
 
 impl Default for Config {
@@ -94,6 +115,7 @@ impl Default for Config {
             max_connections_per_address: 256,
             log: "info".into(),
             limits: Limits::default(),
+            timing: Timing::default(),
         }
     }
 }

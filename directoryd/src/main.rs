@@ -141,10 +141,10 @@ fn stop(shutdown: &CancellationToken, signal: &str) {
 /// Each connection is a file: as many as the system lets this process have.
 fn raise_file_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        if soft < hard {
-            // A lower limit than hoped for shows as refused connections, with a line in the log.
-            let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-        }
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // A lower limit than hoped for shows as refused connections, with a line in the log.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }

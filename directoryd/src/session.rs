@@ -1,8 +1,8 @@
 //! `GET /v1/session`: the WebSocket that makes a device present, and tells it of its contacts.
 //!
 //! One task for each session. It proves the device's key, counts the start durably, and from then on answers frames,
-//! pings every 10 s, and ends when the client has been silent for 25 s: a killed client is offline within 30 s, one
-//! whose connection closes at once.
+//! pings every 10 s, and ends when the client has been silent for 25 s ([`crate::config::Timing`]): a killed client is
+//! offline within 30 s, one whose connection closes at once.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,14 +31,8 @@ use crate::server::Connection;
 
 /// From the upgrade to a valid hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between two pings.
-const PING_EVERY: Duration = Duration::from_secs(10);
-/// A client that says nothing for so long, pongs included, is gone.
-const SILENCE: Duration = Duration::from_secs(25);
 /// For the client to take a frame.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
-/// For an older session to show that it still lives, when a newer one has the same key.
-const PROBE: Duration = Duration::from_secs(2);
 /// RFC 6455, section 7.4.1.
 const GOING_AWAY: u16 = 1001;
 const POLICY: u16 = 1008;
@@ -150,14 +144,15 @@ struct Session<'a> {
 
 impl Session<'_> {
     async fn run(&mut self, session_counter: u64, record_seq: u64) -> Ended {
+        let timing = self.directory.config.timing;
         let token = self.joined.token.clone();
         self.socket.send(&ServerFrame::Ready { token, session_counter, record_seq, time: unix_now() }).await?;
-        let mut ping = tokio::time::interval(PING_EVERY);
+        let mut ping = tokio::time::interval(timing.ping);
         ping.reset();
         loop {
             let deadline = match &self.probe {
-                Some((_, until)) => (self.heard + SILENCE).min(*until),
-                None => self.heard + SILENCE,
+                Some((_, until)) => (self.heard + timing.silence).min(*until),
+                None => self.heard + timing.silence,
             };
             tokio::select! {
                 frame = self.socket.socket.recv() => {
@@ -198,7 +193,7 @@ impl Session<'_> {
                 Err("replaced by a reconnect")
             }
             ToSession::Superseded { newer, same_process: false } => {
-                self.probe = Some((newer, Instant::now() + PROBE));
+                self.probe = Some((newer, Instant::now() + self.directory.config.timing.probe));
                 self.socket.ping().await
             }
             ToSession::Unregistered => {

@@ -1,1 +1,37 @@
-fn main() {}
+//! The project's own tool: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`.
+//!
+//! Not its job: anything that a user of an installed package needs.
+
+mod bench;
+mod debian;
+mod demo;
+mod step;
+mod test;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Shows, tests and measures the system", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build everything, start a directory and two daemons, and let alice and bob talk
+    Demo(demo::Options),
+    /// Run every check and every test
+    Test(test::Options),
+    /// Measure, and print one table
+    Bench(bench::Options),
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options),
+    }
+}

@@ -1,0 +1,174 @@
+//! The real program: parity rows A3 (kill -9) and A4 (log), start and stop, bad input on the command line.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use common::*;
+use ed25519_dalek::Signer;
+use proto::directory::SignedRecord;
+use proto::directory::api::*;
+
+struct Process {
+    child: Child,
+    url: String,
+    stderr: BufReader<std::process::ChildStderr>,
+}
+
+impl Process {
+    fn start(data_dir: &std::path::Path, extra: &[&str]) -> Self {
+        let mut child = command(data_dir, extra).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let url = loop {
+            let mut line = String::new();
+            assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended before it was ready");
+            if let Some(rest) = line.strip_prefix("directoryd ready: ") {
+                assert!(rest.contains("origin=example.org"), "{line}");
+                break rest.split_whitespace().next().unwrap().to_owned();
+            }
+        };
+        Self { child, url, stderr }
+    }
+
+    /// Sends a signal, and gives the rest of the log.
+    fn end(mut self, signal: nix::sys::signal::Signal) -> (String, std::process::ExitStatus) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id() as i32), signal).unwrap();
+        let mut log = String::new();
+        self.stderr.read_to_string(&mut log).unwrap();
+        assert!(!log.contains("panicked"), "{log}");
+        (log, self.child.wait().unwrap())
+    }
+}
+
+fn command(data_dir: &std::path::Path, extra: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_directoryd"));
+    command.arg("--data-dir").arg(data_dir).args(["--listen", "127.0.0.1:0", "--origin", ORIGIN]).args(extra);
+    command
+}
+
+fn fails(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+async fn register(http: &reqwest::Client, url: &str, name: &str) -> Result<(), reqwest::Error> {
+    let person = person(name);
+    let bytes = SignedRecord::sign(&person.record(1), &person.identity).unwrap().encode();
+    let nonce = http.get(format!("{url}/v1/nonce")).send().await?.json::<NonceAnswer>().await?.nonce;
+    let signature = Base64(person.identity.sign(&publish_message(ORIGIN, &nonce, &bytes)).to_bytes().to_vec());
+    let request = PublishRequest { record: Base64(bytes), nonce, signature };
+    let answer = http.put(format!("{url}/v1/records/{name}")).json(&request).send().await?.error_for_status()?;
+    answer.json::<PublishAnswer>().await.map(|_| ())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a3_every_acknowledged_registration_survives_kill_9() {
+    let data = tempfile::tempdir().unwrap();
+    let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let mut acknowledged: Vec<String> = Vec::new();
+    for round in 0..3 {
+        let process = Process::start(data.path(), &[]);
+        let done = Arc::new(AtomicUsize::new(0));
+        let mut clients = tokio::task::JoinSet::new();
+        for client in 0..4 {
+            let (http, url, done) = (http.clone(), process.url.clone(), Arc::clone(&done));
+            clients.spawn(async move {
+                let mut mine = Vec::new();
+                for number in 0.. {
+                    let name = format!("user-{round}-{client}-{number}");
+                    if register(&http, &url, &name).await.is_err() {
+                        break;
+                    }
+                    mine.push(name);
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+                mine
+            });
+        }
+        while done.load(Ordering::Relaxed) < 40 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // In the midst of it.
+        let (_, status) = process.end(nix::sys::signal::Signal::SIGKILL);
+        assert!(!status.success());
+        while let Some(mine) = clients.join_next().await {
+            acknowledged.extend(mine.unwrap());
+        }
+        let process = Process::start(data.path(), &[]);
+        for name in &acknowledged {
+            let answer = http.get(format!("{}/v1/records/{name}", process.url)).send().await.unwrap();
+            assert!(answer.status().is_success(), "{name} was acknowledged and is lost");
+        }
+        let (_, status) = process.end(nix::sys::signal::Signal::SIGTERM);
+        assert!(status.success());
+    }
+    assert!(acknowledged.len() >= 120);
+}
+
+#[tokio::test]
+async fn a4_one_line_an_operation_with_name_and_address() {
+    let data = tempfile::tempdir().unwrap();
+    let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    for format in ["text", "json"] {
+        let process = Process::start(data.path(), &["--log-format", format]);
+        let begun = Instant::now();
+        let name = format!("alice-{format}");
+        register(&http, &process.url, &name).await.unwrap();
+        let evil = http.get(format!("{}/v1/records/%1b%5b31mred%0ayes", process.url)).send().await.unwrap();
+        assert_eq!(evil.status(), 400);
+        let (log, status) = process.end(nix::sys::signal::Signal::SIGINT);
+        assert!(status.success() && begun.elapsed() < Duration::from_secs(5));
+        let line = log.lines().find(|line| line.contains("publish") && line.contains(&name)).unwrap();
+        assert!(line.contains("127.0.0.1") && line.contains("201"), "{line}");
+        assert_eq!(log.lines().filter(|line| line.contains("lookup")).count(), 1, "no line of its own: {log}");
+        assert!(!log.contains('\u{1b}'), "{log}");
+        if format == "json" {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!((&line["operation"], &line["name"]), (&"publish".into(), &name.into()));
+        }
+    }
+}
+
+#[test]
+fn one_data_directory_one_daemon() {
+    let data = tempfile::tempdir().unwrap();
+    let process = Process::start(data.path(), &[]);
+    let error = fails(command(data.path(), &[]));
+    assert!(error.contains("in use by another directoryd") && error.contains("--data-dir"), "{error}");
+    let (_, status) = process.end(nix::sys::signal::Signal::SIGTERM);
+    assert!(status.success());
+}
+
+#[test]
+fn bad_configurations_say_what_to_do() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("directoryd.toml");
+    let with_file = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_directoryd"));
+        command.arg("--config").arg(&file).arg("--check");
+        command
+    };
+    let error = fails(with_file("orgin = 'example.org'"));
+    assert!(error.contains("`orgin`") && error.contains("`origin`"), "{error}");
+    let error = fails(with_file("listen = '0.0.0.0:7470'"));
+    assert!(error.contains("plain HTTP") && error.contains("behind_proxy"), "{error}");
+    assert!(with_file("listen = '0.0.0.0:7470'\nbehind_proxy = true").output().unwrap().status.success());
+    let error = fails(with_file("origin = 'not a domain'"));
+    assert!(error.contains("not a domain"), "{error}");
+    // Others could write to it.
+    let open = data.path().join("open");
+    std::fs::create_dir(&open).unwrap();
+    std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let error = fails(command(&open, &[]));
+    assert!(error.contains("chmod go-w"), "{error}");
+    // No directory, but a file.
+    let error = fails(command(&file, &[]));
+    assert!(error.contains("cannot use the data directory"), "{error}");
+}

@@ -1,0 +1,121 @@
+//! The least of an HTTP/1.1 client: one keep-alive connection, one request after the other. For load, where a full
+//! client would cost more than the server, and for requests that a full client refuses to send.
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Bytes of an answer's head at most.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// Bytes of an answer's body at most.
+const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
+
+/// One connection.
+#[derive(Debug)]
+pub struct Http {
+    stream: TcpStream,
+    host: String,
+    buffer: Vec<u8>,
+    request: Vec<u8>,
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// 200, 404 ...
+    pub status: u16,
+    /// Everything before the empty line.
+    pub head: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON of a type.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_slice(&self.body).with_context(|| format!("status {}, body {}", self.status, self.text()))
+    }
+}
+
+impl Http {
+    /// Connects to `host:port`.
+    ///
+    /// # Errors
+    /// When nobody listens.
+    pub async fn connect(address: &str) -> Result<Self> {
+        let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, host: address.to_owned(), buffer: Vec::with_capacity(4_096), request: Vec::new() })
+    }
+
+    /// `GET path`.
+    ///
+    /// # Errors
+    /// See [`Http::request`].
+    pub async fn get(&mut self, path: &str) -> Result<Answer> {
+        self.request("GET", path, "", None).await
+    }
+
+    /// Any request; `headers` are whole lines, each with its CR LF.
+    ///
+    /// # Errors
+    /// When the connection ends, or the answer has no Content-Length or is too large.
+    pub async fn request(&mut self, method: &str, path: &str, headers: &str, body: Option<&[u8]>) -> Result<Answer> {
+        self.request.clear();
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n{headers}", self.host);
+        self.request.extend_from_slice(head.as_bytes());
+        if let Some(body) = body {
+            let head = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
+            self.request.extend_from_slice(head.as_bytes());
+        }
+        self.request.extend_from_slice(b"\r\n");
+        self.request.extend_from_slice(body.unwrap_or_default());
+        self.stream.write_all(&self.request).await.context("cannot send the request")?;
+        self.answer().await
+    }
+
+    async fn answer(&mut self) -> Result<Answer> {
+        let end = loop {
+            if let Some(at) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+                break at + 4;
+            }
+            ensure!(self.buffer.len() < MAX_HEAD_BYTES, "the answer's head is too long");
+            self.fill().await?;
+        };
+        let head = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
+        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).context("no status line")?;
+        let mut length = None;
+        for line in head.lines() {
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse::<usize>().ok();
+            }
+        }
+        let length = match length {
+            Some(length) if length <= MAX_BODY_BYTES => length,
+            None if status == 204 || status == 304 => 0,
+            other => bail!("cannot read a body of length {other:?}: {head}"),
+        };
+        while self.buffer.len() < end + length {
+            self.fill().await?;
+        }
+        let body = self.buffer[end..end + length].to_vec();
+        self.buffer.drain(..end + length);
+        Ok(Answer { status, head, body })
+    }
+
+    async fn fill(&mut self) -> Result<()> {
+        let read = self.stream.read_buf(&mut self.buffer).await.context("cannot read the answer")?;
+        ensure!(read > 0, "the server closed the connection");
+        Ok(())
+    }
+}

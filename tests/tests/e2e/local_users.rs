@@ -1,0 +1,97 @@
+//! Other users of the same machine. Needs root, to become them.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tests::{Ctl, Daemon, DaemonOptions, Directory, Place};
+
+/// Two users that have nothing on this machine; both count as people (uid >= UID_MIN).
+const USERS: [&str; 2] = ["23001", "23002"];
+
+/// Why the tests here cannot run, if so.
+fn missing() -> Option<&'static str> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("needs root, to become another user");
+    }
+    let there = Command::new("setpriv").arg("--version").output().is_ok_and(|output| output.status.success());
+    (!there).then_some("setpriv of util-linux is missing")
+}
+
+/// A copy of chatctl that every user may run: the build folder may be closed to them.
+fn shared_program(place: &Place) -> PathBuf {
+    let folder = place.folder("bin").unwrap();
+    let copy = folder.join("chatctl");
+    std::fs::copy(tests::binaries::program("chatctl").unwrap(), &copy).unwrap();
+    open(&folder, 0o755);
+    open(&copy, 0o755);
+    copy
+}
+
+fn open(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// `chatctl` run by another user, with a home of its own.
+fn as_user(user: &str, daemon: &Daemon, program: &Path) -> Ctl {
+    let home = daemon.place().folder(&format!("home{user}")).unwrap();
+    let id = user.parse().unwrap();
+    nix::unistd::chown(&home, Some(nix::unistd::Uid::from_raw(id)), Some(nix::unistd::Gid::from_raw(id))).unwrap();
+    let (uid, gid) = (format!("--reuid={user}"), format!("--regid={user}"));
+    Ctl::new(daemon.socket(), &home).through(&["setpriv", &uid, &gid, "--clear-groups"], program)
+}
+
+#[test]
+fn another_user_cannot_reach_a_users_own_daemon() {
+    if let Some(reason) = missing() {
+        tests::skip!("{reason}");
+    }
+    let directory = Directory::start();
+    let daemon = Daemon::start(DaemonOptions::new("chatd", directory.url()));
+    daemon.ctl("alice").ok(["register", "alice"]);
+    let program = shared_program(daemon.place());
+    let other = as_user(USERS[0], &daemon, &program);
+    let refused = other.run(["whoami"]).expect_code(3);
+    assert!(refused.stderr.to_lowercase().contains("permission"), "{refused:?}");
+    // Even with open folders the socket itself is closed.
+    open(daemon.home(), 0o755);
+    open(&daemon.home().join("run"), 0o755);
+    let refused = other.run(["whoami"]).expect_code(3);
+    assert!(refused.stderr.to_lowercase().contains("permission"), "{refused:?}");
+    assert!(!refused.stderr.contains("alice"));
+}
+
+#[test]
+fn users_of_a_system_daemon_see_their_own_accounts_only() {
+    if let Some(reason) = missing() {
+        tests::skip!("{reason}");
+    }
+    let directory = Directory::start();
+    let daemon = Daemon::start(DaemonOptions::new("chatd", directory.url()).config("system = true\n"));
+    open(daemon.home(), 0o755);
+    let program = shared_program(daemon.place());
+    let [one, two] = USERS.map(|user| as_user(user, &daemon, &program));
+    one.clone().account("alice").ok(["register", "alice"]);
+    one.ok(["profile", "set", "--bio", "private to alice"]);
+    let nothing = two.json(["status"]);
+    assert_eq!(nothing["accounts"].as_array().map(Vec::len), Some(0), "{nothing}");
+    for args in [&["whoami"][..], &["contacts"], &["history", "bob"], &["unregister", "--yes"], &["login"], &["watch"]]
+    {
+        let output = two.clone().account("alice").run(args).expect_code(1);
+        let unknown = two.clone().account("nobody").run(args).expect_code(1);
+        let blind = |text: &str| text.replace("alice", "NAME").replace("nobody", "NAME");
+        assert_eq!(blind(&output.stderr), blind(&unknown.stderr), "whose it is, is not told: {output:?}");
+        assert_eq!(output.stdout, "");
+    }
+    two.ok(["register", "bob"]);
+    assert_eq!(two.json(["whoami"])["name"], "bob");
+    assert_eq!(one.json(["whoami"])["name"], "alice", "one account is implied, whatever others have");
+    let taken = two.run(["register", "alice"]).expect_code(1);
+    assert!(!taken.stderr.is_empty());
+    // System users have no business here.
+    let daemon_user = as_user("2", &daemon, &program).run(["status"]);
+    assert!(matches!(daemon_user.code, Some(1 | 3)), "{daemon_user:?}");
+    // Root gets no account implicitly.
+    let root = daemon.bare_ctl().run(["status", "--json"]);
+    assert!(!root.stdout.contains("alice"), "{root:?}");
+}

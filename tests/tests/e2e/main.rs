@@ -1,0 +1,22 @@
+//! End-to-end tests on real daemons, through `chatctl` and the RPC as users and programs use them. The number at the
+//! beginning of a name is the row of the parity table that the test checks.
+#![allow(clippy::unwrap_used)]
+
+mod accounts;
+mod bad_input;
+mod contacts;
+mod crowd;
+mod delivery;
+mod directory;
+mod feed;
+mod history;
+mod keys;
+mod local_users;
+mod presence;
+mod profiles;
+mod python;
+mod real_input;
+mod rpc_abuse;
+mod start;
+mod terminal;
+mod util;

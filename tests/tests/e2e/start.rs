@@ -1,0 +1,263 @@
+//! Starting: locks, permissions, configuration, sockets, disks, signals.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tests::binaries::program;
+use tests::wait::wait_for;
+use tests::{Daemon, DaemonOptions, Directory, Place};
+
+/// A start that fails, fails within this.
+const FAIL_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Runs a start that has to fail; returns how it did.
+#[track_caller]
+fn fails(mut command: Command) -> Output {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let since = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if since.elapsed() > FAIL_DEADLINE {
+            let _ = child.kill();
+            panic!("it should not have started: {command:?}");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(!output.status.success(), "it should have failed: {command:?}");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!text.contains("panicked at"), "{text}");
+    output
+}
+
+fn says(output: &Output, words: &[&str]) {
+    let text = String::from_utf8_lossy(&output.stderr).to_lowercase();
+    for word in words {
+        assert!(text.contains(&word.to_lowercase()), "should say {word:?}: {text}");
+    }
+}
+
+fn chatd(home: &Path, options: &DaemonOptions) -> Command {
+    Daemon::command(options, home, &program("chatd").unwrap()).unwrap()
+}
+
+#[test]
+fn a_data_directory_is_locked() {
+    let daemon = Daemon::start(DaemonOptions::default());
+    let mut second = chatd(daemon.home(), &DaemonOptions::default());
+    second.arg("--socket").arg(daemon.home().join("second.sock"));
+    // The same flag twice is for the argument parser; build it by hand instead.
+    let mut by_hand = Command::new(program("chatd").unwrap());
+    tests::daemon::isolate(&mut by_hand, daemon.home());
+    by_hand.arg("--data-dir").arg(daemon.data_dir()).arg("--socket").arg(daemon.home().join("second.sock"));
+    by_hand.args(["--listen", "127.0.0.1:0"]);
+    let output = fails(by_hand);
+    says(&output, &["data", "another"]);
+    assert!(!daemon.home().join("second.sock").exists(), "the lock comes before the socket");
+    daemon.bare_ctl().ok(["status"]);
+}
+
+#[test]
+fn twenty_simultaneous_starts_have_one_winner() {
+    let place = Place::new().unwrap();
+    let home = place.folder("chatd").unwrap();
+    let mut children: Vec<_> = (0..20)
+        .map(|number| {
+            let log = std::fs::File::create(home.join(format!("{number}.log"))).unwrap();
+            chatd(&home, &DaemonOptions::default()).stdin(Stdio::null()).stderr(log).spawn().unwrap()
+        })
+        .collect();
+    wait_for("nineteen have ended", || children.iter_mut().filter_map(|child| child.try_wait().unwrap()).count() == 19);
+    tests::Ctl::new(&home.join("run/chatd.sock"), &home).ok(["status"]);
+    for child in &mut children {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    for number in 0..20 {
+        let log = std::fs::read_to_string(home.join(format!("{number}.log"))).unwrap();
+        assert!(!log.contains("panicked at"), "{log}");
+    }
+}
+
+#[test]
+fn a_socket_in_use_is_not_taken_and_a_stale_one_is_replaced() {
+    let mut daemon = Daemon::start(DaemonOptions::default());
+    let mut other = Command::new(program("chatd").unwrap());
+    tests::daemon::isolate(&mut other, daemon.home());
+    other.arg("--data-dir").arg(daemon.home().join("other")).arg("--socket").arg(daemon.socket());
+    other.args(["--listen", "127.0.0.1:0"]);
+    says(&fails(other), &["chatd.sock"]);
+    daemon.bare_ctl().ok(["status"]);
+    daemon.kill9();
+    assert!(daemon.socket().exists(), "a crash leaves the socket");
+    daemon.restart();
+    daemon.bare_ctl().ok(["status"]);
+    daemon.stop();
+    assert!(!daemon.socket().exists(), "a clean stop removes it");
+    // What is no socket is never removed.
+    std::fs::write(daemon.socket(), "precious").unwrap();
+    says(&fails(chatd(daemon.home(), &DaemonOptions::default())), &["chatd.sock"]);
+    assert_eq!(std::fs::read_to_string(daemon.socket()).unwrap(), "precious");
+}
+
+#[test]
+fn wrong_permissions_are_refused() {
+    let mut daemon = Daemon::start(DaemonOptions::default());
+    daemon.stop();
+    let data = daemon.data_dir();
+    for mode in [0o777, 0o770, 0o755] {
+        std::fs::set_permissions(&data, std::fs::Permissions::from_mode(mode)).unwrap();
+        let output = fails(chatd(daemon.home(), &DaemonOptions::default()));
+        says(&output, &["data", "0700"]);
+    }
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700)).unwrap();
+    daemon.restart();
+}
+
+#[test]
+fn a_data_directory_of_another_user_is_refused() {
+    if !nix::unistd::geteuid().is_root() {
+        tests::skip!("needs root, to give a folder away");
+    }
+    let mut daemon = Daemon::start(DaemonOptions::default());
+    daemon.stop();
+    let give = |uid: u32| nix::unistd::chown(&daemon.data_dir(), Some(nix::unistd::Uid::from_raw(uid)), None).unwrap();
+    give(23_001);
+    says(&fails(chatd(daemon.home(), &DaemonOptions::default())), &["data", "own"]);
+    give(0);
+    daemon.restart();
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_made() {
+    let place = Place::new().unwrap();
+    let home = place.folder("chatd").unwrap();
+    std::fs::write(home.join("data"), "a file").unwrap();
+    says(&fails(chatd(&home, &DaemonOptions::default())), &["data"]);
+}
+
+#[test]
+fn an_unknown_config_key_is_named_with_the_nearest() {
+    let place = Place::new().unwrap();
+    let home = place.folder("chatd").unwrap();
+    let with = |text: &str| chatd(&home, &DaemonOptions::default().config(text));
+    says(&fails(with("directry = \"http://127.0.0.1:1\"\n")), &["directry", "directory", "chatd.toml"]);
+    says(&fails(with("[limits]\nmax_acounts_per_uid = 3\n")), &["max_acounts_per_uid", "max_accounts_per_uid"]);
+    says(&fails(with("listen = 7\n")), &["chatd.toml"]);
+    says(&fails(with("= = =\n")), &["chatd.toml"]);
+    let mut check = with("data_dir = \"/nonexistent/never/made\"\n");
+    check.arg("--check");
+    assert!(check.output().unwrap().status.success(), "--check validates and exits");
+    let mut check = with("colour = \"blue\"\n");
+    check.arg("--check");
+    says(&fails(check), &["colour"]);
+
+    let mut directoryd = Command::new(program("directoryd").unwrap());
+    tests::daemon::isolate(&mut directoryd, &home);
+    std::fs::write(home.join("d.toml"), "orgin = \"example.org\"\n").unwrap();
+    directoryd.arg("--config").arg(home.join("d.toml")).arg("--data-dir").arg(home.join("d"));
+    says(&fails(directoryd), &["orgin", "origin"]);
+    let mut missing = Command::new(program("chatd").unwrap());
+    tests::daemon::isolate(&mut missing, &home);
+    missing.arg("--config").arg(home.join("none.toml"));
+    says(&fails(missing), &["none.toml"]);
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let directory = Directory::start();
+    let mut second = Command::new(program("directoryd").unwrap());
+    tests::daemon::isolate(&mut second, directory.home());
+    second.arg("--data-dir").arg(directory.home().join("second")).args(["--listen", directory.address()]);
+    says(&fails(second), &[directory.address()]);
+    let mut same = Command::new(program("directoryd").unwrap());
+    tests::daemon::isolate(&mut same, directory.home());
+    same.arg("--data-dir").arg(directory.data_dir()).args(["--listen", "127.0.0.1:0"]);
+    says(&fails(same), &["data"]);
+}
+
+/// A small file system of its own, mounted for one test.
+struct Tmpfs(std::path::PathBuf);
+
+impl Tmpfs {
+    fn mount(folder: &Path, size: &str) -> Option<Self> {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size},mode=0700"), "none"]).arg(folder);
+        let output = mount.output().ok()?;
+        output.status.success().then(|| Self(folder.to_path_buf()))
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_on_start_is_told_and_nothing_is_lost() {
+    if !nix::unistd::geteuid().is_root() {
+        tests::skip!("needs root, to mount a small file system");
+    }
+    let directory = Directory::start();
+    let place = Arc::new(Place::new().unwrap());
+    let home = place.folder("chatd").unwrap();
+    let data = home.join("data");
+    tests::place::private_folder(&data).unwrap();
+    let Some(_disk) = Tmpfs::mount(&data, "24m") else {
+        tests::skip!("cannot mount a tmpfs here");
+    };
+    let options = DaemonOptions::new("chatd", directory.url()).place(&place);
+    let ballast = data.join("ballast-of-the-test");
+    let fill = || {
+        let mut file = std::fs::File::options().create(true).append(true).open(&ballast).unwrap();
+        let block = vec![0_u8; 4_096];
+        while std::io::Write::write_all(&mut file, &block).is_ok() {}
+    };
+    fill();
+    let output = fails(chatd(&home, &options));
+    let text = String::from_utf8_lossy(&output.stderr).to_lowercase();
+    assert!(text.contains("full") || text.contains("no space"), "{text}");
+    std::fs::remove_file(&ballast).unwrap();
+    let mut daemon = Daemon::start(options);
+    let alice = daemon.ctl("alice");
+    alice.ok(["register", "alice"]);
+    let id = alice.json(["whoami"])["id"].clone();
+    daemon.stop();
+    fill();
+    // With an account: it starts and says so, or it refuses and says so; the account is never made anew.
+    let log = std::fs::File::create(home.join("full.log"));
+    drop(log);
+    let mut full = chatd(&home, &DaemonOptions::new("chatd", directory.url()));
+    let mut child = full.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let since = Instant::now();
+    while child.try_wait().unwrap().is_none() && since.elapsed() < Duration::from_secs(3) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let _ = child.kill();
+    let text = String::from_utf8_lossy(&child.wait_with_output().unwrap().stderr).to_lowercase();
+    assert!(!text.contains("panicked at"), "{text}");
+    std::fs::remove_file(&ballast).unwrap();
+    daemon.restart();
+    assert_eq!(daemon.ctl("alice").json(["whoami"])["id"], id, "the same account as before");
+}
+
+#[test]
+fn signals_stop_cleanly() {
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+    let mut daemon = Daemon::start(DaemonOptions::default());
+    let pid = Pid::from_raw(i32::try_from(daemon.pid().unwrap()).unwrap());
+    kill(pid, Signal::SIGHUP).unwrap();
+    daemon.bare_ctl().ok(["status"]);
+    assert!(daemon.is_running(), "SIGHUP reloads");
+    // A client that stays connected does not hold it up.
+    let _watch = daemon.bare_ctl().stream(["status"]);
+    kill(pid, Signal::SIGINT).unwrap();
+    wait_for("it ended", || !daemon.is_running());
+    daemon.stop();
+    daemon.restart();
+    daemon.stop();
+}

@@ -1,0 +1,269 @@
+//! The structure of the repository, as a test: who imports whom, how long a file may be, what may stand where.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tests::binaries::repository;
+
+/// Lines of a source file at most, its tests not counted.
+const MAX_LINES: usize = 400;
+
+/// Files that may be longer, each with its reason.
+const LONG_FILES: [(&str, &str); 1] =
+    [("proto/src/rpc/types.rs", "the objects of the RPC, one after the other: a table, read with a search")];
+
+/// What may stand in the repository's folder.
+const TOP_LEVEL: [&str; 24] = [
+    ".cargo",
+    ".ci",
+    ".git",
+    ".gitignore",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "README.md",
+    "chatctl",
+    "chatd",
+    "clippy.toml",
+    "deny.toml",
+    "directoryd",
+    "docs",
+    "packaging",
+    "proto",
+    "rustfmt.toml",
+    "systemd",
+    "tests",
+    "xtask",
+];
+
+/// Modules of chatd, from the bottom up. A module imports only from rows before its own.
+const LAYERS: [&[&str]; 8] = [
+    &["model"],
+    &["crypto", "policy", "events"],
+    &["store"],
+    &["link", "directory"],
+    &["delivery", "receive"],
+    &["service"],
+    &["rpc"],
+    // What a program needs around the layers: it stands on top of them and nothing imports it.
+    &["config", "run", "main", "lib"],
+];
+
+/// Every file that belongs to the repository.
+fn files() -> Vec<PathBuf> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_string_lossy();
+            if name == "target" || name == ".git" {
+                continue;
+            }
+            if path.is_dir() {
+                walk(&path, found);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&repository(), &mut found);
+    found.sort();
+    found
+}
+
+fn relative(path: &Path) -> String {
+    path.strip_prefix(repository()).unwrap().to_string_lossy().into_owned()
+}
+
+fn sources() -> impl Iterator<Item = (String, String)> {
+    let rust = files().into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "rs"));
+    rust.map(|path| (relative(&path), fs::read_to_string(&path).unwrap()))
+}
+
+/// Whether a whole file is tests.
+fn is_test_file(name: &str) -> bool {
+    let stem = name.rsplit('/').next().unwrap_or(name);
+    name.contains("/tests/") || stem == "tests.rs" || stem.ends_with("_tests.rs") || name.contains("/benches/")
+}
+
+/// A source without its comments and without the test module at its end.
+fn code(text: &str) -> String {
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with("#[cfg(test)]") {
+            break;
+        }
+        lines.push(line.split("//").next().unwrap_or(line));
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn source_files_are_short() {
+    let mut long = Vec::new();
+    for (name, text) in sources().filter(|(name, _)| !is_test_file(name)) {
+        let end = text.lines().position(|line| line.trim_start().starts_with("#[cfg(test)]"));
+        let lines = end.unwrap_or_else(|| text.lines().count());
+        if lines > MAX_LINES && !LONG_FILES.iter().any(|(allowed, _)| *allowed == name) {
+            long.push(format!("{name}: {lines} lines"));
+        }
+    }
+    assert!(long.is_empty(), "more than {MAX_LINES} lines; split them by responsibility: {long:#?}");
+}
+
+#[test]
+fn exceptions_are_needed() {
+    for (name, _) in LONG_FILES {
+        let text = fs::read_to_string(repository().join(name)).unwrap();
+        assert!(text.lines().count() > MAX_LINES, "{name} is short now: take it off the list");
+    }
+}
+
+#[test]
+fn chatd_imports_downwards_only() {
+    let rank = |module: &str| LAYERS.iter().position(|row| row.contains(&module));
+    let mut wrong = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (name, text) in sources() {
+        let Some(inside) = name.strip_prefix("chatd/src/") else { continue };
+        if is_test_file(&name) {
+            continue;
+        }
+        let module = inside.split('/').next().unwrap_or(inside).trim_end_matches(".rs");
+        let Some(own) = rank(module) else {
+            wrong.push(format!("{name}: module {module} is in no layer; give it a place in LAYERS"));
+            continue;
+        };
+        seen.insert(module.to_owned());
+        for used in crate_paths(&code(&text)) {
+            match rank(&used) {
+                _ if used == module => {}
+                Some(other) if other < own => {}
+                // lib.rs and main.rs put everything together.
+                _ if own == LAYERS.len() - 1 => {}
+                Some(_) => wrong.push(format!("{name}: {module} imports {used}, which stands beside or above it")),
+                None => {}
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(seen.contains("lib") && seen.len() > 3, "found too little of chatd to judge: {seen:?}");
+}
+
+/// First segments of all `crate::` paths, those in `use crate::{a, b::c}` included.
+fn crate_paths(code: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    for (at, _) in code.match_indices("crate::") {
+        let before = code[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$') {
+            continue;
+        }
+        let rest = &code[at + "crate::".len()..];
+        let Some(group) = rest.strip_prefix('{') else {
+            found.insert(word(rest));
+            continue;
+        };
+        let (mut depth, mut start) = (0, true);
+        for (index, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => start = true,
+                c if start && !c.is_whitespace() => {
+                    found.insert(word(&group[index..]));
+                    start = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn crate_paths_are_found() {
+    let text = "use crate::a::b;\nuse crate::{c, d::{e, f}, g};\nlet x = crate::h::i(); $crate::no; mycrate::no";
+    let expected = ["a", "c", "d", "g", "h"].map(String::from);
+    assert_eq!(crate_paths(text), BTreeSet::from(expected));
+}
+
+/// Names of the dependencies in a manifest's section.
+fn dependencies(manifest: &str, section: &str) -> Vec<String> {
+    let text = fs::read_to_string(repository().join(manifest)).unwrap();
+    let header = format!("[{section}]");
+    let body = text.lines().skip_while(|line| line.trim() != header).skip(1);
+    let lines = body.take_while(|line| !line.starts_with('[')).filter(|line| !line.trim().is_empty());
+    lines.map(|line| line.split(['.', '=', ' ']).next().unwrap_or(line).to_owned()).collect()
+}
+
+#[test]
+fn crates_keep_apart() {
+    for (manifest, forbidden) in [
+        ("proto/Cargo.toml", &["rusqlite", "age", "iroh", "axum", "chatd", "chatctl", "directoryd"][..]),
+        ("chatctl/Cargo.toml", &["chatd", "directoryd", "rusqlite", "age", "iroh", "axum"]),
+        ("directoryd/Cargo.toml", &["chatd", "chatctl", "age"]),
+        ("chatd/Cargo.toml", &["directoryd", "chatctl", "axum"]),
+    ] {
+        let found = dependencies(manifest, "dependencies");
+        assert!(!found.is_empty(), "{manifest} names no dependencies");
+        for name in forbidden {
+            assert!(!found.iter().any(|dependency| dependency == name), "{manifest} must not depend on {name}");
+        }
+    }
+}
+
+#[test]
+fn only_known_things_at_the_top() {
+    let unknown: Vec<_> = fs::read_dir(repository())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| name != "target" && !TOP_LEVEL.contains(&name.as_str()))
+        .collect();
+    assert!(unknown.is_empty(), "give it a place in a folder, or in TOP_LEVEL: {unknown:?}");
+}
+
+#[test]
+fn no_paths_of_one_machine() {
+    // Put together here, so that this file does not find itself.
+    let home = |name: &str| format!("/{}/{name}", "home");
+    let patterns = [format!("/{}/main", "work"), format!("/tmp/{}/", "wt"), format!("/{}/.", "root"), home("user/")];
+    let mut wrong = Vec::new();
+    for path in files() {
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        for (number, line) in text.lines().enumerate() {
+            if patterns.iter().any(|pattern| line.contains(pattern)) {
+                wrong.push(format!("{}:{}: {line}", relative(&path), number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn no_test_is_ignored() {
+    let attribute = format!("#[{}", "ignore");
+    let ignored: Vec<_> = sources().filter(|(_, text)| text.contains(&attribute)).map(|(name, _)| name).collect();
+    assert!(ignored.is_empty(), "use skip!, which is listed at the end of a run: {ignored:?}");
+}
+
+/// Rows of the parity table that have a test; the others wait for later work.
+const PARITY_ROWS: [&str; 31] = [
+    "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a10", "a11", "b1", "b2", "b3", "b4", "b5", "b7", "b8", "c1", "c2",
+    "c4", "c5", "c6", "d1", "d2", "d3", "d4", "e1", "e2", "e3", "e4", "e5",
+];
+
+#[test]
+fn every_parity_row_has_a_test() {
+    let names: String = sources().filter(|(name, _)| name.starts_with("tests/tests/")).map(|(_, text)| text).collect();
+    let rows = PARITY_ROWS.iter().chain(&["e6"]);
+    let missing: Vec<_> = rows.filter(|row| !names.contains(&format!("fn {row}_"))).collect();
+    assert!(missing.is_empty(), "no test carries these rows in its name: {missing:?}");
+}

@@ -1,0 +1,126 @@
+//! `cargo xtask bench`: measures the system on this machine, prints one table, and writes it as JSON.
+//!
+//! Every scenario is one file and starts daemons of its own. Figures are printed beside their targets, never asserted.
+//! The load is made by this program itself, built with optimisation: `bench` builds the release profile and hands over
+//! to the `xtask` in it.
+
+mod accounts;
+mod connections;
+mod directory;
+mod latency;
+mod memory;
+mod process;
+mod rpc;
+mod store;
+
+mod table;
+mod throughput;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+
+use crate::step::cargo;
+use table::{Row, Table};
+
+/// What to measure.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Fewer messages, people and rounds: a look, not a measurement
+    #[arg(long)]
+    quick: bool,
+    /// Only the scenarios whose name contains this
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// Where to write the table as JSON (target/bench.json if left out)
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Set by `bench` itself for the optimised program that it hands over to
+    #[arg(long, hide = true)]
+    inner: bool,
+}
+
+/// How much to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Scale {
+    quick: bool,
+}
+
+impl Scale {
+    /// The full number, or a part of it with `--quick`.
+    pub fn of(self, full: usize, quick: usize) -> usize {
+        if self.quick { quick } else { full }
+    }
+}
+
+/// Names, in the order of running: what needs a quiet machine first.
+const SCENARIOS: [&str; 8] = ["throughput", "latency", "process", "rpc", "directory", "connections", "memory", "store"];
+
+/// Runs it.
+pub fn run(options: &Options) -> Result<()> {
+    if !options.inner {
+        return hand_over(options);
+    }
+    let scale = Scale { quick: options.quick };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut table = Table::new(options.quick);
+    let wanted = |name: &str| options.only.as_ref().is_none_or(|part| name.contains(part.as_str()));
+    ensure!(SCENARIOS.iter().any(|name| wanted(name)), "no such scenario; there are {}", SCENARIOS.join(", "));
+    for name in SCENARIOS.into_iter().filter(|name| wanted(name)) {
+        eprintln!("measuring {name} ...");
+        match runtime.block_on(measure(name, scale)) {
+            Ok(rows) => rows.into_iter().for_each(|row| table.add(row)),
+            // One scenario that fails must not take the others' figures with it.
+            Err(error) => {
+                eprintln!("{name} failed: {error:?}");
+                table.add_failure(name, &error);
+            }
+        }
+    }
+    println!("{table}");
+    let file = match &options.json {
+        Some(file) => file.clone(),
+        None => tests::binaries::target_folder()?.join("bench.json"),
+    };
+    std::fs::write(&file, table.json()?).with_context(|| format!("cannot write {}", file.display()))?;
+    eprintln!("written to {}", file.display());
+    ensure!(!table.has_failures(), "a scenario failed");
+    Ok(())
+}
+
+async fn measure(name: &str, scale: Scale) -> Result<Vec<Row>> {
+    match name {
+        "throughput" => throughput::measure(scale).await,
+        "latency" => latency::measure(scale).await,
+        "process" => process::measure(scale),
+        "rpc" => rpc::measure(scale).await,
+        "directory" => directory::measure(scale).await,
+        "connections" => connections::measure(scale).await,
+        "memory" => memory::measure(scale).await,
+        "store" => store::measure(scale).await,
+        other => bail!("no scenario {other}"),
+    }
+}
+
+/// Builds everything with optimisation and runs the scenarios in the program built so.
+fn hand_over(options: &Options) -> Result<()> {
+    eprintln!("Building with optimisation (the first time takes some minutes) ...");
+    let args = ["build", "--release", "--locked", "-p", "chatd", "-p", "chatctl", "-p", "directoryd", "-p", "xtask"];
+    ensure!(cargo(args).status().context("cannot run cargo")?.success(), "the build failed");
+    let program = tests::binaries::target_folder()?.join("release").join("xtask");
+    let mut command = Command::new(&program);
+    command.args(["bench", "--inner"]);
+    if options.quick {
+        command.arg("--quick");
+    }
+    if let Some(only) = &options.only {
+        command.args(["--only", only]);
+    }
+    if let Some(file) = &options.json {
+        command.arg("--json").arg(file);
+    }
+    let status = command.status().with_context(|| format!("cannot run {}", program.display()))?;
+    std::process::exit(status.code().unwrap_or(1));
+}

@@ -1,0 +1,82 @@
+//! What the tests need from the system: installed when run as root on Debian, else named.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// One thing that the tests need.
+struct Need {
+    package: &'static str,
+    why: &'static str,
+    present: fn() -> bool,
+}
+
+const NEEDS: [Need; 3] = [
+    Need { package: "python3", why: "docs/rpc.md's client is run as printed", present: || runs("python3", &["-V"]) },
+    Need {
+        package: "python3-msgpack",
+        why: "docs/rpc.md's client is run as printed",
+        present: || pythons().iter().any(|python| runs(python, &["-c", "import msgpack"])),
+    },
+    Need {
+        package: "util-linux",
+        why: "tests with a second user need setpriv",
+        present: || runs("setpriv", &["--version"]),
+    },
+];
+
+/// Pythons to try: the one that Debian's packages belong to first.
+fn pythons() -> [&'static str; 2] {
+    ["/usr/bin/python3", "python3"]
+}
+
+fn runs(program: &str, args: &[&str]) -> bool {
+    let ended = Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    ended.is_ok_and(|status| status.success())
+}
+
+/// Installs what is missing, or says what to install. What stays missing makes tests skip, not this fail.
+pub fn provide() -> Result<()> {
+    components()?;
+    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.present)()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    let line = format!("apt-get install {}", packages.join(" "));
+    for need in &missing {
+        println!("missing: {} ({})", need.package, need.why);
+    }
+    if !nix::unistd::geteuid().is_root() || !Path::new("/usr/bin/apt-get").exists() {
+        println!("to run every test, install it: sudo {line}");
+        return Ok(());
+    }
+    println!("installing: {line}");
+    let install = || -> Result<bool> {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "-y", "-q", "--no-install-recommends"]);
+        Ok(command.args(&packages).status().context("cannot run apt-get")?.success())
+    };
+    // The lists of a fresh machine are empty or old: update them only when the first try fails.
+    if !install()? {
+        let updated = Command::new("apt-get").args(["update", "-q"]).status().context("cannot run apt-get")?;
+        if !updated.success() || !install()? {
+            println!("could not install {}; the tests that need it are skipped", packages.join(", "));
+        }
+    }
+    Ok(())
+}
+
+/// rustfmt and clippy come with Rust's default profile, but not with the minimal one.
+fn components() -> Result<()> {
+    for (probe, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
+        if runs("cargo", &[probe, "--version"]) {
+            continue;
+        }
+        if !runs("rustup", &["component", "add", component]) {
+            bail!("{component} is missing: run `rustup component add {component}`");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! `cargo xtask demo`: the system in action on this machine, in a temporary folder.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use tests::{Ctl, Output, Stream, Swarm};
+use tokio::sync::mpsc;
+
+use crate::step::cargo;
+
+/// Daemons of a crowd: enough that most neighbours are on different ones.
+const CROWD_DAEMONS: usize = 4;
+/// Lines of bob's feed that may wait to be printed.
+const FEED_CAPACITY: usize = 256;
+
+/// What to show.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// End after the conversation instead of staying up until Ctrl-C
+    #[arg(long)]
+    once: bool,
+    /// How many people to start; each gets to know the next one and sends a message
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(2..=2_000))]
+    peers: u16,
+}
+
+/// Runs it.
+pub fn run(options: &Options) -> Result<()> {
+    println!("Building chatd, chatctl and directoryd (the first time takes some minutes) ...");
+    let build = cargo(["build", "--locked", "--workspace", "--bins"]).status();
+    ensure!(build.context("cannot run cargo")?.success(), "the build failed");
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(show(options))
+}
+
+async fn show(options: &Options) -> Result<()> {
+    let peers = usize::from(options.peers);
+    let daemons = if peers == 2 { 2 } else { CROWD_DAEMONS.min(peers) };
+    let mut swarm = Swarm::try_start(peers, daemons)?;
+    println!("directoryd  {}", swarm.directory.url());
+    for (index, daemon) in swarm.daemons.iter().enumerate() {
+        let listens = daemon.ready_value("addresses").unwrap_or("?");
+        println!("chatd {:<5} {}  peers at {listens}", index + 1, daemon.socket().display());
+    }
+    println!();
+    let (alice, bob) = (swarm.daemon_of(0).ctl("alice"), swarm.daemon_of(1).ctl("bob"));
+    if peers == 2 {
+        introduce(&alice, &bob)?;
+    } else {
+        crowd(&swarm, peers).await?;
+    }
+    let mut feed = watch(&bob)?;
+    converse(&alice, &bob)?;
+    let shown = print_feed(&mut feed, Duration::from_secs(10), |line| line.contains("See you")).await;
+    ensure!(shown, "bob's feed did not show the last message");
+
+    let stay = !options.once && std::io::stdin().is_terminal();
+    if stay {
+        invite_to_try(&alice, &bob, swarm.names());
+        tokio::select! {
+            () = async { while let Some(line) = feed.recv().await { println!("  bob sees  {line}"); } } => {}
+            interrupted = tokio::signal::ctrl_c() => interrupted?,
+        }
+        println!("\nStopping.");
+    }
+    drop(feed);
+    for daemon in &mut swarm.daemons {
+        daemon.try_stop()?;
+    }
+    swarm.directory.try_stop()?;
+    println!("Done: everything stopped cleanly.");
+    Ok(())
+}
+
+/// Shows a command, runs it, shows what it says.
+fn say(who: &Ctl, args: &[&str]) -> Result<Output> {
+    println!("{} $ chatctl {}", who.name(), shown(args));
+    let output = who.try_run(args, b"")?;
+    for line in output.stdout.lines().chain(output.stderr.lines()) {
+        println!("  {line}");
+    }
+    ensure!(output.code == Some(0), "chatctl {} ended with {:?}", args.join(" "), output.code);
+    Ok(output)
+}
+
+fn shown(args: &[&str]) -> String {
+    let quote = |word: &&str| if word.contains(' ') { format!("{word:?}") } else { (*word).to_owned() };
+    args.iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+fn introduce(alice: &Ctl, bob: &Ctl) -> Result<()> {
+    say(alice, &["register", "alice"])?;
+    say(bob, &["register", "bob"])?;
+    say(alice, &["add", "bob", "--message", "Hi bob, it is alice."])?;
+    let asked = (0..300).any(|_| {
+        let requests = bob.try_run(["requests", "--json"], b"");
+        let came = requests.is_ok_and(|output| output.stdout.contains("alice"));
+        if !came {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        came
+    });
+    ensure!(asked, "alice's request did not reach bob");
+    say(bob, &["requests"])?;
+    say(bob, &["accept", "alice"])?;
+    Ok(())
+}
+
+async fn crowd(swarm: &Swarm, peers: usize) -> Result<()> {
+    let tell = |what: &'static str| {
+        move |done: usize| {
+            if done == peers || done.is_multiple_of(100) {
+                println!("{what}: {done} of {peers}");
+            }
+        }
+    };
+    swarm.register_all(tell("registered")).await?;
+    swarm.ring(tell("asked, accepted, message delivered")).await
+}
+
+fn converse(alice: &Ctl, bob: &Ctl) -> Result<()> {
+    say(alice, &["send", "bob", "Hello bob!", "--wait", "delivered"])?;
+    say(bob, &["send", "alice", "Hello alice, I can read you.", "--wait", "delivered"])?;
+    say(alice, &["send", "bob", "See you soon.", "--wait", "delivered"])?;
+    say(alice, &["history", "bob"])?;
+    Ok(())
+}
+
+/// Bob's live feed, line by line.
+fn watch(bob: &Ctl) -> Result<mpsc::Receiver<String>> {
+    println!("bob $ chatctl watch");
+    let mut stream = Stream::start(bob.command(["watch"])?)?;
+    let (tell, told) = mpsc::channel(FEED_CAPACITY);
+    std::thread::spawn(move || {
+        while !tell.is_closed() {
+            if let Some(line) = stream.next_line_within(Duration::from_millis(200))
+                && tell.blocking_send(line).is_err()
+            {
+                return;
+            }
+        }
+    });
+    Ok(told)
+}
+
+/// Prints the feed up to a line that pleases; tells whether it came in time.
+async fn print_feed(feed: &mut mpsc::Receiver<String>, within: Duration, pleases: impl Fn(&str) -> bool) -> bool {
+    let print = async {
+        while let Some(line) = feed.recv().await {
+            println!("  bob sees  {line}");
+            if pleases(&line) {
+                return true;
+            }
+        }
+        false
+    };
+    tokio::time::timeout(within, print).await.unwrap_or(false)
+}
+
+fn invite_to_try(alice: &Ctl, bob: &Ctl, names: &[String]) {
+    let program = tests::binaries::program("chatctl").unwrap_or_else(|_| "chatctl".into());
+    println!("\nIt stays up until Ctrl-C. Try these in a second terminal:\n");
+    for (who, args) in [
+        (alice, "send bob 'hello from the second terminal'"),
+        (bob, "send alice 'and back'"),
+        (bob, "watch"),
+        (alice, "status"),
+        (alice, "history bob"),
+        (alice, "search hello"),
+        (alice, "users"),
+    ] {
+        let socket = who.socket().display();
+        println!("  CHATD_SOCKET={socket} CHATD_ACCOUNT={} {} {args}", who.name(), program.display());
+    }
+    println!("\nPeople: {}{}", names[..names.len().min(8)].join(", "), if names.len() > 8 { " ..." } else { "" });
+    println!("bob's feed:");
+}

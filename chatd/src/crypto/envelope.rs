@@ -271,6 +271,15 @@ impl Opened {
         Ok(Cores { wrap: &self.wrap, list: self.decode_cores()? })
     }
 
+    /// As [`Opened::verify`], for a caller that takes the messages to another thread: the proof stays with them.
+    ///
+    /// # Errors
+    /// As [`Opened::verify`].
+    pub fn prove(self, device_key: &[u8; 32]) -> Result<Proved, CryptoError> {
+        self.verify(device_key)?;
+        Ok(Proved(self))
+    }
+
     /// The messages of an envelope whose signer is not known yet, for one purpose: to find in a contact request the
     /// record that holds the key for [`Opened::verify`]. Nothing of it may be stored or shown before that succeeded.
     ///
@@ -297,6 +306,25 @@ impl Opened {
 impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Opened(claims {}, {} bytes)", self.wrap.from_device, self.body_at.len())
+    }
+}
+
+/// An envelope whose signer is proved.
+#[derive(Debug)]
+pub struct Proved(Opened);
+
+impl Proved {
+    /// The signed binding.
+    pub fn wrap(&self) -> &Wrap {
+        &self.0.wrap
+    }
+
+    /// The messages.
+    ///
+    /// # Errors
+    /// None in practice: they were decoded when the signature was checked.
+    pub fn cores(&self) -> Result<Cores<'_>, CryptoError> {
+        Ok(Cores { wrap: &self.0.wrap, list: self.0.decode_cores()? })
     }
 }
 

@@ -83,7 +83,7 @@ impl InboundCaps {
 
     /// Takes a place for a link, or says which cap is in the way.
     pub(super) fn admit(self: &Arc<Self>, origin: Origin) -> Result<Slot, Full> {
-        let exempt = self.exempt_loopback && origin == Origin::Loopback;
+        let exempt = self.is_exempt(origin);
         let mut counts = self.lock();
         if counts.inbound >= self.max_inbound {
             return Err(Full::Inbound);
@@ -103,6 +103,11 @@ impl InboundCaps {
             authenticated: AtomicBool::new(false),
             released: AtomicBool::new(false),
         })
+    }
+
+    /// Whether the address is this machine's, and that is trusted.
+    pub(super) fn is_exempt(&self, origin: Origin) -> bool {
+        self.exempt_loopback && origin == Origin::Loopback
     }
 
     /// Whether half of the places for unknown peers are taken: then an address must prove that it can receive.

@@ -96,7 +96,8 @@ pub struct LinkCaps {
     pub max_unauthenticated: usize,
     /// Inbound links per remote address (IPv4 address, IPv6 /64, or node id behind a relay).
     pub max_per_address: usize,
-    /// Whether loopback addresses are free of `max_per_address`. Tests of the cap switch it off.
+    /// Whether loopback addresses are free of `max_per_address`, and need not prove themselves when places for
+    /// unknown peers run short. Tests of the caps switch it off.
     pub exempt_loopback: bool,
     /// From the first packet to the end of the QUIC handshake.
     pub handshake: Duration,

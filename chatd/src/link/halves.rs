@@ -182,16 +182,25 @@ impl LinkReceiver {
         let next = async {
             match &mut self.source {
                 Source::Quic(reader) => reader.next().await,
-                Source::Local(queue) => match queue.recv().await {
-                    Some(bytes) => decode(&bytes).map(Some).map_err(Broken::Peer),
-                    None => Ok(None),
-                },
+                Source::Local(queue) => {
+                    let bytes = tokio::select! {
+                        biased;
+                        bytes = queue.recv() => bytes,
+                        // The peer's senders may outlive its link: what they had queued by then is all there is.
+                        _ = self.shared.wait_ended() => queue.try_recv().ok(),
+                    };
+                    bytes.map(|bytes| decode(&bytes)).transpose().map_err(Broken::Peer)
+                }
             }
         };
-        let local = self.ended.wait_for(|end| end.as_ref().is_some_and(|end| end.origin == CloseOrigin::Local));
+        let local = async {
+            let is_local = |end: &Option<CloseReason>| end.as_ref().is_some_and(|e| e.origin == CloseOrigin::Local);
+            // The guard goes at once: it is a lock.
+            self.ended.wait_for(is_local).await.ok().and_then(|end| end.clone())
+        };
         let result = tokio::select! {
             biased;
-            _ = local => return finish(self.shared.wait_ended().await),
+            Some(end) = local => return finish(end),
             result = next => result,
         };
         match result {

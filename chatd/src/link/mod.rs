@@ -25,6 +25,7 @@ mod local;
 mod node;
 mod reader;
 mod shared;
+mod table;
 mod writer;
 
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use halves::{LinkReceiver, LinkSender};
 pub use local::in_process_pair;
 pub use node::Node;
 pub use shared::{Path, PathKind};
+pub use table::PeerTable;
 
 /// Label of the TLS exporter (RFC 8446, section 7.5) that claims are bound to.
 pub const EXPORTER_LABEL: &[u8] = b"chatd/claim/1";

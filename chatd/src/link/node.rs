@@ -262,7 +262,8 @@ impl Acceptor {
             };
             let Some(incoming) = incoming else { return };
             let origin = Origin::of(&incoming.remote_addr());
-            if self.caps.is_crowded() && !incoming.remote_addr_validated() && origin != Origin::Loopback {
+            let trusted = incoming.remote_addr_validated() || self.caps.is_exempt(origin);
+            if !trusted && self.caps.is_crowded() {
                 // Costs us no state: whoever forged the address never comes back.
                 let _ = incoming.retry();
                 continue;

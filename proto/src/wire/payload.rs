@@ -211,22 +211,25 @@ impl<'a> ContactCard<'a> {
     }
 }
 
-/// Everything up to a seq of a stream was read: `[epoch, seq]` of the reader's counterpart.
+/// Everything of the counterpart up to a message was read: `[epoch, seq, id]` of that message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
     /// The stream's epoch.
     pub epoch: [u8; 8],
     /// Read up to this seq.
     pub seq: u64,
+    /// The message with it.
+    pub id: MessageId,
 }
 
 impl Receipt {
     /// See the type.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        write::array(&mut out, 2);
+        write::array(&mut out, 3);
         write::bin(&mut out, &self.epoch);
         write::uint(&mut out, self.seq);
+        write::bin(&mut out, self.id.as_bytes());
         out
     }
 
@@ -236,8 +239,9 @@ impl Receipt {
     /// Any departure from the format.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let mut r = Reader::new(bytes);
-        r.array_of(2, "receipt")?;
-        let receipt = Self { epoch: r.fixed("receipt epoch")?, seq: r.u64("receipt seq")? };
+        r.array_of(3, "receipt")?;
+        let receipt =
+            Self { epoch: r.fixed("receipt epoch")?, seq: r.u64("receipt seq")?, id: r.message("receipt id")? };
         r.finish("receipt")?;
         Ok(receipt)
     }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use proto::wire::frame::RefuseCode;
+use tokio::net::UdpSocket;
 
 use super::*;
 
@@ -81,4 +82,59 @@ async fn two_hundred_links_open_at_once() {
     for link in &mut dialed {
         assert_eq!(within(link.receiver.recv()).await.unwrap(), Some(envelope(1, 100)));
     }
+}
+
+/// A forwarder that drops every answer: what it forwards stays half open.
+async fn one_way_to(target: SocketAddr) -> SocketAddr {
+    let inside = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let outside = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = inside.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut datagram = [0; 2_048];
+        while let Ok((size, _)) = inside.recv_from(&mut datagram).await {
+            let _ = outside.send_to(&datagram[..size], target).await;
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn half_open_connections_are_bounded_and_go_away() {
+    let caps = LinkCaps { max_unauthenticated: 20, handshake: Duration::from_millis(700), ..LinkCaps::default() };
+    let (bob, mut bobs) = node(caps).await;
+    let (mallory, _) = node(LinkCaps::default()).await;
+    let (id, hole) = (bob.node_id(), one_way_to(bob.local_addresses()[0]).await);
+    let floods: Vec<_> = (0..100)
+        .map(|_| {
+            let mallory = mallory.clone();
+            tokio::spawn(async move { mallory.dial(id, &[hole]).await.map(drop) })
+        })
+        .collect();
+    until("the places are taken", || bob.inbound() == (20, 20)).await;
+    for flood in floods {
+        flood.abort();
+    }
+    drop(mallory);
+    until("the places are free", || bob.inbound() == (0, 0)).await;
+    assert!(bobs.try_recv().is_err());
+    let (alice, _) = node(LinkCaps::default()).await;
+    connect(&alice, &bob, &mut bobs).await;
+}
+
+#[tokio::test]
+async fn when_places_run_short_an_address_must_prove_itself() {
+    let caps = LinkCaps { max_unauthenticated: 4, exempt_loopback: false, ..LinkCaps::default() };
+    let (bob, mut bobs) = node(caps).await;
+    let (alice, _) = node(LinkCaps::default()).await;
+    let _first = [connect(&alice, &bob, &mut bobs).await, connect(&alice, &bob, &mut bobs).await];
+    // A peer that never hears the answer takes no place now ...
+    let hole = one_way_to(bob.local_addresses()[0]).await;
+    let (mallory, _) = node(LinkCaps::default()).await;
+    let forged = tokio::time::timeout(Duration::from_millis(200), mallory.dial(bob.node_id(), &[hole])).await;
+    assert!(forged.is_err(), "{forged:?}");
+    assert_eq!(bob.inbound(), (2, 2));
+    // ... and one that does gets in, by a round trip more.
+    let (carol, _) = node(LinkCaps::default()).await;
+    let _third = connect(&carol, &bob, &mut bobs).await;
+    assert_eq!(bob.inbound(), (3, 3));
 }

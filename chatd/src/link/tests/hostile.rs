@@ -6,12 +6,17 @@ use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream, VarInt
 use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMode, TransportAddr};
 use proto::wire::ALPN;
 use proto::wire::frame::RefuseCode;
-use tokio::io::AsyncReadExt;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 use super::*;
 
 async fn mallory() -> Endpoint {
+    speaking(aws_lc_rs::default_provider()).await
+}
+
+async fn speaking(provider: CryptoProvider) -> Endpoint {
     Endpoint::builder(presets::Minimal)
+        .crypto_provider(Arc::new(provider))
         .relay_mode(RelayMode::Disabled)
         .alpns(vec![ALPN.to_vec()])
         .clear_ip_transports()
@@ -39,8 +44,7 @@ fn hello() -> Vec<u8> {
 
 /// Every frame that bob sent until the end, and how he closed.
 async fn last_words(connection: &Connection, mut recv: RecvStream) -> (Vec<Frame>, VarInt, String) {
-    let mut bytes = Vec::new();
-    within(recv.read_to_end(&mut bytes)).await.unwrap();
+    let bytes = within(recv.read_to_end(1 << 20)).await.unwrap();
     let mut frames = Vec::new();
     let mut rest = bytes.as_slice();
     while let Some((prefix, tail)) = rest.split_first_chunk::<4>() {
@@ -145,24 +149,41 @@ async fn a_connection_that_says_nothing_is_closed() {
 }
 
 #[tokio::test]
-async fn another_protocol_is_refused_on_both_sides() {
+async fn key_exchange_is_hybrid_or_x25519_and_nothing_else() {
+    use aws_lc_rs::kx_group::{SECP256R1, X25519, X25519MLKEM768};
     let (bob, _bobs) = node(LinkCaps::default()).await;
+    for (group, spoken) in [(X25519MLKEM768, true), (X25519, true), (SECP256R1, false)] {
+        let mut provider = aws_lc_rs::default_provider();
+        provider.kx_groups = vec![group];
+        let mallory = speaking(provider).await;
+        let limit = if spoken { PATIENCE } else { Duration::from_millis(300) };
+        let connected = tokio::time::timeout(limit, mallory.connect(address_of(&bob), ALPN)).await;
+        assert_eq!(matches!(connected, Ok(Ok(_))), spoken, "{group:?}: {connected:?}");
+    }
+}
+
+#[tokio::test]
+async fn another_protocol_never_becomes_a_link() {
+    let mut config = LinkConfig::new(rand::random());
+    config.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+    config.dial_timeout = Duration::from_millis(300);
+    let (bob, mut bobs) = Node::bind(config).await.unwrap();
     let mallory = mallory().await;
-    assert!(within(mallory.connect(address_of(&bob), b"chatd/link/99")).await.is_err());
+    // The transport was seen to lose the TLS alert: a dialler of the wrong protocol waits for its own limit.
+    let wrong = mallory.connect(address_of(&bob), b"chatd/link/99");
+    let wrong = tokio::time::timeout(Duration::from_millis(300), wrong).await;
+    assert!(!matches!(wrong, Ok(Ok(_))), "accepted");
+    assert!(bobs.try_recv().is_err());
+    assert_eq!(bob.inbound(), (0, 0));
+
     mallory.set_alpns(vec![b"chatd/link/99".to_vec()]);
-    let accept = tokio::spawn({
-        let mallory = mallory.clone();
-        async move {
-            while let Some(incoming) = mallory.accept().await {
-                let _ = incoming.await;
-            }
-        }
-    });
-    let addresses: Vec<_> = mallory.bound_sockets();
-    let id = NodeId(*mallory.id().as_bytes());
-    let error = within(bob.dial(id, &addresses)).await.unwrap_err();
-    assert!(matches!(error, LinkError::Dial { .. }), "{error:?}");
-    accept.abort();
+    let (id, addresses) = (NodeId(*mallory.id().as_bytes()), mallory.bound_sockets());
+    let accept = async {
+        let incoming = mallory.accept().await.unwrap();
+        assert!(incoming.await.is_err());
+    };
+    let (dialed, ()) = within(async { tokio::join!(bob.dial(id, &addresses), accept) }).await;
+    assert!(matches!(dialed, Err(LinkError::DialTimeout(_) | LinkError::Dial { .. })), "{dialed:?}");
 }
 
 #[tokio::test]

@@ -154,6 +154,36 @@ async fn a_peer_that_does_not_read_fills_a_bounded_queue_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_peer_that_never_reads_is_dropped_and_others_do_not_notice() {
+    let (alice, _) = node(LinkCaps { write_stall: Duration::from_millis(200), ..LinkCaps::default() }).await;
+    let (bob, mut bobs) = node(LinkCaps::default()).await;
+    let (carol, mut carols) = node(LinkCaps::default()).await;
+    let (stuck, _unread) = connect(&alice, &bob, &mut bobs).await;
+    let (fine, mut read) = connect(&alice, &carol, &mut carols).await;
+    let flood = async {
+        for n in 0.. {
+            if let Err(error) = stuck.sender.send(envelope(n, 70_000)).await {
+                return error;
+            }
+        }
+        unreachable!()
+    };
+    let mut flood = std::pin::pin!(flood);
+    let mut n = 0;
+    let error = loop {
+        n += 1;
+        fine.sender.send(envelope(n, 100)).await.unwrap();
+        assert_eq!(within(read.receiver.recv()).await.unwrap(), Some(envelope(n, 100)));
+        if let Ok(error) = tokio::time::timeout(Duration::from_millis(1), &mut flood).await {
+            break error;
+        }
+    };
+    let LinkError::Closed(reason) = error else { panic!("{error}") };
+    assert_eq!((reason.origin, reason.code), (CloseOrigin::Local, CloseCode::TooSlow));
+    assert!(!fine.sender.is_closed());
+}
+
+#[tokio::test]
 async fn a_dropped_recv_loses_nothing() {
     for (carrier, mut ends) in both_carriers().await {
         let sender = ends.alice.sender.clone();
@@ -174,6 +204,21 @@ async fn a_dropped_recv_loses_nothing() {
         };
         within(async { tokio::join!(send, receive) }).await;
     }
+}
+
+/// The owners of links run on many threads.
+#[test]
+fn every_future_may_move_between_threads() {
+    fn send<T: Send>(_: Option<T>) {}
+    fn of<A, F: Future + Send>(_: impl Fn(A) -> F) {}
+    send(None::<(Link, Node)>);
+    of(|mut receiver: LinkReceiver| async move { receiver.recv().await });
+    of(|sender: LinkSender| async move { sender.send(envelope(1, 1)).await });
+    of(|sender: LinkSender| async move { sender.closed().await });
+    of(|node: Node| async move { node.dial(node.node_id(), &[]).await });
+    of(|node: Node| async move { node.close().await });
+    of(|node: Node| async move { node.network_change().await });
+    of(|config: LinkConfig| async move { Node::bind(config).await });
 }
 
 #[tokio::test]

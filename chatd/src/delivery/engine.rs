@@ -1,0 +1,447 @@
+//! The delivery task of one account: turns news into steps of routes.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use proto::directory::SignedReach;
+use proto::ids::{DeviceId, Epoch, MessageId, NodeId};
+use proto::wire::envelope::AckEntry;
+use proto::wire::frame::{Frame, RefuseCode};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::pack::{self, Done, Job, Problem};
+use super::reach::{self, ReachError, Refresh};
+use super::route::{ACK_TIMEOUT, Phase, REQUEST_REPEAT, Route};
+use super::{Context, News, OpenLink};
+use crate::crypto::claim::{Session, sign_claim};
+use crate::link::LinkSender;
+use crate::store::{StoreError, account, contacts, inbound, outbound};
+
+/// Results of its own jobs that wait at most; there is one job at a time per contact and kind.
+const RESULTS: usize = 256;
+
+enum Finished {
+    Connected { contact: i64, result: Result<(NodeId, LinkSender), ReachError> },
+    Packed(Done),
+}
+
+pub(super) struct Engine {
+    context: Context,
+    routes: HashMap<i64, Route>,
+    links: HashMap<u64, OpenLink>,
+    streams: HashMap<(i64, Epoch), i64>,
+    bearer: Option<String>,
+    results: mpsc::Receiver<Finished>,
+    finished: mpsc::Sender<Finished>,
+    stop: CancellationToken,
+}
+
+impl Engine {
+    pub(super) fn new(context: Context, stop: CancellationToken) -> Self {
+        let (finished, results) = mpsc::channel(RESULTS);
+        Self {
+            context,
+            routes: HashMap::new(),
+            links: HashMap::new(),
+            streams: HashMap::new(),
+            bearer: None,
+            results,
+            finished,
+            stop,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut news: mpsc::Receiver<News>) {
+        let mut outbox = self.context.store.outbox_watch();
+        let stop = self.stop.clone();
+        for contact in self.read(contacts::with_pending).unwrap_or_default() {
+            self.route(contact).pending = true;
+            self.advance(contact);
+        }
+        loop {
+            let wake = self.routes.values().filter_map(Route::wake_at).min();
+            let timer = async {
+                match wake {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                changed = outbox.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    for contact in self.context.store.take_dirty() {
+                        self.route(contact).pending = true;
+                        self.advance(contact);
+                    }
+                }
+                item = news.recv() => match item {
+                    Some(item) => self.news(item).await,
+                    None => break,
+                },
+                Some(result) = self.results.recv() => match result {
+                    Finished::Connected { contact, result } => self.connected(contact, result),
+                    Finished::Packed(done) => self.packed(done),
+                },
+                () = timer => self.tick(),
+            }
+        }
+    }
+
+    fn read<T>(&self, query: impl FnOnce(&rusqlite::Connection) -> Result<T, StoreError>) -> Option<T> {
+        self.context.store.read_blocking(query).inspect_err(|error| tracing::warn!(%error, "delivery cannot read")).ok()
+    }
+
+    fn route(&mut self, contact: i64) -> &mut Route {
+        self.routes.entry(contact).or_default()
+    }
+
+    async fn news(&mut self, news: News) {
+        match news {
+            News::LinkUp(link) => self.link_up(link),
+            News::LinkDown(id) => self.link_down(id),
+            News::Claimed { contact, device, link } => self.claimed(contact, device, link).await,
+            News::Resume { contact, link, entries } => {
+                self.acknowledge(contact, entries, Vec::new()).await;
+                let route = self.route(contact);
+                if route.link.as_ref().is_some_and(|l| l.sender.link_id() == link) {
+                    route.phase = Phase::Ready;
+                    route.pending = true;
+                    route.retry_at = None;
+                    route.backoff.succeeded();
+                    route.rewind();
+                    self.advance(contact);
+                }
+            }
+            News::Ack { contact, entries, ids } => {
+                self.acknowledge(contact, entries, ids).await;
+                self.advance(contact);
+            }
+            News::Refused { link, code, envelope, device } => self.refused(link, code, envelope, device),
+            News::Online(contact) => {
+                let route = self.route(contact);
+                route.retry_at = None;
+                route.backoff.succeeded();
+                self.advance(contact);
+            }
+            News::TryAll => {
+                let all: Vec<i64> = self.routes.keys().copied().collect();
+                for contact in all {
+                    self.route(contact).retry_at = None;
+                    self.advance(contact);
+                }
+            }
+            News::Bearer(bearer) => {
+                let came = bearer.is_some() && self.bearer.is_none();
+                self.bearer = bearer;
+                if came {
+                    Box::pin(self.news(News::TryAll)).await;
+                }
+            }
+        }
+    }
+
+    fn link_up(&mut self, link: OpenLink) {
+        self.links.insert(link.sender.link_id(), link.clone());
+        let node = link.peer;
+        for contact in self.read(|conn| contacts::by_node(conn, node)).unwrap_or_default() {
+            let Some(route) = self.routes.get_mut(&contact) else { continue };
+            if route.pending && route.link.is_none() {
+                route.attach(link.clone());
+                route.retry_at = None;
+                self.advance(contact);
+            }
+        }
+    }
+
+    fn link_down(&mut self, id: u64) {
+        self.links.remove(&id);
+        let now = Instant::now();
+        let lost: Vec<i64> = self
+            .routes
+            .iter()
+            .filter(|(_, route)| route.link.as_ref().is_some_and(|link| link.sender.link_id() == id))
+            .map(|(contact, _)| *contact)
+            .collect();
+        for contact in lost {
+            let route = self.route(contact);
+            // Whatever was in flight is pending again. The first redial is at once; only failures wait.
+            route.pending |= !route.in_flight.is_empty() || !route.signalled.is_empty();
+            route.detach();
+            route.ask_directory = true;
+            if route.backoff.failures() > 0 {
+                route.failed(now, rand::random());
+            } else {
+                route.backoff.failed(0);
+            }
+            self.advance(contact);
+        }
+    }
+
+    async fn claimed(&mut self, contact: i64, device: DeviceId, link: OpenLink) {
+        let id = link.sender.link_id();
+        self.links.entry(id).or_insert_with(|| link.clone());
+        let route = self.route(contact);
+        let usable = route.link.as_ref().is_some_and(|old| !old.sender.is_closed() && route.phase == Phase::Ready);
+        if !usable || route.link.as_ref().is_some_and(|old| old.sender.link_id() == id) {
+            route.attach(link.clone());
+        }
+        route.device = Some(device);
+        let own = self.context.device;
+        let mut frames = Vec::new();
+        if link.claims.note(own, device) {
+            let route = self.route(contact);
+            if route.link.as_ref().is_some_and(|l| l.sender.link_id() == id) {
+                route.claiming(Instant::now());
+            }
+            frames.push(self.claim(&link, device));
+        }
+        if let Some(card) = self.read(account::own_card) {
+            frames.push(Frame::Record { from_device: own, to_device: device, record: card.record });
+            if !card.reach.is_empty() {
+                frames.push(Frame::Reach { from_device: own, to_device: device, reach: card.reach });
+            }
+        }
+        let entries = self.read(|conn| inbound::resume_entries(conn, contact, device)).unwrap_or_default();
+        frames.push(Frame::Resume { from_device: own, to_device: device, entries });
+        for frame in frames {
+            if link.sender.send(frame).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn claim(&self, link: &OpenLink, to: DeviceId) -> Frame {
+        let session = Session { exporter: &link.exporter, dialer: link.dialer, acceptor: link.acceptor };
+        let signature = sign_claim(&self.context.device_key, &session, to);
+        Frame::Claim { from_device: self.context.device, to_device: to, signature }
+    }
+
+    async fn acknowledge(&mut self, contact: i64, entries: Vec<AckEntry>, ids: Vec<MessageId>) {
+        let own = self.context.device;
+        let entries: Vec<AckEntry> = entries.into_iter().filter(|entry| entry.from_device == own).collect();
+        for entry in &entries {
+            let key = (contact, entry.epoch);
+            let stream = match self.streams.get(&key) {
+                Some(stream) => Some(*stream),
+                None => self.read(|conn| outbound::stream_of(conn, contact, entry.epoch)).flatten(),
+            };
+            if let Some(stream) = stream {
+                self.streams.insert(key, stream);
+                self.route(contact).acknowledged(stream, entry.contiguous);
+            }
+        }
+        if entries.is_empty() && ids.is_empty() {
+            return;
+        }
+        let queued = self
+            .context
+            .store
+            .enqueue(move |tx| {
+                tx.acknowledged(contact, &entries)?;
+                tx.signals_done(contact, &ids)
+            })
+            .await;
+        // The outcome is not awaited: what is not stored is acknowledged again after the next resume.
+        if let Err(error) = queued {
+            tracing::warn!(%error, "an acknowledgement was not stored");
+        }
+    }
+
+    fn refused(&mut self, link: u64, code: RefuseCode, envelope: Option<u64>, device: Option<DeviceId>) {
+        let now = Instant::now();
+        let hit: Vec<i64> = self
+            .routes
+            .iter()
+            .filter(|(_, route)| route.link.as_ref().is_some_and(|l| l.sender.link_id() == link))
+            .filter(|(_, route)| match (envelope, device) {
+                (_, Some(device)) => route.device == Some(device),
+                (Some(number), None) => route.in_flight.iter().any(|e| e.number == number),
+                (None, None) => true,
+            })
+            .map(|(contact, _)| *contact)
+            .collect();
+        for contact in hit {
+            tracing::info!(contact, code = code.as_str(), "the peer refused");
+            let route = self.route(contact);
+            route.refresh_record |= code == RefuseCode::PrekeyGone;
+            route.pending = true;
+            route.failed(now, rand::random());
+        }
+    }
+
+    fn connected(&mut self, contact: i64, result: Result<(NodeId, LinkSender), ReachError>) {
+        match result {
+            Ok((_, sender)) => {
+                let known = self.links.get(&sender.link_id()).cloned();
+                let route = self.route(contact);
+                route.refresh_record = false;
+                route.ask_directory = false;
+                if route.phase == Phase::Connecting {
+                    route.phase = Phase::Down;
+                }
+                // The link's own news may be under way still; it attaches the route then.
+                if let Some(link) = known {
+                    if route.link.is_none() {
+                        route.attach(link);
+                    }
+                    self.advance(contact);
+                } else {
+                    route.retry_at = Some(Instant::now() + Duration::from_millis(500));
+                }
+            }
+            Err(error) => {
+                tracing::debug!(contact, %error, "not reached");
+                let route = self.route(contact);
+                route.failed(Instant::now(), rand::random());
+                let outcome = error.to_string();
+                self.context.store.note(move |tx| tx.attempt_failed(contact, &outcome));
+            }
+        }
+    }
+
+    fn packed(&mut self, done: Done) {
+        let contact = done.contact;
+        let now = Instant::now();
+        let route = self.route(contact);
+        route.packing = false;
+        if route.link.as_ref().is_none_or(|link| link.sender.link_id() != done.link) {
+            self.advance(contact);
+            return;
+        }
+        route.cursor = route.cursor.max(done.cursor);
+        if route.in_flight.is_empty() {
+            route.ack_by = Some(now + ACK_TIMEOUT);
+        }
+        route.in_flight.extend(done.in_flight);
+        route.signalled.extend(done.signalled);
+        match done.problem {
+            None => {
+                route.pending |= done.more;
+                if done.unacknowledged {
+                    route.repeat_at = Some(now + REQUEST_REPEAT.min(Duration::from_secs(60) * (1 + route.repeats)));
+                    route.repeats += 1;
+                }
+            }
+            Some(Problem::NoPrekey) => {
+                route.refresh_record = true;
+                route.pending = true;
+                route.failed(now, rand::random());
+                return;
+            }
+            Some(problem) => {
+                tracing::warn!(contact, %problem, "could not send");
+                route.pending = true;
+                route.failed(now, rand::random());
+                return;
+            }
+        }
+        self.advance(contact);
+    }
+
+    fn tick(&mut self) {
+        let now = Instant::now();
+        let due: Vec<i64> = self
+            .routes
+            .iter()
+            .filter(|(_, route)| route.wake_at().is_some_and(|at| at <= now))
+            .map(|(contact, _)| *contact)
+            .collect();
+        for contact in due {
+            let route = self.route(contact);
+            if let Phase::Claiming { until } = route.phase
+                && until <= now
+            {
+                route.failed(now, rand::random());
+            } else if route.ack_by.is_some_and(|by| by <= now) && !route.in_flight.is_empty() {
+                route.pending = true;
+                route.failed(now, rand::random());
+            } else if route.repeat_at.is_some_and(|at| at <= now) {
+                route.repeat_at = None;
+                route.signalled.clear();
+                route.pending = true;
+            }
+            self.advance(contact);
+        }
+    }
+
+    /// Does the next thing that can be done for a contact.
+    fn advance(&mut self, contact: i64) {
+        let now = Instant::now();
+        let Some(route) = self.routes.get_mut(&contact) else { return };
+        if route.link.as_ref().is_some_and(|link| link.sender.is_closed()) {
+            route.detach();
+        }
+        if !route.pending || route.packing || route.phase == Phase::Connecting {
+            return;
+        }
+        let Some(link) = route.link.clone() else {
+            if route.retry_at.is_none_or(|at| at <= now) {
+                self.dial(contact);
+            }
+            return;
+        };
+        let Some(row) = self.read(|conn| contacts::load(conn, contact)) else { return };
+        let Some(route) = self.routes.get_mut(&contact) else { return };
+        if row.state.blocked {
+            route.pending = false;
+            return;
+        }
+        let ready = route.phase == Phase::Ready;
+        if row.state.may_talk() && !ready && route.claimed_on.is_none() {
+            let device = route.device.or_else(|| {
+                SignedReach::decode(&row.reach).and_then(|signed| signed.peek()).ok().map(|reach| reach.device)
+            });
+            let device = device.or_else(|| pack::target(&row, i64::MIN).map(|to| to.device));
+            if let Some(device) = device {
+                route.device = Some(device);
+                route.claiming(now);
+                if link.claims.note(self.context.device, device) {
+                    let claim = self.claim(&link, device);
+                    // Full queue: the claim times out, and the way is tried anew.
+                    let _ = link.sender.try_send(claim);
+                }
+            }
+        }
+        let Some(route) = self.routes.get_mut(&contact) else { return };
+        if route.device.is_none() {
+            route.device = pack::target(&row, i64::MIN).map(|to| to.device);
+        }
+        if ready && route.room() == 0 {
+            // The next acknowledgement comes back here.
+            return;
+        }
+        route.pending = false;
+        route.packing = true;
+        let job = Job {
+            context: self.context.clone(),
+            contact,
+            link,
+            cursor: route.cursor,
+            room: route.room(),
+            ready,
+            signalled: route.signalled.clone(),
+        };
+        let finished = self.finished.clone();
+        tokio::spawn(async move {
+            let done = job.run().await;
+            let _ = finished.send(Finished::Packed(done)).await;
+        });
+    }
+
+    fn dial(&mut self, contact: i64) {
+        let bearer = self.bearer.clone();
+        let route = self.route(contact);
+        route.phase = Phase::Connecting;
+        route.retry_at = None;
+        let refresh = Refresh { reach: route.ask_directory, record: route.refresh_record };
+        let (context, finished) = (self.context.clone(), self.finished.clone());
+        tokio::spawn(async move {
+            let result = reach::connect(&context, contact, bearer, refresh).await;
+            let _ = finished.send(Finished::Connected { contact, result }).await;
+        });
+    }
+}

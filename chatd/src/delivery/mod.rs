@@ -1,0 +1,176 @@
+//! Delivery: everything of an account that waits goes to where it belongs, as soon as that is possible, and again until it
+//! is acknowledged. One task per account owns all timers and the state of each contact's route.
+//!
+//! Its job: finding a way ([`reach`]), claims and resume, packing what waits into envelopes ([`pack`]), redialling with
+//! backoff. Not its job: storing (the store wakes it), receiving, deciding who is a contact.
+//!
+//! Invariants: what is in the outbox stays there until the recipient's acknowledgement is committed; within a stream,
+//! cores leave in order; what is in flight is bounded per contact; a slow peer holds only its own route back.
+
+mod engine;
+mod pack;
+mod reach;
+mod route;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use proto::ids::{AccountId, DeviceId, MessageId, NodeId};
+use proto::wire::envelope::AckEntry;
+use proto::wire::frame::RefuseCode;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::crypto::keys::SigningKey;
+use crate::directory::DirectoryClient;
+use crate::link::{LinkSender, PeerTable};
+use crate::store::Store;
+
+/// News that wait for the task at most. Links wait for room: that is backpressure on the peer.
+const QUEUE: usize = 512;
+
+/// A link as delivery sees it.
+#[derive(Debug, Clone)]
+pub struct OpenLink {
+    /// The node at the other end.
+    pub peer: NodeId,
+    /// Who dialled, who accepted: what claims are bound to.
+    pub dialer: NodeId,
+    /// See `dialer`.
+    pub acceptor: NodeId,
+    /// The TLS exporter.
+    pub exporter: [u8; 32],
+    /// The way out.
+    pub sender: LinkSender,
+    /// Which of our claims went out on it.
+    pub claims: Arc<ClaimBook>,
+}
+
+/// The claims that went out on one link; each goes out once, whoever finds first that it is needed.
+#[derive(Debug, Default)]
+pub struct ClaimBook {
+    sent: Mutex<HashSet<(DeviceId, DeviceId)>>,
+    changed: Notify,
+}
+
+impl ClaimBook {
+    /// Notes a claim of our device towards theirs; `false` if it went out before.
+    pub fn note(&self, own: DeviceId, theirs: DeviceId) -> bool {
+        let new = self.sent.lock().unwrap_or_else(PoisonError::into_inner).insert((own, theirs));
+        self.changed.notify_one();
+        new
+    }
+
+    /// Something about claims changed on this link, ours or theirs.
+    pub fn touch(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Waits for the next change; one that happened since the last wait counts.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Whether it went out.
+    pub fn has(&self, own: DeviceId, theirs: DeviceId) -> bool {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).contains(&(own, theirs))
+    }
+}
+
+/// What delivery is told.
+#[derive(Debug)]
+pub enum News {
+    /// A link to some node is up.
+    LinkUp(OpenLink),
+    /// It is down.
+    LinkDown(u64),
+    /// A contact's device proved itself on a link.
+    Claimed {
+        /// The contact.
+        contact: i64,
+        /// Its device.
+        device: DeviceId,
+        /// The link.
+        link: OpenLink,
+    },
+    /// What a contact's device has of our streams.
+    Resume {
+        /// The contact.
+        contact: i64,
+        /// The link.
+        link: u64,
+        /// Its marks.
+        entries: Vec<AckEntry>,
+    },
+    /// A contact's device committed something.
+    Ack {
+        /// The contact.
+        contact: i64,
+        /// Marks of streams.
+        entries: Vec<AckEntry>,
+        /// Cores outside of any stream.
+        ids: Vec<MessageId>,
+    },
+    /// A peer refused a claim or an envelope.
+    Refused {
+        /// The link.
+        link: u64,
+        /// Why.
+        code: RefuseCode,
+        /// Number of the refused envelope.
+        envelope: Option<u64>,
+        /// The device that the refusal is about.
+        device: Option<DeviceId>,
+    },
+    /// The contact came online: try now.
+    Online(i64),
+    /// Try everything now (network changed, directory back).
+    TryAll,
+    /// The account's directory session has this bearer token (none when it is down).
+    Bearer(Option<String>),
+}
+
+/// What a delivery task needs.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The account.
+    pub account: AccountId,
+    /// Its device here.
+    pub device: DeviceId,
+    /// The device's key.
+    pub device_key: Arc<SigningKey>,
+    /// This node.
+    pub node: NodeId,
+    /// Its store.
+    pub store: Store,
+    /// The links.
+    pub table: PeerTable,
+    /// Its directory, if it has one.
+    pub directory: Option<DirectoryClient>,
+    /// Whether the directory is reached over loopback.
+    pub directory_is_local: bool,
+    /// Private addresses may be dialled whoever named them.
+    pub allow_private: bool,
+}
+
+/// A handle to an account's delivery; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    news: mpsc::Sender<News>,
+}
+
+impl Delivery {
+    /// Starts the task; it ends with `stop`.
+    pub fn spawn(context: Context, stop: CancellationToken) -> Self {
+        let (news, queue) = mpsc::channel(QUEUE);
+        let engine = engine::Engine::new(context, stop);
+        tokio::spawn(engine.run(queue));
+        Self { news }
+    }
+
+    /// Tells it something, waiting for room.
+    pub async fn tell(&self, news: News) {
+        // A task that ended needs no news.
+        let _ = self.news.send(news).await;
+    }
+}

@@ -1,0 +1,236 @@
+//! Packing: reads what waits for one contact, seals it into as few envelopes as possible, and puts them on the link.
+//!
+//! One job at a time per contact runs off the delivery task: reading and sealing on a blocking thread, sending under the
+//! link's own backpressure.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use proto::directory::{Record, SignedReach, SignedRecord};
+use proto::ids::{DeviceId, MessageId};
+use proto::rpc::types::Trust;
+use proto::time::Timestamp;
+use proto::wire::envelope::body_cost;
+use proto::wire::frame::Frame;
+use proto::wire::payload::Kind;
+use proto::wire::{MAX_TTL_SECONDS, SUITE_X25519};
+use rusqlite::Connection;
+
+use super::route::InFlight;
+use super::{Context, OpenLink};
+use crate::crypto::CryptoError;
+use crate::crypto::envelope::{SealTo, Sender, capacity, seal};
+use crate::crypto::prekey::PrekeyPublic;
+use crate::link::PathKind;
+use crate::model::ContactRow;
+use crate::store::outbound::{AttemptNote, OutboxRow};
+use crate::store::{StoreError, contacts, outbound, signals};
+
+/// Envelopes sealed in one go at most: half a millisecond of one core.
+const MAX_ENVELOPES: usize = 4;
+/// Numbers envelopes; unique in the process, and so on every link.
+static NUMBER: AtomicU64 = AtomicU64::new(1);
+
+/// What a job starts from.
+pub(super) struct Job {
+    pub context: Context,
+    pub contact: i64,
+    pub link: OpenLink,
+    pub cursor: (i64, u64),
+    pub room: usize,
+    /// Both claims stand: chain cores may go.
+    pub ready: bool,
+    pub signalled: HashSet<MessageId>,
+}
+
+/// What a job did.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub contact: i64,
+    pub link: u64,
+    pub cursor: (i64, u64),
+    pub in_flight: Vec<InFlight>,
+    pub signalled: Vec<MessageId>,
+    /// More waits than was sent.
+    pub more: bool,
+    /// Something waits that only a repeat can bring further, because nothing acknowledges it.
+    pub unacknowledged: bool,
+    pub problem: Option<Problem>,
+}
+
+/// Why a job could not send.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Problem {
+    #[error("the recipient's keys have expired")]
+    NoPrekey,
+    #[error("the link ended")]
+    Link,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+}
+
+/// Sealed, not yet sent.
+struct Sealed {
+    number: u64,
+    outer: Vec<u8>,
+    chain: Option<(i64, u64, u64)>,
+    signals: Vec<(MessageId, Kind)>,
+}
+
+/// The newest device and prekey of a contact that may be sealed to at `now` (Unix seconds).
+pub(super) fn target(row: &ContactRow, now: i64) -> Option<SealTo> {
+    let record: Record = SignedRecord::decode(&row.record).and_then(|signed| signed.peek()).ok()?;
+    let preferred = SignedReach::decode(&row.reach).and_then(|signed| signed.peek()).ok().map(|reach| reach.device);
+    let mut devices: Vec<DeviceId> = record.devices.iter().map(|device| device.id).collect();
+    devices.sort_by_key(|device| Some(*device) != preferred);
+    devices.into_iter().find_map(|device| {
+        let newest = record
+            .prekeys_of(device)
+            .filter(|prekey| prekey.suite == SUITE_X25519 && prekey.not_after > now)
+            .max_by_key(|prekey| prekey.created)?;
+        let prekey = PrekeyPublic::new(newest.suite, &newest.recipient).ok()?;
+        Some(SealTo { device, prekey })
+    })
+}
+
+impl Job {
+    pub(super) async fn run(self) -> Done {
+        let (contact, link) = (self.contact, self.link.clone());
+        let mut done = Done {
+            contact,
+            link: link.sender.link_id(),
+            cursor: self.cursor,
+            in_flight: Vec::new(),
+            signalled: Vec::new(),
+            more: false,
+            unacknowledged: false,
+            problem: None,
+        };
+        let store = self.context.store.clone();
+        let inner = store.clone();
+        let packed = tokio::task::spawn_blocking(move || inner.read_blocking(|conn| Ok(self.seal(conn)))).await;
+        let (sealed, more) = match packed {
+            Ok(Ok(Ok(packed))) => packed,
+            Ok(Ok(Err(problem))) => {
+                done.problem = Some(problem);
+                return done;
+            }
+            Ok(Err(error)) => {
+                done.problem = Some(error.into());
+                return done;
+            }
+            Err(_) => {
+                done.problem = Some(Problem::Store(StoreError::Closed));
+                return done;
+            }
+        };
+        done.more = more;
+        let path = match link.sender.path().kind {
+            PathKind::InProcess => "local",
+            PathKind::Relay(_) => "relay",
+            _ => "direct",
+        };
+        for envelope in sealed {
+            let frame = Frame::Envelope { number: envelope.number, outer: envelope.outer };
+            if link.sender.send(frame).await.is_err() {
+                done.problem = Some(Problem::Link);
+                break;
+            }
+            if let Some((stream, low, high)) = envelope.chain {
+                done.cursor = (stream, high);
+                done.in_flight.push(InFlight { number: envelope.number, stream, high });
+                let note = AttemptNote { stream, low, high, path, outcome: "sent".into() };
+                store.note(move |tx| tx.attempt(contact, &note));
+            }
+            for (id, kind) in envelope.signals {
+                done.signalled.push(id);
+                match kind {
+                    // Nobody acknowledges these: the peer is no contact (any more). A peer that missed one asks again.
+                    Kind::ContactReject | Kind::ContactRemove => {
+                        store.note(move |tx| tx.signals_done(contact, &[id]));
+                    }
+                    Kind::ContactRequest => done.unacknowledged = true,
+                    _ => {}
+                }
+            }
+        }
+        done
+    }
+
+    /// Reads and seals; also says whether more waits.
+    fn seal(&self, conn: &Connection) -> Result<(Vec<Sealed>, bool), Problem> {
+        let now = Timestamp::now();
+        let row = contacts::load(conn, self.contact)?;
+        let waiting: Vec<_> = signals::waiting(conn, self.contact, now.0)?
+            .into_iter()
+            .filter(|signal| !self.signalled.contains(&signal.msgid))
+            .filter(|signal| self.ready || is_contact_kind(signal.kind))
+            .filter(|_| !row.state.blocked)
+            .collect();
+        let may_talk = self.ready && row.state.may_talk() && row.trust != Trust::Changed;
+        let room = self.room.min(MAX_ENVELOPES);
+        let rows = if may_talk && room > 0 {
+            outbound::outbox_after(conn, self.contact, self.cursor, room * capacity(0))?
+        } else {
+            Vec::new()
+        };
+        if waiting.is_empty() && rows.is_empty() {
+            return Ok((Vec::new(), false));
+        }
+        let to = target(&row, now.unix_seconds()).ok_or(Problem::NoPrekey)?;
+        let card = crate::store::account::own_card(conn)?;
+        let record_hash = proto::ids::sha256(&[&card.record]);
+        let sender = Sender {
+            account: self.context.account,
+            device: self.context.device,
+            key: &self.context.device_key,
+            record_seq: card.record_seq,
+            record_hash,
+        };
+        let mut out = Vec::new();
+        for signal in waiting {
+            let outer = seal(&sender, &to, Vec::new(), &[&signal.core], MAX_TTL_SECONDS)?;
+            let signals = vec![(signal.msgid, signal.kind)];
+            out.push(Sealed { number: next_number(), outer, chain: None, signals });
+        }
+        let mut rest = rows.as_slice();
+        let mut packed = 0;
+        while !rest.is_empty() && packed < room {
+            let count = fit(rest);
+            let (head, tail) = rest.split_at(count);
+            let cores: Vec<&[u8]> = head.iter().map(|row| row.core.as_slice()).collect();
+            let outer = seal(&sender, &to, Vec::new(), &cores, MAX_TTL_SECONDS)?;
+            let chain = Some((head[0].stream, head[0].seq, head[count - 1].seq));
+            out.push(Sealed { number: next_number(), outer, chain, signals: Vec::new() });
+            rest = tail;
+            packed += 1;
+        }
+        // The read stops when the room is used up; what it stopped at is looked for again.
+        Ok((out, packed == room || !rest.is_empty()))
+    }
+}
+
+fn next_number() -> u64 {
+    NUMBER.fetch_add(1, Ordering::Relaxed)
+}
+
+fn is_contact_kind(kind: Kind) -> bool {
+    matches!(kind, Kind::ContactRequest | Kind::ContactAccept | Kind::ContactReject | Kind::ContactRemove)
+}
+
+/// How many rows of one stream fit one envelope; one at least.
+fn fit(rows: &[OutboxRow]) -> usize {
+    let mut room = capacity(0);
+    let mut count = 0;
+    for row in rows {
+        let cost = body_cost(row.core.len());
+        if count > 0 && (cost > room || row.stream != rows[0].stream) {
+            break;
+        }
+        room = room.saturating_sub(cost);
+        count += 1;
+    }
+    count
+}

@@ -1,0 +1,178 @@
+//! The peer table: which links are open to which node. One task owns it; everybody else asks.
+//!
+//! Its job: one dial at a time per node, however many ask; handing every new link (dialled, accepted or in process) to
+//! whoever runs it. Not its job: when to dial again, or what goes over a link.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use proto::ids::NodeId;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{CloseCode, CloseReason, Link, LinkError, LinkSender, Node, in_process_pair};
+
+/// Questions that wait for the table at most; askers wait for room.
+const QUEUE: usize = 256;
+
+type Answer = oneshot::Sender<Result<LinkSender, LinkError>>;
+
+enum Ask {
+    Get { peer: NodeId, addresses: Vec<SocketAddr>, answer: Answer },
+    Dialed { peer: NodeId, result: Result<Link, LinkError> },
+    Ended { peer: NodeId, link: u64 },
+}
+
+/// A handle to the table; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct PeerTable {
+    asks: mpsc::Sender<Ask>,
+    open: Arc<AtomicU64>,
+}
+
+impl PeerTable {
+    /// Starts the table's task. Every link of the node comes out of `links`; the task ends when `incoming` and all handles
+    /// are gone.
+    pub fn spawn(node: Node, incoming: mpsc::Receiver<Link>, links: mpsc::Sender<Link>) -> Self {
+        let (asks, queue) = mpsc::channel(QUEUE);
+        let open = Arc::new(AtomicU64::new(0));
+        let table = Table { node, links, asks: asks.clone(), open: Arc::clone(&open), peers: HashMap::new() };
+        tokio::spawn(table.run(queue, incoming));
+        Self { asks, open }
+    }
+
+    /// A live link to a node: an open one, else one that is dialled now at these addresses.
+    ///
+    /// # Errors
+    /// Those of the dial.
+    pub async fn get(&self, peer: NodeId, addresses: Vec<SocketAddr>) -> Result<LinkSender, LinkError> {
+        let (answer, result) = oneshot::channel();
+        let gone = || LinkError::Closed(CloseReason::local(CloseCode::ShuttingDown, "the node stops"));
+        self.asks.send(Ask::Get { peer, addresses, answer }).await.map_err(|_| gone())?;
+        result.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Open links.
+    pub fn open_links(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+}
+
+struct Table {
+    node: Node,
+    links: mpsc::Sender<Link>,
+    asks: mpsc::Sender<Ask>,
+    open: Arc<AtomicU64>,
+    peers: HashMap<NodeId, Peer>,
+}
+
+#[derive(Default)]
+struct Peer {
+    /// Newest last. Both sides may have dialled at once; frames may come on any.
+    links: Vec<LinkSender>,
+    dialing: bool,
+    waiting: Vec<Answer>,
+}
+
+impl Table {
+    async fn run(mut self, mut queue: mpsc::Receiver<Ask>, mut incoming: mpsc::Receiver<Link>) {
+        loop {
+            tokio::select! {
+                ask = queue.recv() => match ask {
+                    Some(ask) => self.ask(ask).await,
+                    None => break,
+                },
+                link = incoming.recv() => match link {
+                    Some(link) => self.admit(link).await,
+                    None => break,
+                },
+            }
+        }
+    }
+
+    async fn ask(&mut self, ask: Ask) {
+        match ask {
+            Ask::Get { peer, addresses, answer } => self.get(peer, addresses, answer).await,
+            Ask::Dialed { peer, result } => {
+                let waiting = {
+                    let entry = self.peers.entry(peer).or_default();
+                    entry.dialing = false;
+                    std::mem::take(&mut entry.waiting)
+                };
+                match result {
+                    Ok(link) => {
+                        let sender = link.sender.clone();
+                        self.admit(link).await;
+                        for answer in waiting {
+                            let _ = answer.send(Ok(sender.clone()));
+                        }
+                    }
+                    Err(error) => {
+                        let text = error.to_string();
+                        for answer in waiting {
+                            let _ = answer.send(Err(LinkError::Closed(CloseReason::local(CloseCode::Normal, &text))));
+                        }
+                        self.forget_if_empty(peer);
+                    }
+                }
+            }
+            Ask::Ended { peer, link } => {
+                if let Some(entry) = self.peers.get_mut(&peer) {
+                    entry.links.retain(|sender| sender.link_id() != link);
+                }
+                self.open.fetch_sub(1, Ordering::Relaxed);
+                self.forget_if_empty(peer);
+            }
+        }
+    }
+
+    async fn get(&mut self, peer: NodeId, addresses: Vec<SocketAddr>, answer: Answer) {
+        let entry = self.peers.entry(peer).or_default();
+        if let Some(sender) = entry.links.iter().rev().find(|sender| !sender.is_closed()) {
+            let _ = answer.send(Ok(sender.clone()));
+            return;
+        }
+        if peer == self.node.node_id() {
+            let (near, far) = in_process_pair(peer);
+            let _ = answer.send(Ok(near.sender.clone()));
+            self.admit(near).await;
+            // The far end only answers on its own link; it is not offered for sending.
+            self.hand_out(far).await;
+            return;
+        }
+        entry.waiting.push(answer);
+        if !entry.dialing {
+            entry.dialing = true;
+            let (node, asks) = (self.node.clone(), self.asks.clone());
+            tokio::spawn(async move {
+                let result = node.dial(peer, &addresses).await;
+                let _ = asks.send(Ask::Dialed { peer, result }).await;
+            });
+        }
+    }
+
+    /// Registers a link and hands it out.
+    async fn admit(&mut self, link: Link) {
+        let (peer, sender) = (link.peer, link.sender.clone());
+        self.peers.entry(peer).or_default().links.push(sender.clone());
+        self.open.fetch_add(1, Ordering::Relaxed);
+        let (asks, id) = (self.asks.clone(), link.id);
+        tokio::spawn(async move {
+            sender.closed().await;
+            let _ = asks.send(Ask::Ended { peer, link: id }).await;
+        });
+        self.hand_out(link).await;
+    }
+
+    async fn hand_out(&self, link: Link) {
+        // Whoever runs links is gone only when the daemon stops; the link ends with the dropped value.
+        let _ = self.links.send(link).await;
+    }
+
+    fn forget_if_empty(&mut self, peer: NodeId) {
+        if self.peers.get(&peer).is_some_and(|p| p.links.is_empty() && !p.dialing && p.waiting.is_empty()) {
+            self.peers.remove(&peer);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The receive pipeline of one account: from a sealed envelope to committed rows and what may be acknowledged.
+//!
+//! Order: size, pre-scan, rate limit (by the caller, who knows the node) -> live prekey -> decrypt -> pinned signer, else
+//! the stranger lane -> signature -> binding, recipient, conversation, kind -> one transaction -> COMMIT -> acknowledgement.
+//!
+//! Not its job: links, and any other network IO; a name is confirmed by others, later.
+//!
+//! Invariants: nothing is stored of an envelope whose signer is not proved; an envelope is taken whole or not at all; an
+//! acknowledgement exists only after COMMIT; whatever is refused costs the sender's allowance and nothing else.
+
+mod apply;
+mod stranger;
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use proto::ids::{AccountId, DeviceId, MessageId, PrekeyId};
+use proto::wire::envelope::{AckEntry, Outer};
+use proto::wire::frame::RefuseCode;
+
+use crate::crypto::envelope::{Opened, open};
+use crate::crypto::prekey::PrekeySecret;
+use crate::policy::rate::RateLimits;
+use crate::store::{Pending, Store, StoreError, contacts};
+
+/// Ciphertexts up to this size are opened where they arrive; larger ones on a blocking thread, so that a runtime thread
+/// is never held for longer than about a fifth of a millisecond.
+const INLINE_BYTES: usize = 8_192;
+
+/// The pipeline of one account; shared by all links.
+#[derive(Debug)]
+pub struct Inbox {
+    account: AccountId,
+    device: DeviceId,
+    store: Store,
+    prekeys: RwLock<HashMap<PrekeyId, Arc<PrekeySecret>>>,
+    limits: Arc<RateLimits>,
+    max_pending: u32,
+    /// Whether strangers may ask at all.
+    open_to_strangers: bool,
+}
+
+/// What became of an envelope.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It is in the store's queue: acknowledge when the outcome is there.
+    Taken(Taken),
+    /// Tell the peer.
+    Refused(RefuseCode),
+    /// Say nothing; count a failure if the peer is to blame.
+    Dropped {
+        /// The peer broke the format or forged.
+        blame: bool,
+    },
+}
+
+/// An envelope on its way to disk.
+#[derive(Debug)]
+pub struct Taken {
+    /// The sending contact.
+    pub contact: i64,
+    /// Its device.
+    pub from_device: DeviceId,
+    /// The outcome.
+    pub outcome: Pending<Receipt>,
+}
+
+/// What may be acknowledged after COMMIT.
+#[derive(Debug, Default)]
+pub struct Receipt {
+    /// Streams.
+    pub entries: Vec<AckEntry>,
+    /// Cores outside of any stream.
+    pub ids: Vec<MessageId>,
+    /// A message of a non-contact, or of one who is blocked: nothing is acknowledged.
+    pub silent: bool,
+}
+
+/// Why an envelope was not taken; for the log.
+#[derive(Debug, thiserror::Error)]
+enum Reject {
+    #[error(transparent)]
+    Crypto(#[from] crate::crypto::CryptoError),
+    #[error("{0}")]
+    Rule(&'static str),
+    #[error("its record: {0}")]
+    Record(#[from] proto::directory::RecordError),
+    #[error(transparent)]
+    Wire(#[from] proto::wire::WireError),
+    #[error(transparent)]
+    TooFast(#[from] crate::policy::rate::TooFast),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Inbox {
+    /// The pipeline of an account.
+    pub fn new(
+        account: AccountId,
+        device: DeviceId,
+        store: Store,
+        prekeys: Vec<PrekeySecret>,
+        limits: Arc<RateLimits>,
+        max_pending: u32,
+    ) -> Self {
+        let prekeys = prekeys.into_iter().map(|prekey| (prekey.id(), Arc::new(prekey))).collect();
+        let prekeys = RwLock::new(prekeys);
+        Self { account, device, store, prekeys, limits, max_pending, open_to_strangers: true }
+    }
+
+    /// Opens envelopes with one more prekey. Its secret is committed already.
+    pub fn add_prekey(&self, prekey: PrekeySecret) {
+        self.prekeys.write().unwrap_or_else(PoisonError::into_inner).insert(prekey.id(), Arc::new(prekey));
+    }
+
+    /// Takes an envelope to this account's device. `known` tells that the link has proved a contact of somebody here.
+    pub async fn take(&self, outer: Vec<u8>) -> Verdict {
+        let size = outer.len();
+        let prekey = match Outer::decode(&outer) {
+            Ok(parsed) if parsed.to_device == self.device => parsed.prekey_id,
+            Ok(_) => return Verdict::Refused(RefuseCode::Offline),
+            Err(error) => {
+                tracing::debug!(%error, "an envelope was refused");
+                return Verdict::Refused(RefuseCode::Malformed);
+            }
+        };
+        let secret = self.prekeys.read().unwrap_or_else(PoisonError::into_inner).get(&prekey).cloned();
+        let Some(secret) = secret else { return Verdict::Refused(RefuseCode::PrekeyGone) };
+        let work = move || {
+            let outer = Outer::decode(&outer)?;
+            open(&outer, &secret)
+        };
+        let opened = if size <= INLINE_BYTES {
+            work()
+        } else {
+            match tokio::task::spawn_blocking(work).await {
+                Ok(opened) => opened,
+                Err(_) => return Verdict::Refused(RefuseCode::Unavailable),
+            }
+        };
+        let result = match opened {
+            Ok(opened) => self.opened(opened, size).await,
+            Err(error) => Err(error.into()),
+        };
+        match result {
+            Ok(verdict) => verdict,
+            Err(Reject::Store(error)) => {
+                tracing::warn!(%error, "an envelope could not be stored");
+                Verdict::Refused(RefuseCode::Unavailable)
+            }
+            Err(Reject::TooFast(error)) => {
+                tracing::info!(%error, "a contact request was refused");
+                Verdict::Dropped { blame: false }
+            }
+            Err(error) => {
+                tracing::info!(%error, "an envelope was dropped");
+                Verdict::Dropped { blame: true }
+            }
+        }
+    }
+
+    async fn opened(&self, opened: Opened, size: usize) -> Result<Verdict, Reject> {
+        let device = opened.wrap().from_device;
+        // One indexed row: not worth a thread of its own.
+        let known = self.store.read_blocking(|conn| {
+            let Some((contact, key)) = contacts::by_device(conn, device)? else { return Ok(None) };
+            Ok(Some((contacts::load(conn, contact)?, key)))
+        })?;
+        match known {
+            Some((row, key)) => {
+                if row.account != opened.wrap().from {
+                    return Err(Reject::Rule("it names another account than its device belongs to"));
+                }
+                if row.state.blocked {
+                    return Ok(Verdict::Dropped { blame: false });
+                }
+                let proved = opened.prove(&key)?;
+                let limiter = (!row.state.may_talk()).then(|| Arc::clone(&self.limits));
+                let (own, contact, max_pending) = (self.account, row.id, self.max_pending);
+                let outcome = self
+                    .store
+                    .enqueue(move |tx| apply::apply(tx, own, &row, &proved, limiter.as_deref(), max_pending))
+                    .await?;
+                Ok(Verdict::Taken(Taken { contact, from_device: device, outcome }))
+            }
+            None if self.open_to_strangers => stranger::take(self, opened, size).await,
+            None => Ok(Verdict::Dropped { blame: false }),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The stranger lane: the only thing that somebody unknown may send is a contact request, alone in a small envelope.
+
+use proto::directory::{ContactPolicy, SignedReach, SignedRecord};
+use proto::ids::ConversationId;
+use proto::wire::payload::{ContactCard, Kind};
+use proto::wire::{MAX_STRANGER_ENVELOPE_BYTES, MAX_STRANGER_PLAINTEXT_BYTES};
+
+use super::{Inbox, Receipt, Reject, Taken, Verdict};
+use crate::crypto::envelope::Opened;
+use crate::store::account;
+use crate::store::contacts::NewContact;
+
+pub(super) async fn take(inbox: &Inbox, opened: Opened, size: usize) -> Result<Verdict, Reject> {
+    if size > MAX_STRANGER_ENVELOPE_BYTES || opened.plaintext_len() > MAX_STRANGER_PLAINTEXT_BYTES {
+        return Err(Reject::Rule("a stranger's envelope is too large"));
+    }
+    let (from, from_device) = (opened.wrap().from, opened.wrap().from_device);
+    // Looked at before it is proved, for the key alone that proves it.
+    let key = {
+        let cores = opened.unverified_cores()?;
+        let [core] = cores.as_slice() else { return Err(Reject::Rule("a stranger sends one request and nothing else")) };
+        if Kind::parse(core.kind) != Some(Kind::ContactRequest) || core.seq != 0 {
+            return Err(Reject::Rule("a stranger may only ask to be a contact"));
+        }
+        let record = SignedRecord::decode(ContactCard::decode(core.payload)?.record)?.verify()?;
+        if record.account() != from {
+            return Err(Reject::Rule("the record is of another account"));
+        }
+        *record.device_key(from_device).ok_or(Reject::Rule("the record does not name the device"))?
+    };
+    let proved = opened.prove(&key)?;
+    let cores = proved.cores()?;
+    let Some((_, core)) = cores.list.first() else { return Err(Reject::Rule("no core")) };
+    let card = ContactCard::decode(core.payload)?;
+    let record = SignedRecord::decode(card.record)?.verify()?;
+    if core.to != inbox.account || core.conversation != ConversationId::direct(inbox.account, from) {
+        return Err(Reject::Rule("the request is for somebody else"));
+    }
+    let own_policy = inbox.store.read_blocking(|conn| {
+        let card = account::own_card(conn)?;
+        Ok(SignedRecord::decode(&card.record).and_then(|r| r.peek()).map_or(ContactPolicy::Members, |r| r.policy))
+    })?;
+    if matches!(own_policy, ContactPolicy::Closed | ContactPolicy::Invite) {
+        return Ok(Verdict::Dropped { blame: false });
+    }
+    inbox.limits.requests.check(inbox.account, from, &record.origin)?;
+    let reach = SignedReach::decode(card.reach).and_then(|signed| signed.verify(&record)).ok();
+    let new = NewContact {
+        account: from,
+        name: record.name.as_str().to_owned(),
+        origin: record.origin.clone(),
+        record: card.record.to_vec(),
+        record_seq: record.seq,
+        identity_key: record.identity_key,
+        reach_seq: reach.as_ref().map_or(0, |reach| reach.seq),
+        reach: reach.map(|_| card.reach.to_vec()).unwrap_or_default(),
+        confirmed: false,
+    };
+    let (token, text, id) = (card.deposit_token, card.text.to_owned(), core.id);
+    let max_pending = inbox.max_pending;
+    let outcome = inbox
+        .store
+        .enqueue(move |tx| {
+            if tx.pending_requests()? >= max_pending {
+                tracing::info!(from = %from, "too many contact requests wait");
+                return Ok(Receipt { silent: true, ..Receipt::default() });
+            }
+            let contact = tx.upsert_contact(&new)?;
+            tx.set_token_held(contact, &token)?;
+            tx.contact_signal(contact, Kind::ContactRequest, id, &text)?;
+            Ok(Receipt { silent: true, ..Receipt::default() })
+        })
+        .await?;
+    Ok(Verdict::Taken(Taken { contact: 0, from_device, outcome }))
+}

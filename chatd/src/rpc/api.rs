@@ -1,0 +1,100 @@
+//! What the service offers to clients: one function for every method.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use proto::rpc::RpcError;
+use proto::rpc::event::Event;
+use proto::rpc::methods as m;
+use proto::rpc::methods::Method;
+use proto::rpc::types::{SendParams, SendResult, SubscribeParams, SubscribeResult};
+
+use crate::model::Caller;
+
+/// Where a subscription's events come from.
+pub trait FeedSource: Send + 'static {
+    /// The next events, in order; waits until there are some. `None`: there will be no more (the account is gone, the
+    /// daemon stops); the connection is then closed, so that the client notices. Called only when the client has taken
+    /// what was sent before, so a slow client holds back nothing but its own feed. Need not be cancel-safe.
+    fn next(&mut self) -> impl Future<Output = Option<Arc<Vec<Event>>>> + Send;
+}
+
+/// Calls `$then!` with the table of the methods that are one call and one answer: how they run, marker, function.
+///
+/// `ordered` ones run one after the other, in the order in which they came, behind all `message.send` that came before
+/// them (which are then in the store's queue). `concurrent` ones start in that order too, but nothing waits for them.
+macro_rules! with_methods {
+    ($then:ident) => {
+        $then! {
+            ordered SystemHello system_hello;
+            concurrent SystemStatus system_status;
+            ordered AccountRegister account_register;
+            ordered AccountLogin account_login;
+            ordered AccountLogout account_logout;
+            ordered AccountUnregister account_unregister;
+            concurrent AccountList account_list;
+            concurrent AccountWhoami account_whoami;
+            concurrent DirectoryUsers directory_users;
+            ordered ContactAdd contact_add;
+            concurrent ContactRequests contact_requests;
+            ordered ContactAccept contact_accept;
+            ordered ContactReject contact_reject;
+            concurrent ContactList contact_list;
+            ordered ContactRemove contact_remove;
+            ordered ContactRename contact_rename;
+            ordered ContactVerify contact_verify;
+            ordered ContactBlock contact_block;
+            ordered ContactUnblock contact_unblock;
+            ordered ContactMute contact_mute;
+            ordered ContactUnmute contact_unmute;
+            wait MessageWait message_wait;
+            concurrent MessageHistory message_history;
+            concurrent MessageSearch message_search;
+            concurrent MessageUnread message_unread;
+            ordered MessageRead message_read;
+            concurrent MessageTrace message_trace;
+            ordered FeedAck feed_ack;
+            concurrent ProfileShow profile_show;
+            ordered ProfileSet profile_set;
+        }
+    };
+}
+pub(super) use with_methods;
+
+macro_rules! declare_api {
+    ($($kind:ident $marker:ident $function:ident;)*) => {
+        /// The methods, by name with the dot as an underscore. Their parameters, results and meaning are those of the
+        /// markers in [`proto::rpc::methods`]. `feed.unsubscribe` is the connection's own affair.
+        pub trait Api: Send + Sync + 'static {
+            /// Resolves after COMMIT, with one result for each message of the batch.
+            type Sending: Future<Output = Vec<Result<SendResult, RpcError>>> + Send + 'static;
+            /// A subscription.
+            type Feed: FeedSource;
+
+            /// `message.send`, many at once. Awaiting puts the batch into the store's queue as a whole and in order, and
+            /// waits when that is full; awaiting what comes out waits for COMMIT.
+            fn message_send(&self, caller: &Caller, batch: Vec<SendParams>) -> impl Future<Output = Self::Sending> + Send;
+
+            /// `feed.subscribe`. The connection numbers its subscriptions: what [`SubscribeResult::subscription`] says
+            /// is overwritten.
+            fn feed_subscribe(
+                &self,
+                caller: &Caller,
+                params: SubscribeParams,
+            ) -> impl Future<Output = Result<(SubscribeResult, Self::Feed), RpcError>> + Send;
+
+            /// So many clients are connected now.
+            fn client_count(&self, clients: u64);
+
+            $(
+                #[doc = concat!("See [`m::", stringify!($marker), "`].")]
+                fn $function(
+                    &self,
+                    caller: &Caller,
+                    params: <m::$marker as Method>::Params,
+                ) -> impl Future<Output = Result<<m::$marker as Method>::Result, RpcError>> + Send;
+            )*
+        }
+    };
+}
+with_methods!(declare_api);

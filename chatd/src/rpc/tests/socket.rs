@@ -1,0 +1,87 @@
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+
+use super::super::SocketError;
+use super::*;
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn the_modes_are_as_promised() {
+    let gid = nix::unistd::Gid::effective();
+    let group = nix::unistd::Group::from_gid(gid).unwrap().unwrap().name;
+    for (audience, directory_mode, socket_mode) in
+        [(Audience::Owner, 0o700, 0o600), (Audience::Everybody, 0o755, 0o666), (Audience::Group(group), 0o750, 0o660)]
+    {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("run/chatd/chatd.sock");
+        let socket = bind(&path, &audience).await.unwrap();
+        assert_eq!(mode(&path), socket_mode, "{audience:?}");
+        assert_eq!(mode(path.parent().unwrap()), directory_mode, "{audience:?}");
+        assert_eq!(std::fs::metadata(&path).unwrap().gid(), gid.as_raw());
+        assert_eq!(socket.path(), path);
+        drop(socket);
+        assert!(!path.exists());
+    }
+}
+
+#[tokio::test]
+async fn a_directory_of_ours_is_adjusted_and_any_other_is_left_alone() {
+    let root = tempfile::tempdir().unwrap();
+    for (name, expected) in [("chatd", 0o700), ("tmp", 0o777)] {
+        let directory = root.path().join(name);
+        std::fs::create_dir(&directory).unwrap();
+        std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o777)).unwrap();
+        let _socket = bind(&directory.join("chatd.sock"), &Audience::Owner).await.unwrap();
+        assert_eq!(mode(&directory), expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_socket_of_a_killed_daemon_is_replaced() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("chatd.sock");
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    let _socket = bind(&path, &Audience::Owner).await.unwrap();
+    UnixStream::connect(&path).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_socket_of_a_living_daemon_is_not() {
+    let server = Server::start(Limits::default()).await;
+    let error = bind(&server.path, &Audience::Owner).await.unwrap_err();
+    assert!(matches!(error, SocketError::AnotherDaemon { .. }), "{error}");
+    server.client().await.call::<m::SystemHello>(&Default::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_no_socket_is_not_removed() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("chatd.sock");
+    std::fs::write(&path, "alice's notes").unwrap();
+    let error = bind(&path, &Audience::Owner).await.unwrap_err();
+    assert!(matches!(error, SocketError::NotASocket { .. }), "{error}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "alice's notes");
+}
+
+#[tokio::test]
+async fn the_socket_of_a_successor_is_not_removed() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("chatd.sock");
+    let socket = bind(&path, &Audience::Owner).await.unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let _successor = UnixListener::bind(&path).unwrap();
+    drop(socket);
+    assert!(path.exists());
+}
+
+#[tokio::test]
+async fn a_group_that_does_not_exist_is_an_error() {
+    let root = tempfile::tempdir().unwrap();
+    let audience = Audience::Group("no-such-group".to_owned());
+    let error = bind(&root.path().join("chatd.sock"), &audience).await.unwrap_err();
+    assert!(error.to_string().contains("groupadd --system no-such-group"), "{error}");
+}

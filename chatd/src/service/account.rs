@@ -1,0 +1,187 @@
+//! A running account: its keys, store, inbox, and, while it is logged in, its delivery and directory session.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use proto::ids::{AccountId, DeviceId};
+use proto::time::Timestamp;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::identity::Keys;
+use super::{Service, ServiceError, session};
+use crate::delivery::{Context, Delivery};
+use crate::directory::DirectoryClient;
+use crate::directory::session::SessionCommand;
+use crate::model::AccountRow;
+use crate::receive::Inbox;
+use crate::store::{PrekeyStore, Store, account};
+
+/// See the module.
+pub(super) struct Account {
+    pub id: AccountId,
+    pub device: DeviceId,
+    pub keys: Keys,
+    pub store: Store,
+    pub prekeys: PrekeyStore,
+    pub inbox: Arc<Inbox>,
+    pub directory: Option<DirectoryClient>,
+    row: RwLock<AccountRow>,
+    running: Mutex<Option<Running>>,
+    session: Mutex<SessionState>,
+    presence: Mutex<HashMap<AccountId, (bool, Timestamp)>>,
+}
+
+struct Running {
+    delivery: Delivery,
+    commands: mpsc::Sender<SessionCommand>,
+    stop: CancellationToken,
+    /// Cancelled once the directory session has said goodbye.
+    goodbye: CancellationToken,
+}
+
+/// How the directory session stands.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SessionState {
+    pub up: bool,
+    pub bearer: Option<String>,
+    pub error: Option<String>,
+}
+
+/// A lock of a value that no panic can leave half-changed.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Account {
+    /// Opens the account in a folder.
+    pub fn open(service: &Service, folder: &Path) -> Result<Arc<Self>, ServiceError> {
+        let inner = &service.inner;
+        let keys = Keys::load(folder)?;
+        let store = Store::open(folder, &inner.indexer, false)?;
+        let prekeys = PrekeyStore::open(folder)?;
+        let row = store.read_blocking(account::load)?;
+        if row.device != keys.device_id() {
+            return Err(ServiceError::DataDir(format!(
+                "{}: device.key is not the key of the account in messages.db; restore both from one backup",
+                folder.display()
+            )));
+        }
+        let directory = if row.directory.is_empty() { None } else { Some(DirectoryClient::new(&row.directory)?) };
+        let inbox = Inbox::new(
+            row.id,
+            row.device,
+            store.clone(),
+            prekeys.all()?,
+            Arc::clone(&inner.limits),
+            inner.config.limits.pending_requests.get(),
+        );
+        Ok(Arc::new(Self {
+            id: row.id,
+            device: row.device,
+            keys,
+            store,
+            prekeys,
+            inbox: Arc::new(inbox),
+            directory,
+            row: RwLock::new(row),
+            running: Mutex::default(),
+            session: Mutex::default(),
+            presence: Mutex::default(),
+        }))
+    }
+
+    pub fn row(&self) -> AccountRow {
+        self.row.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set_logged_in(&self, logged_in: bool) {
+        self.row.write().unwrap_or_else(PoisonError::into_inner).logged_in = logged_in;
+    }
+
+    /// The delivery task, while the account is online.
+    pub fn delivery(&self) -> Option<Delivery> {
+        lock(&self.running).as_ref().map(|running| running.delivery.clone())
+    }
+
+    pub fn is_running(&self) -> bool {
+        lock(&self.running).is_some()
+    }
+
+    pub fn session(&self) -> SessionState {
+        lock(&self.session).clone()
+    }
+
+    pub fn set_session(&self, state: SessionState) {
+        *lock(&self.session) = state;
+    }
+
+    pub fn bearer(&self) -> Option<String> {
+        lock(&self.session).bearer.clone()
+    }
+
+    /// What is known of a contact's presence. Nothing is, while our own session is down.
+    pub fn presence(&self, contact: AccountId) -> Option<(bool, Timestamp)> {
+        if !lock(&self.session).up {
+            return None;
+        }
+        lock(&self.presence).get(&contact).copied()
+    }
+
+    /// Keeps a presence; whether it is news.
+    pub fn set_presence(&self, contact: AccountId, online: bool) -> bool {
+        let old = lock(&self.presence).insert(contact, (online, Timestamp::now()));
+        old.map(|(was, _)| was) != Some(online)
+    }
+
+    /// Tells the directory session something, if there is one.
+    pub async fn command(&self, command: SessionCommand) {
+        let commands = lock(&self.running).as_ref().map(|running| running.commands.clone());
+        if let Some(commands) = commands {
+            // A session that ended needs no command.
+            let _ = commands.send(command).await;
+        }
+    }
+
+    /// Starts delivery and the directory session.
+    pub fn go_online(self: &Arc<Self>, service: &Service) {
+        let mut running = lock(&self.running);
+        if running.is_some() {
+            return;
+        }
+        let stop = service.inner.stop.child_token();
+        let goodbye = CancellationToken::new();
+        let row = self.row();
+        let context = Context {
+            account: self.id,
+            device: self.device,
+            device_key: Arc::new(self.keys.device.clone()),
+            node: service.node_id(),
+            store: self.store.clone(),
+            table: service.inner.table.clone(),
+            directory: self.directory.clone(),
+            directory_is_local: session::is_local(&row.directory),
+            allow_private: service.inner.config.allow_private_addresses,
+        };
+        let delivery = Delivery::spawn(context, stop.clone());
+        let (commands, queue) = mpsc::channel(session::COMMANDS);
+        if self.directory.is_some() {
+            session::spawn(service.clone(), Arc::clone(self), queue, stop.clone(), goodbye.clone());
+        } else {
+            goodbye.cancel();
+        }
+        *running = Some(Running { delivery, commands, stop, goodbye });
+    }
+
+    /// Ends delivery and the directory session; waits until the directory has heard it.
+    pub async fn go_offline(&self) {
+        let running = lock(&self.running).take();
+        if let Some(running) = running {
+            running.stop.cancel();
+            // The session's own goodbye is bounded; this only guards against a hanging task.
+            let _ = tokio::time::timeout(std::time::Duration::from_secs(2), running.goodbye.cancelled()).await;
+        }
+        self.set_session(SessionState::default());
+    }
+}

@@ -1,0 +1,275 @@
+//! Making, opening, closing and deleting accounts.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+
+use proto::directory::SignedRecord;
+use proto::name::Address;
+use proto::rpc::types::{AccountInfo, AccountListResult, AccountParams, Done, Empty, RegisterParams, RegisterResult, UnregisterParams};
+use proto::time::Timestamp;
+use proto::wire::payload::Profile;
+
+use super::account::Account;
+use super::identity::{Facts, Keys, make_record, recovery_key};
+use super::{Service, ServiceError};
+use crate::crypto::prekey::PrekeySecret;
+use crate::crypto::safety::fingerprint;
+use crate::directory::{DirectoryClient, DirectoryError};
+use crate::model::{AccountRow, Caller};
+use crate::store::account::NewAccount;
+use crate::store::{PrekeyStore, Store};
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ServiceError + '_ {
+    move |source| ServiceError::Io { path: path.to_owned(), source }
+}
+
+fn private_dir(path: &Path) -> Result<(), ServiceError> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io(path))
+}
+
+impl Service {
+    fn accounts_dir(&self) -> PathBuf {
+        self.inner.data_dir.join("accounts")
+    }
+
+    /// Opens every account in the data directory and brings those online that want to be.
+    pub(super) async fn open_accounts(&self) -> Result<(), ServiceError> {
+        let dir = self.accounts_dir();
+        private_dir(&dir)?;
+        for entry in std::fs::read_dir(&dir).map_err(io(&dir))? {
+            let path = entry.map_err(io(&dir))?.path();
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if name.starts_with('.') {
+                // Half made or half deleted when the daemon was killed; nobody was told that it exists.
+                tracing::info!(%name, "an unfinished account is removed");
+                let _ = std::fs::remove_dir_all(&path);
+                continue;
+            }
+            let account = Account::open(self, &path)?;
+            tracing::info!(name = %account.row().name, account = %account.id, "account opened");
+            if account.row().logged_in {
+                account.go_online(self);
+            }
+            self.inner.accounts.write().unwrap_or_else(PoisonError::into_inner).insert(account.id, account);
+        }
+        Ok(())
+    }
+
+    /// `account.register`.
+    ///
+    /// # Errors
+    /// Typed by what is wrong: the name, the directory's refusal, a cap; then nothing is left behind.
+    pub async fn account_register(&self, caller: &Caller, params: RegisterParams) -> Result<RegisterResult, ServiceError> {
+        let address: Address = params.name.parse()?;
+        let display_name = params.display_name.unwrap_or_default();
+        if display_name.len() > Profile::MAX_DISPLAY_NAME_BYTES {
+            let limit = Profile::MAX_DISPLAY_NAME_BYTES;
+            return Err(ServiceError::InvalidText(format!("a display name has {limit} bytes at most")));
+        }
+        let own = self.owned(caller);
+        let cap = self.inner.config.limits.accounts_per_uid.get() as usize;
+        if own.len() >= cap {
+            return Err(ServiceError::LimitReached(format!(
+                "{cap} accounts are yours, which is the most here; chatctl unregister one of them"
+            )));
+        }
+        let directory = match params.directory.or_else(|| self.inner.config.directory.clone()) {
+            Some(url) if url.is_empty() => None,
+            Some(url) => Some(DirectoryClient::new(&url)?),
+            None => None,
+        };
+        let origin = match &directory {
+            Some(client) => client.info().await?.origin,
+            None => String::new(),
+        };
+        if let Some(domain) = &address.domain
+            && *domain != origin
+        {
+            return Err(DirectoryError::DomainNotSupported(domain.clone()).into());
+        }
+        if self.accounts().iter().any(|a| a.row().name == address.name.as_str() && a.row().origin == origin) {
+            return Err(ServiceError::AlreadyExists(format!("{} exists on this daemon already", address.name)));
+        }
+        let (recovery, recovery_hash) = recovery_key()?;
+        let keys = Keys::generate()?;
+        let prekey = PrekeySecret::generate(Timestamp::now().unix_seconds())?;
+        let facts = Facts { name: &address.name, origin: &origin, recovery_hash, config: &self.inner.config };
+        let (record, record_seq) = make_record(&keys, &facts, None, &prekey)?;
+        let row = AccountRow {
+            id: keys.account(),
+            device: keys.device_id(),
+            name: address.name.as_str().to_owned(),
+            origin,
+            directory: directory.as_ref().map(|client| client.url().to_owned()).unwrap_or_default(),
+            uid: caller.uid,
+            user: caller.user.clone().unwrap_or_default(),
+            logged_in: true,
+        };
+        let new = NewAccount { row, recovery_hash, record: record.clone(), record_seq, display_name };
+        let id = new.row.id;
+        let unfinished = self.accounts_dir().join(format!(".{id}"));
+        let made = self.make_folder(&unfinished, &keys, &prekey, new).await;
+        let folder = self.accounts_dir().join(id.to_string());
+        let result = match made {
+            // Everything is on disk before the name is claimed, so that a kill at any moment leaves a name with its keys.
+            Ok(()) => match std::fs::rename(&unfinished, &folder).map_err(io(&folder)) {
+                Ok(()) => self.claim(&directory, &address, &record, &keys).await,
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        };
+        if let Err(error) = result {
+            for path in [&unfinished, &folder] {
+                let _ = std::fs::remove_dir_all(path);
+            }
+            return Err(error);
+        }
+        let account = Account::open(self, &folder)?;
+        account.go_online(self);
+        let info = self.info(&account);
+        tracing::info!(name = %info.address, account = %id, uid = caller.uid, "account registered");
+        self.inner.accounts.write().unwrap_or_else(PoisonError::into_inner).insert(id, account);
+        Ok(RegisterResult { account: info, recovery_key: recovery })
+    }
+
+    async fn make_folder(
+        &self,
+        folder: &Path,
+        keys: &Keys,
+        prekey: &PrekeySecret,
+        new: NewAccount,
+    ) -> Result<(), ServiceError> {
+        private_dir(folder)?;
+        keys.create(folder)?;
+        PrekeyStore::open(folder)?.insert(prekey)?;
+        let store = Store::open(folder, &self.inner.indexer, true)?;
+        let made = store.write(move |tx| tx.create_account(&new)).await;
+        store.close().await;
+        Ok(made?)
+    }
+
+    async fn claim(
+        &self,
+        directory: &Option<DirectoryClient>,
+        address: &Address,
+        record: &[u8],
+        keys: &Keys,
+    ) -> Result<(), ServiceError> {
+        let Some(client) = directory else { return Ok(()) };
+        let identity = keys.identity.clone();
+        client.publish(&address.name, record, &move |message: &[u8]| identity.sign(&[message])).await?;
+        Ok(())
+    }
+
+    /// `account.login`.
+    ///
+    /// # Errors
+    /// [`ServiceError::AlreadyLoggedIn`].
+    pub async fn account_login(&self, caller: &Caller, params: AccountParams) -> Result<AccountInfo, ServiceError> {
+        let account = self.account(caller, params.account.as_deref())?;
+        if account.is_running() {
+            return Err(ServiceError::AlreadyLoggedIn(account.row().name));
+        }
+        account.store.write(|tx| tx.set_logged_in(true)).await?;
+        account.set_logged_in(true);
+        account.go_online(self);
+        Ok(self.info(&account))
+    }
+
+    /// `account.logout`.
+    ///
+    /// # Errors
+    /// [`ServiceError::LoggedOut`] when it is already.
+    pub async fn account_logout(&self, caller: &Caller, params: AccountParams) -> Result<AccountInfo, ServiceError> {
+        let account = self.account(caller, params.account.as_deref())?;
+        if !account.is_running() {
+            return Err(ServiceError::LoggedOut(account.row().name));
+        }
+        account.store.write(|tx| tx.set_logged_in(false)).await?;
+        account.set_logged_in(false);
+        account.go_offline().await;
+        Ok(self.info(&account))
+    }
+
+    /// `account.unregister`: gives the name up and deletes everything of the account here.
+    ///
+    /// # Errors
+    /// When the confirmation differs, or the directory does not release the name; then nothing is deleted.
+    pub async fn account_unregister(&self, caller: &Caller, params: UnregisterParams) -> Result<Done, ServiceError> {
+        let account = self.account(caller, params.account.as_deref())?;
+        let row = account.row();
+        if params.confirm != row.name {
+            return Err(ServiceError::InvalidParams(format!("to delete it, confirm with the account's name: {}", row.name)));
+        }
+        if let Some(client) = &account.directory {
+            let address: Address = row.name.parse()?;
+            let identity = account.keys.identity.clone();
+            match client.unregister(&address.name, &move |message: &[u8]| identity.sign(&[message])).await {
+                // Gone there already is gone.
+                Ok(_) | Err(DirectoryError::NotFound) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        account.go_offline().await;
+        self.inner.accounts.write().unwrap_or_else(PoisonError::into_inner).remove(&account.id);
+        account.store.close().await;
+        let folder = self.accounts_dir().join(account.id.to_string());
+        let doomed = self.accounts_dir().join(format!(".deleted-{}", account.id));
+        std::fs::rename(&folder, &doomed).map_err(io(&folder))?;
+        std::fs::remove_dir_all(&doomed).map_err(io(&doomed))?;
+        tracing::info!(name = %row.address(), account = %account.id, "account deleted");
+        Ok(Done {})
+    }
+
+    /// `account.list`.
+    ///
+    /// # Errors
+    /// None.
+    pub async fn account_list(&self, caller: &Caller, _: Empty) -> Result<AccountListResult, ServiceError> {
+        let mut accounts: Vec<AccountInfo> = self.owned(caller).iter().map(|account| self.info(account)).collect();
+        accounts.sort_by(|a, b| a.address.cmp(&b.address));
+        Ok(AccountListResult { accounts })
+    }
+
+    /// `account.whoami`.
+    ///
+    /// # Errors
+    /// When no account is selected.
+    pub async fn account_whoami(&self, caller: &Caller, params: AccountParams) -> Result<AccountInfo, ServiceError> {
+        Ok(self.info(&*self.account(caller, params.account.as_deref())?))
+    }
+
+    pub(super) fn info(&self, account: &Account) -> AccountInfo {
+        let row = account.row();
+        AccountInfo {
+            address: row.address(),
+            id: account.id,
+            fingerprint: fingerprint(&account.keys.identity.public()),
+            directory: (!row.directory.is_empty()).then_some(row.directory),
+            logged_in: row.logged_in,
+            online: account.session().up,
+            name: row.name,
+        }
+    }
+
+    /// Signs and keeps a new record with a new prekey, in this order: secret, record, then the directory.
+    pub(super) async fn renew_record(&self, account: &Arc<Account>) -> Result<(), ServiceError> {
+        let prekey = PrekeySecret::generate(Timestamp::now().unix_seconds())?;
+        account.prekeys.insert(&prekey)?;
+        let card = account.store.read(crate::store::account::own_card).await?;
+        let previous = SignedRecord::decode(&card.record)?;
+        let row = account.row();
+        let address: Address = row.name.parse()?;
+        let facts = Facts {
+            name: &address.name,
+            origin: &row.origin,
+            recovery_hash: card.recovery_hash,
+            config: &self.inner.config,
+        };
+        let (record, seq) = make_record(&account.keys, &facts, Some(&previous), &prekey)?;
+        account.inbox.add_prekey(prekey);
+        account.store.write(move |tx| tx.set_own_record(&record, seq)).await?;
+        Ok(())
+    }
+}

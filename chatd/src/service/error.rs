@@ -1,0 +1,86 @@
+//! What can go wrong in the service, in words that say what to do next. Only the RPC room turns these into codes.
+
+use crate::crypto::CryptoError;
+use crate::crypto::keyfile::KeyFileError;
+use crate::directory::DirectoryError;
+use crate::link::LinkError;
+use crate::store::StoreError;
+
+/// Why a call did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The caller has no account, or none of that name.
+    #[error("{0}")]
+    NoAccount(String),
+    /// Several, and none was named.
+    #[error("several accounts are yours ({0}): name one with --account, CHATD_ACCOUNT or default_account")]
+    AmbiguousAccount(String),
+    /// Exists on this daemon.
+    #[error("{0}")]
+    AlreadyExists(String),
+    /// Not a name.
+    #[error("the name is not allowed: {0}")]
+    Name(#[from] proto::name::NameError),
+    /// Nobody, nothing of that name.
+    #[error("{0}")]
+    NotFound(String),
+    /// Known, but no contact.
+    #[error("{0}")]
+    NotAContact(String),
+    /// The account is offline by the user's own wish.
+    #[error("{0} is logged out: run chatctl login first")]
+    LoggedOut(String),
+    /// It is online already.
+    #[error("{0} is logged in already")]
+    AlreadyLoggedIn(String),
+    /// Text that cannot be sent.
+    #[error("{0}")]
+    InvalidText(String),
+    /// A parameter out of range.
+    #[error("{0}")]
+    InvalidParams(String),
+    /// The key is not to be trusted.
+    #[error("{0}")]
+    KeyNotTrusted(String),
+    /// Blocked, or refused by the other side.
+    #[error("{0}")]
+    Refused(String),
+    /// Over a cap.
+    #[error("{0}")]
+    LimitReached(String),
+    /// The directory.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A key file.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// Cryptography.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// The transport.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// A record of our own that breaks the rules.
+    #[error("cannot make a record: {0}")]
+    Record(#[from] proto::directory::RecordError),
+    /// A reach of our own that breaks the rules.
+    #[error("cannot make a reach: {0}")]
+    Reach(#[from] proto::directory::ReachError),
+    /// A file operation.
+    #[error("{path}: {source}")]
+    Io {
+        /// On what.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The data directory is not fit.
+    #[error("{0}")]
+    DataDir(String),
+    /// The daemon stops.
+    #[error("the daemon is stopping")]
+    ShuttingDown,
+}

@@ -1,0 +1,183 @@
+//! Event subscriptions: from the hub while the reader keeps up, from the store when it does not.
+
+use std::sync::Arc;
+
+use proto::rpc::event::{Event, EventType};
+use proto::rpc::types::{Done, FeedAckParams, SubscribeParams, SubscribeResult};
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+use super::account::Account;
+use super::{Service, ServiceError};
+use crate::events::EventBatch;
+use crate::model::Caller;
+use crate::store::feed;
+
+/// Events read from the store in one go.
+const PAGE: usize = 1_000;
+/// Bytes of a consumer's name at most.
+const MAX_CONSUMER_BYTES: usize = 128;
+
+/// A subscription. It holds no events of its own: a slow reader costs nothing, and misses nothing.
+pub struct Feed {
+    account: Arc<Account>,
+    news: broadcast::Receiver<EventBatch>,
+    cursor: u64,
+    types: Vec<EventType>,
+    who: Option<String>,
+    stop: CancellationToken,
+}
+
+impl std::fmt::Debug for Feed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Feed").field("cursor", &self.cursor).finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    /// `feed.subscribe`.
+    ///
+    /// # Errors
+    /// Unknown types, a bad consumer name, nobody of that name.
+    pub async fn feed_subscribe(
+        &self,
+        caller: &Caller,
+        params: SubscribeParams,
+    ) -> Result<(SubscribeResult, Feed), ServiceError> {
+        let account = self.account(caller, params.account.as_deref())?;
+        let mut types = Vec::new();
+        for word in &params.types {
+            types.push(EventType::parse(word).ok_or_else(|| {
+                let known: Vec<&str> = EventType::ALL.iter().map(|kind| kind.as_str()).collect();
+                ServiceError::InvalidParams(format!("{word} is no event type; there are {}", known.join(", ")))
+            })?);
+        }
+        let who = match &params.who {
+            Some(who) => Some(self.known(&account, who).await?.who(&account.row().origin)),
+            None => None,
+        };
+        // Listening before the head is read: nothing falls between.
+        let news = account.store.hub().listen();
+        let head = account.store.hub().head();
+        let mut cursor = params.since.unwrap_or(head).min(head);
+        if let Some(name) = params.consumer {
+            check_consumer(&name)?;
+            let lookup = name.clone();
+            match account.store.read(move |conn| feed::consumer(conn, &lookup)).await? {
+                Some(seq) => cursor = seq.min(head),
+                None => {
+                    let from = cursor;
+                    account.store.write(move |tx| tx.consumer_ack(&name, from, head)).await?;
+                }
+            }
+        }
+        let stop = self.inner.stop.clone();
+        let result = SubscribeResult { subscription: 0, seq: cursor, head };
+        Ok((result, Feed { account, news, cursor, types, who, stop }))
+    }
+
+    /// `feed.ack`.
+    ///
+    /// # Errors
+    /// A bad consumer name.
+    pub async fn feed_ack(&self, caller: &Caller, params: FeedAckParams) -> Result<Done, ServiceError> {
+        let account = self.account(caller, params.account.as_deref())?;
+        check_consumer(&params.consumer)?;
+        let head = account.store.hub().head();
+        account.store.write(move |tx| tx.consumer_ack(&params.consumer, params.seq, head)).await?;
+        Ok(Done {})
+    }
+}
+
+fn check_consumer(name: &str) -> Result<(), ServiceError> {
+    if name.is_empty() || name.len() > MAX_CONSUMER_BYTES || name.chars().any(char::is_control) {
+        return Err(ServiceError::InvalidParams(format!(
+            "a consumer's name has 1 to {MAX_CONSUMER_BYTES} bytes and no control characters"
+        )));
+    }
+    Ok(())
+}
+
+impl Feed {
+    /// The next events; `None` when there will be no more.
+    pub async fn next(&mut self) -> Option<Arc<Vec<Event>>> {
+        loop {
+            if self.cursor < self.account.store.hub().head() {
+                let events = match self.from_hub() {
+                    Some(events) => events,
+                    None => self.from_store().await?,
+                };
+                let events = self.filter(events);
+                if !events.is_empty() {
+                    return Some(events);
+                }
+                continue;
+            }
+            let batch = tokio::select! {
+                () = self.stop.cancelled() => return None,
+                batch = self.news.recv() => batch,
+            };
+            match batch {
+                Ok(batch) => {
+                    if let Some(events) = self.take(batch) {
+                        let events = self.filter(events);
+                        if !events.is_empty() {
+                            return Some(events);
+                        }
+                    }
+                }
+                // What was missed is in the store.
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// A batch that follows on what was delivered, if it carries its events.
+    fn take(&mut self, batch: EventBatch) -> Option<Arc<Vec<Event>>> {
+        if batch.first == self.cursor + 1
+            && let Some(events) = batch.events
+        {
+            self.cursor = batch.last;
+            return Some(events);
+        }
+        None
+    }
+
+    fn from_hub(&mut self) -> Option<Arc<Vec<Event>>> {
+        while let Ok(batch) = self.news.try_recv() {
+            if batch.last <= self.cursor {
+                continue;
+            }
+            return self.take(batch);
+        }
+        None
+    }
+
+    async fn from_store(&mut self) -> Option<Arc<Vec<Event>>> {
+        let after = self.cursor;
+        match self.account.store.read(move |conn| feed::read_events(conn, after, PAGE)).await {
+            Ok(page) => {
+                // Numbers without events (deleted messages) are passed over, but never the same place twice.
+                self.cursor = page.next.max(after + u64::from(page.events.is_empty()));
+                Some(Arc::new(page.events))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the feed cannot read events");
+                None
+            }
+        }
+    }
+
+    fn filter(&self, events: Arc<Vec<Event>>) -> Arc<Vec<Event>> {
+        if self.types.is_empty() && self.who.is_none() {
+            return events;
+        }
+        let wanted = |event: &&Event| {
+            event.kind == EventType::FeedLagged
+                || ((self.types.is_empty() || self.types.contains(&event.kind))
+                    && (self.who.is_none() || event.who == self.who))
+        };
+        Arc::new(events.iter().filter(wanted).cloned().collect())
+    }
+}

@@ -1,0 +1,300 @@
+//! Runs every link: frames of peers go to the inbox and to delivery, within what the link has proved and what its node may
+//! cost; what was committed is acknowledged.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use proto::ids::{DeviceId, MessageId, NodeId};
+use proto::wire::envelope::{AckEntry, Outer};
+use proto::wire::frame::{Frame, RefuseCode};
+use tokio::sync::mpsc;
+
+use super::Service;
+use super::account::Account;
+use crate::crypto::claim::{Session, verify_claim};
+use crate::delivery::{News, OpenLink};
+use crate::link::{CloseCode, Link};
+use crate::policy::failures::{FailureGate, Verdict as Failure};
+use crate::receive::{Taken, Verdict};
+use crate::store::contacts;
+
+/// Envelopes of one link that wait for their COMMIT at most; beyond, the link is read no further.
+const PENDING: usize = 64;
+
+/// Whose claims were proved on a link: (our device, theirs) -> contact.
+type Proved = Mutex<HashMap<(DeviceId, DeviceId), i64>>;
+
+/// Takes links as they come; ends with the daemon.
+pub(super) async fn run(service: Service, mut links: mpsc::Receiver<Link>) {
+    let gate = Arc::new(Mutex::new(FailureGate::new(&service.inner.config.limits)));
+    while let Some(link) = links.recv().await {
+        let banned = gate.lock().unwrap_or_else(PoisonError::into_inner).banned(&link.peer, Instant::now());
+        if let Some(left) = banned {
+            tracing::info!(peer = %link.peer, seconds = left.as_secs(), "a banned peer is refused");
+            link.sender.close(CloseCode::RateLimited, "too many failures");
+            continue;
+        }
+        let runner = Runner::new(service.clone(), &link, Arc::clone(&gate));
+        service.spawn(runner.run(link));
+    }
+}
+
+struct Runner {
+    service: Service,
+    open: OpenLink,
+    proved: Arc<Proved>,
+    gate: Arc<Mutex<FailureGate<NodeId>>>,
+}
+
+impl Runner {
+    fn new(service: Service, link: &Link, gate: Arc<Mutex<FailureGate<NodeId>>>) -> Self {
+        let open = service.open_link(link);
+        Self { service, open, proved: Arc::default(), gate }
+    }
+
+    async fn run(self, mut link: Link) {
+        let id = link.id;
+        tracing::debug!(peer = %link.peer, link = id, dialed = link.dialed, "link is up");
+        self.service.tell_all(|| News::LinkUp(self.open.clone())).await;
+        let (taken, queue) = mpsc::channel(PENDING);
+        let acker = Acker { open: self.open.clone(), proved: Arc::clone(&self.proved) };
+        self.service.spawn(acker.run(queue));
+        let idle = Duration::from_secs(self.service.inner.config.idle_link_seconds.max(1));
+        loop {
+            match tokio::time::timeout(idle, link.receiver.recv()).await {
+                Ok(Ok(Some(frame))) => {
+                    if !self.frame(frame, &taken).await {
+                        break;
+                    }
+                }
+                Ok(Ok(None)) => break,
+                Ok(Err(error)) => {
+                    tracing::debug!(peer = %link.peer, link = id, %error, "link ended");
+                    break;
+                }
+                Err(_) => {
+                    link.sender.close(CloseCode::Idle, "nothing to say for a while");
+                    break;
+                }
+            }
+        }
+        self.service.tell_all(|| News::LinkDown(id)).await;
+    }
+
+    /// Handles one frame; `false` ends the link.
+    async fn frame(&self, frame: Frame, taken: &mpsc::Sender<(Arc<Account>, Taken)>) -> bool {
+        match frame {
+            Frame::Envelope { number, outer } => return self.envelope(number, outer, taken).await,
+            Frame::Claim { from_device, to_device, signature } => {
+                return self.claim(from_device, to_device, &signature).await;
+            }
+            Frame::Ack { from_device, to_device, entries, ids } => {
+                if let Some((account, contact)) = self.proved(to_device, from_device) {
+                    self.tell(&account, News::Ack { contact, entries, ids }).await;
+                }
+            }
+            Frame::Resume { from_device, to_device, entries } => {
+                if let Some((account, contact)) = self.proved(to_device, from_device) {
+                    let link = self.open.sender.link_id();
+                    self.tell(&account, News::Resume { contact, link, entries }).await;
+                }
+            }
+            Frame::Record { from_device, to_device, record } => {
+                if let Some((account, contact)) = self.proved(to_device, from_device) {
+                    let taken = account.store.write(move |tx| tx.take_record(contact, &record, false)).await;
+                    log_failure(taken.map(drop), "a contact's record was not stored");
+                }
+            }
+            Frame::Reach { from_device, to_device, reach } => {
+                if let Some((account, contact)) = self.proved(to_device, from_device) {
+                    let taken = account.store.write(move |tx| tx.take_reach(contact, &reach)).await;
+                    log_failure(taken, "a contact's reach was not stored");
+                }
+            }
+            Frame::Refuse { code, envelope, device } => {
+                let link = self.open.sender.link_id();
+                self.service.tell_all(|| News::Refused { link, code, envelope, device }).await;
+            }
+            Frame::Ping { nonce, reply: false } => {
+                let _ = self.open.sender.send(Frame::Ping { nonce, reply: true }).await;
+            }
+            // Answers to pings, and a second hello, say nothing that matters here.
+            Frame::Ping { reply: true, .. } | Frame::Hello { .. } => {}
+        }
+        true
+    }
+
+    async fn tell(&self, account: &Account, news: News) {
+        if let Some(delivery) = account.delivery() {
+            delivery.tell(news).await;
+        }
+    }
+
+    /// The running account that owns a device.
+    fn account_of(&self, device: DeviceId) -> Option<Arc<Account>> {
+        self.service.accounts().into_iter().find(|account| account.device == device && account.is_running())
+    }
+
+    fn proved(&self, own: DeviceId, theirs: DeviceId) -> Option<(Arc<Account>, i64)> {
+        let contact = *self.proved.lock().unwrap_or_else(PoisonError::into_inner).get(&(own, theirs))?;
+        Some((self.account_of(own)?, contact))
+    }
+
+    fn is_known(&self) -> bool {
+        !self.proved.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    async fn refuse(&self, code: RefuseCode, envelope: Option<u64>, device: DeviceId) {
+        let _ = self.open.sender.send(Frame::Refuse { code, envelope, device: Some(device) }).await;
+    }
+
+    /// Counts a failure of the peer; `false` when it was one too many.
+    fn blame(&self) -> bool {
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        if gate.failed(self.open.peer, Instant::now()) == Failure::Drop {
+            tracing::warn!(peer = %self.open.peer, "too many failures: the peer is dropped for a while");
+            self.open.sender.close(CloseCode::RateLimited, "too many failures");
+            return false;
+        }
+        true
+    }
+
+    async fn claim(&self, from: DeviceId, to: DeviceId, signature: &[u8; 64]) -> bool {
+        let found = self.account_of(to).and_then(|account| {
+            let row = account.store.read_blocking(|conn| {
+                let Some((contact, key)) = contacts::by_device(conn, from)? else { return Ok(None) };
+                Ok(Some((contacts::load(conn, contact)?, key)))
+            });
+            let (row, key) = row.ok().flatten()?;
+            row.state.may_talk().then_some((account, row.id, key))
+        });
+        // Unknown account, logged out, no contact, blocked: one answer for all.
+        let Some((account, contact, key)) = found else {
+            self.refuse(RefuseCode::Offline, None, to).await;
+            return true;
+        };
+        let session = Session {
+            exporter: &self.open.exporter,
+            dialer: self.open.dialer,
+            acceptor: self.open.acceptor,
+        };
+        if verify_claim(&key, &session, from, to, signature).is_err() {
+            return self.blame();
+        }
+        self.proved.lock().unwrap_or_else(PoisonError::into_inner).insert((to, from), contact);
+        self.open.sender.mark_authenticated();
+        self.tell(&account, News::Claimed { contact, device: from, link: self.open.clone() }).await;
+        self.open.claims.touch();
+        true
+    }
+
+    async fn envelope(&self, number: u64, outer: Vec<u8>, taken: &mpsc::Sender<(Arc<Account>, Taken)>) -> bool {
+        let limits = &self.service.inner.limits;
+        let known = self.is_known();
+        let bytes = if known { &limits.known_bytes } else { &limits.stranger_bytes };
+        if let Err(over) = bytes.check(&self.open.peer, outer.len()) {
+            // The link is read no further for so long: that slows an honest sender down without losing anything.
+            tokio::time::sleep(over.0).await;
+        }
+        let Ok(device) = Outer::decode(&outer).map(|outer| outer.to_device) else { return self.blame() };
+        if !known && limits.stranger_envelopes.check(&self.open.peer).is_err() {
+            self.refuse(RefuseCode::RateLimited, Some(number), device).await;
+            return true;
+        }
+        let Some(account) = self.account_of(device) else {
+            self.refuse(RefuseCode::Offline, Some(number), device).await;
+            return true;
+        };
+        match account.inbox.take(outer).await {
+            Verdict::Taken(item) => taken.send((account, item)).await.is_ok(),
+            Verdict::Refused(code) => {
+                self.refuse(code, Some(number), device).await;
+                true
+            }
+            Verdict::Dropped { blame } => !blame || self.blame(),
+        }
+    }
+}
+
+fn log_failure(result: Result<(), crate::store::StoreError>, what: &str) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "{what}");
+    }
+}
+
+/// Sends acknowledgements after COMMIT, merged, and only to devices that have proved themselves on this link.
+struct Acker {
+    open: OpenLink,
+    proved: Arc<Proved>,
+}
+
+#[derive(Default)]
+struct Due {
+    entries: Vec<AckEntry>,
+    ids: Vec<MessageId>,
+}
+
+impl Acker {
+    async fn run(self, mut queue: mpsc::Receiver<(Arc<Account>, Taken)>) {
+        let mut due: HashMap<(DeviceId, DeviceId), Due> = HashMap::new();
+        loop {
+            tokio::select! {
+                item = queue.recv() => match item {
+                    Some((account, taken)) => self.committed(&account, taken, &mut due).await,
+                    None => return,
+                },
+                () = self.open.claims.changed() => {}
+            }
+            // More may be committed already: they share the frame.
+            while let Ok((account, taken)) = queue.try_recv() {
+                self.committed(&account, taken, &mut due).await;
+            }
+            if !self.flush(&mut due).await {
+                return;
+            }
+        }
+    }
+
+    async fn committed(&self, account: &Account, taken: Taken, due: &mut HashMap<(DeviceId, DeviceId), Due>) {
+        let pair = (account.device, taken.from_device);
+        match taken.outcome.outcome().await {
+            Ok(receipt) if !receipt.silent => {
+                let waiting = due.entry(pair).or_default();
+                for entry in receipt.entries {
+                    waiting.entries.retain(|e| (e.conversation, e.epoch) != (entry.conversation, entry.epoch));
+                    waiting.entries.push(entry);
+                }
+                waiting.ids.extend(receipt.ids);
+                // A contact that sends without ever proving itself must not fill the memory.
+                waiting.entries.truncate(proto::wire::MAX_ACK_ENTRIES);
+                waiting.ids.truncate(proto::wire::frame::MAX_ACK_IDS);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "an envelope was not stored: the sender is asked to try later");
+                let refuse =
+                    Frame::Refuse { code: RefuseCode::Unavailable, envelope: None, device: Some(account.device) };
+                let _ = self.open.sender.send(refuse).await;
+            }
+        }
+    }
+
+    async fn flush(&self, due: &mut HashMap<(DeviceId, DeviceId), Due>) -> bool {
+        let ready: Vec<(DeviceId, DeviceId)> = {
+            let proved = self.proved.lock().unwrap_or_else(PoisonError::into_inner);
+            due.keys().filter(|pair| proved.contains_key(*pair) && self.open.claims.has(pair.0, pair.1)).copied().collect()
+        };
+        for (own, theirs) in ready {
+            let Some(Due { entries, ids }) = due.remove(&(own, theirs)) else { continue };
+            if entries.is_empty() && ids.is_empty() {
+                continue;
+            }
+            let frame = Frame::Ack { from_device: own, to_device: theirs, entries, ids };
+            if self.open.sender.send(frame).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,335 @@
+//! Messages: sending, waiting for a state, history, search, read marks, traces.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::ids::MessageId;
+use proto::rpc::types::{
+    AccountParams, HistoryParams, MessageState, MessagesResult, ReadParams, ReadResult, SearchParams, SendParams,
+    SendResult, TraceParams, TraceResult, Trust, Unread, UnreadResult, WaitParams,
+};
+use proto::wire::MAX_TEXT_BYTES;
+use proto::wire::payload::Text;
+
+use super::account::Account;
+use super::{Service, ServiceError};
+use crate::model::{Caller, ContactRow};
+use crate::policy::contact::{Event, Incoming, Outgoing, Relation};
+use crate::store::outbound::{NewMessage, Stored};
+use crate::store::{Pending, StoreError, contacts, history, trace};
+
+/// Messages in one answer at most.
+const MAX_PAGE: u32 = 1_000;
+/// Messages in one answer if nothing is said.
+const DEFAULT_PAGE: u32 = 50;
+/// Waiting for a state lasts an hour at most.
+const MAX_WAIT: Duration = Duration::from_secs(3_600);
+
+/// Messages on their way to disk: what each of a batch became, known after COMMIT.
+#[derive(Debug)]
+pub struct Sending {
+    parts: Vec<Part>,
+}
+
+#[derive(Debug)]
+enum Part {
+    Failed(ServiceError),
+    Queued { count: usize, outcome: Pending<Vec<Stored>> },
+}
+
+impl Sending {
+    /// Waits for COMMIT; one result for each message of the batch, in order.
+    pub async fn outcome(self) -> Vec<Result<SendResult, ServiceError>> {
+        let mut results = Vec::new();
+        for part in self.parts {
+            match part {
+                Part::Failed(error) => results.push(Err(error)),
+                Part::Queued { count, outcome } => match outcome.outcome().await {
+                    Ok(stored) => results.extend(stored.into_iter().map(|stored| {
+                        Ok(SendResult { id: stored.id, state: stored.state, reason: stored.reason })
+                    })),
+                    Err(error) => {
+                        let text = error.to_string();
+                        results.push(Err(error.into()));
+                        results.extend((1..count).map(|_| Err(ServiceError::DataDir(text.clone()))));
+                    }
+                },
+            }
+        }
+        results
+    }
+}
+
+/// Somebody to send to, looked up once per batch.
+#[derive(Clone)]
+struct Target {
+    account: Arc<Account>,
+    contact: i64,
+    /// Ask them first.
+    ask: bool,
+}
+
+impl Service {
+    /// `message.send`, many at once: returns when all have their place in the store's queue.
+    pub async fn message_send(&self, caller: &Caller, batch: Vec<SendParams>) -> Sending {
+        let mut targets: HashMap<(Option<String>, String), Target> = HashMap::new();
+        let mut parts = Vec::new();
+        let mut run: Option<(Target, Vec<NewMessage>)> = None;
+        for params in batch {
+            let key = (params.account.clone(), params.to.clone());
+            let target = match targets.get(&key) {
+                Some(target) => Ok(target.clone()),
+                None => self.target(caller, params.account.as_deref(), &params.to).await,
+            };
+            let message = target.and_then(|target| {
+                targets.insert(key, target.clone());
+                Ok((target, new_message(params)?))
+            });
+            match message {
+                Ok((target, message)) => match &mut run {
+                    Some((open, messages))
+                        if open.contact == target.contact && Arc::ptr_eq(&open.account, &target.account) =>
+                    {
+                        messages.push(message);
+                    }
+                    _ => {
+                        flush(run.take(), &mut parts).await;
+                        run = Some((target, vec![message]));
+                    }
+                },
+                Err(error) => {
+                    flush(run.take(), &mut parts).await;
+                    parts.push(Part::Failed(error));
+                }
+            }
+        }
+        flush(run, &mut parts).await;
+        Sending { parts }
+    }
+
+    async fn target(&self, caller: &Caller, account: Option<&str>, to: &str) -> Result<Target, ServiceError> {
+        let account = self.account(caller, account)?;
+        if !account.is_running() {
+            return Err(ServiceError::LoggedOut(account.row().name));
+        }
+        if to.starts_with('#') {
+            return Err(ServiceError::InvalidParams("groups are not supported by this version yet".into()));
+        }
+        let row = self.known_or_found(&account, to).await?;
+        let ask = must_ask(&row, to)?;
+        Ok(Target { account, contact: row.id, ask })
+    }
+
+    /// `message.wait`.
+    ///
+    /// # Errors
+    /// No such message.
+    pub async fn message_wait(&self, caller: &Caller, params: WaitParams) -> Result<SendResult, ServiceError> {
+        let account = self.account(caller, params.account.as_deref())?;
+        let mut news = account.store.hub().listen();
+        let deadline = tokio::time::Instant::now() + Duration::from_millis(params.timeout_ms).min(MAX_WAIT);
+        let id = params.id;
+        loop {
+            let (state, reason) = account.store.read(move |conn| trace::own_state(conn, &id)).await.map_err(no_message)?;
+            let ended = matches!(state, MessageState::Rejected | MessageState::Expired);
+            if state >= params.state || ended {
+                return Ok(SendResult { id, state, reason });
+            }
+            let changed = tokio::time::timeout_at(deadline, news.recv()).await;
+            if changed.is_err() || self.inner.stop.is_cancelled() {
+                return Ok(SendResult { id, state, reason });
+            }
+        }
+    }
+
+    /// `message.history`.
+    ///
+    /// # Errors
+    /// Nobody of that name, no such message.
+    pub async fn message_history(&self, caller: &Caller, params: HistoryParams) -> Result<MessagesResult, ServiceError> {
+        let account = self.account(caller, params.account.as_deref())?;
+        let contact = self.known(&account, &params.who).await?.id;
+        let limit = params.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE) as usize;
+        let page = account
+            .store
+            .read(move |conn| {
+                let row = |id: Option<MessageId>| id.map(|id| history::row_of(conn, contact, &id)).transpose();
+                let (before, after) = (row(params.before)?, row(params.after)?);
+                history::page(conn, contact, limit, before, after, params.tag.as_deref())
+            })
+            .await
+            .map_err(no_message)?;
+        Ok(MessagesResult { messages: page.messages, more: page.more })
+    }
+
+    /// `message.search`.
+    ///
+    /// # Errors
+    /// Nobody of that name; nothing to search for.
+    pub async fn message_search(&self, caller: &Caller, params: SearchParams) -> Result<MessagesResult, ServiceError> {
+        let account = self.account(caller, params.account.as_deref())?;
+        let contact = match &params.who {
+            Some(who) => Some(self.known(&account, who).await?.id),
+            None => None,
+        };
+        let limit = params.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE) as usize;
+        let search = account.store.search().clone();
+        let words = params.query;
+        let mut rows = tokio::task::spawn_blocking(move || search.query(&words, contact, limit + 1, None))
+            .await
+            .map_err(|_| ServiceError::ShuttingDown)?
+            .map_err(StoreError::from)?;
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let messages = account
+            .store
+            .read(move |conn| history::by_rows(conn, &rows, &history::Names::load(conn)?))
+            .await?
+            .into_iter()
+            .map(|(_, message)| message)
+            .collect();
+        Ok(MessagesResult { messages, more })
+    }
+
+    /// `message.unread`.
+    ///
+    /// # Errors
+    /// When no account is selected.
+    pub async fn message_unread(&self, caller: &Caller, params: AccountParams) -> Result<UnreadResult, ServiceError> {
+        let account = self.account(caller, params.account.as_deref())?;
+        let home = account.row().origin;
+        let conversations: Vec<Unread> = account
+            .store
+            .read(contacts::all)
+            .await?
+            .iter()
+            .filter(|row| row.unread > 0)
+            .map(|row| Unread {
+                who: row.label.clone().unwrap_or_else(|| row.who(&home)),
+                conversation: row.conversation,
+                count: row.unread,
+            })
+            .collect();
+        Ok(UnreadResult { total: conversations.iter().map(|unread| unread.count).sum(), conversations })
+    }
+
+    /// `message.read`.
+    ///
+    /// # Errors
+    /// Nobody of that name, no such message.
+    pub async fn message_read(&self, caller: &Caller, params: ReadParams) -> Result<ReadResult, ServiceError> {
+        let account = self.account(caller, params.account.as_deref())?;
+        let contact = self.known(&account, &params.who).await?.id;
+        let marked =
+            account.store.write(move |tx| tx.mark_read(contact, params.up_to)).await.map_err(no_message)?;
+        Ok(ReadResult { marked })
+    }
+
+    /// `message.trace`.
+    ///
+    /// # Errors
+    /// No such message.
+    pub async fn message_trace(&self, caller: &Caller, params: TraceParams) -> Result<TraceResult, ServiceError> {
+        let account = self.account(caller, params.account.as_deref())?;
+        let id = params.id;
+        let (trace, row) = account
+            .store
+            .read(move |conn| {
+                let trace = trace::trace(conn, &id)?;
+                let row = contacts::load(conn, trace.contact)?;
+                Ok((trace, row))
+            })
+            .await
+            .map_err(no_message)?;
+        let who = row.who(&account.row().origin);
+        let next = match (trace.own, trace.state) {
+            (false, _) => "nothing: it is here".to_owned(),
+            (_, MessageState::Delivered) => format!("nothing: {who}'s daemon has it"),
+            (_, MessageState::Read) => format!("nothing: {who} has read it"),
+            (_, MessageState::Rejected | MessageState::Expired) => "nothing: it will not be sent".to_owned(),
+            (_, MessageState::Sent) => format!("wait for the acknowledgement of {who}'s daemon, then send it again"),
+            _ => match contacts::wait_reason(&row) {
+                Some("awaiting_acceptance") => format!("send it when {who} accepts the contact request"),
+                Some("key_changed") => format!("wait until you have verified {who}: chatctl verify {who}"),
+                Some(_) => format!("wait until {who} is unblocked: chatctl unblock {who}"),
+                None => format!("try again as soon as {who} is reachable, and once a minute at least"),
+            },
+        };
+        Ok(TraceResult { id, who, state: trace.state, reason: trace.reason, steps: trace.steps, next })
+    }
+}
+
+/// Whether sending to somebody begins with a request; an error where it cannot begin at all.
+fn must_ask(row: &ContactRow, who: &str) -> Result<bool, ServiceError> {
+    if row.state.blocked {
+        return Err(ServiceError::Refused(format!("{who} is blocked: chatctl unblock {who} first")));
+    }
+    if row.trust == Trust::Changed {
+        return Err(ServiceError::KeyNotTrusted(format!(
+            "the key of {who} changed without a valid rotation: compare with chatctl verify {who}, then send again"
+        )));
+    }
+    match row.state.relation {
+        Relation::Accepted | Relation::Apart { outgoing: Outgoing::Requested, .. } => Ok(false),
+        Relation::Apart { incoming: Incoming::Pending, .. } => Err(ServiceError::NotAContact(format!(
+            "{who} has asked you: chatctl accept {who} first, or chatctl reject {who}"
+        ))),
+        Relation::Apart { .. } => Ok(true),
+    }
+}
+
+fn new_message(params: SendParams) -> Result<NewMessage, ServiceError> {
+    let size = params.body.len();
+    if size > MAX_TEXT_BYTES {
+        return Err(ServiceError::InvalidText(format!(
+            "the text has {size} bytes; {MAX_TEXT_BYTES} is the most: send it in parts"
+        )));
+    }
+    let bad = |tag: &String| tag.is_empty() || tag.len() > Text::MAX_TAG_BYTES || tag.contains('\n');
+    if params.tags.len() > Text::MAX_TAGS || params.tags.iter().any(bad) {
+        return Err(ServiceError::InvalidParams(format!(
+            "a message has {} tags at most, of 1 to {} bytes, without line feeds",
+            Text::MAX_TAGS,
+            Text::MAX_TAG_BYTES
+        )));
+    }
+    Ok(NewMessage {
+        id: params.id.unwrap_or_else(MessageId::now),
+        body: params.body,
+        format: params.format,
+        priority: params.priority,
+        tags: params.tags,
+        reply_to: params.reply_to,
+    })
+}
+
+async fn flush(run: Option<(Target, Vec<NewMessage>)>, parts: &mut Vec<Part>) {
+    let Some((target, messages)) = run else { return };
+    let (contact, ask, count) = (target.contact, target.ask, messages.len());
+    let queued = target
+        .account
+        .store
+        .enqueue(move |tx| {
+            if ask {
+                // Another call may have asked since the look-up; that is as good.
+                match tx.contact_wish(contact, Event::UserAdds, "") {
+                    Ok(_) | Err(StoreError::Contact(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            tx.send(contact, &messages)
+        })
+        .await;
+    parts.push(match queued {
+        Ok(outcome) => Part::Queued { count, outcome },
+        Err(error) => Part::Failed(error.into()),
+    });
+}
+
+fn no_message(error: StoreError) -> ServiceError {
+    match error {
+        StoreError::NotFound(what) => ServiceError::NotFound(format!("{what} is not there")),
+        error => error.into(),
+    }
+}

@@ -1,0 +1,181 @@
+//! What the daemon can do for its users: accounts, contacts, messages, the feed. It owns the accounts and connects the
+//! rooms to its left: links feed the inbox, the store wakes delivery, the directory session feeds presence.
+//!
+//! Not its job: sockets and codes (the RPC room), and what each room does inside.
+//!
+//! Invariants: a caller sees and touches only accounts of its own uid; an account that is logged out neither answers peers
+//! nor the directory.
+
+mod account;
+mod create;
+mod error;
+mod feed;
+mod identity;
+mod links;
+mod messages;
+mod people;
+mod profile;
+mod resolve;
+mod session;
+mod status;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use proto::ids::AccountId;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use error::ServiceError;
+pub use feed::Feed;
+pub use messages::Sending;
+
+use crate::crypto::keys::SigningKey;
+use crate::delivery::News;
+use crate::link::{Link, LinkCaps, LinkConfig, Node, PeerTable};
+use crate::model::config::Config;
+use crate::policy::rate::RateLimits;
+use crate::store::search::Indexer;
+use account::Account;
+
+/// New links that wait to be run at most; the table waits for room.
+const NEW_LINKS: usize = 64;
+
+/// The daemon's service; cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    data_dir: PathBuf,
+    config: Config,
+    node: Node,
+    node_key: SigningKey,
+    table: PeerTable,
+    indexer: Indexer,
+    limits: Arc<RateLimits>,
+    accounts: RwLock<HashMap<AccountId, Arc<Account>>>,
+    clients: AtomicU64,
+    started: Instant,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("data_dir", &self.inner.data_dir).finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    /// Opens everything in the data directory (which the caller has locked), binds the node and brings accounts online.
+    ///
+    /// # Errors
+    /// When keys, stores or sockets cannot be opened.
+    pub async fn start(config: Config, data_dir: PathBuf) -> Result<Self, ServiceError> {
+        let node_key = identity::node_key(&data_dir)?;
+        let mut link = LinkConfig::new(*node_key.to_bytes());
+        link.listen = config.listen.clone();
+        let limits = &config.limits;
+        link.caps = LinkCaps {
+            max_inbound: limits.connections.get() as usize,
+            max_unauthenticated: limits.connections_unauthenticated.get() as usize,
+            max_per_address: limits.connections_per_address.get() as usize,
+            ..LinkCaps::default()
+        };
+        let (node, incoming) = Node::bind(link).await?;
+        let (links, new_links) = mpsc::channel(NEW_LINKS);
+        let table = PeerTable::spawn(node.clone(), incoming, links);
+        let service = Self {
+            inner: Arc::new(Inner {
+                limits: Arc::new(RateLimits::new(&config.limits)),
+                indexer: Indexer::start(),
+                accounts: RwLock::default(),
+                clients: AtomicU64::new(0),
+                started: Instant::now(),
+                stop: CancellationToken::new(),
+                tasks: TaskTracker::new(),
+                data_dir,
+                config,
+                node,
+                node_key,
+                table,
+            }),
+        };
+        service.spawn(links::run(service.clone(), new_links));
+        service.open_accounts().await?;
+        service.spawn(session::watch_addresses(service.clone()));
+        Ok(service)
+    }
+
+    /// The transport's addresses.
+    pub fn addresses(&self) -> Vec<std::net::SocketAddr> {
+        self.inner.node.local_addresses()
+    }
+
+    /// The transport's key.
+    pub fn node_id(&self) -> proto::ids::NodeId {
+        self.inner.node.node_id()
+    }
+
+    /// The RPC room tells how many clients there are.
+    pub fn client_count(&self, clients: u64) {
+        self.inner.clients.store(clients, Ordering::Relaxed);
+    }
+
+    /// Ends sessions cleanly (presence goes at once), closes links, commits what is queued.
+    pub async fn stop(&self) {
+        self.inner.stop.cancel();
+        let accounts = self.accounts();
+        for account in &accounts {
+            account.go_offline().await;
+        }
+        self.inner.tasks.close();
+        // Tasks end with the token; one that hangs must not keep the daemon from closing its stores.
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(2), self.inner.tasks.wait()).await;
+        self.inner.node.close().await;
+        for account in &accounts {
+            account.store.close().await;
+        }
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.inner.stop.clone();
+        self.inner.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+
+    fn accounts(&self) -> Vec<Arc<Account>> {
+        self.inner.accounts.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    async fn tell_all(&self, news: impl Fn() -> News) {
+        for account in self.accounts() {
+            if let Some(delivery) = account.delivery() {
+                delivery.tell(news()).await;
+            }
+        }
+    }
+
+    fn open_link(&self, link: &Link) -> crate::delivery::OpenLink {
+        let own = self.node_id();
+        let (dialer, acceptor) = if link.dialed { (own, link.peer) } else { (link.peer, own) };
+        crate::delivery::OpenLink {
+            peer: link.peer,
+            dialer,
+            acceptor,
+            exporter: link.exporter,
+            sender: link.sender.clone(),
+            claims: Arc::default(),
+        }
+    }
+}

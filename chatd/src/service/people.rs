@@ -1,0 +1,279 @@
+//! Contacts: asking, answering, ending, naming, trusting, silencing. And who is in the directory.
+
+use proto::directory::api::UsersQuery;
+use proto::rpc::types::{
+    AccountParams, Contact, ContactAddParams, ContactsResult, Done, MuteParams, RenameParams, Trust, User, UsersParams,
+    UsersResult, VerifyParams, VerifyResult, WhoParams,
+};
+use proto::time::Timestamp;
+use proto::wire::MAX_REQUEST_TEXT_BYTES;
+
+use super::account::Account;
+use super::{Service, ServiceError};
+use crate::crypto::safety::{safety_number, same_number};
+use crate::model::{Caller, ContactRow};
+use crate::policy::contact::{ContactError, Event};
+use crate::store::{StoreError, contacts};
+
+/// 9999-12-31T23:59:59Z: muted until unmuted.
+const FOREVER_MS: i64 = 253_402_300_799_000;
+/// Bytes of a label at most.
+const MAX_LABEL_BYTES: usize = 64;
+
+impl Service {
+    pub(super) fn contact_view(&self, account: &Account, row: &ContactRow) -> Contact {
+        let mut contact = contacts::to_rpc(row, &account.row().origin);
+        if let Some((online, since)) = account.presence(row.account) {
+            contact.online = Some(online);
+            contact.online_since = Some(since);
+        }
+        contact
+    }
+
+    async fn view(&self, account: &Account, id: i64) -> Result<Contact, ServiceError> {
+        let row = account.store.read(move |conn| contacts::load(conn, id)).await?;
+        Ok(self.contact_view(account, &row))
+    }
+
+    /// A wish about somebody known.
+    async fn wish(&self, caller: &Caller, params: &WhoParams, event: Event) -> Result<Contact, ServiceError> {
+        let account = self.account(caller, params.account.as_deref())?;
+        let row = self.known(&account, &params.who).await?;
+        let id = row.id;
+        account.store.write(move |tx| tx.contact_wish(id, event, "").map(drop)).await.map_err(|e| explain(e, &params.who))?;
+        self.view(&account, id).await
+    }
+
+    /// `contact.add`: asking again is no error.
+    ///
+    /// # Errors
+    /// Unknown name, directory down, blocked.
+    pub async fn contact_add(&self, caller: &Caller, params: ContactAddParams) -> Result<Contact, ServiceError> {
+        let account = self.account(caller, params.account.as_deref())?;
+        let text = params.message.unwrap_or_default();
+        if text.len() > MAX_REQUEST_TEXT_BYTES {
+            return Err(ServiceError::InvalidText(format!(
+                "the message of a request has {MAX_REQUEST_TEXT_BYTES} bytes at most, not {}",
+                text.len()
+            )));
+        }
+        let row = self.known_or_found(&account, &params.who).await?;
+        let id = row.id;
+        let asked = account.store.write(move |tx| tx.contact_wish(id, Event::UserAdds, &text).map(drop)).await;
+        match asked {
+            Ok(()) | Err(StoreError::Contact(ContactError::AlreadyContact)) => self.view(&account, id).await,
+            Err(error) => Err(explain(error, &params.who)),
+        }
+    }
+
+    /// `contact.requests`.
+    ///
+    /// # Errors
+    /// When no account is selected.
+    pub async fn contact_requests(&self, caller: &Caller, params: AccountParams) -> Result<ContactsResult, ServiceError> {
+        self.list(caller, &params, contacts::is_pending).await
+    }
+
+    /// `contact.list`.
+    ///
+    /// # Errors
+    /// When no account is selected.
+    pub async fn contact_list(&self, caller: &Caller, params: AccountParams) -> Result<ContactsResult, ServiceError> {
+        self.list(caller, &params, |row| {
+            row.state != Default::default() || row.unread > 0 || row.request_at.is_some()
+        })
+        .await
+    }
+
+    async fn list(
+        &self,
+        caller: &Caller,
+        params: &AccountParams,
+        keep: impl Fn(&ContactRow) -> bool,
+    ) -> Result<ContactsResult, ServiceError> {
+        let account = self.account(caller, params.account.as_deref())?;
+        let rows = account.store.read(contacts::all).await?;
+        let contacts = rows.iter().filter(|row| keep(row)).map(|row| self.contact_view(&account, row)).collect();
+        Ok(ContactsResult { contacts })
+    }
+
+    /// `contact.accept`.
+    ///
+    /// # Errors
+    /// When there is no request.
+    pub async fn contact_accept(&self, caller: &Caller, params: WhoParams) -> Result<Contact, ServiceError> {
+        self.wish(caller, &params, Event::UserAccepts).await
+    }
+
+    /// `contact.reject`.
+    ///
+    /// # Errors
+    /// When there is no request.
+    pub async fn contact_reject(&self, caller: &Caller, params: WhoParams) -> Result<Done, ServiceError> {
+        self.wish(caller, &params, Event::UserRejects).await.map(|_| Done {})
+    }
+
+    /// `contact.remove`.
+    ///
+    /// # Errors
+    /// When there is nothing to end.
+    pub async fn contact_remove(&self, caller: &Caller, params: WhoParams) -> Result<Done, ServiceError> {
+        self.wish(caller, &params, Event::UserRemoves).await.map(|_| Done {})
+    }
+
+    /// `contact.block`.
+    ///
+    /// # Errors
+    /// When nobody is called so.
+    pub async fn contact_block(&self, caller: &Caller, params: WhoParams) -> Result<Contact, ServiceError> {
+        let account = self.account(caller, params.account.as_deref())?;
+        // Somebody who has not written yet can be blocked, too.
+        let row = self.known_or_found(&account, &params.who).await?;
+        let id = row.id;
+        account.store.write(move |tx| tx.contact_wish(id, Event::UserBlocks, "").map(drop)).await?;
+        self.view(&account, id).await
+    }
+
+    /// `contact.unblock`.
+    ///
+    /// # Errors
+    /// When nobody is called so.
+    pub async fn contact_unblock(&self, caller: &Caller, params: WhoParams) -> Result<Contact, ServiceError> {
+        self.wish(caller, &params, Event::UserUnblocks).await
+    }
+
+    /// `contact.rename`.
+    ///
+    /// # Errors
+    /// A label that is taken, too long, or looks like an address.
+    pub async fn contact_rename(&self, caller: &Caller, params: RenameParams) -> Result<Contact, ServiceError> {
+        let account = self.account(caller, params.account.as_deref())?;
+        let row = self.known(&account, &params.who).await?;
+        let label = params.label.trim().to_owned();
+        let bad = |c: char| c.is_control() || matches!(c, '@' | '#' | ':');
+        if label.len() > MAX_LABEL_BYTES || label.chars().any(bad) {
+            return Err(ServiceError::InvalidParams(format!(
+                "a label has {MAX_LABEL_BYTES} bytes at most, and none of @ # : or control characters"
+            )));
+        }
+        let home = account.row().origin;
+        let wanted = label.clone();
+        let taken = account.store.read(move |conn| contacts::find(conn, &wanted, &home)).await?;
+        if taken.is_some_and(|other| other.id != row.id) {
+            return Err(ServiceError::AlreadyExists(format!("another contact is called {label} already")));
+        }
+        let id = row.id;
+        let label = (!label.is_empty()).then_some(label);
+        account.store.write(move |tx| tx.set_label(id, label.as_deref())).await?;
+        self.view(&account, id).await
+    }
+
+    /// `contact.verify`.
+    ///
+    /// # Errors
+    /// [`ServiceError::KeyNotTrusted`] when the number differs.
+    pub async fn contact_verify(&self, caller: &Caller, params: VerifyParams) -> Result<VerifyResult, ServiceError> {
+        let account = self.account(caller, params.account.as_deref())?;
+        let row = self.known(&account, &params.who).await?;
+        let own = account.keys.identity.public();
+        let number = safety_number((account.id, &own), (row.account, &row.identity_key));
+        if let Some(typed) = &params.safety_number {
+            if !same_number(typed, &number) {
+                return Err(ServiceError::KeyNotTrusted(format!(
+                    "the numbers differ: this is not the key that {} sees. Do not trust it before you have compared again",
+                    params.who
+                )));
+            }
+            let id = row.id;
+            account.store.write(move |tx| tx.set_trust(id, Trust::Verified)).await?;
+        } else if params.accept_unverified && row.trust == Trust::Changed {
+            let id = row.id;
+            account.store.write(move |tx| tx.set_trust(id, Trust::Unverified)).await?;
+        }
+        Ok(VerifyResult { safety_number: number, contact: self.view(&account, row.id).await? })
+    }
+
+    /// `contact.mute`.
+    ///
+    /// # Errors
+    /// When nobody is called so.
+    pub async fn contact_mute(&self, caller: &Caller, params: MuteParams) -> Result<Contact, ServiceError> {
+        if params.seconds == Some(0) {
+            return Err(ServiceError::InvalidParams("mute for a second at least; chatctl unmute ends it".into()));
+        }
+        let until = params.seconds.map_or(FOREVER_MS, |seconds| {
+            let ms = i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000);
+            Timestamp::now().0.saturating_add(ms).min(FOREVER_MS)
+        });
+        self.silence(caller, params.account.as_deref(), &params.who, Some(Timestamp(until))).await
+    }
+
+    /// `contact.unmute`.
+    ///
+    /// # Errors
+    /// When nobody is called so.
+    pub async fn contact_unmute(&self, caller: &Caller, params: WhoParams) -> Result<Contact, ServiceError> {
+        self.silence(caller, params.account.as_deref(), &params.who, None).await
+    }
+
+    async fn silence(
+        &self,
+        caller: &Caller,
+        account: Option<&str>,
+        who: &str,
+        until: Option<Timestamp>,
+    ) -> Result<Contact, ServiceError> {
+        let account = self.account(caller, account)?;
+        let id = self.known(&account, who).await?.id;
+        account.store.write(move |tx| tx.set_muted(id, until)).await?;
+        self.view(&account, id).await
+    }
+
+    /// `directory.users`.
+    ///
+    /// # Errors
+    /// No directory, or what it answers.
+    pub async fn directory_users(&self, caller: &Caller, params: UsersParams) -> Result<UsersResult, ServiceError> {
+        let account = self.account(caller, params.account.as_deref())?;
+        let Some(client) = &account.directory else {
+            return Err(ServiceError::NotFound(format!("{} has no directory to look in", account.row().name)));
+        };
+        let query = UsersQuery {
+            query: params.query,
+            name: params.name,
+            address: params.ip,
+            online: params.online.then_some(true),
+            after: params.after,
+            limit: Some(params.limit.unwrap_or(200).clamp(1, 1_000)),
+        };
+        let page = client.users(&query, account.bearer().as_deref()).await?;
+        let known = account.store.read(contacts::all).await?;
+        let users = page
+            .users
+            .into_iter()
+            .map(|user| User {
+                contact: known.iter().any(|row| row.account == user.account && row.state.may_talk()),
+                name: user.name.as_str().to_owned(),
+                account: user.account,
+                online: user.online,
+            })
+            .collect();
+        Ok(UsersResult { users, next: page.next })
+    }
+}
+
+/// The contact rules' words, with what to do.
+fn explain(error: StoreError, who: &str) -> ServiceError {
+    match error {
+        StoreError::Contact(ContactError::Blocked) => {
+            ServiceError::Refused(format!("{who} is blocked: chatctl unblock {who} first"))
+        }
+        StoreError::Contact(ContactError::NoRequest) => {
+            ServiceError::NotFound(format!("{who} has not asked; chatctl requests shows who has"))
+        }
+        StoreError::Contact(ContactError::NotAContact) => {
+            ServiceError::NotAContact(format!("{who} is not a contact, and nothing is asked either way"))
+        }
+        error => error.into(),
+    }
+}

@@ -1,0 +1,309 @@
+//! An account's life with its directory: the session, publishing record and reach, tokens, presence, daily renewal.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::directory::api::token_hash;
+use proto::directory::{SignedRecord, api};
+use proto::ids::AccountId;
+use proto::name::Name;
+use proto::time::Timestamp;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::account::{Account, SessionState};
+use super::identity::{PREKEY_ROTATION_SECONDS, make_reach};
+use super::{Service, ServiceError};
+use crate::delivery::News;
+use crate::directory::DirectoryError;
+use crate::directory::session::{self, SessionCommand, SessionEvent};
+use crate::model::ContactRow;
+use crate::policy::contact::Relation;
+use crate::store::{account, contacts};
+
+/// Commands to the session that wait at most.
+pub(super) const COMMANDS: usize = 64;
+/// Events of the session that wait at most.
+const EVENTS: usize = 64;
+/// Tokens, watches and names are brought up to date this often at most while contacts change.
+const SYNC_PAUSE: Duration = Duration::from_millis(200);
+/// How often records are looked at for renewal.
+const RENEWAL_CHECK: Duration = Duration::from_secs(600);
+/// Names confirmed in one go at most: a flood of requests must not become a flood of look-ups.
+const CONFIRMATIONS: usize = 4;
+
+/// Whether a directory's URL is on this machine.
+pub(super) fn is_local(url: &str) -> bool {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    ["127.", "localhost", "[::1]"].iter().any(|local| host.starts_with(local))
+}
+
+/// What the directory knows of us.
+#[derive(Default)]
+struct Told {
+    tokens: HashSet<[u8; 32]>,
+    watched: HashMap<AccountId, [u8; 32]>,
+    asked_names: HashSet<i64>,
+}
+
+/// Starts the session of an account and the task that lives with it. `goodbye` is cancelled when both have ended.
+pub(super) fn spawn(
+    service: Service,
+    account: Arc<Account>,
+    commands: mpsc::Receiver<SessionCommand>,
+    stop: CancellationToken,
+    goodbye: CancellationToken,
+) {
+    let Some(client) = account.directory.clone() else { return };
+    let (events_in, events) = mpsc::channel(EVENTS);
+    let device_key = account.keys.device.clone();
+    let sign: session::SessionSign = Arc::new(move |message: &[u8]| device_key.sign(&[message]));
+    let (id, device) = (account.id, account.device);
+    let session_stop = stop.clone();
+    tokio::spawn(async move {
+        session::run(client, id, device, sign, commands, events_in, session_stop).await;
+        goodbye.cancel();
+    });
+    tokio::spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = live(service, account, events) => {}
+        }
+    });
+}
+
+async fn live(service: Service, account: Arc<Account>, mut events: mpsc::Receiver<SessionEvent>) {
+    let mut changes = account.store.outbox_watch();
+    let mut told = Told::default();
+    let mut renewal = tokio::time::interval(RENEWAL_CHECK);
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(event) => handle(&service, &account, &mut told, event).await,
+                None => return,
+            },
+            changed = changes.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                if account.session().up {
+                    if let Err(error) = sync(&account, &mut told).await {
+                        tracing::warn!(%error, "tokens and watches are not up to date");
+                    }
+                }
+                // Not a wait for something to happen: a bound on how often the same question is asked.
+                tokio::time::sleep(SYNC_PAUSE).await;
+            }
+            _ = renewal.tick() => {
+                if let Err(error) = renew_if_due(&service, &account).await {
+                    tracing::warn!(%error, name = %account.row().name, "the record was not renewed");
+                }
+            }
+        }
+    }
+}
+
+async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, event: SessionEvent) {
+    match event {
+        SessionEvent::Up { token, session_counter, record_seq, time } => {
+            let skew = (time - Timestamp::now().unix_seconds()).abs();
+            if skew > 300 {
+                tracing::warn!(skew, "this machine's clock and the directory's differ by more than 5 minutes");
+            }
+            *told = Told::default();
+            account.set_session(SessionState { up: true, bearer: Some(token.clone()), error: None });
+            tracing::info!(name = %account.row().name, session_counter, "directory session is up");
+            if let Err(error) = came_up(service, account, told, session_counter, record_seq).await {
+                tracing::warn!(%error, "not everything could be told to the directory");
+            }
+            tell(account, News::Bearer(Some(token))).await;
+        }
+        SessionEvent::Down { reason, code } => {
+            let was_up = account.session().up;
+            if was_up {
+                tracing::info!(name = %account.row().name, %reason, "directory session is down");
+            }
+            account.set_session(SessionState { up: false, bearer: None, error: Some(reason) });
+            tell(account, News::Bearer(None)).await;
+            // A directory that lost us (restored, or never had the record) takes the record again.
+            if matches!(code, Some(api::ErrorCode::NotFound | api::ErrorCode::BadSignature)) {
+                match publish(account).await {
+                    Ok(()) => account.command(SessionCommand::Retry).await,
+                    Err(error) => {
+                        account.set_session(SessionState { up: false, bearer: None, error: Some(error.to_string()) });
+                    }
+                }
+            }
+        }
+        SessionEvent::Presence { account: who, online, .. } => {
+            let news = account.set_presence(who, online);
+            let contact = account.store.read(move |conn| contacts::by_account(conn, who)).await.ok().flatten();
+            if let Some(contact) = contact.filter(|_| news) {
+                let id = contact.id;
+                let _ = account.store.write(move |tx| {
+                    tx.event_presence(id, online);
+                    Ok(())
+                }).await;
+                if online {
+                    tell(account, News::Online(id)).await;
+                }
+            }
+        }
+        SessionEvent::Cloned => {
+            tracing::error!(name = %account.row().name, "another machine uses a copy of this data directory");
+        }
+        SessionEvent::Refused { code, message } => {
+            tracing::warn!(?code, %message, "the directory refused a command");
+        }
+        SessionEvent::TokensStored { .. } => {
+            // Watches may have been refused for a token that the other side stored only now; ask again.
+            told.watched.clear();
+            if let Err(error) = sync(account, told).await {
+                tracing::warn!(%error, "watches are not up to date");
+            }
+        }
+    }
+}
+
+async fn tell(account: &Account, news: News) {
+    if let Some(delivery) = account.delivery() {
+        delivery.tell(news).await;
+    }
+}
+
+async fn came_up(
+    service: &Service,
+    account: &Arc<Account>,
+    told: &mut Told,
+    session_counter: u64,
+    record_seq: u64,
+) -> Result<(), ServiceError> {
+    account.store.write(move |tx| tx.set_session_counter(session_counter)).await?;
+    let card = account.store.read(account::own_card).await?;
+    if record_seq != card.record_seq {
+        publish(account).await?;
+    }
+    publish_reach(service, account).await?;
+    sync(account, told).await
+}
+
+/// Publishes the newest own record. If the directory has one that is further than ours, ours is made anew above it.
+pub(super) async fn publish(account: &Arc<Account>) -> Result<(), ServiceError> {
+    let Some(client) = &account.directory else { return Ok(()) };
+    let card = account.store.read(account::own_card).await?;
+    let name = Name::parse(&account.row().name)?;
+    let identity = account.keys.identity.clone();
+    client.publish(&name, &card.record, &move |message: &[u8]| identity.sign(&[message])).await?;
+    Ok(())
+}
+
+/// Signs and publishes where this node is, for one account.
+async fn publish_reach(service: &Service, account: &Arc<Account>) -> Result<(), ServiceError> {
+    let addresses = service.addresses();
+    let card = account.store.read(account::own_card).await?;
+    let (reach, seq) =
+        make_reach(account.id, &account.keys.device, &service.inner.node_key, &addresses, card.reach_seq)?;
+    let bytes = reach.clone();
+    account.store.write(move |tx| tx.set_own_reach(&bytes, seq)).await?;
+    match (&account.directory, account.session().up) {
+        (Some(client), true) => {
+            client.publish_reach(&reach).await?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Publishes reach whenever the node's addresses change, and tries what waits.
+pub(super) async fn watch_addresses(service: Service) {
+    let mut addresses = service.inner.node.watch_addresses();
+    loop {
+        addresses.borrow_and_update();
+        for account in service.accounts().into_iter().filter(|account| account.is_running()) {
+            if let Err(error) = publish_reach(&service, &account).await {
+                tracing::debug!(%error, "reach was not published");
+            }
+        }
+        if addresses.changed().await.is_err() {
+            return;
+        }
+        service.tell_all(|| News::TryAll).await;
+    }
+}
+
+/// Brings tokens and watches at the directory in line with the contacts, and confirms names.
+async fn sync(account: &Arc<Account>, told: &mut Told) -> Result<(), ServiceError> {
+    let everybody = account.store.read(contacts::all).await?;
+    let tokens: HashSet<[u8; 32]> =
+        everybody.iter().filter_map(|row| row.token_given.as_ref().map(token_hash)).collect();
+    let add: Vec<[u8; 32]> = tokens.difference(&told.tokens).copied().collect();
+    let remove: Vec<[u8; 32]> = told.tokens.difference(&tokens).copied().collect();
+    if !add.is_empty() || !remove.is_empty() {
+        account.command(SessionCommand::Tokens { add, remove }).await;
+        told.tokens = tokens;
+    }
+    let own = account.row();
+    let watched: HashMap<AccountId, [u8; 32]> = everybody
+        .iter()
+        .filter(|row| row.state.relation == Relation::Accepted && !row.state.blocked && row.origin == own.origin)
+        .filter_map(|row| Some((row.account, row.token_held?)))
+        .collect();
+    let new: Vec<(AccountId, [u8; 32])> = watched
+        .iter()
+        .filter(|(who, token)| told.watched.get(*who) != Some(*token))
+        .map(|(who, token)| (*who, *token))
+        .collect();
+    let gone: Vec<AccountId> = told.watched.keys().filter(|who| !watched.contains_key(*who)).copied().collect();
+    if !new.is_empty() {
+        account.command(SessionCommand::Watch(new)).await;
+    }
+    if !gone.is_empty() {
+        account.command(SessionCommand::Unwatch(gone)).await;
+    }
+    told.watched = watched;
+    confirm_names(account, told, &everybody, &own.origin).await
+}
+
+/// Asks the home directory whether a stranger is who the request says.
+async fn confirm_names(
+    account: &Arc<Account>,
+    told: &mut Told,
+    everybody: &[ContactRow],
+    origin: &str,
+) -> Result<(), ServiceError> {
+    let Some(client) = &account.directory else { return Ok(()) };
+    let unknown: Vec<&ContactRow> = everybody
+        .iter()
+        .filter(|row| !row.confirmed && row.origin == origin && !told.asked_names.contains(&row.id))
+        .take(CONFIRMATIONS)
+        .collect();
+    for row in unknown {
+        told.asked_names.insert(row.id);
+        let Ok(name) = Name::parse(&row.name) else { continue };
+        match client.lookup(&name, account.bearer().as_deref()).await {
+            Ok(found) if found.account == row.account => {
+                let contact = row.id;
+                account.store.write(move |tx| tx.take_record(contact, &found.record, true).map(drop)).await?;
+            }
+            Ok(_) | Err(DirectoryError::NotFound) => {
+                tracing::warn!(name = %row.name, account = %row.account, "the directory does not confirm this name");
+            }
+            Err(error) => tracing::debug!(%error, "a name was not confirmed"),
+        }
+    }
+    Ok(())
+}
+
+/// A new prekey every day, and with it a new record.
+async fn renew_if_due(service: &Service, account: &Arc<Account>) -> Result<(), ServiceError> {
+    let card = account.store.read(account::own_card).await?;
+    let record = SignedRecord::decode(&card.record)?.peek()?;
+    let newest = record.prekeys.iter().map(|prekey| prekey.created).max().unwrap_or(0);
+    let age = Timestamp::now().unix_seconds() - newest;
+    if (0..PREKEY_ROTATION_SECONDS).contains(&age) {
+        return Ok(());
+    }
+    service.renew_record(account).await?;
+    publish(account).await
+}

@@ -1,0 +1,206 @@
+//! The account's own row.
+
+use proto::ids::{AccountId, DeviceId};
+use rusqlite::{Connection, params};
+
+use super::{StoreError, Tx};
+use crate::model::{AccountRow, ProfileRow};
+
+/// What a new account starts with.
+#[derive(Debug, Clone)]
+pub struct NewAccount {
+    /// Identity, names, owner.
+    pub row: AccountRow,
+    /// SHA-256 of the recovery public key.
+    pub recovery_hash: [u8; 32],
+    /// Its first signed record.
+    pub record: Vec<u8>,
+    /// That record's seq.
+    pub record_seq: u64,
+    /// May be empty.
+    pub display_name: String,
+}
+
+/// What the account hands out of itself.
+#[derive(Debug, Clone)]
+pub struct OwnCard {
+    /// Newest signed record.
+    pub record: Vec<u8>,
+    /// Its seq.
+    pub record_seq: u64,
+    /// Newest signed reach; empty when none.
+    pub reach: Vec<u8>,
+    /// Its seq.
+    pub reach_seq: u64,
+    /// Of the recovery key.
+    pub recovery_hash: [u8; 32],
+    /// As the directory last told.
+    pub session_counter: u64,
+}
+
+/// The account of this store.
+///
+/// # Errors
+/// Those of the database; [`StoreError::Damaged`] when the row is not what the schema says.
+pub fn load(conn: &Connection) -> Result<AccountRow, StoreError> {
+    let (id, device, row) = conn.query_row(
+        "SELECT id, device, name, origin, directory, uid, user, logged_in FROM account",
+        [],
+        |row| {
+            let (id, device): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            let account = AccountRow {
+                id: AccountId([0; 16]),
+                device: DeviceId([0; 16]),
+                name: row.get(2)?,
+                origin: row.get(3)?,
+                directory: row.get(4)?,
+                uid: row.get(5)?,
+                user: row.get(6)?,
+                logged_in: row.get(7)?,
+            };
+            Ok((id, device, account))
+        },
+    )?;
+    Ok(AccountRow {
+        id: AccountId::from_slice(&id).ok_or(StoreError::Damaged("account id"))?,
+        device: DeviceId::from_slice(&device).ok_or(StoreError::Damaged("device id"))?,
+        ..row
+    })
+}
+
+/// What the account hands out of itself.
+///
+/// # Errors
+/// Those of the database.
+pub fn own_card(conn: &Connection) -> Result<OwnCard, StoreError> {
+    let (card, hash) = conn.query_row(
+        "SELECT record, record_seq, reach, reach_seq, recovery_hash, session_counter FROM account",
+        [],
+        |row| {
+            let hash: Vec<u8> = row.get(4)?;
+            let card = OwnCard {
+                record: row.get(0)?,
+                record_seq: row.get::<_, i64>(1)? as u64,
+                reach: row.get(2)?,
+                reach_seq: row.get::<_, i64>(3)? as u64,
+                recovery_hash: [0; 32],
+                session_counter: row.get::<_, i64>(5)? as u64,
+            };
+            Ok((card, hash))
+        },
+    )?;
+    Ok(OwnCard { recovery_hash: hash.try_into().map_err(|_| StoreError::Damaged("recovery hash"))?, ..card })
+}
+
+/// The account's own profile.
+///
+/// # Errors
+/// Those of the database.
+pub fn own_profile(conn: &Connection) -> Result<ProfileRow, StoreError> {
+    Ok(conn.query_row("SELECT profile_version, display_name, status, bio FROM account", [], |row| {
+        Ok(ProfileRow {
+            version: row.get::<_, i64>(0)? as u64,
+            display_name: row.get(1)?,
+            status: row.get(2)?,
+            bio: row.get(3)?,
+        })
+    })?)
+}
+
+impl Tx<'_> {
+    /// Writes the row of a new account.
+    ///
+    /// # Errors
+    /// Those of the database; a second account in one store is a constraint error.
+    pub fn create_account(&mut self, new: &NewAccount) -> Result<(), StoreError> {
+        let row = &new.row;
+        self.conn.execute(
+            "INSERT INTO account (one, id, device, name, origin, directory, uid, user, logged_in, created, recovery_hash,
+               record, record_seq, reach, reach_seq, session_counter, profile_version, display_name, status, bio)
+             VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, x'', 0, 0, ?13, ?14, '', '')",
+            params![
+                row.id.as_bytes(),
+                row.device.as_bytes(),
+                row.name,
+                row.origin,
+                row.directory,
+                row.uid,
+                row.user,
+                row.logged_in,
+                self.now.0,
+                &new.recovery_hash[..],
+                new.record,
+                new.record_seq as i64,
+                i64::from(!new.display_name.is_empty()),
+                new.display_name,
+            ],
+        )?;
+        self.cache.own = None;
+        Ok(())
+    }
+
+    /// Remembers whether the account is to be online.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn set_logged_in(&mut self, logged_in: bool) -> Result<(), StoreError> {
+        self.conn.execute("UPDATE account SET logged_in = ?1", [logged_in])?;
+        self.cache.own = None;
+        Ok(())
+    }
+
+    /// Keeps a newer own record; an older one is ignored.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn set_own_record(&mut self, record: &[u8], seq: u64) -> Result<(), StoreError> {
+        self.conn.execute(
+            "UPDATE account SET record = ?1, record_seq = ?2 WHERE record_seq < ?2",
+            params![record, seq as i64],
+        )?;
+        Ok(())
+    }
+
+    /// Keeps a newer own reach; an older one is ignored.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn set_own_reach(&mut self, reach: &[u8], seq: u64) -> Result<(), StoreError> {
+        self.conn
+            .execute("UPDATE account SET reach = ?1, reach_seq = ?2 WHERE reach_seq < ?2", params![reach, seq as i64])?;
+        Ok(())
+    }
+
+    /// Keeps the directory's session counter.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn set_session_counter(&mut self, counter: u64) -> Result<(), StoreError> {
+        self.conn.execute("UPDATE account SET session_counter = ?1", [counter as i64])?;
+        Ok(())
+    }
+
+    /// Changes the own profile and queues it for every contact. What is `None` stays.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn set_profile(
+        &mut self,
+        display_name: Option<&str>,
+        status: Option<&str>,
+        bio: Option<&str>,
+    ) -> Result<ProfileRow, StoreError> {
+        self.conn.execute(
+            "UPDATE account SET profile_version = profile_version + 1, display_name = coalesce(?1, display_name),
+               status = coalesce(?2, status), bio = coalesce(?3, bio)",
+            params![display_name, status, bio],
+        )?;
+        let profile = own_profile(self.conn)?;
+        for contact in super::contacts::all(self.conn)? {
+            if contact.state.may_talk() {
+                self.queue_profile(contact.id, &profile)?;
+            }
+        }
+        Ok(profile)
+    }
+}

@@ -1,0 +1,185 @@
+//! Reading what was written and received: pages of a conversation, messages by local number, unread counts.
+
+use std::collections::HashMap;
+
+use proto::ids::{ConversationId, MessageId};
+use proto::rpc::types::Message;
+use proto::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::policy::contact::Relation;
+
+use super::{StoreError, account, contacts, inbound, trace};
+
+/// Bytes of bodies in one page at most, so that an answer fits one RPC message with room for escapes and fields.
+const MAX_PAGE_BYTES: usize = 600_000;
+
+/// Names that messages are shown with.
+#[derive(Debug, Default)]
+pub struct Names {
+    own: String,
+    who: HashMap<i64, (String, ConversationId, i64)>,
+}
+
+impl Names {
+    /// Loads the names of everybody a page could mention.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn load(conn: &Connection) -> Result<Self, StoreError> {
+        let own = account::load(conn)?;
+        let who = contacts::all(conn)?
+            .into_iter()
+            .map(|row| (row.id, (row.who(&own.origin), row.conversation, row.read_upto)))
+            .collect();
+        Ok(Self { own: own.name, who })
+    }
+
+    /// Loads one conversation's names only.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub fn of(conn: &Connection, contact: i64) -> Result<Self, StoreError> {
+        let own = account::load(conn)?;
+        let row = contacts::load(conn, contact)?;
+        let who = HashMap::from([(row.id, (row.who(&own.origin), row.conversation, row.read_upto))]);
+        Ok(Self { own: own.name, who })
+    }
+}
+
+/// A page of messages.
+#[derive(Debug, Clone, Default)]
+pub struct HistoryPage {
+    /// Oldest first.
+    pub messages: Vec<Message>,
+    /// More exist in the direction that was asked.
+    pub more: bool,
+}
+
+const COLUMNS: &str =
+    "id, msgid, conversation, sender, stream, seq, sent_at, received_at, flags, tags, reply_to, body FROM messages";
+
+fn message(conn: &Connection, row: &Row<'_>, names: &Names) -> Result<Message, StoreError> {
+    let (id, contact, sender): (i64, i64, i64) = (row.get(0)?, row.get(2)?, row.get(3)?);
+    let (who, conversation, read_upto) =
+        names.who.get(&contact).cloned().unwrap_or_else(|| ("?".into(), ConversationId([0; 16]), 0));
+    let flags: i64 = row.get(8)?;
+    let tags: String = row.get(9)?;
+    let msgid: Vec<u8> = row.get(1)?;
+    let reply_to: Option<Vec<u8>> = row.get(10)?;
+    let (from, to, state, reason, received_at);
+    if sender == 0 {
+        (from, to, received_at) = (names.own.clone(), who, None);
+        (state, reason) = trace::state_at(conn, contact, row.get(4)?, row.get(5)?)?;
+    } else {
+        (from, to, received_at) = (who, names.own.clone(), Some(Timestamp(row.get(7)?)));
+        state = if id <= read_upto {
+            proto::rpc::types::MessageState::Read
+        } else {
+            proto::rpc::types::MessageState::Delivered
+        };
+        reason = None;
+    }
+    Ok(Message {
+        id: MessageId::from_slice(&msgid).ok_or(StoreError::Damaged("message id"))?,
+        conversation,
+        from,
+        to,
+        body: row.get(11)?,
+        format: inbound::format_of((flags >> 2 & 3) as u8),
+        tags: tags.lines().map(str::to_owned).collect(),
+        priority: inbound::priority_of((flags & 3) as u8),
+        sent_at: Timestamp(row.get(6)?),
+        received_at,
+        state,
+        reason,
+        reply_to: reply_to.and_then(|bytes| MessageId::from_slice(&bytes)),
+        late: flags & 16 != 0,
+    })
+}
+
+/// Messages by local number, in the order given; numbers that are gone are left out.
+///
+/// # Errors
+/// Those of the database.
+pub fn by_rows(conn: &Connection, rows: &[i64], names: &Names) -> Result<Vec<(i64, Message)>, StoreError> {
+    let mut select = conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE id = ?1"))?;
+    let mut out = Vec::with_capacity(rows.len());
+    for id in rows {
+        let mut found = select.query([id])?;
+        if let Some(row) = found.next()? {
+            out.push((*id, message(conn, row, names)?));
+        }
+    }
+    Ok(out)
+}
+
+/// Local number of a message in a conversation.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub fn row_of(conn: &Connection, contact: i64, id: &MessageId) -> Result<i64, StoreError> {
+    conn.prepare_cached("SELECT id FROM messages WHERE msgid = ?1 AND conversation = ?2")?
+        .query_row(params![id.as_bytes(), contact], |row| row.get(0))
+        .optional()?
+        .ok_or(StoreError::NotFound("such a message in this conversation"))
+}
+
+/// A page of a conversation: the newest before `before`, or the oldest after `after`.
+///
+/// # Errors
+/// Those of the database.
+pub fn page(
+    conn: &Connection,
+    contact: i64,
+    limit: usize,
+    before: Option<i64>,
+    after: Option<i64>,
+    tag: Option<&str>,
+) -> Result<HistoryPage, StoreError> {
+    let names = Names::of(conn, contact)?;
+    let forward = after.is_some() && before.is_none();
+    let order = if forward { "ASC" } else { "DESC" };
+    let sql = format!(
+        "SELECT {COLUMNS} WHERE conversation = ?1 AND id > ?2 AND id < ?3
+           AND (?4 IS NULL OR instr(char(10) || tags, char(10) || ?4 || char(10)) > 0)
+         ORDER BY id {order} LIMIT ?5"
+    );
+    let mut select = conn.prepare_cached(&sql)?;
+    let mut rows = select.query(params![
+        contact,
+        after.unwrap_or(0),
+        before.unwrap_or(i64::MAX),
+        tag,
+        i64::try_from(limit + 1).unwrap_or(i64::MAX)
+    ])?;
+    let mut page = HistoryPage::default();
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        let next = message(conn, row, &names)?;
+        bytes += next.body.len();
+        if page.messages.len() == limit || (bytes > MAX_PAGE_BYTES && !page.messages.is_empty()) {
+            page.more = true;
+            break;
+        }
+        page.messages.push(next);
+    }
+    if !forward {
+        page.messages.reverse();
+    }
+    Ok(page)
+}
+
+/// Counts for `status`: (queued, unread, pending requests, contacts).
+///
+/// # Errors
+/// Those of the database.
+pub fn counts(conn: &Connection) -> Result<(u64, u64, u64, u64), StoreError> {
+    let one = |sql: &str| -> Result<u64, StoreError> { Ok(conn.query_row(sql, [], |row| row.get::<_, i64>(0))? as u64) };
+    let queued = one("SELECT count(*) FROM outbox")?;
+    let unread = one("SELECT coalesce(sum(unread), 0) FROM conversations")?;
+    let everybody = contacts::all(conn)?;
+    let pending = everybody.iter().filter(|row| contacts::is_pending(row)).count() as u64;
+    let accepted = everybody.iter().filter(|row| row.state.relation == Relation::Accepted).count() as u64;
+    Ok((queued, unread, pending, accepted))
+}

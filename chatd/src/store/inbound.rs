@@ -1,0 +1,408 @@
+//! Cores of others: seen once, shown in the order of their sender, acknowledged as they lie on disk.
+//!
+//! A core whose predecessor is missing waits in `held` and is acknowledged as a range; it gets its place in history when
+//! the hole is filled. The watermark of a stream is kept for ever, independently of history, so that a replay of anything
+//! that was ever shown (or deleted) is recognised.
+
+use proto::ids::{ConversationId, DeviceId, Epoch, MessageId, sha256};
+use proto::rpc::event::{Event, EventType};
+use proto::rpc::types::{Format, Message, MessageState, Priority};
+use proto::time::Timestamp;
+use proto::wire::MAX_ACK_RANGES;
+use proto::wire::envelope::{AckEntry, Core};
+use proto::wire::payload::{Kind, Skip, Text};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{StoreError, Tx, outbound};
+
+/// Seqs that one `skip` may name at most: a hostile range must not become a watermark of 2^63 at once.
+const MAX_SKIP: u64 = 100_000;
+
+/// Names one stream of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StreamKey {
+    /// The sending device.
+    pub device: DeviceId,
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// The epoch.
+    pub epoch: Epoch,
+}
+
+/// What is known of a peer's stream.
+#[derive(Debug, Clone)]
+pub(super) struct InStream {
+    id: i64,
+    contiguous: u64,
+    prev: [u8; 32],
+    ranges: Vec<(u64, u64)>,
+}
+
+impl InStream {
+    fn has(&self, seq: u64) -> bool {
+        seq <= self.contiguous || self.ranges.iter().any(|(low, high)| (*low..=*high).contains(&seq))
+    }
+
+    /// Adds one seq above the contiguous mark. `false` when that would need a range too many.
+    fn add_range(&mut self, seq: u64) -> bool {
+        let at = self.ranges.partition_point(|(low, _)| *low <= seq);
+        let joins_left = at > 0 && self.ranges[at - 1].1 + 1 == seq;
+        let joins_right = at < self.ranges.len() && self.ranges[at].0 == seq + 1;
+        match (joins_left, joins_right) {
+            (true, true) => {
+                self.ranges[at - 1].1 = self.ranges[at].1;
+                self.ranges.remove(at);
+            }
+            (true, false) => self.ranges[at - 1].1 = seq,
+            (false, true) => self.ranges[at].0 = seq,
+            (false, false) if self.ranges.len() < MAX_ACK_RANGES => self.ranges.insert(at, (seq, seq)),
+            (false, false) => return false,
+        }
+        true
+    }
+
+    fn entry(&self, key: &StreamKey) -> AckEntry {
+        AckEntry {
+            from_device: key.device,
+            conversation: key.conversation,
+            epoch: key.epoch,
+            contiguous: self.contiguous,
+            ranges: self.ranges.clone(),
+        }
+    }
+}
+
+fn encode_ranges(ranges: &[(u64, u64)]) -> Vec<u8> {
+    ranges.iter().flat_map(|(low, high)| [low.to_be_bytes(), high.to_be_bytes()].concat()).collect()
+}
+
+fn decode_ranges(bytes: &[u8]) -> Vec<(u64, u64)> {
+    let number = |b: &[u8]| b.try_into().map(u64::from_be_bytes).unwrap_or(0);
+    bytes.chunks_exact(16).map(|pair| (number(&pair[..8]), number(&pair[8..]))).collect()
+}
+
+/// What an envelope's chain cores did.
+#[derive(Debug, Default)]
+pub struct Received {
+    /// The state of each touched stream after it, to be acknowledged after COMMIT.
+    pub entries: Vec<AckEntry>,
+    /// Messages newly shown.
+    pub shown: usize,
+    /// Cores that were there before.
+    pub duplicates: usize,
+    /// Consecutive cores whose hashes do not link: the sender is broken or lies.
+    pub chain_broken: bool,
+}
+
+/// Messages that an operation shows, with their events if somebody listens.
+#[derive(Default)]
+struct Shown {
+    ids: Vec<i64>,
+    built: Vec<Event>,
+}
+
+impl Tx<'_> {
+    /// Takes the chain cores of one verified envelope. `cores` are all of one device of this contact.
+    ///
+    /// # Errors
+    /// Those of the database; then nothing of it is stored, and nothing may be acknowledged.
+    pub fn receive(&mut self, contact: i64, cores: &[(&[u8], &Core<'_>)]) -> Result<Received, StoreError> {
+        let mut result = Received::default();
+        let mut shown = Shown::default();
+        let mut current: Option<(StreamKey, InStream)> = None;
+        for (bytes, core) in cores {
+            let key = StreamKey { device: core.from_device, conversation: core.conversation, epoch: core.epoch };
+            let mut stream = match current.take() {
+                Some((open, stream)) if open == key => stream,
+                other => {
+                    if let Some((key, stream)) = other {
+                        self.close_stream(key, stream, &mut result)?;
+                    }
+                    self.in_stream(contact, &key)?
+                }
+            };
+            if stream.has(core.seq) {
+                result.duplicates += 1;
+                current = Some((key, stream));
+                continue;
+            }
+            self.take_skip(&mut stream, core);
+            if core.seq == stream.contiguous + 1 {
+                result.chain_broken |= core.prev != stream.prev;
+                self.show(contact, &mut stream, core, &mut shown)?;
+                stream.contiguous = core.seq;
+                stream.prev = sha256(&[bytes]);
+                self.release_held(contact, &mut stream, &mut shown, &mut result)?;
+            } else if stream.add_range(core.seq) {
+                self.conn
+                    .prepare_cached("INSERT OR IGNORE INTO held (stream, seq, core) VALUES (?1, ?2, ?3)")?
+                    .execute(params![stream.id, core.seq as i64, bytes])?;
+            }
+            current = Some((key, stream));
+        }
+        if let Some((key, stream)) = current {
+            self.close_stream(key, stream, &mut result)?;
+        }
+        result.shown = shown.ids.len();
+        if let Some(newest) = shown.ids.last() {
+            self.stored_message(*newest);
+            self.conn
+                .prepare_cached("UPDATE conversations SET unread = unread + ?2 WHERE id = ?1")?
+                .execute(params![contact, shown.ids.len() as i64])?;
+        }
+        let built = self.listeners.then_some(shown.built);
+        self.event_received(contact, shown.ids, built);
+        Ok(result)
+    }
+
+    fn in_stream(&mut self, contact: i64, key: &StreamKey) -> Result<InStream, StoreError> {
+        if let Some(stream) = self.cache.inbound.get(key) {
+            return Ok(stream.clone());
+        }
+        let found = self
+            .conn
+            .prepare_cached(
+                "SELECT id, contiguous, prev, ranges FROM streams_in WHERE device = ?1 AND conversation = ?2 AND epoch = ?3",
+            )?
+            .query_row(params![key.device.as_bytes(), key.conversation.as_bytes(), key.epoch.as_bytes()], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, Vec<u8>>(2)?, row.get::<_, Vec<u8>>(3)?))
+            })
+            .optional()?;
+        if let Some((id, contiguous, prev, ranges)) = found {
+            return Ok(InStream {
+                id,
+                contiguous: contiguous as u64,
+                prev: prev.try_into().map_err(|_| StoreError::Damaged("prev"))?,
+                ranges: decode_ranges(&ranges),
+            });
+        }
+        self.conn
+            .prepare_cached(
+                "INSERT INTO streams_in (device, conversation, epoch, contact, contiguous, prev, ranges)
+                 VALUES (?1, ?2, ?3, ?4, 0, zeroblob(32), x'')",
+            )?
+            .execute(params![key.device.as_bytes(), key.conversation.as_bytes(), key.epoch.as_bytes(), contact])?;
+        Ok(InStream { id: self.conn.last_insert_rowid(), contiguous: 0, prev: [0; 32], ranges: Vec::new() })
+    }
+
+    /// A skip fills the hole before it as soon as it arrives: what it names will never come.
+    fn take_skip(&self, stream: &mut InStream, core: &Core<'_>) {
+        if Kind::parse(core.kind) != Some(Kind::Skip) {
+            return;
+        }
+        let Ok(skip) = Skip::decode(core.payload) else { return };
+        let high = skip.high.min(skip.low.saturating_add(MAX_SKIP)).min(core.seq.saturating_sub(1));
+        for seq in skip.low..=high {
+            if seq == stream.contiguous + 1 {
+                stream.contiguous = seq;
+            } else if !stream.has(seq) && !stream.add_range(seq) {
+                break;
+            }
+        }
+        if stream.contiguous + 1 == core.seq {
+            // The hash of a core that never was cannot be known: the chain starts over at the skip.
+            stream.prev = core.prev;
+        }
+    }
+
+    fn close_stream(&mut self, key: StreamKey, stream: InStream, result: &mut Received) -> Result<(), StoreError> {
+        self.conn
+            .prepare_cached("UPDATE streams_in SET contiguous = ?2, prev = ?3, ranges = ?4 WHERE id = ?1")?
+            .execute(params![stream.id, stream.contiguous as i64, &stream.prev[..], encode_ranges(&stream.ranges)])?;
+        let entry = stream.entry(&key);
+        result.entries.retain(|e| (e.conversation, e.epoch) != (entry.conversation, entry.epoch));
+        result.entries.push(entry);
+        self.cache.inbound.insert(key, stream);
+        Ok(())
+    }
+
+    /// Shows what waited for the core that was just shown.
+    fn release_held(
+        &mut self,
+        contact: i64,
+        stream: &mut InStream,
+        shown: &mut Shown,
+        result: &mut Received,
+    ) -> Result<(), StoreError> {
+        while let Some((low, high)) = stream.ranges.first().copied() {
+            if low != stream.contiguous + 1 {
+                break;
+            }
+            stream.ranges.remove(0);
+            for seq in low..=high {
+                let bytes: Option<Vec<u8>> = self
+                    .conn
+                    .prepare_cached("DELETE FROM held WHERE stream = ?1 AND seq = ?2 RETURNING core")?
+                    .query_row(params![stream.id, seq as i64], |row| row.get(0))
+                    .optional()?;
+                // A range without a core is one that a skip named.
+                if let Some(bytes) = bytes {
+                    let core = Core::decode(&bytes).map_err(|_| StoreError::Damaged("held core"))?;
+                    result.chain_broken |= core.prev != stream.prev;
+                    self.show(contact, stream, &core, shown)?;
+                    stream.prev = sha256(&[&bytes]);
+                }
+                stream.contiguous = seq;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a core its place in history, if it is one that shows.
+    fn show(
+        &mut self,
+        contact: i64,
+        stream: &mut InStream,
+        core: &Core<'_>,
+        shown: &mut Shown,
+    ) -> Result<(), StoreError> {
+        let text = match Kind::parse(core.kind) {
+            Some(Kind::Text) => match Text::decode(core.payload) {
+                Ok(text) => text,
+                // The chain goes on: what cannot be read is not shown, but it was there.
+                Err(_) => return Ok(()),
+            },
+            _ => return Ok(()),
+        };
+        let (format, priority) = (format_of(text.format), priority_of(text.priority));
+        let mut tags = String::new();
+        for tag in text.tags.iter().filter(|tag| !tag.contains('\n')) {
+            tags.push_str(tag);
+            tags.push('\n');
+        }
+        let inserted = self
+            .conn
+            .prepare_cached(
+                "INSERT OR IGNORE INTO messages
+                   (msgid, conversation, sender, stream, seq, sent_at, received_at, flags, tags, reply_to, body)
+                 VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            )?
+            .execute(params![
+                core.id.as_bytes(),
+                contact,
+                stream.id,
+                core.seq as i64,
+                core.time,
+                self.now.0,
+                outbound::flags(priority, format, false),
+                tags,
+                text.reply_to.as_ref().map(|id| &id.0[..]),
+                text.body,
+            ])?;
+        if inserted == 0 {
+            return Ok(());
+        }
+        shown.ids.push(self.conn.last_insert_rowid());
+        if self.listeners {
+            let (own, who) = (self.own()?, self.who(contact)?);
+            let mut event = Event::new(0, EventType::MessageReceived, self.now, own.name.clone());
+            event.who = Some(who.to_string());
+            event.message = Some(Message {
+                id: core.id,
+                conversation: core.conversation,
+                from: who.to_string(),
+                to: own.name.clone(),
+                body: text.body.to_owned(),
+                format,
+                tags: text.tags.iter().map(|tag| (*tag).to_owned()).collect(),
+                priority,
+                sent_at: Timestamp(core.time),
+                received_at: Some(self.now),
+                state: MessageState::Delivered,
+                reason: None,
+                reply_to: text.reply_to,
+                late: false,
+            });
+            event.muted = self.muted(contact)?;
+            shown.built.push(event);
+        }
+        Ok(())
+    }
+
+    fn muted(&self, contact: i64) -> Result<bool, StoreError> {
+        let until: Option<i64> = self
+            .conn
+            .prepare_cached("SELECT muted_until FROM conversations WHERE id = ?1")?
+            .query_row([contact], |row| row.get(0))?;
+        Ok(until.is_some_and(|until| until > self.now.0))
+    }
+
+    /// Marks messages of a conversation as read up to one of them (or all), and queues a receipt. Answers how many were
+    /// newly marked.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is no such message in it.
+    pub fn mark_read(&mut self, contact: i64, upto: Option<MessageId>) -> Result<u64, StoreError> {
+        let row: Option<i64> = match upto {
+            Some(id) => Some(
+                self.conn
+                    .prepare_cached("SELECT id FROM messages WHERE msgid = ?1 AND conversation = ?2")?
+                    .query_row(params![id.as_bytes(), contact], |row| row.get(0))
+                    .optional()?
+                    .ok_or(StoreError::NotFound("such a message in this conversation"))?,
+            ),
+            None => self
+                .conn
+                .prepare_cached("SELECT max(id) FROM messages WHERE conversation = ?1")?
+                .query_row([contact], |row| row.get(0))?,
+        };
+        let Some(row) = row else { return Ok(0) };
+        let before: i64 = self
+            .conn
+            .prepare_cached("SELECT read_upto FROM conversations WHERE id = ?1")?
+            .query_row([contact], |row| row.get(0))?;
+        if row <= before {
+            return Ok(0);
+        }
+        let newly: i64 = self
+            .conn
+            .prepare_cached(
+                "SELECT count(*) FROM messages WHERE conversation = ?1 AND id > ?2 AND id <= ?3 AND sender <> 0",
+            )?
+            .query_row(params![contact, before, row], |r| r.get(0))?;
+        self.conn
+            .prepare_cached("UPDATE conversations SET read_upto = ?2, unread = max(0, unread - ?3) WHERE id = ?1")?
+            .execute(params![contact, row, newly])?;
+        if newly > 0 {
+            self.queue_receipt(contact, row)?;
+        }
+        Ok(newly as u64)
+    }
+}
+
+pub(super) fn format_of(wire: u8) -> Format {
+    if wire == 1 { Format::Markdown } else { Format::Plain }
+}
+
+pub(super) fn priority_of(wire: u8) -> Priority {
+    match wire {
+        0 => Priority::Low,
+        2 => Priority::High,
+        _ => Priority::Normal,
+    }
+}
+
+/// What we have of a contact's streams: the content of a `resume`.
+///
+/// # Errors
+/// Those of the database.
+pub fn resume_entries(conn: &Connection, contact: i64, device: DeviceId) -> Result<Vec<AckEntry>, StoreError> {
+    let mut select = conn.prepare_cached(
+        "SELECT device, conversation, epoch, contiguous, ranges FROM streams_in WHERE contact = ?1 AND device = ?2
+         ORDER BY id DESC LIMIT 256",
+    )?;
+    let mut rows = select.query(params![contact, device.as_bytes()])?;
+    let mut out = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (d, c, e): (Vec<u8>, Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let key = super::tx::stream_key(&d, &c, &e).ok_or(StoreError::Damaged("stream key"))?;
+        out.push(AckEntry {
+            from_device: key.device,
+            conversation: key.conversation,
+            epoch: key.epoch,
+            contiguous: row.get::<_, i64>(3)? as u64,
+            ranges: decode_ranges(&row.get::<_, Vec<u8>>(4)?),
+        });
+    }
+    Ok(out)
+}

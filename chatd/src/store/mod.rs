@@ -1,0 +1,266 @@
+//! The store of one account: `messages.db`, written by one thread and read by others.
+//!
+//! The writer thread owns the only writing connection. Operations come through a bounded queue; everything that waits is
+//! run in one transaction, and answers are given only after COMMIT ([`writer`]). Readers use connections of their own that
+//! cannot write ([`Store::read`]).
+//!
+//! Not its job: deciding when to deliver. It wakes whoever watches [`Store::outbox_watch`], and knows nothing of them.
+//!
+//! Invariants: an answer means the data is on disk; an event is published after the commit that holds it; a message is
+//! shown once, whatever arrives how often.
+
+pub mod account;
+pub mod contacts;
+pub mod feed;
+pub mod history;
+pub mod inbound;
+pub mod outbound;
+mod prekeys;
+mod schema;
+pub mod search;
+pub mod signals;
+pub mod trace;
+mod tx;
+mod writer;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::watch;
+
+pub use prekeys::PrekeyStore;
+pub use tx::Tx;
+
+use crate::events::EventHub;
+use search::{Indexer, Search};
+
+/// What can go wrong in a store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite failed; the transaction was rolled back.
+    #[error("the message store failed: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The disk is full: nothing was written.
+    #[error("the disk is full: free some space; nothing was stored")]
+    Full,
+    /// The database was made by a newer version.
+    #[error("the store has schema {found}, newer than {newest} which this version knows: install the newer version again")]
+    NewerSchema {
+        /// Its version.
+        found: i64,
+        /// The newest known here.
+        newest: i64,
+    },
+    /// The writer has stopped.
+    #[error("the store is closed")]
+    Closed,
+    /// What is stored breaks the schema's own rules.
+    #[error("the store is damaged: {0}")]
+    Damaged(&'static str),
+    /// A file operation failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No such row.
+    #[error("{0} is not there")]
+    NotFound(&'static str),
+    /// The rules of contacts forbid it.
+    #[error(transparent)]
+    Contact(#[from] crate::policy::contact::ContactError),
+    /// Full-text search failed.
+    #[error(transparent)]
+    Search(#[from] search::SearchError),
+}
+
+impl StoreError {
+    /// SQLITE_FULL becomes [`StoreError::Full`], so that it can be told as what it is.
+    fn classify(self) -> Self {
+        match &self {
+            Self::Sqlite(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
+            _ => self,
+        }
+    }
+}
+
+/// Reading connections kept open per account.
+const READERS: usize = 2;
+
+/// A handle; cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    path: PathBuf,
+    writer: writer::Writer,
+    readers: Mutex<Vec<Connection>>,
+    hub: Arc<EventHub>,
+    wake: Arc<Wake>,
+    search: Search,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.inner.path).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the store in an account's folder, making it if `create`.
+    ///
+    /// # Errors
+    /// When it is missing, damaged, newer than this program, or the disk refuses.
+    pub fn open(folder: &Path, indexer: &Indexer, create: bool) -> Result<Self, StoreError> {
+        let path = folder.join("messages.db");
+        let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        if create {
+            flags |= OpenFlags::SQLITE_OPEN_CREATE;
+        }
+        let mut conn = Connection::open_with_flags(&path, flags)?;
+        schema::prepare_writer(&conn)?;
+        schema::migrate(&mut conn)?;
+        let head: i64 = conn.query_row("SELECT coalesce(max(last), 0) FROM events", [], |row| row.get(0))?;
+        let hub = Arc::new(EventHub::new(head as u64));
+        let search = Search::open(indexer, path.clone(), folder.join("search.db"))?;
+        let wake = Arc::new(Wake::default());
+        let writer = writer::Writer::spawn(conn, Arc::clone(&hub), Arc::clone(&wake), search.clone())?;
+        Ok(Self { inner: Arc::new(Inner { path, writer, readers: Mutex::default(), hub, wake, search }) })
+    }
+
+    /// Queues an operation and returns once it has its place in the order; the outcome comes after COMMIT.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn enqueue<T: Send + 'static>(
+        &self,
+        op: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Pending<T>, StoreError> {
+        self.inner.writer.enqueue(op).await
+    }
+
+    /// Runs an operation in the next transaction and waits for its COMMIT.
+    ///
+    /// # Errors
+    /// Those of the operation or of the commit; then nothing of the operation was stored.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        op: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.enqueue(op).await?.outcome().await
+    }
+
+    /// Leaves an operation for the next transaction without causing one at once (within half a second one is made). For
+    /// notes that may be lost in a crash. Dropped when the queue is full.
+    pub fn note(&self, op: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static) {
+        self.inner.writer.note(op);
+    }
+
+    /// Runs a query on a reading connection. Blocks: call it from [`Store::read`] or a blocking thread.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn read_blocking<T>(&self, query: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let pooled = self.inner.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let conn = match pooled {
+            Some(conn) => conn,
+            None => {
+                let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+                let conn = Connection::open_with_flags(&self.inner.path, flags)?;
+                schema::prepare_reader(&conn)?;
+                conn
+            }
+        };
+        let result = query(&conn);
+        let mut readers = self.inner.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if readers.len() < READERS {
+            readers.push(conn);
+        }
+        result
+    }
+
+    /// Runs a query on a blocking thread.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.clone();
+        match tokio::task::spawn_blocking(move || store.read_blocking(query)).await {
+            Ok(result) => result,
+            Err(_) => Err(StoreError::Closed),
+        }
+    }
+
+    /// The event hub.
+    pub fn hub(&self) -> &Arc<EventHub> {
+        &self.inner.hub
+    }
+
+    /// Changes whenever something new may have to be delivered; [`Store::take_dirty`] then says for whom.
+    pub fn outbox_watch(&self) -> watch::Receiver<u64> {
+        self.inner.wake.signal.subscribe()
+    }
+
+    /// Contacts for whom something changed since the last call.
+    pub fn take_dirty(&self) -> Vec<i64> {
+        let mut dirty = self.inner.wake.dirty.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *dirty).into_iter().collect()
+    }
+
+    /// Full-text search.
+    pub fn search(&self) -> &Search {
+        &self.inner.search
+    }
+
+    /// What keeps the store from taking writes, if anything.
+    pub fn write_error(&self) -> Option<String> {
+        self.inner.writer.error()
+    }
+
+    /// Runs what is queued, then ends the writer thread. Later operations answer [`StoreError::Closed`].
+    pub async fn close(&self) {
+        let store = self.clone();
+        // A join blocks; the runtime's threads are for other things.
+        let _ = tokio::task::spawn_blocking(move || store.inner.writer.close()).await;
+    }
+}
+
+/// Tells delivery for whom there may be something to do, without knowing delivery.
+#[derive(Debug, Default)]
+struct Wake {
+    signal: watch::Sender<u64>,
+    dirty: Mutex<BTreeSet<i64>>,
+}
+
+impl Wake {
+    fn mark(&self, contacts: Vec<i64>) {
+        if contacts.is_empty() {
+            return;
+        }
+        self.dirty.lock().unwrap_or_else(PoisonError::into_inner).extend(contacts);
+        self.signal.send_modify(|n| *n += 1);
+    }
+}
+
+/// The outcome of an operation, known after COMMIT.
+#[derive(Debug)]
+pub struct Pending<T>(tokio::sync::oneshot::Receiver<Result<T, StoreError>>);
+
+impl<T> Pending<T> {
+    /// Waits for the COMMIT.
+    ///
+    /// # Errors
+    /// Those of the operation or of the commit.
+    pub async fn outcome(self) -> Result<T, StoreError> {
+        self.0.await.unwrap_or(Err(StoreError::Closed))
+    }
+}

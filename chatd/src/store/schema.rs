@@ -1,0 +1,235 @@
+//! The schema of `messages.db` and its migrations. Each migration runs in one transaction with the new `user_version`.
+//!
+//! SQL habits: STRICT tables, NOT NULL unless absence means something, named columns in every statement.
+
+use rusqlite::Connection;
+
+use super::StoreError;
+
+/// Migration `n` brings `user_version` from `n` to `n + 1`. Never edit one that was released; append.
+const MIGRATIONS: &[&str] = &[V1];
+
+const V1: &str = "
+-- The account itself: one row.
+CREATE TABLE account (
+  one             INTEGER PRIMARY KEY CHECK (one = 1),
+  id              BLOB    NOT NULL,
+  device          BLOB    NOT NULL,
+  name            TEXT    NOT NULL,
+  origin          TEXT    NOT NULL,           -- '' without a directory
+  directory       TEXT    NOT NULL,           -- URL, '' without one
+  uid             INTEGER NOT NULL,
+  user            TEXT    NOT NULL,
+  logged_in       INTEGER NOT NULL,
+  created         INTEGER NOT NULL,           -- Unix ms
+  recovery_hash   BLOB    NOT NULL,
+  record          BLOB    NOT NULL,           -- own newest signed record
+  record_seq      INTEGER NOT NULL,
+  reach           BLOB    NOT NULL,           -- own newest signed reach, x'' when none
+  reach_seq       INTEGER NOT NULL,
+  session_counter INTEGER NOT NULL,           -- as the directory last told it
+  profile_version INTEGER NOT NULL,
+  display_name    TEXT    NOT NULL,
+  status          TEXT    NOT NULL,
+  bio             TEXT    NOT NULL
+) STRICT;
+
+CREATE TABLE conversations (
+  id           INTEGER PRIMARY KEY,
+  conversation BLOB    NOT NULL UNIQUE,
+  kind         INTEGER NOT NULL,              -- 0 direct
+  unread       INTEGER NOT NULL DEFAULT 0,
+  read_upto    INTEGER NOT NULL DEFAULT 0,    -- messages.id
+  muted_until  INTEGER                        -- Unix ms
+) STRICT;
+
+CREATE TABLE contacts (
+  id              INTEGER PRIMARY KEY REFERENCES conversations (id),
+  account         BLOB    NOT NULL UNIQUE,
+  name            TEXT    NOT NULL,
+  origin          TEXT    NOT NULL,
+  label           TEXT    UNIQUE,
+  state           INTEGER NOT NULL,           -- see store::contacts::state_number
+  trust           INTEGER NOT NULL,
+  confirmed       INTEGER NOT NULL,
+  record          BLOB    NOT NULL,
+  record_seq      INTEGER NOT NULL,
+  identity_key    BLOB    NOT NULL,
+  reach           BLOB    NOT NULL,
+  reach_seq       INTEGER NOT NULL,
+  node            BLOB    NOT NULL,           -- the reach's node id, x'' when unknown
+  token_given     BLOB,
+  token_held      BLOB,
+  request_text    TEXT    NOT NULL,
+  request_at      INTEGER,
+  ids             BLOB    NOT NULL,           -- policy::contact_ids::ContactIds
+  profile_version INTEGER NOT NULL,
+  display_name    TEXT    NOT NULL,
+  status          TEXT    NOT NULL,
+  bio             TEXT    NOT NULL
+) STRICT;
+CREATE INDEX contacts_by_name ON contacts (name, origin);
+CREATE INDEX contacts_by_node ON contacts (node);
+
+-- Devices of contacts, as their newest record names them.
+CREATE TABLE contact_devices (
+  device  BLOB    PRIMARY KEY,
+  contact INTEGER NOT NULL,
+  key     BLOB    NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX contact_devices_by_contact ON contact_devices (contact);
+
+-- What is shown, in the order of local commits. `sender` is a contacts.id, or 0 for the account itself.
+CREATE TABLE messages (
+  id           INTEGER PRIMARY KEY,
+  msgid        BLOB    NOT NULL,
+  conversation INTEGER NOT NULL,
+  sender       INTEGER NOT NULL,
+  stream       INTEGER NOT NULL,              -- streams_out.id if sender = 0, else streams_in.id
+  seq          INTEGER NOT NULL,
+  sent_at      INTEGER NOT NULL,              -- sender's clock, Unix ms
+  received_at  INTEGER NOT NULL,              -- own clock, Unix ms
+  flags        INTEGER NOT NULL,              -- bits 0-1 priority, 2-3 format, 4 late
+  tags         TEXT    NOT NULL,              -- each followed by a line feed
+  reply_to     BLOB,
+  body         TEXT    NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX messages_by_msgid ON messages (msgid, sender);
+CREATE INDEX messages_by_conversation ON messages (conversation, id);
+
+CREATE TABLE search_deletions (
+  n       INTEGER PRIMARY KEY AUTOINCREMENT,
+  message INTEGER NOT NULL
+) STRICT;
+
+-- Own runs of sequence numbers; the newest of a conversation is in use.
+CREATE TABLE streams_out (
+  id           INTEGER PRIMARY KEY,
+  conversation INTEGER NOT NULL,
+  epoch        BLOB    NOT NULL,
+  seq          INTEGER NOT NULL,              -- last one given out
+  prev         BLOB    NOT NULL               -- SHA-256 of the core with it
+) STRICT;
+CREATE INDEX streams_out_by_conversation ON streams_out (conversation, id);
+
+-- Cores that their recipient has not acknowledged.
+CREATE TABLE outbox (
+  stream  INTEGER NOT NULL,
+  seq     INTEGER NOT NULL,
+  message INTEGER NOT NULL,                   -- messages.id; 0 for a skip
+  core    BLOB    NOT NULL,
+  PRIMARY KEY (stream, seq)
+) STRICT, WITHOUT ROWID;
+
+-- Which part of an own stream reached which state when: a row per acknowledgement, not per message.
+CREATE TABLE marks (
+  stream INTEGER NOT NULL,
+  state  INTEGER NOT NULL,
+  high   INTEGER NOT NULL,
+  low    INTEGER NOT NULL,
+  at     INTEGER NOT NULL,
+  cause  TEXT    NOT NULL,
+  PRIMARY KEY (stream, state, high)
+) STRICT, WITHOUT ROWID;
+
+-- A row per envelope that was tried.
+CREATE TABLE attempts (
+  id      INTEGER PRIMARY KEY,
+  stream  INTEGER NOT NULL,
+  low     INTEGER NOT NULL,
+  high    INTEGER NOT NULL,
+  at      INTEGER NOT NULL,
+  path    TEXT    NOT NULL,
+  outcome TEXT    NOT NULL
+) STRICT;
+CREATE INDEX attempts_by_stream ON attempts (stream, high);
+
+-- Cores outside of any chain (contact.*, receipts, profile) that wait for their acknowledgement.
+CREATE TABLE signals (
+  id      INTEGER PRIMARY KEY,
+  contact INTEGER NOT NULL,
+  kind    TEXT    NOT NULL,
+  msgid   BLOB    NOT NULL,
+  payload BLOB    NOT NULL,                   -- x'' for cards, which are built when they are sent
+  at      INTEGER NOT NULL
+) STRICT;
+CREATE INDEX signals_by_contact ON signals (contact, id);
+
+-- What was received of every foreign stream. Kept for ever: it is what makes a message visible once.
+CREATE TABLE streams_in (
+  id           INTEGER PRIMARY KEY,
+  device       BLOB    NOT NULL,
+  conversation BLOB    NOT NULL,
+  epoch        BLOB    NOT NULL,
+  contact      INTEGER NOT NULL,
+  contiguous   INTEGER NOT NULL,
+  prev         BLOB    NOT NULL,              -- SHA-256 of the core at `contiguous`
+  ranges       BLOB    NOT NULL               -- pairs of u64be above it
+) STRICT;
+CREATE UNIQUE INDEX streams_in_by_key ON streams_in (device, conversation, epoch);
+CREATE INDEX streams_in_by_contact ON streams_in (contact);
+
+-- Cores whose predecessor has not come yet.
+CREATE TABLE held (
+  stream INTEGER NOT NULL,
+  seq    INTEGER NOT NULL,
+  core   BLOB    NOT NULL,
+  PRIMARY KEY (stream, seq)
+) STRICT, WITHOUT ROWID;
+
+-- A row per commit and type, covering the events first..=last; the feed expands it.
+CREATE TABLE events (
+  last  INTEGER PRIMARY KEY,
+  first INTEGER NOT NULL,
+  type  INTEGER NOT NULL,
+  at    INTEGER NOT NULL,
+  body  BLOB    NOT NULL
+) STRICT;
+
+CREATE TABLE consumers (
+  name TEXT    PRIMARY KEY,
+  seq  INTEGER NOT NULL,
+  at   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// Settings of every connection. FULL: an answer after COMMIT must survive a power cut. The large checkpoint threshold
+/// (pages of 4 KiB) keeps checkpoints out of bursts.
+pub(super) fn prepare_writer(conn: &Connection) -> Result<(), StoreError> {
+    conn.pragma_update(None, "journal_mode", "WAL")?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "wal_autocheckpoint", 8_000)?;
+    conn.pragma_update(None, "cache_size", -4_096)?;
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    conn.set_prepared_statement_cache_capacity(64);
+    conn.busy_timeout(std::time::Duration::from_secs(5))?;
+    Ok(())
+}
+
+/// Settings of a reading connection.
+pub(super) fn prepare_reader(conn: &Connection) -> Result<(), StoreError> {
+    conn.pragma_update(None, "query_only", true)?;
+    conn.pragma_update(None, "cache_size", -1_024)?;
+    conn.set_prepared_statement_cache_capacity(32);
+    conn.busy_timeout(std::time::Duration::from_secs(5))?;
+    Ok(())
+}
+
+/// Brings the schema up to date.
+///
+/// # Errors
+/// A schema that is newer than this program is refused untouched.
+pub(super) fn migrate(conn: &mut Connection) -> Result<(), StoreError> {
+    let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let newest = MIGRATIONS.len() as i64;
+    if found > newest {
+        return Err(StoreError::NewerSchema { found, newest });
+    }
+    for (version, sql) in MIGRATIONS.iter().enumerate().skip(usize::try_from(found).unwrap_or(0)) {
+        let tx = conn.transaction()?;
+        tx.execute_batch(sql)?;
+        tx.pragma_update(None, "user_version", version as i64 + 1)?;
+        tx.commit()?;
+    }
+    Ok(())
+}

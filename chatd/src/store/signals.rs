@@ -1,0 +1,135 @@
+//! Cores outside of any chain: contact.*, receipts, profiles. They are idempotent, kept until acknowledged by id (or until
+//! their answer comes), and at most one of a kind waits per contact where a newer one makes the older pointless.
+
+use proto::ids::{ConversationId, Epoch, MessageId};
+use proto::wire::envelope::Core;
+use proto::wire::payload::{ContactCard, Kind, Profile, Receipt};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{StoreError, Tx, account, contacts};
+use crate::model::ProfileRow;
+
+/// A signal that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignalRow {
+    /// `signals.id`.
+    pub id: i64,
+    /// What it is.
+    pub kind: Kind,
+    /// The core's message id.
+    pub msgid: MessageId,
+    /// The whole core, built now.
+    pub core: Vec<u8>,
+}
+
+impl Tx<'_> {
+    /// Queues a signal in place of an older one of its kind.
+    pub(super) fn queue_signal(
+        &mut self,
+        contact: i64,
+        kind: Kind,
+        id: MessageId,
+        payload: &[u8],
+    ) -> Result<(), StoreError> {
+        self.drop_signals(contact, kind)?;
+        self.conn
+            .prepare_cached("INSERT INTO signals (contact, kind, msgid, payload, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![contact, kind.as_str(), id.as_bytes(), payload, self.now.0])?;
+        self.wake_delivery(contact);
+        Ok(())
+    }
+
+    /// Drops what waits of a kind.
+    pub(super) fn drop_signals(&mut self, contact: i64, kind: Kind) -> Result<(), StoreError> {
+        self.conn
+            .prepare_cached("DELETE FROM signals WHERE contact = ?1 AND kind = ?2")?
+            .execute(params![contact, kind.as_str()])?;
+        Ok(())
+    }
+
+    /// Drops signals that the contact acknowledged by id (or that need no acknowledgement and are on their way).
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn signals_done(&mut self, contact: i64, ids: &[MessageId]) -> Result<(), StoreError> {
+        let mut delete = self.conn.prepare_cached("DELETE FROM signals WHERE contact = ?1 AND msgid = ?2")?;
+        for id in ids {
+            delete.execute(params![contact, id.as_bytes()])?;
+        }
+        Ok(())
+    }
+
+    /// Queues a receipt for everything of the contact up to a local message.
+    pub(super) fn queue_receipt(&mut self, contact: i64, upto: i64) -> Result<(), StoreError> {
+        let last: Option<(Vec<u8>, i64, Vec<u8>)> = self
+            .conn
+            .prepare_cached(
+                "SELECT s.epoch, m.seq, m.msgid FROM messages m JOIN streams_in s ON s.id = m.stream
+                 WHERE m.conversation = ?1 AND m.id <= ?2 AND m.sender <> 0 ORDER BY m.id DESC LIMIT 1",
+            )?
+            .query_row(params![contact, upto], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()?;
+        let Some((epoch, seq, id)) = last else { return Ok(()) };
+        let (Ok(epoch), Some(id)) = (epoch.try_into(), MessageId::from_slice(&id)) else { return Ok(()) };
+        let receipt = Receipt { epoch, seq: seq as u64, id };
+        self.queue_signal(contact, Kind::Receipt, MessageId::now(), &receipt.encode())
+    }
+
+    pub(super) fn queue_profile(&mut self, contact: i64, profile: &ProfileRow) -> Result<(), StoreError> {
+        let payload = Profile {
+            version: profile.version,
+            display_name: &profile.display_name,
+            status: &profile.status,
+            bio: &profile.bio,
+        };
+        self.queue_signal(contact, Kind::Profile, MessageId::now(), &payload.encode())
+    }
+}
+
+/// The signals that wait for a contact, oldest first, as cores of this moment: cards carry the newest own record and reach.
+///
+/// # Errors
+/// Those of the database.
+pub fn waiting(conn: &Connection, contact: i64, now: i64) -> Result<Vec<SignalRow>, StoreError> {
+    let rows: Vec<(i64, String, Vec<u8>, Vec<u8>)> = conn
+        .prepare_cached("SELECT id, kind, msgid, payload FROM signals WHERE contact = ?1 ORDER BY id LIMIT 16")?
+        .query_map([contact], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+        .collect::<Result<_, _>>()?;
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let own = account::load(conn)?;
+    let peer = contacts::load(conn, contact)?;
+    let mut out = Vec::with_capacity(rows.len());
+    for (id, kind, msgid, mut payload) in rows {
+        let (Some(kind), Some(msgid)) = (Kind::parse(&kind), MessageId::from_slice(&msgid)) else { continue };
+        if matches!(kind, Kind::ContactRequest | Kind::ContactAccept) {
+            let card = account::own_card(conn)?;
+            let text: String = String::from_utf8(payload).unwrap_or_default();
+            payload = ContactCard {
+                record: &card.record,
+                reach: &card.reach,
+                deposit_token: peer.token_given.ok_or(StoreError::Damaged("deposit token"))?,
+                invite_token: None,
+                text: &text,
+            }
+            .encode();
+        }
+        let core = Core {
+            from: own.id,
+            from_device: own.device,
+            conversation: ConversationId::direct(own.id, peer.account),
+            to: peer.account,
+            id: msgid,
+            epoch: Epoch([0; 8]),
+            seq: 0,
+            prev: [0; 32],
+            time: now,
+            kind: kind.as_str(),
+            payload: &payload,
+        }
+        .encode();
+        out.push(SignalRow { id, kind, msgid, core });
+    }
+    Ok(out)
+}

@@ -1,0 +1,148 @@
+//! Where an own message stands, and how it came there: computed from outbox, marks and attempts.
+
+use proto::ids::MessageId;
+use proto::rpc::types::{MessageState, TraceStep};
+use proto::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{StoreError, contacts};
+
+/// The number of a state in `marks`.
+pub(super) fn state_number(state: MessageState) -> i64 {
+    match state {
+        MessageState::Queued => 0,
+        MessageState::Sent => 1,
+        MessageState::Mailboxed => 2,
+        MessageState::Delivered => 3,
+        MessageState::Read => 4,
+        MessageState::Rejected => 5,
+        MessageState::Expired => 6,
+    }
+}
+
+/// A mark that covers a seq.
+struct Mark {
+    at: i64,
+    cause: String,
+}
+
+fn mark(conn: &Connection, stream: i64, state: MessageState, seq: i64) -> Result<Option<Mark>, StoreError> {
+    let found = conn
+        .prepare_cached(
+            "SELECT low, at, cause FROM marks WHERE stream = ?1 AND state = ?2 AND high >= ?3 ORDER BY high LIMIT 1",
+        )?
+        .query_row(params![stream, state_number(state), seq], |row| {
+            Ok((row.get::<_, i64>(0)?, Mark { at: row.get(1)?, cause: row.get(2)? }))
+        })
+        .optional()?;
+    Ok(found.filter(|(low, _)| *low <= seq).map(|(_, mark)| mark))
+}
+
+/// State and reason of an own message by its place in a stream.
+pub(super) fn state_at(
+    conn: &Connection,
+    contact: i64,
+    stream: i64,
+    seq: i64,
+) -> Result<(MessageState, Option<String>), StoreError> {
+    for state in [MessageState::Read, MessageState::Delivered] {
+        if mark(conn, stream, state, seq)?.is_some() {
+            return Ok((state, None));
+        }
+    }
+    for state in [MessageState::Rejected, MessageState::Expired] {
+        if let Some(mark) = mark(conn, stream, state, seq)? {
+            return Ok((state, Some(mark.cause)));
+        }
+    }
+    let last: Option<String> = conn
+        .prepare_cached(
+            "SELECT outcome FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2 ORDER BY outcome = 'sent' DESC, id DESC LIMIT 1",
+        )?
+        .query_row(params![stream, seq], |row| row.get(0))
+        .optional()?;
+    if last.as_deref() == Some("sent") {
+        return Ok((MessageState::Sent, None));
+    }
+    let row = contacts::load(conn, contact)?;
+    let reason = contacts::wait_reason(&row).map(str::to_owned).or(last);
+    Ok((MessageState::Queued, reason))
+}
+
+/// State and reason of an own message by its id.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub fn own_state(conn: &Connection, id: &MessageId) -> Result<(MessageState, Option<String>), StoreError> {
+    let place: Option<(i64, i64, i64)> = conn
+        .prepare_cached("SELECT conversation, stream, seq FROM messages WHERE msgid = ?1 AND sender = 0")?
+        .query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let (contact, stream, seq) = place.ok_or(StoreError::NotFound("that message"))?;
+    state_at(conn, contact, stream, seq)
+}
+
+/// What is known of one message's way.
+#[derive(Debug, Clone)]
+pub struct Trace {
+    /// The other side.
+    pub contact: i64,
+    /// Own message, or one of theirs.
+    pub own: bool,
+    /// State now.
+    pub state: MessageState,
+    /// Its reason.
+    pub reason: Option<String>,
+    /// Oldest first.
+    pub steps: Vec<TraceStep>,
+}
+
+/// The way of a message, own or received.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub fn trace(conn: &Connection, id: &MessageId) -> Result<Trace, StoreError> {
+    let place: Option<(i64, i64, i64, i64, i64, i64)> = conn
+        .prepare_cached(
+            "SELECT conversation, sender, stream, seq, sent_at, received_at FROM messages WHERE msgid = ?1 ORDER BY sender LIMIT 1",
+        )?
+        .query_row([id.as_bytes()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+        })
+        .optional()?;
+    let (contact, sender, stream, seq, sent_at, received_at) = place.ok_or(StoreError::NotFound("that message"))?;
+    let step = |at: i64, what: &str, path: Option<String>, detail: Option<String>| TraceStep {
+        at: Timestamp(at),
+        what: what.to_owned(),
+        path,
+        detail,
+    };
+    if sender != 0 {
+        let steps = vec![
+            step(sent_at, "sent", None, Some("by the sender's clock".to_owned())),
+            step(received_at, "received", None, Some("committed here and acknowledged".to_owned())),
+        ];
+        return Ok(Trace { contact, own: false, state: MessageState::Delivered, reason: None, steps });
+    }
+    let (state, reason) = state_at(conn, contact, stream, seq)?;
+    let mut steps = vec![step(sent_at, "queued", None, Some("stored durably".to_owned()))];
+    let mut attempts = conn.prepare_cached(
+        "SELECT at, path, outcome, low, high FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2 ORDER BY id DESC LIMIT 100",
+    )?;
+    let mut rows = attempts.query(params![stream, seq])?;
+    let mut tried = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (at, path, outcome): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let (low, high): (i64, i64) = (row.get(3)?, row.get(4)?);
+        let together = if high > low { format!("{outcome} (with {} others)", high - low) } else { outcome };
+        tried.push(step(at, "attempt", Some(path), Some(together)));
+    }
+    tried.reverse();
+    steps.extend(tried);
+    for state in [MessageState::Mailboxed, MessageState::Delivered, MessageState::Read, MessageState::Rejected, MessageState::Expired] {
+        if let Some(mark) = mark(conn, stream, state, seq)? {
+            steps.push(step(mark.at, state.as_str(), None, Some(mark.cause)));
+        }
+    }
+    Ok(Trace { contact, own: true, state, reason, steps })
+}

@@ -1,0 +1,246 @@
+//! What an operation sees of the running transaction: the connection, a cache of hot rows, and the events it makes.
+
+use std::collections::HashMap;
+
+use std::sync::Arc;
+
+use proto::ids::{ConversationId, DeviceId, Epoch, MessageId};
+use proto::rpc::event::{Event, EventType};
+use proto::rpc::types::MessageState;
+use proto::time::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::feed::StoredEvent;
+use super::inbound::{InStream, StreamKey};
+use super::outbound::OutStream;
+use super::{StoreError, account};
+use crate::events::EventBatch;
+use crate::model::AccountRow;
+
+/// Foreign streams kept in memory at most; beyond that the cache starts anew.
+const MAX_CACHED_STREAMS: usize = 4_096;
+
+/// Rows that nearly every operation needs. Only ever a copy of what is in the database at the end of an operation.
+#[derive(Default)]
+pub(super) struct Cache {
+    pub own: Option<Arc<AccountRow>>,
+    pub out: HashMap<i64, OutStream>,
+    pub inbound: HashMap<StreamKey, InStream>,
+    pub who: HashMap<i64, Arc<str>>,
+}
+
+
+/// An operation's view of the transaction.
+pub struct Tx<'t> {
+    pub(super) conn: &'t Connection,
+    pub(super) cache: &'t mut Cache,
+    /// The time of this transaction.
+    pub now: Timestamp,
+    /// Whether somebody reads events as they happen.
+    pub(super) listeners: bool,
+    head: u64,
+    events: Vec<NewEvent>,
+    newest_message: i64,
+    dirty: Vec<i64>,
+}
+
+struct NewEvent {
+    kind: EventType,
+    count: u64,
+    body: StoredEvent,
+    built: Option<Vec<Event>>,
+}
+
+pub(super) struct Finished {
+    pub events: Option<EventBatch>,
+    pub newest_message: i64,
+    pub dirty: Vec<i64>,
+}
+
+impl<'t> Tx<'t> {
+    pub(super) fn new(
+        conn: &'t Connection,
+        cache: &'t mut Cache,
+        head: u64,
+        listeners: bool,
+        now: Timestamp,
+    ) -> Self {
+        if cache.inbound.len() > MAX_CACHED_STREAMS {
+            cache.inbound.clear();
+        }
+        Self { conn, cache, now, listeners, head, events: Vec::new(), newest_message: 0, dirty: Vec::new() }
+    }
+
+    /// Runs one operation so that its failure leaves no trace and does not touch its neighbours.
+    pub(super) fn savepoint<T>(
+        &mut self,
+        op: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if self.conn.is_autocommit() {
+            // A full disk makes SQLite roll the whole transaction back by itself. What still waits must not be stored
+            // one by one behind the back of those that were lost.
+            return Err(StoreError::Full);
+        }
+        self.conn.prepare_cached("SAVEPOINT op")?.execute([])?;
+        let marks = (self.events.len(), self.newest_message, self.dirty.len());
+        match op(self) {
+            Ok(value) => {
+                self.conn.prepare_cached("RELEASE op")?.execute([])?;
+                Ok(value)
+            }
+            Err(error) => {
+                *self.cache = Cache::default();
+                self.events.truncate(marks.0);
+                self.newest_message = marks.1;
+                self.dirty.truncate(marks.2);
+                if !self.conn.is_autocommit() {
+                    self.conn.prepare_cached("ROLLBACK TO op")?.execute([])?;
+                    self.conn.prepare_cached("RELEASE op")?.execute([])?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Numbers and stores the events.
+    pub(super) fn finish(self) -> Result<Finished, StoreError> {
+        let first = self.head + 1;
+        let mut last = self.head;
+        let mut all: Option<Vec<Event>> = Some(Vec::new());
+        for event in self.events {
+            let from = last + 1;
+            last += event.count;
+            self.conn
+                .prepare_cached("INSERT INTO events (last, first, type, at, body) VALUES (?1, ?2, ?3, ?4, ?5)")?
+                .execute(params![
+                    last as i64,
+                    from as i64,
+                    super::feed::type_number(event.kind),
+                    self.now.0,
+                    event.body.encode()
+                ])?;
+            all = match (all, event.built) {
+                (Some(mut all), Some(built)) if built.len() as u64 == event.count => {
+                    all.extend(built.into_iter().zip(from..).map(|(mut event, seq)| {
+                        event.seq = seq;
+                        event
+                    }));
+                    Some(all)
+                }
+                _ => None,
+            };
+        }
+        let events = (last >= first).then(|| EventBatch { first, last, events: all.map(Arc::new) });
+        Ok(Finished { events, newest_message: self.newest_message, dirty: self.dirty })
+    }
+
+    /// Delivery should look at this contact after the commit.
+    pub fn wake_delivery(&mut self, contact: i64) {
+        if self.dirty.last() != Some(&contact) {
+            self.dirty.push(contact);
+        }
+    }
+
+    pub(super) fn stored_message(&mut self, id: i64) {
+        self.newest_message = self.newest_message.max(id);
+    }
+
+    /// The account's own row.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn own(&mut self) -> Result<Arc<AccountRow>, StoreError> {
+        if let Some(own) = &self.cache.own {
+            return Ok(Arc::clone(own));
+        }
+        let own = Arc::new(account::load(self.conn)?);
+        self.cache.own = Some(Arc::clone(&own));
+        Ok(own)
+    }
+
+    /// How the owner calls a contact.
+    pub(super) fn who(&mut self, contact: i64) -> Result<Arc<str>, StoreError> {
+        if let Some(who) = self.cache.who.get(&contact) {
+            return Ok(Arc::clone(who));
+        }
+        let own = self.own()?;
+        let who: Arc<str> = super::contacts::load(self.conn, contact)?.who(&own.origin).into();
+        self.cache.who.insert(contact, Arc::clone(&who));
+        Ok(who)
+    }
+
+    /// Messages came: `built` are their events if somebody listens.
+    pub(super) fn event_received(&mut self, contact: i64, ids: Vec<i64>, built: Option<Vec<Event>>) {
+        if ids.is_empty() {
+            return;
+        }
+        let count = ids.len() as u64;
+        let body = StoredEvent { contact, messages: ids, ..StoredEvent::default() };
+        self.events.push(NewEvent { kind: EventType::MessageReceived, count, body, built });
+    }
+
+    /// Own messages reached a state.
+    pub(super) fn event_state(
+        &mut self,
+        contact: i64,
+        state: MessageState,
+        reason: Option<&str>,
+        messages: Vec<(i64, MessageId)>,
+    ) -> Result<(), StoreError> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let built = if self.listeners {
+            let (own, who) = (self.own()?, self.who(contact)?);
+            let make = |(_, id): &(i64, MessageId)| {
+                let mut event = Event::new(0, EventType::MessageState, self.now, own.name.clone());
+                event.who = Some(who.to_string());
+                event.id = Some(*id);
+                event.state = Some(state);
+                event.reason = reason.map(str::to_owned);
+                event
+            };
+            Some(messages.iter().map(make).collect())
+        } else {
+            None
+        };
+        let count = messages.len() as u64;
+        let body = StoredEvent {
+            contact,
+            messages: messages.into_iter().map(|(row, _)| row).collect(),
+            state: Some(state),
+            reason: reason.map(str::to_owned),
+            ..StoredEvent::default()
+        };
+        self.events.push(NewEvent { kind: EventType::MessageState, count, body, built });
+        Ok(())
+    }
+
+    /// Something about a contact.
+    pub fn event_contact(&mut self, kind: EventType, contact: i64) {
+        self.cache.who.remove(&contact);
+        let body = StoredEvent { contact, ..StoredEvent::default() };
+        self.events.push(NewEvent { kind, count: 1, body, built: None });
+    }
+
+    /// A contact came online or went.
+    pub fn event_presence(&mut self, contact: i64, online: bool) {
+        let body = StoredEvent { contact, online: Some(online), ..StoredEvent::default() };
+        self.events.push(NewEvent { kind: EventType::Presence, count: 1, body, built: None });
+    }
+}
+
+impl std::fmt::Debug for Tx<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tx").field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+/// The key of a stream as bytes of the database.
+pub(super) fn stream_key(device: &[u8], conversation: &[u8], epoch: &[u8]) -> Option<StreamKey> {
+    Some(StreamKey {
+        device: DeviceId::from_slice(device)?,
+        conversation: ConversationId::from_slice(conversation)?,
+        epoch: Epoch::from_slice(epoch)?,
+    })
+}

@@ -1,0 +1,277 @@
+//! The writer thread: group commit without a timer.
+//!
+//! It takes one operation, then whatever else waits (up to a bound), runs all in one transaction, commits, and only then
+//! answers, publishes events and wakes delivery. A lone operation pays one commit; a burst shares it.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use proto::time::Timestamp;
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use super::search::Search;
+use super::tx::{Cache, Tx};
+use super::{Pending, StoreError, Wake};
+use crate::events::EventHub;
+
+/// Operations that may wait. Each is a batch of its own (up to 512 messages), so this bounds memory, not throughput.
+const QUEUE: usize = 128;
+/// Operations in one transaction at most, so that the first does not wait for ever.
+const MAX_GROUP: usize = 64;
+/// Notes kept for the next transaction at most; beyond that the oldest is dropped (it would only have been in `trace`).
+const MAX_NOTES: usize = 1_024;
+/// After so long without another operation, notes get a transaction of their own.
+const NOTE_DELAY: Duration = Duration::from_millis(500);
+
+type Finish = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+type Op = Box<dyn FnOnce(&mut Tx<'_>) -> Finish + Send>;
+type Note = Box<dyn FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send>;
+
+pub(super) struct Writer {
+    queue: Mutex<Option<mpsc::Sender<Op>>>,
+    notes: Arc<Notes>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    error: Arc<Mutex<Option<String>>>,
+}
+
+#[derive(Default)]
+struct Notes {
+    list: Mutex<VecDeque<Note>>,
+    count: AtomicU64,
+}
+
+impl Notes {
+    fn take(&self) -> VecDeque<Note> {
+        if self.count.swap(0, Ordering::AcqRel) == 0 {
+            return VecDeque::new();
+        }
+        std::mem::take(&mut *self.list.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Writer {
+    pub(super) fn spawn(
+        conn: Connection,
+        hub: Arc<EventHub>,
+        wake: Arc<Wake>,
+        search: Search,
+    ) -> Result<Self, StoreError> {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let notes = Arc::new(Notes::default());
+        let error = Arc::new(Mutex::new(None));
+        let state = Loop {
+            conn,
+            hub,
+            wake,
+            search,
+            notes: Arc::clone(&notes),
+            error: Arc::clone(&error),
+            cache: Cache::default(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("store".into())
+            .stack_size(1 << 20)
+            .spawn(move || state.run(receiver))
+            .map_err(|source| StoreError::Io { path: "store thread".into(), source })?;
+        Ok(Self { queue: Mutex::new(Some(sender)), notes, thread: Mutex::new(Some(thread)), error })
+    }
+
+    pub(super) async fn enqueue<T: Send + 'static>(
+        &self,
+        op: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Pending<T>, StoreError> {
+        let (reply, pending) = oneshot::channel();
+        let boxed: Op = Box::new(move |tx| {
+            let result = tx.savepoint(op);
+            Box::new(move |commit| {
+                // A caller that went away is no failure.
+                let _ = reply.send(match commit {
+                    Ok(()) => result.map_err(StoreError::classify),
+                    Err(error) => Err(error),
+                });
+            })
+        });
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        queue.ok_or(StoreError::Closed)?.send(boxed).await.map_err(|_| StoreError::Closed)?;
+        Ok(Pending(pending))
+    }
+
+    pub(super) fn note(&self, op: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static) {
+        let mut list = self.notes.list.lock().unwrap_or_else(PoisonError::into_inner);
+        if list.len() >= MAX_NOTES {
+            list.pop_front();
+        }
+        list.push_back(Box::new(op));
+        self.notes.count.store(list.len() as u64, Ordering::Release);
+    }
+
+    pub(super) fn error(&self) -> Option<String> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn close(&self) {
+        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // A panic of the thread was logged by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+struct Loop {
+    conn: Connection,
+    hub: Arc<EventHub>,
+    wake: Arc<Wake>,
+    search: Search,
+    notes: Arc<Notes>,
+    error: Arc<Mutex<Option<String>>>,
+    cache: Cache,
+}
+
+impl Loop {
+    fn run(mut self, mut queue: mpsc::Receiver<Op>) {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return };
+        loop {
+            let first = runtime.block_on(async { tokio::time::timeout(NOTE_DELAY, queue.recv()).await });
+            match first {
+                Ok(Some(op)) => self.transaction(Some(op), &mut queue),
+                Ok(None) => break,
+                Err(_) if self.notes.count.load(Ordering::Acquire) > 0 => self.transaction(None, &mut queue),
+                Err(_) => {
+                    // Nothing to do for a while: a quiet daemon should not wake twice a second.
+                    match runtime.block_on(idle(&mut queue, &self.notes)) {
+                        Idle::Op(op) => self.transaction(Some(op), &mut queue),
+                        Idle::Notes => {}
+                        Idle::Closed => break,
+                    }
+                }
+            }
+        }
+        self.transaction(None, &mut queue);
+        // Leaves a small WAL behind; failing to is harmless.
+        let _ = self.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+    }
+
+    fn transaction(&mut self, first: Option<Op>, queue: &mut mpsc::Receiver<Op>) {
+        let mut finish: Vec<Finish> = Vec::new();
+        match self.group(first, queue, &mut finish) {
+            Ok(after) => {
+                self.set_error(None);
+                if let Some(batch) = after.events {
+                    self.hub.publish(batch);
+                }
+                for done in finish {
+                    done(Ok(()));
+                }
+                if after.newest_message > 0 {
+                    self.search.nudge(after.newest_message);
+                }
+                self.wake.mark(after.dirty);
+            }
+            Err(error) => {
+                let error = error.classify();
+                tracing::error!(%error, operations = finish.len(), "commit failed, nothing of it is stored");
+                self.cache = Cache::default();
+                self.set_error(Some(error.to_string()));
+                let full = matches!(error, StoreError::Full);
+                let fatal = is_io_error(&error);
+                let text = error.to_string();
+                for done in finish {
+                    done(Err(if full { StoreError::Full } else { StoreError::Sqlite(other_error(&text)) }));
+                }
+                if fatal {
+                    // After a failed fsync the kernel may have dropped the pages: going on would lie about what is durable.
+                    tracing::error!("the disk failed under the store: stopping at once, the next start recovers from the WAL");
+                    std::process::abort();
+                }
+            }
+        }
+    }
+
+    fn group(
+        &mut self,
+        first: Option<Op>,
+        queue: &mut mpsc::Receiver<Op>,
+        finish: &mut Vec<Finish>,
+    ) -> Result<After, StoreError> {
+        let sql = self.conn.transaction_with_behavior(TransactionBehavior::Immediate);
+        let sql = match sql {
+            Ok(sql) => sql,
+            Err(error) => {
+                // The operations must be answered even so.
+                if let Some(op) = first {
+                    finish.push(refuse(op));
+                }
+                return Err(error.into());
+            }
+        };
+        let mut tx = Tx::new(&sql, &mut self.cache, self.hub.head(), self.hub.has_listeners(), Timestamp::now());
+        for note in self.notes.take() {
+            if let Err(error) = tx.savepoint(note) {
+                tracing::warn!(%error, "a note for trace was not stored");
+            }
+        }
+        let mut next = first;
+        while let Some(op) = next {
+            finish.push(op(&mut tx));
+            next = if finish.len() < MAX_GROUP { queue.try_recv().ok() } else { None };
+        }
+        let after = tx.finish()?;
+        sql.commit()?;
+        Ok(After { events: after.events, newest_message: after.newest_message, dirty: after.dirty })
+    }
+
+    fn set_error(&self, error: Option<String>) {
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    }
+}
+
+struct After {
+    events: Option<crate::events::EventBatch>,
+    newest_message: i64,
+    dirty: Vec<i64>,
+}
+
+enum Idle {
+    Op(Op),
+    Notes,
+    Closed,
+}
+
+/// Waits for an operation; looks for notes every ten seconds, because they come without waking anybody.
+async fn idle(queue: &mut mpsc::Receiver<Op>, notes: &Notes) -> Idle {
+    loop {
+        match tokio::time::timeout(Duration::from_secs(2), queue.recv()).await {
+            Ok(Some(op)) => return Idle::Op(op),
+            Ok(None) => return Idle::Closed,
+            Err(_) if notes.count.load(Ordering::Acquire) > 0 => return Idle::Notes,
+            Err(_) => {}
+        }
+    }
+}
+
+/// Answers an operation that never ran with the commit's error: it is run against nothing by dropping it, and the dropped
+/// reply tells the caller that the store is closed.
+fn refuse(op: Op) -> Finish {
+    drop(op);
+    Box::new(|_| {})
+}
+
+fn is_io_error(error: &StoreError) -> bool {
+    matches!(error, StoreError::Sqlite(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure))
+}
+
+fn other_error(text: &str) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ERROR), Some(text.to_owned()))
+}

@@ -52,7 +52,7 @@ const LAYERS: [&[&str]; 8] = [
     &["service"],
     &["rpc"],
     // What a program needs around the layers: it stands on top of them and nothing imports it.
-    &["config", "run", "main", "lib"],
+    &["daemon", "main", "lib"],
 ];
 
 /// Every file that belongs to the repository.

@@ -12,6 +12,7 @@ mod feed;
 mod history;
 mod keys;
 mod local_users;
+mod peer_abuse;
 mod presence;
 mod profiles;
 mod python;

@@ -2,9 +2,11 @@
 
 use std::process::{Command, Stdio};
 
-use tests::Pair;
 use tests::binaries::repository;
 use tests::daemon::isolate;
+use tests::{Pair, Stream};
+
+use crate::util::wait_for_body;
 
 fn python() -> Option<&'static str> {
     ["/usr/bin/python3", "python3"].into_iter().find(|program| {
@@ -21,12 +23,14 @@ fn the_python_client_of_the_documentation_works_as_printed() {
     let text = std::fs::read_to_string(repository().join("docs/rpc.md")).unwrap();
     let program = text.split("```python\n").nth(1).expect("a Python example").split("```").next().unwrap();
     let pair = Pair::start();
-    pair.alice.ok(["send", "bob", "for the robot", "--wait", "delivered"]);
     let mut command = Command::new(python);
     isolate(&mut command, pair.alice_daemon.home());
-    command.args(["-c", program]).env("CHATD_SOCKET", pair.alice.socket()).env("CHATD_ACCOUNT", "alice");
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    assert!(output.status.success(), "{}\n{program}", String::from_utf8_lossy(&output.stderr));
-    let printed = String::from_utf8_lossy(&output.stdout);
-    assert!(printed.contains("alice"), "it prints something of the account: {printed}");
+    // Unbuffered only because its output goes to a pipe here.
+    command.args(["-u", "-c", program]).env("CHATD_SOCKET", pair.alice.socket());
+    let mut client = Stream::start(command).unwrap();
+    client.until("the answer to system.hello", |line| line.contains("'alice'"));
+    wait_for_body(&pair.bob, "alice", "hello");
+    client.until("the delivery in the feed", |line| line.contains("message.state") && line.contains("delivered"));
+    pair.bob.ok(["send", "alice", "hello, robot", "--wait", "delivered"]);
+    client.until("the live answer", |line| line.contains("hello, robot"));
 }

@@ -1,0 +1,90 @@
+//! Hostile and broken peers: their link ends with a reason, the daemon and its friends live.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chatd::link::{LinkConfig, Node};
+use iroh::endpoint::presets;
+use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMode, TransportAddr};
+use proto::ids::{NodeId, sha256, unhex};
+use proto::wire::ALPN;
+use proto::wire::frame::Frame;
+use tests::{Daemon, Pair};
+
+use crate::util::{bodies, status};
+
+/// A refusal comes within this: the longest is the wait for a first frame, 10 s.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn node_of(daemon: &Daemon) -> (NodeId, Vec<SocketAddr>) {
+    let node = daemon.ready_value("node").and_then(unhex).map(NodeId).unwrap();
+    let addresses = daemon.ready_value("addresses").unwrap().split(',').map(|word| word.parse().unwrap()).collect();
+    (node, addresses)
+}
+
+async fn mallory() -> Endpoint {
+    let builder = Endpoint::builder(presets::Minimal)
+        .crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .relay_mode(RelayMode::Disabled)
+        .alpns(vec![ALPN.to_vec()])
+        .clear_ip_transports();
+    builder.bind_addr("127.0.0.1:0").unwrap().bind().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_frames_of_a_peer_end_its_link() {
+    let mut pair = Pair::start();
+    let (node, addresses) = node_of(pair.bob_daemon());
+    let target = EndpointAddr::from_parts(
+        EndpointId::from_bytes(&node.0).unwrap(),
+        addresses.into_iter().map(TransportAddr::Ip),
+    );
+    let mallory = mallory().await;
+    let frame = |body: &[u8]| [&u32::try_from(body.len()).unwrap().to_be_bytes(), body].concat();
+    let hello = frame(&Frame::Hello { versions: vec![1], unix_time: 1_000 }.encode());
+    let hostile: [(&str, Vec<u8>); 8] = [
+        ("4 GiB", vec![0xff; 4]),
+        ("HTTP", b"GET / HTTP/1.1\r\n\r\n".to_vec()),
+        ("an empty frame", frame(&[])),
+        ("no array", frame(b"\xa5hello")),
+        ("depth", frame(&[0x91].repeat(60_000))),
+        ("2^32 elements", frame(&[0xdd, 0xff, 0xff, 0xff, 0xff])),
+        ("garbage after the hello", [&hello[..], &frame(&[0xc1; 100])].concat()),
+        ("an unknown version", frame(&Frame::Hello { versions: vec![99], unix_time: 1_000 }.encode())),
+    ];
+    for (what, bytes) in hostile {
+        let connection = mallory.connect(target.clone(), ALPN).await.unwrap();
+        let (mut send, _recv) = connection.open_bi().await.unwrap();
+        send.write_all(&bytes).await.unwrap();
+        let closed = tokio::time::timeout(PATIENCE, connection.closed()).await;
+        assert!(closed.is_ok(), "{what}: the link stays open");
+    }
+    assert!(pair.bob_daemon().is_running());
+    pair.alice.ok(["send", "bob", "still there?", "--wait", "delivered"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_envelopes_of_a_stranger_leave_no_trace() {
+    let mut pair = Pair::start();
+    let (bob, addresses) = node_of(pair.bob_daemon());
+    let mut config = LinkConfig::new(sha256(&[b"mallory"]));
+    config.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+    let (node, _incoming) = Node::bind(config).await.unwrap();
+    for round in 0..20_u8 {
+        let Ok(mut link) = node.dial(bob, &addresses).await else { break };
+        for (number, size) in (1..).zip([0_usize, 1, 100, 5_000, 60_000]) {
+            let outer: Vec<u8> = (0..size).map(|index| (index as u8).wrapping_mul(31) ^ round).collect();
+            if link.sender.send(Frame::Envelope { number, outer }).await.is_err() {
+                break;
+            }
+        }
+        // Whatever it answers, it answers without acknowledging anything.
+        let answer = tokio::time::timeout(Duration::from_millis(200), link.receiver.recv()).await;
+        assert!(!matches!(answer, Ok(Ok(Some(Frame::Ack { .. })))), "a stranger gets no acknowledgement: {answer:?}");
+    }
+    assert!(pair.bob_daemon().is_running());
+    pair.alice.ok(["send", "bob", "unharmed", "--wait", "delivered"]);
+    assert_eq!(bodies(&pair.bob, "alice", 10), ["unharmed"]);
+    assert_eq!(status(&pair.bob)["requests"], 0);
+}

@@ -6,6 +6,7 @@
 //! ARCHITECTURE.md shows how a message goes through them.
 
 pub mod crypto;
+pub mod daemon;
 pub mod delivery;
 pub mod directory;
 pub mod events;

@@ -7,6 +7,7 @@
 
 mod access;
 mod api;
+mod bind;
 mod connection;
 mod dispatch;
 mod feeds;

@@ -103,7 +103,7 @@ struct Inner {
     readers: Mutex<Vec<Connection>>,
     hub: Arc<EventHub>,
     wake: Arc<Wake>,
-    search: Search,
+    search: Arc<Search>,
 }
 
 impl std::fmt::Debug for Store {
@@ -128,9 +128,9 @@ impl Store {
         schema::migrate(&mut conn)?;
         let head: i64 = conn.query_row("SELECT coalesce(max(last), 0) FROM events", [], |row| row.get(0))?;
         let hub = Arc::new(EventHub::new(head as u64));
-        let search = Search::open(indexer, path.clone(), folder.join("search.db"))?;
+        let search = Arc::new(Search::open(indexer, path.clone(), folder.join("search.db"))?);
         let wake = Arc::new(Wake::default());
-        let writer = writer::Writer::spawn(conn, Arc::clone(&hub), Arc::clone(&wake), search.clone())?;
+        let writer = writer::Writer::spawn(conn, Arc::clone(&hub), Arc::clone(&wake), Arc::clone(&search))?;
         Ok(Self { inner: Arc::new(Inner { path, writer, readers: Mutex::default(), hub, wake, search }) })
     }
 
@@ -217,7 +217,7 @@ impl Store {
     }
 
     /// Full-text search.
-    pub fn search(&self) -> &Search {
+    pub fn search(&self) -> &Arc<Search> {
         &self.inner.search
     }
 

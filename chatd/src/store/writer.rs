@@ -58,7 +58,7 @@ impl Writer {
         conn: Connection,
         hub: Arc<EventHub>,
         wake: Arc<Wake>,
-        search: Search,
+        search: Arc<Search>,
     ) -> Result<Self, StoreError> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let notes = Arc::new(Notes::default());
@@ -133,7 +133,7 @@ struct Loop {
     conn: Connection,
     hub: Arc<EventHub>,
     wake: Arc<Wake>,
-    search: Search,
+    search: Arc<Search>,
     notes: Arc<Notes>,
     error: Arc<Mutex<Option<String>>>,
     cache: Cache,

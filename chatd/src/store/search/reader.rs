@@ -93,7 +93,7 @@ fn collect(
         return Ok(());
     }
     let mut valid = main
-        .prepare_cached("SELECT 1 FROM messages WHERE id = ?1 AND shown <> 0 AND (?2 IS NULL OR conversation = ?2)")
+        .prepare_cached("SELECT 1 FROM messages WHERE id = ?1 AND (?2 IS NULL OR conversation = ?2)")
         .map_err(Failure::Main)?;
     let mut select = index
         .prepare_cached(

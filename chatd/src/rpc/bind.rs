@@ -1,0 +1,136 @@
+//! The service behind the API: every method is passed on, and every error gets its code here and nowhere else.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use proto::directory::api::ErrorCode as DirectoryCode;
+use proto::rpc::event::Event;
+use proto::rpc::methods as m;
+use proto::rpc::methods::Method;
+use proto::rpc::types::{SendParams, SendResult, SubscribeParams, SubscribeResult};
+use proto::rpc::{ErrorCode, RpcError};
+
+use super::api::{Api, FeedSource, with_methods};
+use crate::directory::DirectoryError;
+use crate::model::Caller;
+use crate::service::{Feed, Service, ServiceError};
+use crate::store::StoreError;
+use crate::store::search::SearchError;
+
+impl FeedSource for Feed {
+    async fn next(&mut self) -> Option<Arc<Vec<Event>>> {
+        Feed::next(self).await
+    }
+}
+
+macro_rules! bind_api {
+    ($($kind:ident $marker:ident $function:ident;)*) => {
+        impl Api for Service {
+            type Sending = Pin<Box<dyn Future<Output = Vec<Result<SendResult, RpcError>>> + Send>>;
+            type Feed = Feed;
+
+            async fn message_send(&self, caller: &Caller, batch: Vec<SendParams>) -> Self::Sending {
+                let sending = Service::message_send(self, caller, batch).await;
+                Box::pin(async move {
+                    sending.outcome().await.into_iter().map(|result| result.map_err(|error| wire(&error))).collect()
+                })
+            }
+
+            async fn feed_subscribe(
+                &self,
+                caller: &Caller,
+                params: SubscribeParams,
+            ) -> Result<(SubscribeResult, Feed), RpcError> {
+                Service::feed_subscribe(self, caller, params).await.map_err(|error| wire(&error))
+            }
+
+            fn client_count(&self, clients: u64) {
+                Service::client_count(self, clients);
+            }
+
+            $(
+                async fn $function(
+                    &self,
+                    caller: &Caller,
+                    params: <m::$marker as Method>::Params,
+                ) -> Result<<m::$marker as Method>::Result, RpcError> {
+                    Service::$function(self, caller, params).await.map_err(|error| wire(&error))
+                }
+            )*
+        }
+    };
+}
+with_methods!(bind_api);
+
+fn wire(error: &ServiceError) -> RpcError {
+    let code = code(error);
+    if code == ErrorCode::Internal {
+        tracing::error!(%error, "a call failed");
+    }
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Transparent wrappers repeat their source's words.
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    RpcError::new(code, text)
+}
+
+fn code(error: &ServiceError) -> ErrorCode {
+    match error {
+        ServiceError::NoAccount(_) => ErrorCode::NoAccount,
+        ServiceError::AmbiguousAccount(_) => ErrorCode::AmbiguousAccount,
+        ServiceError::AlreadyExists(_) => ErrorCode::AlreadyExists,
+        ServiceError::Name(_) => ErrorCode::NameNotAllowed,
+        ServiceError::NotFound(_) => ErrorCode::NotFound,
+        ServiceError::NotAContact(_) => ErrorCode::NotAContact,
+        ServiceError::LoggedOut(_) => ErrorCode::LoggedOut,
+        ServiceError::AlreadyLoggedIn(_) => ErrorCode::AlreadyLoggedIn,
+        ServiceError::InvalidText(_) => ErrorCode::InvalidText,
+        ServiceError::InvalidParams(_) => ErrorCode::InvalidParams,
+        ServiceError::KeyNotTrusted(_) => ErrorCode::KeyNotTrusted,
+        ServiceError::Refused(_) => ErrorCode::Refused,
+        ServiceError::LimitReached(_) => ErrorCode::LimitReached,
+        ServiceError::ShuttingDown => ErrorCode::ShuttingDown,
+        ServiceError::Directory(error) => directory_code(error),
+        ServiceError::Store(error) => store_code(error),
+        ServiceError::DataDir(_) | ServiceError::Io { .. } => ErrorCode::StoreUnavailable,
+        ServiceError::KeyFile(_)
+        | ServiceError::Crypto(_)
+        | ServiceError::Link(_)
+        | ServiceError::Record(_)
+        | ServiceError::Reach(_) => ErrorCode::Internal,
+    }
+}
+
+fn directory_code(error: &DirectoryError) -> ErrorCode {
+    match error {
+        DirectoryError::Unreachable { .. } | DirectoryError::Protocol { .. } => ErrorCode::DirectoryUnreachable,
+        DirectoryError::NotFound => ErrorCode::NotFound,
+        DirectoryError::NameTaken => ErrorCode::NameTaken,
+        DirectoryError::RateLimited { .. } => ErrorCode::RateLimited,
+        DirectoryError::BadUrl { .. }
+        | DirectoryError::PlainHttp(_)
+        | DirectoryError::TlsNotSupported(_)
+        | DirectoryError::DomainNotSupported(_) => ErrorCode::InvalidParams,
+        DirectoryError::Refused { code: DirectoryCode::NameNotAllowed, .. } => ErrorCode::NameNotAllowed,
+        DirectoryError::Conflict { .. } | DirectoryError::Refused { .. } => ErrorCode::DirectoryRefused,
+    }
+}
+
+fn store_code(error: &StoreError) -> ErrorCode {
+    match error {
+        StoreError::NotFound(_) => ErrorCode::NotFound,
+        StoreError::Contact(_) => ErrorCode::NotAContact,
+        StoreError::Closed => ErrorCode::ShuttingDown,
+        StoreError::Search(
+            SearchError::NoWords | SearchError::TooLong { .. } | SearchError::TooManyWords { .. },
+        ) => ErrorCode::InvalidParams,
+        _ => ErrorCode::StoreUnavailable,
+    }
+}

@@ -53,7 +53,7 @@ impl Swarm {
         let cap = people.div_ceil(daemons);
         let start = |number: usize| {
             let options = DaemonOptions::new(&format!("node{number}"), directory.url()).place(&place);
-            Daemon::try_start(options.config(&format!("[limits]\nmax_accounts_per_uid = {cap}\n")))
+            Daemon::try_start(options.config(&format!("[limits]\naccounts_per_uid = {cap}\n")))
         };
         let daemons: Vec<Daemon> = (1..=daemons).map(start).collect::<Result<_>>()?;
         Ok(Self { names: (0..people).map(person_name).collect(), daemons, directory })

@@ -95,7 +95,7 @@ fn no_directory_at_all() {
     let daemon = Daemon::start(DaemonOptions { name: "chatd".into(), ..DaemonOptions::default() });
     let output = daemon.bare_ctl().run(["register", "alice", "--directory", "http://127.0.0.1:1"]).expect_code(1);
     assert!(output.stderr.contains("127.0.0.1:1"), "names what it could not reach: {output:?}");
-    let output = daemon.bare_ctl().run(["register", "alice", "--directory", "http://192.0.2.1:7470"]).expect_code(1);
+    let output = daemon.bare_ctl().run(["register", "alice", "--directory", "http://192.0.2.1:7470"]).expect_code(2);
     assert!(output.stderr.to_lowercase().contains("http"), "plain http is for loopback only: {output:?}");
     // Without a directory the account is there, for invites and the LAN.
     daemon.bare_ctl().ok(["register", "alice"]);

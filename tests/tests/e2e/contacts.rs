@@ -131,7 +131,7 @@ fn e1_add_is_idempotent_and_unknown_is_not_found() {
     pair.alice.ok(["add", "bob"]);
     assert_eq!(contact_state(&pair.alice, "bob").as_deref(), Some("accepted"), "asking a contact changes nothing");
     pair.alice.run(["add", "nobody"]).expect_code(1).says(&["nobody"]);
-    pair.alice.run(["add", "alice"]).expect_code(1);
+    pair.alice.run(["add", "alice"]).expect_code(2).says(&["yourself"]);
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn wrong_permissions_are_refused() {
     for mode in [0o777, 0o770, 0o755] {
         std::fs::set_permissions(&data, std::fs::Permissions::from_mode(mode)).unwrap();
         let output = fails(chatd(daemon.home(), &DaemonOptions::default()));
-        says(&output, &["data", "0700"]);
+        says(&output, &["data", "chmod 700"]);
     }
     std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700)).unwrap();
     daemon.restart();
@@ -144,7 +144,7 @@ fn an_unknown_config_key_is_named_with_the_nearest() {
     let home = place.folder("chatd").unwrap();
     let with = |text: &str| chatd(&home, &DaemonOptions::default().config(text));
     says(&fails(with("directry = \"http://127.0.0.1:1\"\n")), &["directry", "directory", "chatd.toml"]);
-    says(&fails(with("[limits]\nmax_acounts_per_uid = 3\n")), &["max_acounts_per_uid", "max_accounts_per_uid"]);
+    says(&fails(with("[limits]\nacounts_per_uid = 3\n")), &["acounts_per_uid", "`accounts_per_uid`"]);
     says(&fails(with("listen = 7\n")), &["chatd.toml"]);
     says(&fails(with("= = =\n")), &["chatd.toml"]);
     let mut check = with("data_dir = \"/nonexistent/never/made\"\n");

@@ -138,7 +138,10 @@ async fn a_reconnect_is_no_clone() {
     let mut third = directory.session(&alice).await;
     let online = directory.get_as("/v1/records/alice", &third.token).await.json::<RecordAnswer>().await.unwrap();
     assert_eq!(online.online, Some(true));
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // Until the old one was given up.
+    while !directory.get("/metrics").await.text().await.unwrap().contains("directoryd_sessions 1\n") {
+        tokio::task::yield_now().await;
+    }
     third.send(&ClientFrame::Tokens { add: vec![], remove: vec![] }).await;
     assert_eq!(third.frame().await, ServerFrame::TokensStored { count: 0 }, "and no `cloned` before it");
     // The old connection's end is heard only now; it was no living session when it mattered.

@@ -46,8 +46,8 @@ async fn a8_d3_a_client_that_goes_silent_is_offline_within_the_promised_time() {
     let default = Timing::default();
     assert!(default.silence <= Duration::from_secs(30) && default.ping * 2 < default.silence);
     let directory = Directory::with(|config| {
-        config.timing.ping = Duration::from_millis(50);
-        config.timing.silence = Duration::from_millis(250);
+        config.timing.ping = Duration::from_millis(200);
+        config.timing.silence = Duration::from_millis(900);
     })
     .await;
     let bob = person("bob");
@@ -65,7 +65,10 @@ async fn b7_after_a_restart_clients_come_back_and_nothing_was_forgotten() {
     let (mut hers, mut his) = alice_watches_bob(&directory).await;
     assert_eq!((hers.counter, his.counter, his.record_seq), (1, 1, 1));
     directory.restart().await;
-    assert_eq!(hers.frame_or_end().await, None, "closed with a frame, not left hanging");
+    // Closed with a frame, not left hanging; if his session ends first, hers may be told.
+    while let Some(frame) = hers.frame_or_end().await {
+        assert!(matches!(frame, ServerFrame::Presence { online: false, .. }), "{frame:?}");
+    }
     assert_eq!(his.frame_or_end().await, None);
     let mut hers = directory.session(&alice).await;
     assert_eq!((hers.counter, hers.record_seq), (2, 1), "counted on");

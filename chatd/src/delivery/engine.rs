@@ -379,6 +379,7 @@ impl Engine {
         if route.link.as_ref().is_some_and(|link| link.sender.is_closed()) {
             route.detach();
         }
+        tracing::trace!(contact, ?route.phase, route.pending, route.packing, link = route.link.is_some(), "advance");
         if !route.pending || route.packing || route.phase == Phase::Connecting {
             return;
         }

@@ -1,8 +1,8 @@
 //! How often somebody may ask.
 //!
 //! Invariant: the memory of who asked is bounded by construction. An address (IPv6: its /64) or account is hashed, with
-//! a key of this process, into one of [`BUCKETS`] buckets, and the buckets are what is limited: ten million sources use
-//! no more memory than the buckets. Two clients share one with a chance of one in [`BUCKETS`], and nobody outside can
+//! a key of this process, into one of `BUCKETS` buckets, and the buckets are what is limited: ten million sources use
+//! no more memory than the buckets. Two clients share one with a chance of one in `BUCKETS`, and nobody outside can
 //! work out who.
 
 use std::hash::BuildHasher;

@@ -1,7 +1,7 @@
 //! The log on stderr: one line an operation, as text or as JSON.
 //!
 //! A line for each of 20,000 lookups a second would cost as many system calls; lines are gathered and written together,
-//! at the latest after [`FLUSH_EVERY`], and at once for warnings and errors. What a kill loses is log, never data.
+//! at the latest after `FLUSH_EVERY`, and at once for warnings and errors. What a kill loses is log, never data.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};

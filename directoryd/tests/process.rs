@@ -172,3 +172,25 @@ fn bad_configurations_say_what_to_do() {
     let error = fails(command(&file, &[]));
     assert!(error.contains("cannot use the data directory"), "{error}");
 }
+
+#[tokio::test]
+async fn sighup_reads_the_log_filter_again() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("directoryd.toml");
+    std::fs::write(&file, "log = 'warn'").unwrap();
+    let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let mut process = Process::start(data.path(), &["--config", file.to_str().unwrap()]);
+    register(&http, &process.url, "alice").await.unwrap();
+    // A bad filter is reported, and changes nothing.
+    for (filter, answer) in [("=nonsense=", "stays as it is"), ("info", "read again")] {
+        std::fs::write(&file, format!("log = '{filter}'")).unwrap();
+        let pid = nix::unistd::Pid::from_raw(process.child.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
+        let mut line = String::new();
+        assert!(process.stderr.read_line(&mut line).unwrap() > 0);
+        assert!(line.contains(answer), "{line}");
+    }
+    register(&http, &process.url, "bob").await.unwrap();
+    let (log, status) = process.end(nix::sys::signal::Signal::SIGTERM);
+    assert!(status.success() && log.contains("bob") && !log.contains("alice"), "{log}");
+}

@@ -46,8 +46,8 @@ async fn a8_d3_a_client_that_goes_silent_is_offline_within_the_promised_time() {
     let default = Timing::default();
     assert!(default.silence <= Duration::from_secs(30) && default.ping * 2 < default.silence);
     let directory = Directory::with(|config| {
-        config.timing.ping = Duration::from_millis(50);
-        config.timing.silence = Duration::from_millis(250);
+        config.timing.ping = Duration::from_millis(200);
+        config.timing.silence = Duration::from_millis(900);
     })
     .await;
     let bob = person("bob");
@@ -65,7 +65,10 @@ async fn b7_after_a_restart_clients_come_back_and_nothing_was_forgotten() {
     let (mut hers, mut his) = alice_watches_bob(&directory).await;
     assert_eq!((hers.counter, his.counter, his.record_seq), (1, 1, 1));
     directory.restart().await;
-    assert_eq!(hers.frame_or_end().await, None, "closed with a frame, not left hanging");
+    // Closed with a frame, not left hanging; if his session ends first, hers may be told.
+    while let Some(frame) = hers.frame_or_end().await {
+        assert!(matches!(frame, ServerFrame::Presence { online: false, .. }), "{frame:?}");
+    }
     assert_eq!(his.frame_or_end().await, None);
     let mut hers = directory.session(&alice).await;
     assert_eq!((hers.counter, hers.record_seq), (2, 1), "counted on");
@@ -138,7 +141,10 @@ async fn a_reconnect_is_no_clone() {
     let mut third = directory.session(&alice).await;
     let online = directory.get_as("/v1/records/alice", &third.token).await.json::<RecordAnswer>().await.unwrap();
     assert_eq!(online.online, Some(true));
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // Until the old one was given up.
+    while !directory.get("/metrics").await.text().await.unwrap().contains("directoryd_sessions 1\n") {
+        tokio::task::yield_now().await;
+    }
     third.send(&ClientFrame::Tokens { add: vec![], remove: vec![] }).await;
     assert_eq!(third.frame().await, ServerFrame::TokensStored { count: 0 }, "and no `cloned` before it");
     // The old connection's end is heard only now; it was no living session when it mattered.

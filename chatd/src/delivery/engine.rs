@@ -16,7 +16,7 @@ use super::route::{ACK_TIMEOUT, Phase, REQUEST_REPEAT, Route};
 use super::{Context, News, OpenLink};
 use crate::crypto::claim::{Session, sign_claim};
 use crate::link::LinkSender;
-use crate::store::{StoreError, account, contacts, inbound, outbound};
+use crate::store::{StoreError, account, contacts, inbound, outbound, signals};
 
 /// Results of its own jobs that wait at most; there is one job at a time per contact and kind.
 const RESULTS: usize = 256;
@@ -266,7 +266,11 @@ impl Engine {
             .collect();
         for contact in hit {
             tracing::info!(contact, code = code.as_str(), "the peer refused");
+            let own = self.context.device;
             let route = self.route(contact);
+            if let (Some(link), Some(theirs)) = (&route.link, route.device) {
+                link.claims.forget(own, theirs);
+            }
             route.refresh_record |= code == RefuseCode::PrekeyGone;
             route.pending = true;
             route.failed(now, rand::random());
@@ -375,6 +379,7 @@ impl Engine {
         if route.link.as_ref().is_some_and(|link| link.sender.is_closed()) {
             route.detach();
         }
+        tracing::trace!(contact, ?route.phase, route.pending, route.packing, link = route.link.is_some(), "advance");
         if !route.pending || route.packing || route.phase == Phase::Connecting {
             return;
         }
@@ -391,7 +396,10 @@ impl Engine {
             return;
         }
         let ready = route.phase == Phase::Ready;
-        if row.state.may_talk() && !ready && route.claimed_on.is_none() {
+        // Until our acceptance has arrived, the other side refuses a claim of ours; it claims when it has.
+        let unheard = self.read(|conn| signals::accept_waits(conn, contact)).unwrap_or(false);
+        let Some(route) = self.routes.get_mut(&contact) else { return };
+        if row.state.may_talk() && !unheard && !ready && route.claimed_on.is_none() {
             let device = route.device.or_else(|| {
                 SignedReach::decode(&row.reach).and_then(|signed| signed.peek()).ok().map(|reach| reach.device)
             });

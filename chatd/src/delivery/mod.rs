@@ -71,6 +71,11 @@ impl ClaimBook {
         self.changed.notified().await;
     }
 
+    /// It was refused: it may go out again when the other side has changed its mind.
+    pub fn forget(&self, own: DeviceId, theirs: DeviceId) {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).remove(&(own, theirs));
+    }
+
     /// Whether it went out.
     pub fn has(&self, own: DeviceId, theirs: DeviceId) -> bool {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner).contains(&(own, theirs))

@@ -59,7 +59,7 @@ impl Account {
     pub fn open(service: &Service, folder: &Path) -> Result<Arc<Self>, ServiceError> {
         let inner = &service.inner;
         let keys = Keys::load(folder)?;
-        let store = Store::open(folder, &inner.indexer, false)?;
+        let store = Store::open(folder, &inner.indexer)?;
         let prekeys = PrekeyStore::open(folder)?;
         let row = store.read_blocking(account::load)?;
         if row.device != keys.device_id() {

@@ -109,7 +109,7 @@ impl Service {
         let new = NewAccount { row, recovery_hash, record: record.clone(), record_seq, display_name };
         let id = new.row.id;
         let unfinished = self.accounts_dir().join(format!(".{id}"));
-        let made = self.make_folder(&unfinished, &keys, &prekey, new).await;
+        let made = self.make_folder(&unfinished, &keys, &prekey, new);
         let folder = self.accounts_dir().join(id.to_string());
         let result = match made {
             // Everything is on disk before the name is claimed, so that a kill at any moment leaves a name with its keys.
@@ -133,7 +133,7 @@ impl Service {
         Ok(RegisterResult { account: info, recovery_key: recovery })
     }
 
-    async fn make_folder(
+    fn make_folder(
         &self,
         folder: &Path,
         keys: &Keys,
@@ -143,10 +143,7 @@ impl Service {
         private_dir(folder)?;
         keys.create(folder)?;
         PrekeyStore::open(folder)?.insert(prekey)?;
-        let store = Store::open(folder, &self.inner.indexer, true)?;
-        let made = store.write(move |tx| tx.create_account(&new)).await;
-        store.close().await;
-        Ok(made?)
+        Ok(Store::create(folder, &new)?)
     }
 
     async fn claim(

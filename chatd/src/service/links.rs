@@ -84,6 +84,7 @@ impl Runner {
 
     /// Handles one frame; `false` ends the link.
     async fn frame(&self, frame: Frame, taken: &mpsc::Sender<(Arc<Account>, Taken)>) -> bool {
+        tracing::trace!(link = self.open.sender.link_id(), kind = frame.name(), "frame");
         match frame {
             Frame::Envelope { number, outer } => return self.envelope(number, outer, taken).await,
             Frame::Claim { from_device, to_device, signature } => {

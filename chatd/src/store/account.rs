@@ -1,6 +1,7 @@
 //! The account's own row.
 
 use proto::ids::{AccountId, DeviceId};
+use proto::time::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{StoreError, Tx};
@@ -107,14 +108,13 @@ pub fn own_profile(conn: &Connection) -> Result<ProfileRow, StoreError> {
     })?)
 }
 
-impl Tx<'_> {
-    /// Writes the row of a new account.
+/// Writes the row of a new account.
     ///
     /// # Errors
     /// Those of the database; a second account in one store is a constraint error.
-    pub fn create_account(&mut self, new: &NewAccount) -> Result<(), StoreError> {
+pub(super) fn insert(conn: &Connection, new: &NewAccount) -> Result<(), StoreError> {
         let row = &new.row;
-        self.conn.execute(
+        conn.execute(
             "INSERT INTO account (one, id, device, name, origin, directory, uid, user, logged_in, created, recovery_hash,
                record, record_seq, reach, reach_seq, session_counter, profile_version, display_name, status, bio)
              VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, x'', 0, 0, ?13, ?14, '', '')",
@@ -127,7 +127,7 @@ impl Tx<'_> {
                 row.uid,
                 row.user,
                 row.logged_in,
-                self.now.0,
+                Timestamp::now().0,
                 &new.recovery_hash[..],
                 new.record,
                 new.record_seq as i64,
@@ -135,10 +135,10 @@ impl Tx<'_> {
                 new.display_name,
             ],
         )?;
-        self.cache.own = None;
         Ok(())
     }
 
+impl Tx<'_> {
     /// Remembers whether the account is to be online.
     ///
     /// # Errors

@@ -113,16 +113,25 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the store in an account's folder, making it if `create`.
+    /// Makes the store of a new account in its folder and closes it again. Blocks.
+    ///
+    /// # Errors
+    /// When there is one already, or the disk refuses.
+    pub fn create(folder: &Path, new: &account::NewAccount) -> Result<(), StoreError> {
+        let mut conn = Connection::open(folder.join("messages.db"))?;
+        schema::prepare_writer(&conn)?;
+        schema::migrate(&mut conn)?;
+        account::insert(&conn, new)?;
+        conn.close().map_err(|(_, error)| error.into())
+    }
+
+    /// Opens the store in an account's folder.
     ///
     /// # Errors
     /// When it is missing, damaged, newer than this program, or the disk refuses.
-    pub fn open(folder: &Path, indexer: &Indexer, create: bool) -> Result<Self, StoreError> {
+    pub fn open(folder: &Path, indexer: &Indexer) -> Result<Self, StoreError> {
         let path = folder.join("messages.db");
-        let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        if create {
-            flags |= OpenFlags::SQLITE_OPEN_CREATE;
-        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut conn = Connection::open_with_flags(&path, flags)?;
         schema::prepare_writer(&conn)?;
         schema::migrate(&mut conn)?;

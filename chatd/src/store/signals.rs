@@ -86,6 +86,16 @@ impl Tx<'_> {
     }
 }
 
+/// Whether our acceptance is not acknowledged yet.
+///
+/// # Errors
+/// Those of the database.
+pub fn accept_waits(conn: &Connection, contact: i64) -> Result<bool, StoreError> {
+    Ok(conn
+        .prepare_cached("SELECT 1 FROM signals WHERE contact = ?1 AND kind = ?2 LIMIT 1")?
+        .exists(params![contact, Kind::ContactAccept.as_str()])?)
+}
+
 /// The signals that wait for a contact, oldest first, as cores of this moment: cards carry the newest own record and reach.
 ///
 /// # Errors

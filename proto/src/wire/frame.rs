@@ -141,6 +141,21 @@ pub enum Frame {
 }
 
 impl Frame {
+    /// The type's word, for logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Hello { .. } => "hello",
+            Self::Claim { .. } => "claim",
+            Self::Record { .. } => "record",
+            Self::Reach { .. } => "reach",
+            Self::Envelope { .. } => "envelope",
+            Self::Ack { .. } => "ack",
+            Self::Resume { .. } => "resume",
+            Self::Refuse { .. } => "refuse",
+            Self::Ping { .. } => "ping",
+        }
+    }
+
     /// The frame with its length prefix, ready to write.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![0; 4];

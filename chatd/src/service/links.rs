@@ -175,11 +175,7 @@ impl Runner {
             self.refuse(RefuseCode::Offline, None, to).await;
             return true;
         };
-        let session = Session {
-            exporter: &self.open.exporter,
-            dialer: self.open.dialer,
-            acceptor: self.open.acceptor,
-        };
+        let session = Session { exporter: &self.open.exporter, dialer: self.open.dialer, acceptor: self.open.acceptor };
         if verify_claim(&key, &session, from, to, signature).is_err() {
             return self.blame();
         }
@@ -284,7 +280,10 @@ impl Acker {
     async fn flush(&self, due: &mut HashMap<(DeviceId, DeviceId), Due>) -> bool {
         let ready: Vec<(DeviceId, DeviceId)> = {
             let proved = self.proved.lock().unwrap_or_else(PoisonError::into_inner);
-            due.keys().filter(|pair| proved.contains_key(*pair) && self.open.claims.has(pair.0, pair.1)).copied().collect()
+            due.keys()
+                .filter(|pair| proved.contains_key(*pair) && self.open.claims.has(pair.0, pair.1))
+                .copied()
+                .collect()
         };
         for (own, theirs) in ready {
             let Some(Due { entries, ids }) = due.remove(&(own, theirs)) else { continue };

@@ -87,10 +87,10 @@ async fn live(service: Service, account: Arc<Account>, mut events: mpsc::Receive
                 if changed.is_err() {
                     return;
                 }
-                if account.session().up {
-                    if let Err(error) = sync(&account, &mut told).await {
-                        tracing::warn!(%error, "tokens and watches are not up to date");
-                    }
+                if account.session().up
+                    && let Err(error) = sync(&account, &mut told).await
+                {
+                    tracing::warn!(%error, "tokens and watches are not up to date");
                 }
                 // Not a wait for something to happen: a bound on how often the same question is asked.
                 tokio::time::sleep(SYNC_PAUSE).await;
@@ -128,7 +128,7 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
             tell(account, News::Bearer(None)).await;
             // A directory that lost us (restored, or never had the record) takes the record again.
             if matches!(code, Some(api::ErrorCode::NotFound | api::ErrorCode::BadSignature)) {
-                match publish(account).await {
+                match publish(service, account).await {
                     Ok(()) => account.command(SessionCommand::Retry).await,
                     Err(error) => {
                         account.set_session(SessionState { up: false, bearer: None, error: Some(error.to_string()) });
@@ -141,10 +141,13 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
             let contact = account.store.read(move |conn| contacts::by_account(conn, who)).await.ok().flatten();
             if let Some(contact) = contact.filter(|_| news) {
                 let id = contact.id;
-                let _ = account.store.write(move |tx| {
-                    tx.event_presence(id, online);
-                    Ok(())
-                }).await;
+                let _ = account
+                    .store
+                    .write(move |tx| {
+                        tx.event_presence(id, online);
+                        Ok(())
+                    })
+                    .await;
                 if online {
                     tell(account, News::Online(id)).await;
                 }
@@ -182,14 +185,31 @@ async fn came_up(
     account.store.write(move |tx| tx.set_session_counter(session_counter)).await?;
     let card = account.store.read(account::own_card).await?;
     if record_seq != card.record_seq {
-        publish(account).await?;
+        publish(service, account).await?;
     }
     publish_reach(service, account).await?;
     sync(account, told).await
 }
 
-/// Publishes the newest own record. If the directory has one that is further than ours, ours is made anew above it.
-pub(super) async fn publish(account: &Arc<Account>) -> Result<(), ServiceError> {
+/// Publishes the newest own record. If the directory has one of ours that is further (this store is an older copy), a
+/// record above it is made and published.
+pub(super) async fn publish(service: &Service, account: &Arc<Account>) -> Result<(), ServiceError> {
+    match publish_once(account).await {
+        Err(ServiceError::Directory(DirectoryError::Conflict { stored: Some(stored), message })) => {
+            let theirs = SignedRecord::decode(&stored)?.verify()?;
+            if theirs.account() != account.id || theirs.identity_key != account.keys.identity.public() {
+                return Err(DirectoryError::Conflict { stored: Some(stored), message }.into());
+            }
+            tracing::warn!(seq = theirs.seq, "the directory has a newer record of this account: going on from there");
+            account.store.write(move |tx| tx.set_own_record(&stored, theirs.seq)).await?;
+            service.renew_record(account).await?;
+            publish_once(account).await
+        }
+        result => result,
+    }
+}
+
+async fn publish_once(account: &Arc<Account>) -> Result<(), ServiceError> {
     let Some(client) = &account.directory else { return Ok(()) };
     let card = account.store.read(account::own_card).await?;
     let name = Name::parse(&account.row().name)?;
@@ -206,11 +226,8 @@ async fn publish_reach(service: &Service, account: &Arc<Account>) -> Result<(), 
         make_reach(account.id, &account.keys.device, &service.inner.node_key, &addresses, card.reach_seq)?;
     let bytes = reach.clone();
     account.store.write(move |tx| tx.set_own_reach(&bytes, seq)).await?;
-    match (&account.directory, account.session().up) {
-        (Some(client), true) => {
-            client.publish_reach(&reach).await?;
-        }
-        _ => {}
+    if let Some(client) = account.directory.as_ref().filter(|_| account.session().up) {
+        client.publish_reach(&reach).await?;
     }
     Ok(())
 }
@@ -305,5 +322,5 @@ async fn renew_if_due(service: &Service, account: &Arc<Account>) -> Result<(), S
         return Ok(());
     }
     service.renew_record(account).await?;
-    publish(account).await
+    publish(service, account).await
 }

@@ -12,8 +12,8 @@ use super::{StoreError, Tx};
 use crate::crypto::safety::fingerprint;
 use crate::crypto::token::DepositToken;
 use crate::model::{ContactRow, ProfileRow};
-use crate::policy::contact_ids::{ContactIds, ContactMessage};
 use crate::policy::contact::{self, ContactState, Effect, Event, Incoming, Outgoing, Relation};
+use crate::policy::contact_ids::{ContactIds, ContactMessage};
 
 /// A person seen for the first time.
 #[derive(Debug, Clone)]
@@ -153,10 +153,8 @@ pub fn by_account(conn: &Connection, account: AccountId) -> Result<Option<Contac
 /// # Errors
 /// Those of the database.
 pub fn find(conn: &Connection, who: &str, home: &str) -> Result<Option<ContactRow>, StoreError> {
-    let labelled = conn
-        .prepare_cached(&format!("SELECT {COLUMNS} WHERE c.label = ?1"))?
-        .query_row([who], from_row)
-        .optional()?;
+    let labelled =
+        conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE c.label = ?1"))?.query_row([who], from_row).optional()?;
     if labelled.is_some() {
         return Ok(labelled);
     }
@@ -300,10 +298,8 @@ impl Tx<'_> {
         }
         let own = self.own()?;
         let conversation = ConversationId::direct(own.id, new.account);
-        self.conn.execute(
-            "INSERT INTO conversations (conversation, kind) VALUES (?1, 0)",
-            [conversation.as_bytes()],
-        )?;
+        self.conn
+            .execute("INSERT INTO conversations (conversation, kind) VALUES (?1, 0)", [conversation.as_bytes()])?;
         let id = self.conn.last_insert_rowid();
         self.conn.execute(
             "INSERT INTO contacts (id, account, name, origin, state, trust, confirmed, record, record_seq, identity_key,
@@ -413,7 +409,9 @@ impl Tx<'_> {
     /// Those of the database.
     pub fn update_reach(&mut self, contact: i64, reach: &[u8], seq: u64) -> Result<(), StoreError> {
         self.conn
-            .prepare_cached("UPDATE contacts SET reach = ?2, reach_seq = ?3, node = ?4 WHERE id = ?1 AND reach_seq < ?3")?
+            .prepare_cached(
+                "UPDATE contacts SET reach = ?2, reach_seq = ?3, node = ?4 WHERE id = ?1 AND reach_seq < ?3",
+            )?
             .execute(params![contact, reach, seq as i64, node_of(reach)])?;
         Ok(())
     }
@@ -423,7 +421,8 @@ impl Tx<'_> {
     /// # Errors
     /// Those of the database.
     pub fn set_key(&mut self, contact: i64, identity_key: &[u8; 32], trust: Trust) -> Result<(), StoreError> {
-        self.conn.execute("UPDATE contacts SET identity_key = ?2 WHERE id = ?1", params![contact, &identity_key[..]])?;
+        self.conn
+            .execute("UPDATE contacts SET identity_key = ?2 WHERE id = ?1", params![contact, &identity_key[..]])?;
         self.set_trust(contact, trust)?;
         self.event_contact(EventType::ContactKeyChanged, contact);
         Ok(())
@@ -544,8 +543,7 @@ impl Tx<'_> {
 
     fn contact_step(&mut self, row: &ContactRow, event: Event, text: &str) -> Result<Vec<Effect>, StoreError> {
         let (state, effects) = contact::step(row.state, event)?;
-        self.conn
-            .execute("UPDATE contacts SET state = ?2 WHERE id = ?1", params![row.id, state_number(state)])?;
+        self.conn.execute("UPDATE contacts SET state = ?2 WHERE id = ?1", params![row.id, state_number(state)])?;
         for effect in &effects {
             self.effect(row, event, *effect, text)?;
         }

@@ -144,7 +144,7 @@ impl Job {
             if let Some((stream, low, high)) = envelope.chain {
                 done.cursor = (stream, high);
                 done.in_flight.push(InFlight { number: envelope.number, stream, high });
-                let note = AttemptNote { stream, low, high, path, outcome: "sent".into() };
+                let note = AttemptNote { stream, low, high, path, outcome: "sent".into(), at: Timestamp::now() };
                 store.note(move |tx| tx.attempt(contact, &note));
             }
             for (id, kind) in envelope.signals {

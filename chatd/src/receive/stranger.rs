@@ -18,7 +18,9 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, size: usize) -> Result<V
     // Looked at before it is proved, for the key alone that proves it.
     let key = {
         let cores = opened.unverified_cores()?;
-        let [core] = cores.as_slice() else { return Err(Reject::Rule("a stranger sends one request and nothing else")) };
+        let [core] = cores.as_slice() else {
+            return Err(Reject::Rule("a stranger sends one request and nothing else"));
+        };
         if Kind::parse(core.kind) != Some(Kind::ContactRequest) || core.seq != 0 {
             return Err(Reject::Rule("a stranger may only ask to be a contact"));
         }

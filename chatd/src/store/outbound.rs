@@ -321,7 +321,17 @@ impl Tx<'_> {
     /// Those of the database.
     pub fn reject_queued(&mut self, contact: i64, cause: &str) -> Result<(), StoreError> {
         let stream = self.out_stream(contact)?;
-        self.settle(contact, stream.id, 1, i64::MAX as u64, MessageState::Rejected, cause)?;
+        let waiting: Vec<i64> = self
+            .conn
+            .prepare_cached(
+                "SELECT id FROM streams_out s WHERE conversation = ?1
+                 AND EXISTS (SELECT 1 FROM outbox o WHERE o.stream = s.id) ORDER BY id",
+            )?
+            .query_map([contact], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        for stream in waiting {
+            self.settle(contact, stream, 1, i64::MAX as u64, MessageState::Rejected, cause)?;
+        }
         if stream.seq > 0 {
             self.new_epoch(contact)?;
         }

@@ -134,7 +134,7 @@ impl Runner {
 
     /// The running account that owns a device.
     fn account_of(&self, device: DeviceId) -> Option<Arc<Account>> {
-        self.service.accounts().into_iter().find(|account| account.device == device && account.is_running())
+        self.service.account_of_device(device).filter(|account| account.is_running())
     }
 
     fn proved(&self, own: DeviceId, theirs: DeviceId) -> Option<(Arc<Account>, i64)> {
@@ -142,8 +142,9 @@ impl Runner {
         Some((self.account_of(own)?, contact))
     }
 
+    /// Somebody's contact is at the other end; or this node itself, whose accounts are no strangers' node.
     fn is_known(&self) -> bool {
-        !self.proved.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.open.dialer == self.open.acceptor || !self.proved.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     async fn refuse(&self, code: RefuseCode, envelope: Option<u64>, device: DeviceId) {

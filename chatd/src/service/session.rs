@@ -30,13 +30,21 @@ const EVENTS: usize = 64;
 const SYNC_PAUSE: Duration = Duration::from_millis(200);
 /// How often records are looked at for renewal.
 const RENEWAL_CHECK: Duration = Duration::from_secs(600);
+/// A watch that told nothing is asked again this often: the other side's token may have been on its way.
+const UNSURE_PAUSE: Duration = Duration::from_secs(2);
+/// And so many times at most; later changes of contacts begin anew.
+const UNSURE_TRIES: u32 = 30;
 /// Names confirmed in one go at most: a flood of requests must not become a flood of look-ups.
 const CONFIRMATIONS: usize = 4;
 
 /// Whether a directory's URL is on this machine.
 pub(super) fn is_local(url: &str) -> bool {
-    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
-    ["127.", "localhost", "[::1]"].iter().any(|local| host.starts_with(local))
+    let Ok(url) = reqwest::Url::parse(url) else { return false };
+    match url.host_str() {
+        Some("localhost") => true,
+        Some(host) => host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()),
+        None => false,
+    }
 }
 
 /// What the directory knows of us.
@@ -45,6 +53,8 @@ struct Told {
     tokens: HashSet<[u8; 32]>,
     watched: HashMap<AccountId, [u8; 32]>,
     asked_names: HashSet<i64>,
+    /// Watches that may have come before their token did: accounts of which nothing is known, and how often it was asked.
+    unsure: HashMap<AccountId, u32>,
 }
 
 /// Starts the session of an account and the task that lives with it. `goodbye` is cancelled when both have ended.
@@ -77,6 +87,7 @@ async fn live(service: Service, account: Arc<Account>, mut events: mpsc::Receive
     let mut changes = account.store.outbox_watch();
     let mut told = Told::default();
     let mut renewal = tokio::time::interval(RENEWAL_CHECK);
+    let mut unsure = tokio::time::interval(UNSURE_PAUSE);
     loop {
         tokio::select! {
             event = events.recv() => match event {
@@ -94,6 +105,11 @@ async fn live(service: Service, account: Arc<Account>, mut events: mpsc::Receive
                 }
                 // Not a wait for something to happen: a bound on how often the same question is asked.
                 tokio::time::sleep(SYNC_PAUSE).await;
+            }
+            _ = unsure.tick(), if !told.unsure.is_empty() => {
+                told.unsure.retain(|_, tries| { *tries += 1; *tries <= UNSURE_TRIES });
+                let again = told.unsure.keys().filter_map(|who| Some((*who, *told.watched.get(who)?))).collect();
+                account.command(SessionCommand::Watch(again)).await;
             }
             _ = renewal.tick() => {
                 if let Err(error) = renew_if_due(&service, &account).await {
@@ -136,7 +152,12 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
                 }
             }
         }
-        SessionEvent::Presence { account: who, online, .. } => {
+        SessionEvent::Presence { account: who, online, since } => {
+            if online || since.is_some() {
+                told.unsure.remove(&who);
+            } else {
+                told.unsure.entry(who).or_insert(0);
+            }
             let news = account.set_presence(who, online);
             let contact = account.store.read(move |conn| contacts::by_account(conn, who)).await.ok().flatten();
             if let Some(contact) = contact.filter(|_| news) {
@@ -159,13 +180,7 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
         SessionEvent::Refused { code, message } => {
             tracing::warn!(?code, %message, "the directory refused a command");
         }
-        SessionEvent::TokensStored { .. } => {
-            // Watches may have been refused for a token that the other side stored only now; ask again.
-            told.watched.clear();
-            if let Err(error) = sync(account, told).await {
-                tracing::warn!(%error, "watches are not up to date");
-            }
-        }
+        SessionEvent::TokensStored { .. } => {}
     }
 }
 

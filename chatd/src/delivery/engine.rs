@@ -18,6 +18,8 @@ use crate::store::{StoreError, contacts, signals};
 
 /// Results of its own jobs that wait at most; there is one job at a time per contact and kind.
 const RESULTS: usize = 256;
+/// A new message to somebody who could not be reached is tried after so long at most.
+const WISH: Duration = Duration::from_secs(1);
 
 enum Finished {
     Connected { contact: i64, result: Result<(NodeId, LinkSender), ReachError> },
@@ -71,8 +73,12 @@ impl Engine {
                     if changed.is_err() {
                         break;
                     }
+                    let soon = Instant::now() + WISH;
                     for contact in self.context.store.take_dirty() {
-                        self.route(contact).pending = true;
+                        let route = self.route(contact);
+                        route.pending = true;
+                        // Somebody wants something of this contact now: the wait is cut short, but not to nothing.
+                        route.retry_at = route.retry_at.map(|at| at.min(soon));
                         self.advance(contact);
                     }
                 }

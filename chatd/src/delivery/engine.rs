@@ -197,7 +197,7 @@ impl Engine {
             return;
         }
         route.cursor = route.cursor.max(done.cursor);
-        if route.in_flight.is_empty() {
+        if !route.is_waiting() {
             route.await_ack(now);
         }
         route.in_flight.extend(done.in_flight);
@@ -241,10 +241,10 @@ impl Engine {
                 && until <= now
             {
                 self.fail(contact, now);
-            } else if route.ack_by.is_some_and(|by| by <= now) && !route.in_flight.is_empty() {
+            } else if route.ack_by.is_some_and(|by| by <= now) && route.is_waiting() {
                 route.pending = true;
                 self.fail(contact, now);
-            } else if route.doubt_by.is_some_and(|by| by <= now) && !route.in_flight.is_empty() {
+            } else if route.doubt_by.is_some_and(|by| by <= now) && route.is_waiting() {
                 route.doubt_by = None;
                 if let Some(link) = &route.link {
                     link.doubt.notify_one();

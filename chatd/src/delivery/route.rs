@@ -155,6 +155,11 @@ impl Route {
         WINDOW.saturating_sub(self.in_flight.len())
     }
 
+    /// Something is on the way of which nothing was heard.
+    pub fn is_waiting(&self) -> bool {
+        !self.in_flight.is_empty() || !self.pinged.is_empty()
+    }
+
     /// Something is in flight, or was just acknowledged: the clock starts again.
     pub fn await_ack(&mut self, now: Instant) {
         self.doubt_by = Some(now + DOUBT);
@@ -179,7 +184,7 @@ impl Route {
             _ => None,
         };
         let retry = if self.pending { self.retry_at } else { None };
-        let ack = if self.in_flight.is_empty() { None } else { self.doubt_by.or(self.ack_by) };
+        let ack = if self.is_waiting() { self.doubt_by.or(self.ack_by) } else { None };
         [claim, retry, ack, self.repeat_at].into_iter().flatten().min()
     }
 }

@@ -63,9 +63,12 @@ impl DataDir {
             return Err(StartError::Permissions { path: path.to_owned() });
         }
         let file_path = path.join("lock");
-        let file = File::options().create(true).write(true).truncate(false).open(&file_path).map_err(|source| {
-            StartError::Io { path: file_path, source }
-        })?;
+        let file = File::options()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .open(&file_path)
+            .map_err(|source| StartError::Io { path: file_path, source })?;
         let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
             .map_err(|_| StartError::Locked { path: path.to_owned() })?;
         Ok(Self { path: path.to_owned(), _lock: lock })

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use chatd::daemon::{DataDir, Daemon};
+use chatd::daemon::{Daemon, DataDir};
 use chatd::model::config::{Config, LogFormat};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
@@ -63,10 +63,12 @@ impl Places {
                 socket: "/run/chatd/chatd.sock".into(),
             });
         }
-        let home = std::env::var_os("HOME").map(PathBuf::from).context("HOME is not set: name --data-dir and --socket")?;
+        let home =
+            std::env::var_os("HOME").map(PathBuf::from).context("HOME is not set: name --data-dir and --socket")?;
         let xdg = |name: &str, rest: &str| std::env::var_os(name).map_or_else(|| home.join(rest), PathBuf::from);
         let state = xdg("XDG_STATE_HOME", ".local/state").join("chatd");
-        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| state.clone(), |dir| PathBuf::from(dir).join("chatd"));
+        let runtime =
+            std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| state.clone(), |dir| PathBuf::from(dir).join("chatd"));
         Ok(Self {
             config: xdg("XDG_CONFIG_HOME", ".config").join("chatd/chatd.toml"),
             socket: runtime.join("chatd.sock"),

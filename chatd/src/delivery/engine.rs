@@ -173,7 +173,7 @@ impl Engine {
             route.detach();
             route.ask_directory = true;
             if route.backoff.failures() > 0 {
-                route.failed(now, rand::random());
+                self.fail(contact, now);
             } else {
                 route.backoff.failed(0);
             }
@@ -251,6 +251,16 @@ impl Engine {
         }
     }
 
+    /// The way to a contact failed: it is tried anew after a while, with a new claim even if the link is the same.
+    fn fail(&mut self, contact: i64, now: Instant) {
+        let own = self.context.device;
+        let route = self.route(contact);
+        if let (Some(link), Some(theirs)) = (&route.link, route.device) {
+            link.claims.forget(own, theirs);
+        }
+        route.failed(now, rand::random());
+    }
+
     fn refused(&mut self, link: u64, code: RefuseCode, envelope: Option<u64>, device: Option<DeviceId>) {
         let now = Instant::now();
         let hit: Vec<i64> = self
@@ -266,14 +276,10 @@ impl Engine {
             .collect();
         for contact in hit {
             tracing::info!(contact, code = code.as_str(), "the peer refused");
-            let own = self.context.device;
             let route = self.route(contact);
-            if let (Some(link), Some(theirs)) = (&route.link, route.device) {
-                link.claims.forget(own, theirs);
-            }
             route.refresh_record |= code == RefuseCode::PrekeyGone;
             route.pending = true;
-            route.failed(now, rand::random());
+            self.fail(contact, now);
         }
     }
 
@@ -299,8 +305,7 @@ impl Engine {
             }
             Err(error) => {
                 tracing::debug!(contact, %error, "not reached");
-                let route = self.route(contact);
-                route.failed(Instant::now(), rand::random());
+                self.fail(contact, Instant::now());
                 let outcome = error.to_string();
                 self.context.store.note(move |tx| tx.attempt_failed(contact, &outcome));
             }
@@ -333,13 +338,13 @@ impl Engine {
             Some(Problem::NoPrekey) => {
                 route.refresh_record = true;
                 route.pending = true;
-                route.failed(now, rand::random());
+                self.fail(contact, now);
                 return;
             }
             Some(problem) => {
                 tracing::warn!(contact, %problem, "could not send");
                 route.pending = true;
-                route.failed(now, rand::random());
+                self.fail(contact, now);
                 return;
             }
         }
@@ -359,10 +364,10 @@ impl Engine {
             if let Phase::Claiming { until } = route.phase
                 && until <= now
             {
-                route.failed(now, rand::random());
+                self.fail(contact, now);
             } else if route.ack_by.is_some_and(|by| by <= now) && !route.in_flight.is_empty() {
                 route.pending = true;
-                route.failed(now, rand::random());
+                self.fail(contact, now);
             } else if route.repeat_at.is_some_and(|at| at <= now) {
                 route.repeat_at = None;
                 route.signalled.clear();

@@ -23,11 +23,15 @@ use crate::crypto::envelope::{SealTo, Sender, capacity, seal};
 use crate::crypto::prekey::PrekeyPublic;
 use crate::link::PathKind;
 use crate::model::ContactRow;
+use crate::store::account::OwnCard;
 use crate::store::outbound::{AttemptNote, OutboxRow};
-use crate::store::{StoreError, contacts, outbound, signals};
+use crate::store::signals::SignalRow;
+use crate::store::{Store, StoreError, account, contacts, outbound, signals};
 
 /// Envelopes sealed in one go at most: half a millisecond of one core.
 const MAX_ENVELOPES: usize = 4;
+/// Cores up to this many bytes are sealed on the runtime's thread: a fifth of a millisecond.
+const INLINE_BYTES: usize = 4_096;
 /// Numbers envelopes; unique in the process, and so on every link.
 static NUMBER: AtomicU64 = AtomicU64::new(1);
 
@@ -71,6 +75,15 @@ pub(super) enum Problem {
     Crypto(#[from] CryptoError),
 }
 
+/// What was read, to be sealed.
+struct Waiting {
+    to: Option<SealTo>,
+    card: OwnCard,
+    signals: Vec<SignalRow>,
+    rows: Vec<OutboxRow>,
+    room: usize,
+}
+
 /// Sealed, not yet sent.
 struct Sealed {
     number: u64,
@@ -109,20 +122,10 @@ impl Job {
             problem: None,
         };
         let store = self.context.store.clone();
-        let inner = store.clone();
-        let packed = tokio::task::spawn_blocking(move || inner.read_blocking(|conn| Ok(self.seal(conn)))).await;
-        let (sealed, more) = match packed {
-            Ok(Ok(Ok(packed))) => packed,
-            Ok(Ok(Err(problem))) => {
+        let (sealed, more) = match self.pack(&store).await {
+            Ok(packed) => packed,
+            Err(problem) => {
                 done.problem = Some(problem);
-                return done;
-            }
-            Ok(Err(error)) => {
-                done.problem = Some(error.into());
-                return done;
-            }
-            Err(_) => {
-                done.problem = Some(Problem::Store(StoreError::Closed));
                 return done;
             }
         };
@@ -141,7 +144,7 @@ impl Job {
             if let Some((stream, low, high)) = envelope.chain {
                 done.cursor = (stream, high);
                 done.in_flight.push(InFlight { number: envelope.number, stream, high });
-                let note = AttemptNote { stream, low, high, path, outcome: "sent".into() };
+                let note = AttemptNote { stream, low, high, path, outcome: "sent".into(), at: Timestamp::now() };
                 store.note(move |tx| tx.attempt(contact, &note));
             }
             for (id, kind) in envelope.signals {
@@ -159,11 +162,23 @@ impl Job {
         done
     }
 
-    /// Reads and seals; also says whether more waits.
-    fn seal(&self, conn: &Connection) -> Result<(Vec<Sealed>, bool), Problem> {
+    /// Reads and seals. A lone message is sealed where it is; a batch on a blocking thread, which costs two hops and keeps
+    /// the runtime free.
+    async fn pack(self, store: &Store) -> Result<(Vec<Sealed>, bool), Problem> {
+        let Some(waiting) = store.read_blocking(|conn| self.read(conn))? else { return Ok((Vec::new(), false)) };
+        if waiting.rows.iter().map(|row| row.core.len()).sum::<usize>() <= INLINE_BYTES {
+            return self.seal(&waiting);
+        }
+        tokio::task::spawn_blocking(move || self.seal(&waiting))
+            .await
+            .map_err(|_| Problem::Store(StoreError::Closed))?
+    }
+
+    /// What waits and may go now.
+    fn read(&self, conn: &Connection) -> Result<Option<Waiting>, StoreError> {
         let now = Timestamp::now();
         let row = contacts::load(conn, self.contact)?;
-        let waiting: Vec<_> = signals::waiting(conn, self.contact, now.0)?
+        let signals: Vec<SignalRow> = signals::waiting(conn, self.contact, now.0)?
             .into_iter()
             .filter(|signal| !self.signalled.contains(&signal.msgid))
             .filter(|signal| self.ready || is_contact_kind(signal.kind))
@@ -176,39 +191,43 @@ impl Job {
         } else {
             Vec::new()
         };
-        if waiting.is_empty() && rows.is_empty() {
-            return Ok((Vec::new(), false));
+        if signals.is_empty() && rows.is_empty() {
+            return Ok(None);
         }
-        let to = target(&row, now.unix_seconds()).ok_or(Problem::NoPrekey)?;
-        let card = crate::store::account::own_card(conn)?;
-        let record_hash = proto::ids::sha256(&[&card.record]);
+        let card = account::own_card(conn)?;
+        Ok(Some(Waiting { to: target(&row, now.unix_seconds()), card, signals, rows, room }))
+    }
+
+    /// Also says whether more waits.
+    fn seal(&self, waiting: &Waiting) -> Result<(Vec<Sealed>, bool), Problem> {
+        let to = waiting.to.as_ref().ok_or(Problem::NoPrekey)?;
         let sender = Sender {
             account: self.context.account,
             device: self.context.device,
             key: &self.context.device_key,
-            record_seq: card.record_seq,
-            record_hash,
+            record_seq: waiting.card.record_seq,
+            record_hash: proto::ids::sha256(&[&waiting.card.record]),
         };
         let mut out = Vec::new();
-        for signal in waiting {
-            let outer = seal(&sender, &to, Vec::new(), &[&signal.core], MAX_TTL_SECONDS)?;
+        for signal in &waiting.signals {
+            let outer = seal(&sender, to, Vec::new(), &[&signal.core], MAX_TTL_SECONDS)?;
             let signals = vec![(signal.msgid, signal.kind)];
             out.push(Sealed { number: next_number(), outer, chain: None, signals });
         }
-        let mut rest = rows.as_slice();
+        let mut rest = waiting.rows.as_slice();
         let mut packed = 0;
-        while !rest.is_empty() && packed < room {
+        while !rest.is_empty() && packed < waiting.room {
             let count = fit(rest);
             let (head, tail) = rest.split_at(count);
             let cores: Vec<&[u8]> = head.iter().map(|row| row.core.as_slice()).collect();
-            let outer = seal(&sender, &to, Vec::new(), &cores, MAX_TTL_SECONDS)?;
+            let outer = seal(&sender, to, Vec::new(), &cores, MAX_TTL_SECONDS)?;
             let chain = Some((head[0].stream, head[0].seq, head[count - 1].seq));
             out.push(Sealed { number: next_number(), outer, chain, signals: Vec::new() });
             rest = tail;
             packed += 1;
         }
         // The read stops when the room is used up; what it stopped at is looked for again.
-        Ok((out, packed == room || !rest.is_empty()))
+        Ok((out, packed == waiting.room || !rest.is_empty()))
     }
 }
 

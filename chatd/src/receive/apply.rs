@@ -1,26 +1,34 @@
 //! What a proved envelope of a known person does, inside the transaction.
 
-use proto::ids::{AccountId, ConversationId};
+use proto::ids::ConversationId;
 use proto::wire::envelope::Core;
 use proto::wire::payload::{ContactCard, Kind, Profile, Receipt as ReadReceipt};
 
-use super::Receipt;
+use super::{Receipt, Rules};
 use crate::crypto::envelope::Proved;
-use crate::model::{ContactRow, ProfileRow};
-use crate::policy::rate::RateLimits;
-use crate::store::{StoreError, Tx, contacts};
+use crate::model::ProfileRow;
+use crate::store::contacts::{self, KnownDevice};
+use crate::store::{StoreError, Tx};
 
 /// Applies the cores and acknowledgements of one envelope. Messages count only from a contact; the contact protocol counts
 /// from anybody whose key is known.
 pub(super) fn apply(
     tx: &mut Tx<'_>,
-    own: AccountId,
-    row: &ContactRow,
+    rules: &Rules,
+    device: KnownDevice,
     proved: &Proved,
-    limits: Option<&RateLimits>,
-    max_pending: u32,
 ) -> Result<Receipt, StoreError> {
     let cores = proved.cores().map_err(|_| StoreError::Damaged("cores of a proved envelope"))?;
+    // As it is now: the user may have blocked or removed it since the envelope was opened.
+    let row = contacts::by_id(tx, device.contact)?;
+    let silent = Receipt { silent: true, ..Receipt::default() };
+    if row.state.blocked {
+        return Ok(silent);
+    }
+    if !device.proved {
+        tx.device_proved(row.id, cores.wrap.from_device)?;
+    }
+    let own = rules.account;
     let direct = ConversationId::direct(own, row.account);
     let contact = row.id;
     let mut receipt = Receipt::default();
@@ -36,7 +44,7 @@ pub(super) fn apply(
         match kind {
             _ if in_chain => chain.push((bytes, core)),
             Some(kind) => {
-                if signal(tx, row, kind, core, limits, max_pending)? {
+                if signal(tx, rules, contact, kind, core)? {
                     receipt.ids.push(core.id);
                 }
             }
@@ -44,8 +52,7 @@ pub(super) fn apply(
         }
     }
     // The contact protocol may just have changed the state: an accept and the first messages may share an envelope.
-    let now = contacts::by_id(tx, contact)?;
-    if !now.state.may_talk() {
+    if !contacts::by_id(tx, contact)?.state.may_talk() {
         receipt.silent = true;
         return Ok(receipt);
     }
@@ -63,33 +70,30 @@ pub(super) fn apply(
 /// One core outside of the chain; whether it may be acknowledged.
 fn signal(
     tx: &mut Tx<'_>,
-    row: &ContactRow,
+    rules: &Rules,
+    contact: i64,
     kind: Kind,
     core: &Core<'_>,
-    limits: Option<&RateLimits>,
-    max_pending: u32,
 ) -> Result<bool, StoreError> {
-    let contact = row.id;
+    // Each may change what the next one meets.
+    let row = contacts::by_id(tx, contact)?;
     match kind {
         Kind::ContactRequest | Kind::ContactAccept => {
             let Ok(card) = ContactCard::decode(core.payload) else { return Ok(false) };
-            if kind == Kind::ContactRequest && !contacts::is_pending(row) {
-                let origin = row.origin.as_str();
-                if limits.is_some_and(|limits| limits.requests.check(core.to, row.account, origin).is_err())
-                    || (!row.state.may_talk() && tx.pending_requests()? >= max_pending)
-                {
-                    tracing::info!(from = %row.account, "too many contact requests");
-                    return Ok(false);
-                }
-            }
-            if !take_card(tx, row, &card)? {
+            let asks = kind == Kind::ContactRequest && !contacts::is_pending(&row) && !row.state.may_talk();
+            if asks && !rules.may_ask(tx, &row)? {
+                tracing::info!(from = %row.account, "too many contact requests");
                 return Ok(false);
             }
-            tx.contact_signal(contact, kind, core.id, card.text)?;
+            if !tx.take_record(contact, card.record, false)? {
+                return Ok(false);
+            }
+            tx.take_reach(contact, card.reach)?;
+            tx.contact_signal(contact, kind, core.id, card.text, Some(&card.deposit_token))?;
             Ok(true)
         }
         Kind::ContactReject | Kind::ContactRemove => {
-            tx.contact_signal(contact, kind, core.id, "")?;
+            tx.contact_signal(contact, kind, core.id, "", None)?;
             Ok(true)
         }
         Kind::Receipt if row.state.may_talk() => {
@@ -112,14 +116,4 @@ fn signal(
         }
         _ => Ok(false),
     }
-}
-
-/// Takes what a known person's card says. `false`: the card is not theirs.
-fn take_card(tx: &mut Tx<'_>, row: &ContactRow, card: &ContactCard<'_>) -> Result<bool, StoreError> {
-    if !tx.take_record(row.id, card.record, false)? {
-        return Ok(false);
-    }
-    tx.take_reach(row.id, card.reach)?;
-    tx.set_token_held(row.id, &card.deposit_token)?;
-    Ok(true)
 }

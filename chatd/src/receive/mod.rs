@@ -20,8 +20,9 @@ use proto::wire::frame::RefuseCode;
 
 use crate::crypto::envelope::{Opened, open};
 use crate::crypto::prekey::PrekeySecret;
+use crate::model::ContactRow;
 use crate::policy::rate::RateLimits;
-use crate::store::{Pending, Store, StoreError, contacts};
+use crate::store::{Pending, Store, StoreError, Tx, contacts};
 
 /// Ciphertexts up to this size are opened where they arrive; larger ones on a blocking thread, so that a runtime thread
 /// is never held for longer than about a fifth of a millisecond.
@@ -30,14 +31,28 @@ const INLINE_BYTES: usize = 8_192;
 /// The pipeline of one account; shared by all links.
 #[derive(Debug)]
 pub struct Inbox {
-    account: AccountId,
     device: DeviceId,
     store: Store,
     prekeys: RwLock<HashMap<PrekeyId, Arc<PrekeySecret>>>,
-    limits: Arc<RateLimits>,
-    max_pending: u32,
+    rules: Arc<Rules>,
     /// Whether strangers may ask at all.
     open_to_strangers: bool,
+}
+
+/// What operations need to know on the store's thread.
+#[derive(Debug)]
+struct Rules {
+    account: AccountId,
+    limits: Arc<RateLimits>,
+    max_pending: u32,
+}
+
+impl Rules {
+    /// Whether one more request may come from a known person who is no contact.
+    fn may_ask(&self, tx: &Tx<'_>, row: &ContactRow) -> Result<bool, StoreError> {
+        let in_time = self.limits.requests.check(self.account, row.account, &row.origin).is_ok();
+        Ok(in_time && tx.pending_requests()? < self.max_pending)
+    }
 }
 
 /// What became of an envelope.
@@ -105,7 +120,8 @@ impl Inbox {
     ) -> Self {
         let prekeys = prekeys.into_iter().map(|prekey| (prekey.id(), Arc::new(prekey))).collect();
         let prekeys = RwLock::new(prekeys);
-        Self { account, device, store, prekeys, limits, max_pending, open_to_strangers: true }
+        let rules = Arc::new(Rules { account, limits, max_pending });
+        Self { device, store, prekeys, rules, open_to_strangers: true }
     }
 
     /// Opens envelopes with one more prekey. Its secret is committed already.
@@ -160,28 +176,19 @@ impl Inbox {
     }
 
     async fn opened(&self, opened: Opened, size: usize) -> Result<Verdict, Reject> {
-        let device = opened.wrap().from_device;
-        // One indexed row: not worth a thread of its own.
+        let (from, from_device) = (opened.wrap().from, opened.wrap().from_device);
+        // Two indexed rows: not worth a thread of its own.
         let known = self.store.read_blocking(|conn| {
-            let Some((contact, key)) = contacts::by_device(conn, device)? else { return Ok(None) };
-            Ok(Some((contacts::load(conn, contact)?, key)))
+            let Some(device) = contacts::device_of(conn, from, from_device)? else { return Ok(None) };
+            Ok(Some((device, contacts::load(conn, device.contact)?.state.blocked)))
         })?;
         match known {
-            Some((row, key)) => {
-                if row.account != opened.wrap().from {
-                    return Err(Reject::Rule("it names another account than its device belongs to"));
-                }
-                if row.state.blocked {
-                    return Ok(Verdict::Dropped { blame: false });
-                }
-                let proved = opened.prove(&key)?;
-                let limiter = (!row.state.may_talk()).then(|| Arc::clone(&self.limits));
-                let (own, contact, max_pending) = (self.account, row.id, self.max_pending);
-                let outcome = self
-                    .store
-                    .enqueue(move |tx| apply::apply(tx, own, &row, &proved, limiter.as_deref(), max_pending))
-                    .await?;
-                Ok(Verdict::Taken(Taken { contact, from_device: device, outcome }))
+            Some((_, true)) => Ok(Verdict::Dropped { blame: false }),
+            Some((device, false)) => {
+                let proved = opened.prove(&device.key)?;
+                let rules = Arc::clone(&self.rules);
+                let outcome = self.store.enqueue(move |tx| apply::apply(tx, &rules, device, &proved)).await?;
+                Ok(Verdict::Taken(Taken { contact: device.contact, from_device, outcome }))
             }
             None if self.open_to_strangers => stranger::take(self, opened, size).await,
             None => Ok(Verdict::Dropped { blame: false }),

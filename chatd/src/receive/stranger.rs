@@ -7,8 +7,8 @@ use proto::wire::{MAX_STRANGER_ENVELOPE_BYTES, MAX_STRANGER_PLAINTEXT_BYTES};
 
 use super::{Inbox, Receipt, Reject, Taken, Verdict};
 use crate::crypto::envelope::Opened;
-use crate::store::account;
 use crate::store::contacts::NewContact;
+use crate::store::{account, contacts};
 
 pub(super) async fn take(inbox: &Inbox, opened: Opened, size: usize) -> Result<Verdict, Reject> {
     if size > MAX_STRANGER_ENVELOPE_BYTES || opened.plaintext_len() > MAX_STRANGER_PLAINTEXT_BYTES {
@@ -18,7 +18,9 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, size: usize) -> Result<V
     // Looked at before it is proved, for the key alone that proves it.
     let key = {
         let cores = opened.unverified_cores()?;
-        let [core] = cores.as_slice() else { return Err(Reject::Rule("a stranger sends one request and nothing else")) };
+        let [core] = cores.as_slice() else {
+            return Err(Reject::Rule("a stranger sends one request and nothing else"));
+        };
         if Kind::parse(core.kind) != Some(Kind::ContactRequest) || core.seq != 0 {
             return Err(Reject::Rule("a stranger may only ask to be a contact"));
         }
@@ -33,7 +35,8 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, size: usize) -> Result<V
     let Some((_, core)) = cores.list.first() else { return Err(Reject::Rule("no core")) };
     let card = ContactCard::decode(core.payload)?;
     let record = SignedRecord::decode(card.record)?.verify()?;
-    if core.to != inbox.account || core.conversation != ConversationId::direct(inbox.account, from) {
+    let own = inbox.rules.account;
+    if core.to != own || core.conversation != ConversationId::direct(own, from) {
         return Err(Reject::Rule("the request is for somebody else"));
     }
     let own_policy = inbox.store.read_blocking(|conn| {
@@ -43,7 +46,7 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, size: usize) -> Result<V
     if matches!(own_policy, ContactPolicy::Closed | ContactPolicy::Invite) {
         return Ok(Verdict::Dropped { blame: false });
     }
-    inbox.limits.requests.check(inbox.account, from, &record.origin)?;
+    inbox.rules.limits.requests.check(own, from, &record.origin)?;
     let reach = SignedReach::decode(card.reach).and_then(|signed| signed.verify(&record)).ok();
     let new = NewContact {
         account: from,
@@ -57,18 +60,29 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, size: usize) -> Result<V
         confirmed: false,
     };
     let (token, text, id) = (card.deposit_token, card.text.to_owned(), core.id);
-    let max_pending = inbox.max_pending;
+    let max_pending = inbox.rules.max_pending;
     let outcome = inbox
         .store
         .enqueue(move |tx| {
-            if tx.pending_requests()? >= max_pending {
-                tracing::info!(from = %from, "too many contact requests wait");
-                return Ok(Receipt { silent: true, ..Receipt::default() });
+            let silent = Receipt { silent: true, ..Receipt::default() };
+            let known = contacts::by_account_in(tx, from)?;
+            if known.as_ref().is_some_and(|row| row.state.blocked) {
+                return Ok(silent);
+            }
+            let waits = known.as_ref().is_some_and(|row| row.state.may_talk() || contacts::is_pending(row));
+            if !waits && tx.pending_requests()? >= max_pending {
+                tracing::info!(%from, "too many contact requests wait");
+                return Ok(silent);
             }
             let contact = tx.upsert_contact(&new)?;
-            tx.set_token_held(contact, &token)?;
-            tx.contact_signal(contact, Kind::ContactRequest, id, &text)?;
-            Ok(Receipt { silent: true, ..Receipt::default() })
+            // Somebody known on a device that was not: their newest record must name it, and the pinned key vouch for that.
+            if !tx.has_device(from, from_device)? {
+                tracing::info!(%from, "a request came from a device that its account's newest record does not name");
+                return Ok(silent);
+            }
+            tx.device_proved(contact, from_device)?;
+            tx.contact_signal(contact, Kind::ContactRequest, id, &text, Some(&token))?;
+            Ok(silent)
         })
         .await?;
     Ok(Verdict::Taken(Taken { contact: 0, from_device, outcome }))

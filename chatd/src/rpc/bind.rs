@@ -128,9 +128,9 @@ fn store_code(error: &StoreError) -> ErrorCode {
         StoreError::NotFound(_) => ErrorCode::NotFound,
         StoreError::Contact(_) => ErrorCode::NotAContact,
         StoreError::Closed => ErrorCode::ShuttingDown,
-        StoreError::Search(
-            SearchError::NoWords | SearchError::TooLong { .. } | SearchError::TooManyWords { .. },
-        ) => ErrorCode::InvalidParams,
+        StoreError::Search(SearchError::NoWords | SearchError::TooLong { .. } | SearchError::TooManyWords { .. }) => {
+            ErrorCode::InvalidParams
+        }
         _ => ErrorCode::StoreUnavailable,
     }
 }

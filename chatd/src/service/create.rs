@@ -5,7 +5,9 @@ use std::sync::{Arc, PoisonError};
 
 use proto::directory::SignedRecord;
 use proto::name::Address;
-use proto::rpc::types::{AccountInfo, AccountListResult, AccountParams, Done, Empty, RegisterParams, RegisterResult, UnregisterParams};
+use proto::rpc::types::{
+    AccountInfo, AccountListResult, AccountParams, Done, Empty, RegisterParams, RegisterResult, UnregisterParams,
+};
 use proto::time::Timestamp;
 use proto::wire::payload::Profile;
 
@@ -60,7 +62,11 @@ impl Service {
     ///
     /// # Errors
     /// Typed by what is wrong: the name, the directory's refusal, a cap; then nothing is left behind.
-    pub async fn account_register(&self, caller: &Caller, params: RegisterParams) -> Result<RegisterResult, ServiceError> {
+    pub async fn account_register(
+        &self,
+        caller: &Caller,
+        params: RegisterParams,
+    ) -> Result<RegisterResult, ServiceError> {
         let address: Address = params.name.parse()?;
         let display_name = params.display_name.unwrap_or_default();
         if display_name.len() > Profile::MAX_DISPLAY_NAME_BYTES {
@@ -197,7 +203,10 @@ impl Service {
         let account = self.account(caller, params.account.as_deref())?;
         let row = account.row();
         if params.confirm != row.name {
-            return Err(ServiceError::InvalidParams(format!("to delete it, confirm with the account's name: {}", row.name)));
+            return Err(ServiceError::InvalidParams(format!(
+                "to delete it, confirm with the account's name: {}",
+                row.name
+            )));
         }
         if let Some(client) = &account.directory {
             let address: Address = row.name.parse()?;

@@ -103,9 +103,9 @@ impl Feed {
     pub async fn next(&mut self) -> Option<Arc<Vec<Event>>> {
         loop {
             if self.cursor < self.account.store.hub().head() {
-                let events = match self.from_hub() {
+                let events = match self.hub_events() {
                     Some(events) => events,
-                    None => self.from_store().await?,
+                    None => self.stored_events().await?,
                 };
                 let events = self.filter(events);
                 if !events.is_empty() {
@@ -144,7 +144,7 @@ impl Feed {
         None
     }
 
-    fn from_hub(&mut self) -> Option<Arc<Vec<Event>>> {
+    fn hub_events(&mut self) -> Option<Arc<Vec<Event>>> {
         while let Ok(batch) = self.news.try_recv() {
             if batch.last <= self.cursor {
                 continue;
@@ -154,7 +154,7 @@ impl Feed {
         None
     }
 
-    async fn from_store(&mut self) -> Option<Arc<Vec<Event>>> {
+    async fn stored_events(&mut self) -> Option<Arc<Vec<Event>>> {
         let after = self.cursor;
         match self.account.store.read(move |conn| feed::read_events(conn, after, PAGE)).await {
             Ok(page) => {

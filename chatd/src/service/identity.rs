@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use proto::directory::{ContactPolicy, Device, Prekey, Reach, Record, SignedReach, SignedRecord, recovery_hash};
+use proto::directory::{
+    ContactPolicy, Device, Prekey, Reach, Record, Rotation, SignedReach, SignedRecord, recovery_hash,
+};
 use proto::ids::{AccountId, DeviceId, NodeId};
 use proto::name::Name;
 use proto::time::Timestamp;
@@ -90,7 +92,11 @@ pub(super) fn make_record(
         origin: facts.origin.to_owned(),
         name: facts.name.clone(),
         first_key: old.as_ref().map_or(keys.identity.public(), |old| old.first_key),
-        rotations: old.as_ref().map(|old| old.rotations.clone()).unwrap_or_default(),
+        // The first link vouches for the recovery key, so that a stranger can trust a rotation signed by it later.
+        rotations: match &old {
+            Some(old) => old.rotations.clone(),
+            None => vec![Rotation::genesis(keys.identity.inner(), facts.recovery_hash)],
+        },
         identity_key: keys.identity.public(),
         recovery_hash: facts.recovery_hash,
         seq: old.as_ref().map_or(1, |old| old.seq + 1),

@@ -134,7 +134,7 @@ impl Runner {
 
     /// The running account that owns a device.
     fn account_of(&self, device: DeviceId) -> Option<Arc<Account>> {
-        self.service.accounts().into_iter().find(|account| account.device == device && account.is_running())
+        self.service.account_of_device(device).filter(|account| account.is_running())
     }
 
     fn proved(&self, own: DeviceId, theirs: DeviceId) -> Option<(Arc<Account>, i64)> {
@@ -142,8 +142,9 @@ impl Runner {
         Some((self.account_of(own)?, contact))
     }
 
+    /// Somebody's contact is at the other end; or this node itself, whose accounts are no strangers' node.
     fn is_known(&self) -> bool {
-        !self.proved.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.open.dialer == self.open.acceptor || !self.proved.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     async fn refuse(&self, code: RefuseCode, envelope: Option<u64>, device: DeviceId) {
@@ -175,11 +176,7 @@ impl Runner {
             self.refuse(RefuseCode::Offline, None, to).await;
             return true;
         };
-        let session = Session {
-            exporter: &self.open.exporter,
-            dialer: self.open.dialer,
-            acceptor: self.open.acceptor,
-        };
+        let session = Session { exporter: &self.open.exporter, dialer: self.open.dialer, acceptor: self.open.acceptor };
         if verify_claim(&key, &session, from, to, signature).is_err() {
             return self.blame();
         }
@@ -284,7 +281,10 @@ impl Acker {
     async fn flush(&self, due: &mut HashMap<(DeviceId, DeviceId), Due>) -> bool {
         let ready: Vec<(DeviceId, DeviceId)> = {
             let proved = self.proved.lock().unwrap_or_else(PoisonError::into_inner);
-            due.keys().filter(|pair| proved.contains_key(*pair) && self.open.claims.has(pair.0, pair.1)).copied().collect()
+            due.keys()
+                .filter(|pair| proved.contains_key(*pair) && self.open.claims.has(pair.0, pair.1))
+                .copied()
+                .collect()
         };
         for (own, theirs) in ready {
             let Some(Due { entries, ids }) = due.remove(&(own, theirs)) else { continue };

@@ -45,16 +45,18 @@ impl Sending {
         for part in self.parts {
             match part {
                 Part::Failed(error) => results.push(Err(error)),
-                Part::Queued { count, outcome } => match outcome.outcome().await {
-                    Ok(stored) => results.extend(stored.into_iter().map(|stored| {
-                        Ok(SendResult { id: stored.id, state: stored.state, reason: stored.reason })
-                    })),
-                    Err(error) => {
-                        let text = error.to_string();
-                        results.push(Err(error.into()));
-                        results.extend((1..count).map(|_| Err(ServiceError::DataDir(text.clone()))));
+                Part::Queued { count, outcome } => {
+                    match outcome.outcome().await {
+                        Ok(stored) => results.extend(stored.into_iter().map(|stored| {
+                            Ok(SendResult { id: stored.id, state: stored.state, reason: stored.reason })
+                        })),
+                        Err(error) => {
+                            let text = error.to_string();
+                            results.push(Err(error.into()));
+                            results.extend((1..count).map(|_| Err(ServiceError::DataDir(text.clone()))));
+                        }
                     }
-                },
+                }
             }
         }
         results
@@ -131,7 +133,8 @@ impl Service {
         let deadline = tokio::time::Instant::now() + Duration::from_millis(params.timeout_ms).min(MAX_WAIT);
         let id = params.id;
         loop {
-            let (state, reason) = account.store.read(move |conn| trace::own_state(conn, &id)).await.map_err(no_message)?;
+            let (state, reason) =
+                account.store.read(move |conn| trace::own_state(conn, &id)).await.map_err(no_message)?;
             let ended = matches!(state, MessageState::Rejected | MessageState::Expired);
             if state >= params.state || ended {
                 return Ok(SendResult { id, state, reason });
@@ -147,7 +150,11 @@ impl Service {
     ///
     /// # Errors
     /// Nobody of that name, no such message.
-    pub async fn message_history(&self, caller: &Caller, params: HistoryParams) -> Result<MessagesResult, ServiceError> {
+    pub async fn message_history(
+        &self,
+        caller: &Caller,
+        params: HistoryParams,
+    ) -> Result<MessagesResult, ServiceError> {
         let account = self.account(caller, params.account.as_deref())?;
         let contact = self.known(&account, &params.who).await?.id;
         let limit = params.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE) as usize;
@@ -221,8 +228,7 @@ impl Service {
     pub async fn message_read(&self, caller: &Caller, params: ReadParams) -> Result<ReadResult, ServiceError> {
         let account = self.account(caller, params.account.as_deref())?;
         let contact = self.known(&account, &params.who).await?.id;
-        let marked =
-            account.store.write(move |tx| tx.mark_read(contact, params.up_to)).await.map_err(no_message)?;
+        let marked = account.store.write(move |tx| tx.mark_read(contact, params.up_to)).await.map_err(no_message)?;
         Ok(ReadResult { marked })
     }
 

@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
+use futures_util::future::join_all;
 use proto::ids::AccountId;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -132,16 +133,12 @@ impl Service {
     pub async fn stop(&self) {
         self.inner.stop.cancel();
         let accounts = self.accounts();
-        for account in &accounts {
-            account.go_offline().await;
-        }
+        join_all(accounts.iter().map(|account| account.go_offline())).await;
         self.inner.tasks.close();
         // Tasks end with the token; one that hangs must not keep the daemon from closing its stores.
         let _ = tokio::time::timeout(std::time::Duration::from_secs(2), self.inner.tasks.wait()).await;
         self.inner.node.close().await;
-        for account in &accounts {
-            account.store.close().await;
-        }
+        join_all(accounts.iter().map(|account| account.store.close())).await;
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -156,6 +153,11 @@ impl Service {
 
     fn accounts(&self) -> Vec<Arc<Account>> {
         self.inner.accounts.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn account_of_device(&self, device: proto::ids::DeviceId) -> Option<Arc<Account>> {
+        let accounts = self.inner.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        accounts.values().find(|account| account.device == device).cloned()
     }
 
     async fn tell_all(&self, news: impl Fn() -> News) {

@@ -40,7 +40,11 @@ impl Service {
         let account = self.account(caller, params.account.as_deref())?;
         let row = self.known(&account, &params.who).await?;
         let id = row.id;
-        account.store.write(move |tx| tx.contact_wish(id, event, "").map(drop)).await.map_err(|e| explain(e, &params.who))?;
+        account
+            .store
+            .write(move |tx| tx.contact_wish(id, event, "").map(drop))
+            .await
+            .map_err(|e| explain(e, &params.who))?;
         self.view(&account, id).await
     }
 
@@ -70,7 +74,11 @@ impl Service {
     ///
     /// # Errors
     /// When no account is selected.
-    pub async fn contact_requests(&self, caller: &Caller, params: AccountParams) -> Result<ContactsResult, ServiceError> {
+    pub async fn contact_requests(
+        &self,
+        caller: &Caller,
+        params: AccountParams,
+    ) -> Result<ContactsResult, ServiceError> {
         self.list(caller, &params, contacts::is_pending).await
     }
 
@@ -79,10 +87,8 @@ impl Service {
     /// # Errors
     /// When no account is selected.
     pub async fn contact_list(&self, caller: &Caller, params: AccountParams) -> Result<ContactsResult, ServiceError> {
-        self.list(caller, &params, |row| {
-            row.state != Default::default() || row.unread > 0 || row.request_at.is_some()
-        })
-        .await
+        self.list(caller, &params, |row| row.state != Default::default() || row.unread > 0 || row.request_at.is_some())
+            .await
     }
 
     async fn list(

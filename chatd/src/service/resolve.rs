@@ -60,26 +60,18 @@ impl Service {
     /// Somebody this account knows already.
     pub(super) async fn known(&self, account: &Account, who: &str) -> Result<ContactRow, ServiceError> {
         let home = account.row().origin;
-        let (asked, everybody) = {
-            let (who, home) = (who.to_owned(), home.clone());
-            account
-                .store
-                .read(move |conn| {
-                    let found = contacts::find(conn, &who, &home)?;
-                    let rest = if found.is_none() { contacts::all(conn)? } else { Vec::new() };
-                    Ok((found, rest))
-                })
-                .await?
+        // Two indexed rows, and on the way of every message: not worth a thread of its own.
+        if let Some(row) = account.store.read_blocking(|conn| contacts::find(conn, who, &home))? {
+            return Ok(row);
+        }
+        let everybody = account.store.read(contacts::all).await?;
+        let names: Vec<String> =
+            everybody.iter().map(|row| row.label.clone().unwrap_or_else(|| row.who(&home))).collect();
+        let hint = match nearest(who, names.iter().map(String::as_str)) {
+            Some(name) => format!("; did you mean {name}?"),
+            None => format!("; chatctl add {who} asks somebody in the directory"),
         };
-        asked.ok_or_else(|| {
-            let names: Vec<String> =
-                everybody.iter().map(|row| row.label.clone().unwrap_or_else(|| row.who(&home))).collect();
-            let hint = match nearest(who, names.iter().map(String::as_str)) {
-                Some(name) => format!("; did you mean {name}?"),
-                None => format!("; chatctl add {who} asks somebody in the directory"),
-            };
-            ServiceError::NotFound(format!("you know nobody called {who}{hint}"))
-        })
+        Err(ServiceError::NotFound(format!("you know nobody called {who}{hint}")))
     }
 
     /// Somebody this account knows, or whom its directory knows; the latter is remembered as a stranger.

@@ -30,13 +30,21 @@ const EVENTS: usize = 64;
 const SYNC_PAUSE: Duration = Duration::from_millis(200);
 /// How often records are looked at for renewal.
 const RENEWAL_CHECK: Duration = Duration::from_secs(600);
+/// A watch that told nothing is asked again this often: the other side's token may have been on its way.
+const UNSURE_PAUSE: Duration = Duration::from_secs(2);
+/// And so many times at most; later changes of contacts begin anew.
+const UNSURE_TRIES: u32 = 30;
 /// Names confirmed in one go at most: a flood of requests must not become a flood of look-ups.
 const CONFIRMATIONS: usize = 4;
 
 /// Whether a directory's URL is on this machine.
 pub(super) fn is_local(url: &str) -> bool {
-    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
-    ["127.", "localhost", "[::1]"].iter().any(|local| host.starts_with(local))
+    let Ok(url) = reqwest::Url::parse(url) else { return false };
+    match url.host_str() {
+        Some("localhost") => true,
+        Some(host) => host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()),
+        None => false,
+    }
 }
 
 /// What the directory knows of us.
@@ -45,6 +53,8 @@ struct Told {
     tokens: HashSet<[u8; 32]>,
     watched: HashMap<AccountId, [u8; 32]>,
     asked_names: HashSet<i64>,
+    /// Watches that may have come before their token did: accounts of which nothing is known, and how often it was asked.
+    unsure: HashMap<AccountId, u32>,
 }
 
 /// Starts the session of an account and the task that lives with it. `goodbye` is cancelled when both have ended.
@@ -77,6 +87,7 @@ async fn live(service: Service, account: Arc<Account>, mut events: mpsc::Receive
     let mut changes = account.store.outbox_watch();
     let mut told = Told::default();
     let mut renewal = tokio::time::interval(RENEWAL_CHECK);
+    let mut unsure = tokio::time::interval(UNSURE_PAUSE);
     loop {
         tokio::select! {
             event = events.recv() => match event {
@@ -87,13 +98,18 @@ async fn live(service: Service, account: Arc<Account>, mut events: mpsc::Receive
                 if changed.is_err() {
                     return;
                 }
-                if account.session().up {
-                    if let Err(error) = sync(&account, &mut told).await {
-                        tracing::warn!(%error, "tokens and watches are not up to date");
-                    }
+                if account.session().up
+                    && let Err(error) = sync(&account, &mut told).await
+                {
+                    tracing::warn!(%error, "tokens and watches are not up to date");
                 }
                 // Not a wait for something to happen: a bound on how often the same question is asked.
                 tokio::time::sleep(SYNC_PAUSE).await;
+            }
+            _ = unsure.tick(), if !told.unsure.is_empty() => {
+                told.unsure.retain(|_, tries| { *tries += 1; *tries <= UNSURE_TRIES });
+                let again = told.unsure.keys().filter_map(|who| Some((*who, *told.watched.get(who)?))).collect();
+                account.command(SessionCommand::Watch(again)).await;
             }
             _ = renewal.tick() => {
                 if let Err(error) = renew_if_due(&service, &account).await {
@@ -128,7 +144,7 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
             tell(account, News::Bearer(None)).await;
             // A directory that lost us (restored, or never had the record) takes the record again.
             if matches!(code, Some(api::ErrorCode::NotFound | api::ErrorCode::BadSignature)) {
-                match publish(account).await {
+                match publish(service, account).await {
                     Ok(()) => account.command(SessionCommand::Retry).await,
                     Err(error) => {
                         account.set_session(SessionState { up: false, bearer: None, error: Some(error.to_string()) });
@@ -136,15 +152,23 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
                 }
             }
         }
-        SessionEvent::Presence { account: who, online, .. } => {
+        SessionEvent::Presence { account: who, online, since } => {
+            if online || since.is_some() {
+                told.unsure.remove(&who);
+            } else {
+                told.unsure.entry(who).or_insert(0);
+            }
             let news = account.set_presence(who, online);
             let contact = account.store.read(move |conn| contacts::by_account(conn, who)).await.ok().flatten();
             if let Some(contact) = contact.filter(|_| news) {
                 let id = contact.id;
-                let _ = account.store.write(move |tx| {
-                    tx.event_presence(id, online);
-                    Ok(())
-                }).await;
+                let _ = account
+                    .store
+                    .write(move |tx| {
+                        tx.event_presence(id, online);
+                        Ok(())
+                    })
+                    .await;
                 if online {
                     tell(account, News::Online(id)).await;
                 }
@@ -156,13 +180,7 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
         SessionEvent::Refused { code, message } => {
             tracing::warn!(?code, %message, "the directory refused a command");
         }
-        SessionEvent::TokensStored { .. } => {
-            // Watches may have been refused for a token that the other side stored only now; ask again.
-            told.watched.clear();
-            if let Err(error) = sync(account, told).await {
-                tracing::warn!(%error, "watches are not up to date");
-            }
-        }
+        SessionEvent::TokensStored { .. } => {}
     }
 }
 
@@ -182,14 +200,31 @@ async fn came_up(
     account.store.write(move |tx| tx.set_session_counter(session_counter)).await?;
     let card = account.store.read(account::own_card).await?;
     if record_seq != card.record_seq {
-        publish(account).await?;
+        publish(service, account).await?;
     }
     publish_reach(service, account).await?;
     sync(account, told).await
 }
 
-/// Publishes the newest own record. If the directory has one that is further than ours, ours is made anew above it.
-pub(super) async fn publish(account: &Arc<Account>) -> Result<(), ServiceError> {
+/// Publishes the newest own record. If the directory has one of ours that is further (this store is an older copy), a
+/// record above it is made and published.
+pub(super) async fn publish(service: &Service, account: &Arc<Account>) -> Result<(), ServiceError> {
+    match publish_once(account).await {
+        Err(ServiceError::Directory(DirectoryError::Conflict { stored: Some(stored), message })) => {
+            let theirs = SignedRecord::decode(&stored)?.verify()?;
+            if theirs.account() != account.id || theirs.identity_key != account.keys.identity.public() {
+                return Err(DirectoryError::Conflict { stored: Some(stored), message }.into());
+            }
+            tracing::warn!(seq = theirs.seq, "the directory has a newer record of this account: going on from there");
+            account.store.write(move |tx| tx.set_own_record(&stored, theirs.seq)).await?;
+            service.renew_record(account).await?;
+            publish_once(account).await
+        }
+        result => result,
+    }
+}
+
+async fn publish_once(account: &Arc<Account>) -> Result<(), ServiceError> {
     let Some(client) = &account.directory else { return Ok(()) };
     let card = account.store.read(account::own_card).await?;
     let name = Name::parse(&account.row().name)?;
@@ -206,11 +241,8 @@ async fn publish_reach(service: &Service, account: &Arc<Account>) -> Result<(), 
         make_reach(account.id, &account.keys.device, &service.inner.node_key, &addresses, card.reach_seq)?;
     let bytes = reach.clone();
     account.store.write(move |tx| tx.set_own_reach(&bytes, seq)).await?;
-    match (&account.directory, account.session().up) {
-        (Some(client), true) => {
-            client.publish_reach(&reach).await?;
-        }
-        _ => {}
+    if let Some(client) = account.directory.as_ref().filter(|_| account.session().up) {
+        client.publish_reach(&reach).await?;
     }
     Ok(())
 }
@@ -305,5 +337,5 @@ async fn renew_if_due(service: &Service, account: &Arc<Account>) -> Result<(), S
         return Ok(());
     }
     service.renew_record(account).await?;
-    publish(account).await
+    publish(service, account).await
 }

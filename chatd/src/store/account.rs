@@ -44,10 +44,8 @@ pub struct OwnCard {
 /// # Errors
 /// Those of the database; [`StoreError::Damaged`] when the row is not what the schema says.
 pub fn load(conn: &Connection) -> Result<AccountRow, StoreError> {
-    let (id, device, row) = conn.query_row(
-        "SELECT id, device, name, origin, directory, uid, user, logged_in FROM account",
-        [],
-        |row| {
+    let (id, device, row) =
+        conn.query_row("SELECT id, device, name, origin, directory, uid, user, logged_in FROM account", [], |row| {
             let (id, device): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
             let account = AccountRow {
                 id: AccountId([0; 16]),
@@ -60,8 +58,7 @@ pub fn load(conn: &Connection) -> Result<AccountRow, StoreError> {
                 logged_in: row.get(7)?,
             };
             Ok((id, device, account))
-        },
-    )?;
+        })?;
     Ok(AccountRow {
         id: AccountId::from_slice(&id).ok_or(StoreError::Damaged("account id"))?,
         device: DeviceId::from_slice(&device).ok_or(StoreError::Damaged("device id"))?,
@@ -109,34 +106,34 @@ pub fn own_profile(conn: &Connection) -> Result<ProfileRow, StoreError> {
 }
 
 /// Writes the row of a new account.
-    ///
-    /// # Errors
-    /// Those of the database; a second account in one store is a constraint error.
+///
+/// # Errors
+/// Those of the database; a second account in one store is a constraint error.
 pub(super) fn insert(conn: &Connection, new: &NewAccount) -> Result<(), StoreError> {
-        let row = &new.row;
-        conn.execute(
-            "INSERT INTO account (one, id, device, name, origin, directory, uid, user, logged_in, created, recovery_hash,
+    let row = &new.row;
+    conn.execute(
+        "INSERT INTO account (one, id, device, name, origin, directory, uid, user, logged_in, created, recovery_hash,
                record, record_seq, reach, reach_seq, session_counter, profile_version, display_name, status, bio)
              VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, x'', 0, 0, ?13, ?14, '', '')",
-            params![
-                row.id.as_bytes(),
-                row.device.as_bytes(),
-                row.name,
-                row.origin,
-                row.directory,
-                row.uid,
-                row.user,
-                row.logged_in,
-                Timestamp::now().0,
-                &new.recovery_hash[..],
-                new.record,
-                new.record_seq as i64,
-                i64::from(!new.display_name.is_empty()),
-                new.display_name,
-            ],
-        )?;
-        Ok(())
-    }
+        params![
+            row.id.as_bytes(),
+            row.device.as_bytes(),
+            row.name,
+            row.origin,
+            row.directory,
+            row.uid,
+            row.user,
+            row.logged_in,
+            Timestamp::now().0,
+            &new.recovery_hash[..],
+            new.record,
+            new.record_seq as i64,
+            i64::from(!new.display_name.is_empty()),
+            new.display_name,
+        ],
+    )?;
+    Ok(())
+}
 
 impl Tx<'_> {
     /// Remembers whether the account is to be online.
@@ -166,8 +163,10 @@ impl Tx<'_> {
     /// # Errors
     /// Those of the database.
     pub fn set_own_reach(&mut self, reach: &[u8], seq: u64) -> Result<(), StoreError> {
-        self.conn
-            .execute("UPDATE account SET reach = ?1, reach_seq = ?2 WHERE reach_seq < ?2", params![reach, seq as i64])?;
+        self.conn.execute(
+            "UPDATE account SET reach = ?1, reach_seq = ?2 WHERE reach_seq < ?2",
+            params![reach, seq as i64],
+        )?;
         Ok(())
     }
 

@@ -12,8 +12,8 @@ use super::{StoreError, Tx};
 use crate::crypto::safety::fingerprint;
 use crate::crypto::token::DepositToken;
 use crate::model::{ContactRow, ProfileRow};
-use crate::policy::contact_ids::{ContactIds, ContactMessage};
 use crate::policy::contact::{self, ContactState, Effect, Event, Incoming, Outgoing, Relation};
+use crate::policy::contact_ids::{ContactIds, ContactMessage};
 
 /// A person seen for the first time.
 #[derive(Debug, Clone)]
@@ -148,21 +148,23 @@ pub fn by_account(conn: &Connection, account: AccountId) -> Result<Option<Contac
         .optional()?)
 }
 
-/// A person by the owner's label, else by name and origin (`home` for a name without a domain).
+/// A person by the owner's label, else by name and origin (`home` for a name without a domain). Of several who say that they
+/// are called so, a contact comes first, then one whom the directory confirmed: a stranger takes nobody's place.
 ///
 /// # Errors
 /// Those of the database.
 pub fn find(conn: &Connection, who: &str, home: &str) -> Result<Option<ContactRow>, StoreError> {
-    let labelled = conn
-        .prepare_cached(&format!("SELECT {COLUMNS} WHERE c.label = ?1"))?
-        .query_row([who], from_row)
-        .optional()?;
+    let labelled =
+        conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE c.label = ?1"))?.query_row([who], from_row).optional()?;
     if labelled.is_some() {
         return Ok(labelled);
     }
     let (name, origin) = who.split_once('@').unwrap_or((who, home));
     Ok(conn
-        .prepare_cached(&format!("SELECT {COLUMNS} WHERE c.name = ?1 AND c.origin = ?2 ORDER BY c.id DESC LIMIT 1"))?
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} WHERE c.name = ?1 AND c.origin = ?2
+             ORDER BY c.state & 16 DESC, c.confirmed DESC, c.id DESC LIMIT 1"
+        ))?
         .query_row([name, origin], from_row)
         .optional()?)
 }
@@ -176,16 +178,49 @@ pub fn all(conn: &Connection) -> Result<Vec<ContactRow>, StoreError> {
     Ok(select.query_map([], from_row)?.collect::<Result<_, _>>()?)
 }
 
-/// A contact's device: the contact's local number and the device's signing key.
+/// Whose device this is: the contact's local number and the device's signing key. Of several contacts whose records name
+/// it, the one for whom it has signed.
 ///
 /// # Errors
 /// Those of the database.
 pub fn by_device(conn: &Connection, device: DeviceId) -> Result<Option<(i64, [u8; 32])>, StoreError> {
     let found: Option<(i64, Vec<u8>)> = conn
-        .prepare_cached("SELECT contact, key FROM contact_devices WHERE device = ?1")?
+        .prepare_cached("SELECT contact, key FROM contact_devices WHERE device = ?1 ORDER BY proved DESC, contact LIMIT 1")?
         .query_row([device.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     Ok(found.and_then(|(contact, key)| Some((contact, key.try_into().ok()?))))
+}
+
+/// A device that an account's newest record names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownDevice {
+    /// The contact's local number.
+    pub contact: i64,
+    /// The device's signing key.
+    pub key: [u8; 32],
+    /// It has signed for the account before.
+    pub proved: bool,
+}
+
+/// A device of an account.
+///
+/// # Errors
+/// Those of the database.
+pub fn device_of(
+    conn: &Connection,
+    account: AccountId,
+    device: DeviceId,
+) -> Result<Option<KnownDevice>, StoreError> {
+    let found: Option<(i64, Vec<u8>, bool)> = conn
+        .prepare_cached(
+            "SELECT d.contact, d.key, d.proved FROM contacts c JOIN contact_devices d ON d.contact = c.id
+             WHERE c.account = ?1 AND d.device = ?2",
+        )?
+        .query_row(params![account.as_bytes(), device.as_bytes()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()?;
+    Ok(found.and_then(|(contact, key, proved)| Some(KnownDevice { contact, key: key.try_into().ok()?, proved })))
 }
 
 /// The node id in a stored reach; empty when there is none.
@@ -275,6 +310,14 @@ pub fn by_id(tx: &Tx<'_>, id: i64) -> Result<ContactRow, StoreError> {
     load(tx.conn, id)
 }
 
+/// A person by account id, as it is inside of a transaction.
+///
+/// # Errors
+/// Those of the database.
+pub fn by_account_in(tx: &Tx<'_>, account: AccountId) -> Result<Option<ContactRow>, StoreError> {
+    by_account(tx.conn, account)
+}
+
 impl Tx<'_> {
     /// Requests that wait for the user.
     ///
@@ -294,16 +337,14 @@ impl Tx<'_> {
     /// Those of the database.
     pub fn upsert_contact(&mut self, new: &NewContact) -> Result<i64, StoreError> {
         if let Some(row) = by_account(self.conn, new.account)? {
-            self.update_record(row.id, &new.record, new.record_seq, new.confirmed)?;
-            self.update_reach(row.id, &new.reach, new.reach_seq)?;
+            self.take_record(row.id, &new.record, new.confirmed)?;
+            self.take_reach(row.id, &new.reach)?;
             return Ok(row.id);
         }
         let own = self.own()?;
         let conversation = ConversationId::direct(own.id, new.account);
-        self.conn.execute(
-            "INSERT INTO conversations (conversation, kind) VALUES (?1, 0)",
-            [conversation.as_bytes()],
-        )?;
+        self.conn
+            .execute("INSERT INTO conversations (conversation, kind) VALUES (?1, 0)", [conversation.as_bytes()])?;
         let id = self.conn.last_insert_rowid();
         self.conn.execute(
             "INSERT INTO contacts (id, account, name, origin, state, trust, confirmed, record, record_seq, identity_key,
@@ -332,14 +373,41 @@ impl Tx<'_> {
         let Ok(record) = SignedRecord::decode(record).and_then(|signed| signed.verify()) else {
             return Err(StoreError::Damaged("a contact's record"));
         };
-        self.conn.execute("DELETE FROM contact_devices WHERE contact = ?1", [contact])?;
+        let known: Vec<Vec<u8>> = self
+            .conn
+            .prepare_cached("SELECT device FROM contact_devices WHERE contact = ?1")?
+            .query_map([contact], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        for gone in known.iter().filter(|id| record.devices.iter().all(|device| device.id.as_bytes() != id.as_slice())) {
+            self.conn
+                .execute("DELETE FROM contact_devices WHERE contact = ?1 AND device = ?2", params![contact, gone])?;
+        }
         for device in &record.devices {
-            // A device key that another contact claims too stays with whoever had it first.
             self.conn.execute(
-                "INSERT OR IGNORE INTO contact_devices (device, contact, key) VALUES (?1, ?2, ?3)",
+                "INSERT OR IGNORE INTO contact_devices (device, contact, key, proved) VALUES (?1, ?2, ?3, 0)",
                 params![device.id.as_bytes(), contact, &device.key[..]],
             )?;
         }
+        Ok(())
+    }
+
+    /// Whether the newest record of an account names a device.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn has_device(&self, account: AccountId, device: DeviceId) -> Result<bool, StoreError> {
+        Ok(device_of(self.conn, account, device)?.is_some())
+    }
+
+    /// A device signed an envelope that names this contact's account as its own.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn device_proved(&mut self, contact: i64, device: DeviceId) -> Result<(), StoreError> {
+        self.conn.execute(
+            "UPDATE contact_devices SET proved = 1 WHERE contact = ?1 AND device = ?2",
+            params![contact, device.as_bytes()],
+        )?;
         Ok(())
     }
 
@@ -362,9 +430,11 @@ impl Tx<'_> {
             return Ok(true);
         }
         if supersedes(&old, &new).is_err() {
-            tracing::warn!(contact = %row.account, "another key without a valid rotation: sending stops until it is verified");
-            self.set_trust(contact, Trust::Changed)?;
-            self.event_contact(EventType::ContactKeyChanged, contact);
+            if row.trust != Trust::Changed {
+                tracing::warn!(contact = %row.account, "another key without a valid rotation: sending stops until it is verified");
+                self.set_trust(contact, Trust::Changed)?;
+                self.event_contact(EventType::ContactKeyChanged, contact);
+            }
             return Ok(false);
         }
         self.update_record(contact, record, new.seq, confirmed)?;
@@ -389,10 +459,7 @@ impl Tx<'_> {
     }
 
     /// Keeps a newer record of a contact whose identity key is the pinned one.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn update_record(&mut self, contact: i64, record: &[u8], seq: u64, confirmed: bool) -> Result<(), StoreError> {
+    fn update_record(&mut self, contact: i64, record: &[u8], seq: u64, confirmed: bool) -> Result<(), StoreError> {
         let newer = self
             .conn
             .prepare_cached("UPDATE contacts SET record = ?2, record_seq = ?3 WHERE id = ?1 AND record_seq < ?3")?
@@ -408,22 +475,19 @@ impl Tx<'_> {
     }
 
     /// Keeps a newer reach.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn update_reach(&mut self, contact: i64, reach: &[u8], seq: u64) -> Result<(), StoreError> {
+    fn update_reach(&mut self, contact: i64, reach: &[u8], seq: u64) -> Result<(), StoreError> {
         self.conn
-            .prepare_cached("UPDATE contacts SET reach = ?2, reach_seq = ?3, node = ?4 WHERE id = ?1 AND reach_seq < ?3")?
+            .prepare_cached(
+                "UPDATE contacts SET reach = ?2, reach_seq = ?3, node = ?4 WHERE id = ?1 AND reach_seq < ?3",
+            )?
             .execute(params![contact, reach, seq as i64, node_of(reach)])?;
         Ok(())
     }
 
     /// Pins another identity key, with the trust that goes with it, and tells.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn set_key(&mut self, contact: i64, identity_key: &[u8; 32], trust: Trust) -> Result<(), StoreError> {
-        self.conn.execute("UPDATE contacts SET identity_key = ?2 WHERE id = ?1", params![contact, &identity_key[..]])?;
+    fn set_key(&mut self, contact: i64, identity_key: &[u8; 32], trust: Trust) -> Result<(), StoreError> {
+        self.conn
+            .execute("UPDATE contacts SET identity_key = ?2 WHERE id = ?1", params![contact, &identity_key[..]])?;
         self.set_trust(contact, trust)?;
         self.event_contact(EventType::ContactKeyChanged, contact);
         Ok(())
@@ -489,10 +553,7 @@ impl Tx<'_> {
     }
 
     /// Keeps the deposit token that a contact gave us.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn set_token_held(&mut self, contact: i64, token: &[u8; 32]) -> Result<(), StoreError> {
+    fn set_token_held(&mut self, contact: i64, token: &[u8; 32]) -> Result<(), StoreError> {
         self.conn.execute("UPDATE contacts SET token_held = ?2 WHERE id = ?1", params![contact, &token[..]])?;
         Ok(())
     }
@@ -507,7 +568,8 @@ impl Tx<'_> {
         self.contact_step(&row, event, text)
     }
 
-    /// Applies the contact rules to a card, an answer or a removal that came from the contact under a message id.
+    /// Applies the contact rules to a card, an answer or a removal that came from the contact under a message id. The card's
+    /// token is kept if the card is its sender's newest word, and an answer to something that was asked.
     ///
     /// # Errors
     /// Those of the database; what does not fit is ignored.
@@ -517,6 +579,7 @@ impl Tx<'_> {
         kind: Kind,
         id: MessageId,
         text: &str,
+        token: Option<&[u8; 32]>,
     ) -> Result<Vec<Effect>, StoreError> {
         let row = load(self.conn, contact)?;
         let message = match kind {
@@ -539,15 +602,27 @@ impl Tx<'_> {
                 params![contact, text, self.now.0],
             )?;
         }
-        self.contact_step(&row, event, text)
+        let effects = self.contact_step(&row, event, text)?;
+        let asked = match event {
+            Event::RequestArrives { .. } => true,
+            Event::AcceptArrives { .. } => load(self.conn, contact)?.state.may_talk(),
+            _ => false,
+        };
+        if let Some(token) = token.filter(|_| asked) {
+            self.set_token_held(contact, token)?;
+        }
+        Ok(effects)
     }
 
     fn contact_step(&mut self, row: &ContactRow, event: Event, text: &str) -> Result<Vec<Effect>, StoreError> {
         let (state, effects) = contact::step(row.state, event)?;
-        self.conn
-            .execute("UPDATE contacts SET state = ?2 WHERE id = ?1", params![row.id, state_number(state)])?;
+        self.conn.execute("UPDATE contacts SET state = ?2 WHERE id = ?1", params![row.id, state_number(state)])?;
         for effect in &effects {
             self.effect(row, event, *effect, text)?;
+        }
+        if event == Event::UserUnblocks && super::signals::waits(self.conn, row.id, Kind::ContactRequest)? {
+            // The block made the token on our request's card worthless.
+            self.ensure_token(row.id)?;
         }
         self.wake_delivery(row.id);
         Ok(effects)
@@ -600,9 +675,14 @@ impl Tx<'_> {
                     _ => "request_rejected",
                 };
                 self.reject_queued(contact, cause)?;
+                // Only contacts are told these.
+                self.drop_signals(contact, Kind::Receipt)?;
+                self.drop_signals(contact, Kind::Profile)?;
             }
             Effect::RevokeToken => {
                 self.conn.execute("UPDATE contacts SET token_given = NULL WHERE id = ?1", [contact])?;
+                // A card without a token is none.
+                self.drop_signals(contact, Kind::ContactAccept)?;
             }
         }
         Ok(())

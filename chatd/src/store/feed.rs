@@ -43,6 +43,7 @@ impl StoredEvent {
     }
 }
 
+/// The number of a type in `events`: its place in [`EventType::ALL`], which therefore only ever grows at its end.
 pub(super) fn type_number(kind: EventType) -> i64 {
     EventType::ALL.iter().position(|known| *known == kind).map_or(0, |n| n as i64)
 }
@@ -64,6 +65,8 @@ pub struct FeedPage {
 pub fn read_events(conn: &Connection, after: u64, limit: usize) -> Result<FeedPage, StoreError> {
     let own = account::load(conn)?;
     let names = Names::load(conn)?;
+    // No number is beyond an i64, whatever a client says.
+    let after = after.min(i64::MAX as u64);
     let mut page = FeedPage { events: Vec::new(), next: after };
     let oldest: Option<i64> =
         conn.prepare_cached("SELECT min(first) FROM events")?.query_row([], |row| row.get(0)).optional()?.flatten();
@@ -76,8 +79,8 @@ pub fn read_events(conn: &Connection, after: u64, limit: usize) -> Result<FeedPa
             page.next = oldest - 1;
         }
     }
-    let mut select = conn
-        .prepare_cached("SELECT last, first, type, at, body FROM events WHERE last > ?1 ORDER BY last LIMIT 256")?;
+    let mut select =
+        conn.prepare_cached("SELECT last, first, type, at, body FROM events WHERE last > ?1 ORDER BY last LIMIT 256")?;
     let mut rows = select.query(params![page.next as i64])?;
     while let Some(row) = rows.next()? {
         let (last, first): (i64, i64) = (row.get(0)?, row.get(1)?);

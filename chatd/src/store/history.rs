@@ -87,7 +87,7 @@ fn message(conn: &Connection, row: &Row<'_>, names: &Names) -> Result<Message, S
         to,
         body: row.get(11)?,
         format: inbound::format_of((flags >> 2 & 3) as u8),
-        tags: tags.lines().map(str::to_owned).collect(),
+        tags: tags.split_terminator('\n').map(str::to_owned).collect(),
         priority: inbound::priority_of((flags & 3) as u8),
         sent_at: Timestamp(row.get(6)?),
         received_at,
@@ -119,7 +119,7 @@ pub fn by_rows(conn: &Connection, rows: &[i64], names: &Names) -> Result<Vec<(i6
 /// # Errors
 /// [`StoreError::NotFound`].
 pub fn row_of(conn: &Connection, contact: i64, id: &MessageId) -> Result<i64, StoreError> {
-    conn.prepare_cached("SELECT id FROM messages WHERE msgid = ?1 AND conversation = ?2")?
+    conn.prepare_cached("SELECT id FROM messages WHERE msgid = ?1 AND conversation = ?2 ORDER BY sender LIMIT 1")?
         .query_row(params![id.as_bytes(), contact], |row| row.get(0))
         .optional()?
         .ok_or(StoreError::NotFound("such a message in this conversation"))
@@ -175,7 +175,8 @@ pub fn page(
 /// # Errors
 /// Those of the database.
 pub fn counts(conn: &Connection) -> Result<(u64, u64, u64, u64), StoreError> {
-    let one = |sql: &str| -> Result<u64, StoreError> { Ok(conn.query_row(sql, [], |row| row.get::<_, i64>(0))? as u64) };
+    let one =
+        |sql: &str| -> Result<u64, StoreError> { Ok(conn.query_row(sql, [], |row| row.get::<_, i64>(0))? as u64) };
     let queued = one("SELECT count(*) FROM outbox")?;
     let unread = one("SELECT coalesce(sum(unread), 0) FROM conversations")?;
     let everybody = contacts::all(conn)?;

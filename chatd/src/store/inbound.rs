@@ -15,8 +15,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{StoreError, Tx, outbound};
 
-/// Seqs that one `skip` may name at most: a hostile range must not become a watermark of 2^63 at once.
-const MAX_SKIP: u64 = 100_000;
+/// The highest seq that is taken: far beyond what anybody sends, and every sum with it fits an i64 of the database.
+const MAX_SEQ: u64 = 1 << 62;
 
 /// Names one stream of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,7 +34,8 @@ pub struct StreamKey {
 pub(super) struct InStream {
     id: i64,
     contiguous: u64,
-    prev: [u8; 32],
+    /// Hash of the core at `contiguous`; `None` when a skip stands there.
+    prev: Option<[u8; 32]>,
     ranges: Vec<(u64, u64)>,
 }
 
@@ -43,22 +44,26 @@ impl InStream {
         seq <= self.contiguous || self.ranges.iter().any(|(low, high)| (*low..=*high).contains(&seq))
     }
 
-    /// Adds one seq above the contiguous mark. `false` when that would need a range too many.
-    fn add_range(&mut self, seq: u64) -> bool {
-        let at = self.ranges.partition_point(|(low, _)| *low <= seq);
-        let joins_left = at > 0 && self.ranges[at - 1].1 + 1 == seq;
-        let joins_right = at < self.ranges.len() && self.ranges[at].0 == seq + 1;
-        match (joins_left, joins_right) {
-            (true, true) => {
-                self.ranges[at - 1].1 = self.ranges[at].1;
-                self.ranges.remove(at);
-            }
-            (true, false) => self.ranges[at - 1].1 = seq,
-            (false, true) => self.ranges[at].0 = seq,
-            (false, false) if self.ranges.len() < MAX_ACK_RANGES => self.ranges.insert(at, (seq, seq)),
-            (false, false) => return false,
+    /// Adds `low..=high`, joined with what it touches. `false`, and no change, when that would need a range too many.
+    fn add_range(&mut self, low: u64, high: u64) -> bool {
+        let low = low.max(self.contiguous + 1);
+        if high < low {
+            return true;
         }
+        let from = self.ranges.partition_point(|(_, end)| *end + 1 < low);
+        let to = self.ranges.partition_point(|(start, _)| *start <= high + 1);
+        // What joins the contiguous part does not stay a range.
+        if from == to && self.ranges.len() >= MAX_ACK_RANGES && low > self.contiguous + 1 {
+            return false;
+        }
+        let joined = self.ranges[from..to].iter().fold((low, high), |(l, h), (a, b)| (l.min(*a), h.max(*b)));
+        self.ranges.splice(from..to, [joined]);
         true
+    }
+
+    /// Whether a core links to the one before it, as far as that is known.
+    fn links(&self, core: &Core<'_>) -> bool {
+        self.prev.is_none_or(|prev| prev == core.prev)
     }
 
     fn entry(&self, key: &StreamKey) -> AckEntry {
@@ -111,6 +116,9 @@ impl Tx<'_> {
         let mut shown = Shown::default();
         let mut current: Option<(StreamKey, InStream)> = None;
         for (bytes, core) in cores {
+            if !(1..=MAX_SEQ).contains(&core.seq) {
+                continue;
+            }
             let key = StreamKey { device: core.from_device, conversation: core.conversation, epoch: core.epoch };
             let mut stream = match current.take() {
                 Some((open, stream)) if open == key => stream,
@@ -126,14 +134,18 @@ impl Tx<'_> {
                 current = Some((key, stream));
                 continue;
             }
-            self.take_skip(&mut stream, core);
+            if !fill_skipped(&mut stream, core) {
+                current = Some((key, stream));
+                continue;
+            }
+            self.release_held(contact, &mut stream, &mut shown, &mut result)?;
             if core.seq == stream.contiguous + 1 {
-                result.chain_broken |= core.prev != stream.prev;
+                result.chain_broken |= !stream.links(core);
                 self.show(contact, &mut stream, core, &mut shown)?;
                 stream.contiguous = core.seq;
-                stream.prev = sha256(&[bytes]);
+                stream.prev = Some(sha256(&[bytes]));
                 self.release_held(contact, &mut stream, &mut shown, &mut result)?;
-            } else if stream.add_range(core.seq) {
+            } else if stream.add_range(core.seq, core.seq) {
                 self.conn
                     .prepare_cached("INSERT OR IGNORE INTO held (stream, seq, core) VALUES (?1, ?2, ?3)")?
                     .execute(params![stream.id, core.seq as i64, bytes])?;
@@ -172,7 +184,10 @@ impl Tx<'_> {
             return Ok(InStream {
                 id,
                 contiguous: contiguous as u64,
-                prev: prev.try_into().map_err(|_| StoreError::Damaged("prev"))?,
+                prev: match prev.as_slice() {
+                    [] => None,
+                    bytes => Some(bytes.try_into().map_err(|_| StoreError::Damaged("prev"))?),
+                },
                 ranges: decode_ranges(&ranges),
             });
         }
@@ -182,33 +197,14 @@ impl Tx<'_> {
                  VALUES (?1, ?2, ?3, ?4, 0, zeroblob(32), x'')",
             )?
             .execute(params![key.device.as_bytes(), key.conversation.as_bytes(), key.epoch.as_bytes(), contact])?;
-        Ok(InStream { id: self.conn.last_insert_rowid(), contiguous: 0, prev: [0; 32], ranges: Vec::new() })
-    }
-
-    /// A skip fills the hole before it as soon as it arrives: what it names will never come.
-    fn take_skip(&self, stream: &mut InStream, core: &Core<'_>) {
-        if Kind::parse(core.kind) != Some(Kind::Skip) {
-            return;
-        }
-        let Ok(skip) = Skip::decode(core.payload) else { return };
-        let high = skip.high.min(skip.low.saturating_add(MAX_SKIP)).min(core.seq.saturating_sub(1));
-        for seq in skip.low..=high {
-            if seq == stream.contiguous + 1 {
-                stream.contiguous = seq;
-            } else if !stream.has(seq) && !stream.add_range(seq) {
-                break;
-            }
-        }
-        if stream.contiguous + 1 == core.seq {
-            // The hash of a core that never was cannot be known: the chain starts over at the skip.
-            stream.prev = core.prev;
-        }
+        Ok(InStream { id: self.conn.last_insert_rowid(), contiguous: 0, prev: Some([0; 32]), ranges: Vec::new() })
     }
 
     fn close_stream(&mut self, key: StreamKey, stream: InStream, result: &mut Received) -> Result<(), StoreError> {
+        let prev = stream.prev.as_ref().map_or(&[][..], |prev| &prev[..]);
         self.conn
             .prepare_cached("UPDATE streams_in SET contiguous = ?2, prev = ?3, ranges = ?4 WHERE id = ?1")?
-            .execute(params![stream.id, stream.contiguous as i64, &stream.prev[..], encode_ranges(&stream.ranges)])?;
+            .execute(params![stream.id, stream.contiguous as i64, prev, encode_ranges(&stream.ranges)])?;
         let entry = stream.entry(&key);
         result.entries.retain(|e| (e.conversation, e.epoch) != (entry.conversation, entry.epoch));
         result.entries.push(entry);
@@ -216,7 +212,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Shows what waited for the core that was just shown.
+    /// Shows what waited for what is there now.
     fn release_held(
         &mut self,
         contact: i64,
@@ -229,20 +225,28 @@ impl Tx<'_> {
                 break;
             }
             stream.ranges.remove(0);
-            for seq in low..=high {
-                let bytes: Option<Vec<u8>> = self
+            // The numbers first: a range can hold more cores than should be in memory at a time, and a skipped one none.
+            let held: Vec<i64> = self
+                .conn
+                .prepare_cached("SELECT seq FROM held WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq")?
+                .query_map(params![stream.id, low as i64, high as i64], |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            for seq in held {
+                let bytes: Vec<u8> = self
                     .conn
                     .prepare_cached("DELETE FROM held WHERE stream = ?1 AND seq = ?2 RETURNING core")?
-                    .query_row(params![stream.id, seq as i64], |row| row.get(0))
-                    .optional()?;
-                // A range without a core is one that a skip named.
-                if let Some(bytes) = bytes {
-                    let core = Core::decode(&bytes).map_err(|_| StoreError::Damaged("held core"))?;
-                    result.chain_broken |= core.prev != stream.prev;
-                    self.show(contact, stream, &core, shown)?;
-                    stream.prev = sha256(&[&bytes]);
+                    .query_row(params![stream.id, seq], |row| row.get(0))?;
+                let core = Core::decode(&bytes).map_err(|_| StoreError::Damaged("held core"))?;
+                if core.seq != stream.contiguous + 1 {
+                    stream.prev = None;
                 }
-                stream.contiguous = seq;
+                result.chain_broken |= !stream.links(&core);
+                self.show(contact, stream, &core, shown)?;
+                stream.prev = Some(sha256(&[&bytes]));
+                stream.contiguous = core.seq;
+            }
+            if stream.contiguous < high {
+                (stream.contiguous, stream.prev) = (high, None);
             }
         }
         Ok(())
@@ -265,11 +269,8 @@ impl Tx<'_> {
             _ => return Ok(()),
         };
         let (format, priority) = (format_of(text.format), priority_of(text.priority));
-        let mut tags = String::new();
-        for tag in text.tags.iter().filter(|tag| !tag.contains('\n')) {
-            tags.push_str(tag);
-            tags.push('\n');
-        }
+        let kept: Vec<&str> = text.tags.iter().copied().filter(|tag| !tag.contains('\n')).collect();
+        let tags: String = kept.iter().flat_map(|tag| [*tag, "\n"]).collect();
         let inserted = self
             .conn
             .prepare_cached(
@@ -304,7 +305,7 @@ impl Tx<'_> {
                 to: own.name.clone(),
                 body: text.body.to_owned(),
                 format,
-                tags: text.tags.iter().map(|tag| (*tag).to_owned()).collect(),
+                tags: kept.into_iter().map(str::to_owned).collect(),
                 priority,
                 sent_at: Timestamp(core.time),
                 received_at: Some(self.now),
@@ -336,7 +337,7 @@ impl Tx<'_> {
         let row: Option<i64> = match upto {
             Some(id) => Some(
                 self.conn
-                    .prepare_cached("SELECT id FROM messages WHERE msgid = ?1 AND conversation = ?2")?
+                    .prepare_cached("SELECT id FROM messages WHERE msgid = ?1 AND conversation = ?2 ORDER BY sender DESC LIMIT 1")?
                     .query_row(params![id.as_bytes(), contact], |row| row.get(0))
                     .optional()?
                     .ok_or(StoreError::NotFound("such a message in this conversation"))?,
@@ -363,11 +364,20 @@ impl Tx<'_> {
         self.conn
             .prepare_cached("UPDATE conversations SET read_upto = ?2, unread = max(0, unread - ?3) WHERE id = ?1")?
             .execute(params![contact, row, newly])?;
-        if newly > 0 {
+        if newly > 0 && super::contacts::load(self.conn, contact)?.state.may_talk() {
             self.queue_receipt(contact, row)?;
         }
         Ok(newly as u64)
     }
+}
+
+/// A skip fills the hole before it as soon as it arrives: what it names will never come. `false`: there is no room to
+/// remember that, and so the skip itself must not be taken either.
+fn fill_skipped(stream: &mut InStream, core: &Core<'_>) -> bool {
+    if Kind::parse(core.kind) != Some(Kind::Skip) {
+        return true;
+    }
+    Skip::decode(core.payload).map_or(true, |skip| stream.add_range(skip.low, skip.high.min(core.seq - 1)))
 }
 
 pub(super) fn format_of(wire: u8) -> Format {

@@ -46,7 +46,9 @@ pub enum StoreError {
     #[error("the disk is full: free some space; nothing was stored")]
     Full,
     /// The database was made by a newer version.
-    #[error("the store has schema {found}, newer than {newest} which this version knows: install the newer version again")]
+    #[error(
+        "the store has schema {found}, newer than {newest} which this version knows: install the newer version again"
+    )]
     NewerSchema {
         /// Its version.
         found: i64,
@@ -79,10 +81,16 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// SQLITE_FULL becomes [`StoreError::Full`], so that it can be told as what it is.
+    /// SQLITE_FULL becomes [`StoreError::Full`], so that it can be told as what it is; so does the failure to make the
+    /// WAL's index larger, which is what a full disk looks like there.
     fn classify(self) -> Self {
+        use rusqlite::ffi::{SQLITE_FULL, SQLITE_IOERR_SHMSIZE};
         match &self {
-            Self::Sqlite(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
+            Self::Sqlite(rusqlite::Error::SqliteFailure(error, _))
+                if matches!(error.extended_code, SQLITE_FULL | SQLITE_IOERR_SHMSIZE) =>
+            {
+                Self::Full
+            }
             _ => self,
         }
     }

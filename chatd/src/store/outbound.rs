@@ -5,6 +5,7 @@
 
 use proto::ids::{Epoch, MessageId, sha256};
 use proto::rpc::types::{Format, MessageState, Priority};
+use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
 use proto::wire::payload::{Kind, Text};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -52,6 +53,8 @@ pub struct AttemptNote {
     pub path: &'static str,
     /// `sent`, or what went wrong.
     pub outcome: String,
+    /// When, which is a little before it is written down.
+    pub at: Timestamp,
 }
 
 /// A core that waits.
@@ -138,9 +141,8 @@ impl Tx<'_> {
             "INSERT OR IGNORE INTO messages (msgid, conversation, sender, stream, seq, sent_at, received_at, flags, tags, reply_to, body)
              VALUES (?1, ?2, 0, ?3, ?4, ?5, ?5, ?6, ?7, ?8, ?9)",
         )?;
-        let mut insert_outbox = self
-            .conn
-            .prepare_cached("INSERT INTO outbox (stream, seq, message, core) VALUES (?1, ?2, ?3, ?4)")?;
+        let mut insert_outbox =
+            self.conn.prepare_cached("INSERT INTO outbox (stream, seq, message, core) VALUES (?1, ?2, ?3, ?4)")?;
         for message in messages {
             let seq = stream.seq + 1;
             let mut tags = String::new();
@@ -199,9 +201,11 @@ impl Tx<'_> {
         drop((insert_message, insert_outbox));
         if let Some((newest, _)) = fresh.last() {
             self.stored_message(*newest);
-            self.conn
-                .prepare_cached("UPDATE streams_out SET seq = ?2, prev = ?3 WHERE id = ?1")?
-                .execute(params![stream.id, stream.seq as i64, &stream.prev[..]])?;
+            self.conn.prepare_cached("UPDATE streams_out SET seq = ?2, prev = ?3 WHERE id = ?1")?.execute(params![
+                stream.id,
+                stream.seq as i64,
+                &stream.prev[..]
+            ])?;
             self.wake_delivery(contact);
         }
         self.cache.out.insert(contact, stream);
@@ -214,8 +218,13 @@ impl Tx<'_> {
     /// # Errors
     /// Those of the database.
     pub fn acknowledged(&mut self, contact: i64, entries: &[AckEntry]) -> Result<(), StoreError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let device = self.own()?.device;
         let conversation = contacts::load(self.conn, contact)?.conversation;
-        for entry in entries.iter().filter(|entry| entry.conversation == conversation) {
+        let ours = |entry: &&AckEntry| entry.from_device == device && entry.conversation == conversation;
+        for entry in entries.iter().filter(ours) {
             let stream: Option<i64> = self
                 .conn
                 .prepare_cached("SELECT id FROM streams_out WHERE conversation = ?1 AND epoch = ?2")?
@@ -224,7 +233,8 @@ impl Tx<'_> {
             let Some(stream) = stream else { continue };
             let contiguous = (1, entry.contiguous);
             for (low, high) in std::iter::once(contiguous).chain(entry.ranges.iter().copied()) {
-                if high >= low {
+                // Beyond an i64 there is nothing of ours.
+                if high >= low && i64::try_from(low).is_ok() {
                     self.settle(contact, stream, low, high, MessageState::Delivered, "acknowledged")?;
                 }
             }
@@ -311,7 +321,17 @@ impl Tx<'_> {
     /// Those of the database.
     pub fn reject_queued(&mut self, contact: i64, cause: &str) -> Result<(), StoreError> {
         let stream = self.out_stream(contact)?;
-        self.settle(contact, stream.id, 1, i64::MAX as u64, MessageState::Rejected, cause)?;
+        let waiting: Vec<i64> = self
+            .conn
+            .prepare_cached(
+                "SELECT id FROM streams_out s WHERE conversation = ?1
+                 AND EXISTS (SELECT 1 FROM outbox o WHERE o.stream = s.id) ORDER BY id",
+            )?
+            .query_map([contact], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        for stream in waiting {
+            self.settle(contact, stream, 1, i64::MAX as u64, MessageState::Rejected, cause)?;
+        }
         if stream.seq > 0 {
             self.new_epoch(contact)?;
         }
@@ -331,7 +351,7 @@ impl Tx<'_> {
             .prepare_cached(
                 "INSERT INTO attempts (stream, low, high, at, path, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
-            .execute(params![note.stream, note.low as i64, note.high as i64, self.now.0, note.path, note.outcome])?;
+            .execute(params![note.stream, note.low as i64, note.high as i64, note.at.0, note.path, note.outcome])?;
         if note.outcome != "sent" {
             return Ok(());
         }
@@ -364,6 +384,7 @@ impl Tx<'_> {
             high: high as u64,
             path: "direct",
             outcome: format!("unreachable: {outcome}"),
+            at: self.now,
         };
         self.attempt(contact, &note)
     }
@@ -375,7 +396,9 @@ impl Tx<'_> {
     pub fn read_by(&mut self, contact: i64, upto: &MessageId) -> Result<(), StoreError> {
         let last: Option<(i64, i64, i64)> = self
             .conn
-            .prepare_cached("SELECT id, stream, seq FROM messages WHERE msgid = ?1 AND sender = 0 AND conversation = ?2")?
+            .prepare_cached(
+                "SELECT id, stream, seq FROM messages WHERE msgid = ?1 AND sender = 0 AND conversation = ?2",
+            )?
             .query_row(params![upto.as_bytes(), contact], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
         let Some((row, stream, seq)) = last else { return Ok(()) };

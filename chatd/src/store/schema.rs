@@ -71,11 +71,13 @@ CREATE TABLE contacts (
 CREATE INDEX contacts_by_name ON contacts (name, origin);
 CREATE INDEX contacts_by_node ON contacts (node);
 
--- Devices of contacts, as their newest record names them.
+-- Devices of contacts, as their newest record names them. Anybody can name anybody's device in a record of their own.
 CREATE TABLE contact_devices (
-  device  BLOB    PRIMARY KEY,
+  device  BLOB    NOT NULL,
   contact INTEGER NOT NULL,
-  key     BLOB    NOT NULL
+  key     BLOB    NOT NULL,
+  proved  INTEGER NOT NULL,                   -- 1: the device signed an envelope that names the contact as its account
+  PRIMARY KEY (device, contact)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX contact_devices_by_contact ON contact_devices (contact);
 

@@ -91,9 +91,14 @@ impl Tx<'_> {
 /// # Errors
 /// Those of the database.
 pub fn accept_waits(conn: &Connection, contact: i64) -> Result<bool, StoreError> {
+    waits(conn, contact, Kind::ContactAccept)
+}
+
+/// Whether a signal of a kind waits.
+pub(super) fn waits(conn: &Connection, contact: i64, kind: Kind) -> Result<bool, StoreError> {
     Ok(conn
         .prepare_cached("SELECT 1 FROM signals WHERE contact = ?1 AND kind = ?2 LIMIT 1")?
-        .exists(params![contact, Kind::ContactAccept.as_str()])?)
+        .exists(params![contact, kind.as_str()])?)
 }
 
 /// The signals that wait for a contact, oldest first, as cores of this moment: cards carry the newest own record and reach.
@@ -114,12 +119,14 @@ pub fn waiting(conn: &Connection, contact: i64, now: i64) -> Result<Vec<SignalRo
     for (id, kind, msgid, mut payload) in rows {
         let (Some(kind), Some(msgid)) = (Kind::parse(&kind), MessageId::from_slice(&msgid)) else { continue };
         if matches!(kind, Kind::ContactRequest | Kind::ContactAccept) {
+            // Without a token while its recipient is blocked: it waits for a new one.
+            let Some(deposit_token) = peer.token_given else { continue };
             let card = account::own_card(conn)?;
             let text: String = String::from_utf8(payload).unwrap_or_default();
             payload = ContactCard {
                 record: &card.record,
                 reach: &card.reach,
-                deposit_token: peer.token_given.ok_or(StoreError::Damaged("deposit token"))?,
+                deposit_token,
                 invite_token: None,
                 text: &text,
             }

@@ -102,15 +102,15 @@ pub struct Trace {
 /// # Errors
 /// [`StoreError::NotFound`].
 pub fn trace(conn: &Connection, id: &MessageId) -> Result<Trace, StoreError> {
-    let place: Option<(i64, i64, i64, i64, i64, i64)> = conn
+    let place: Option<(i64, i64, i64, i64, i64, i64, i64)> = conn
         .prepare_cached(
-            "SELECT conversation, sender, stream, seq, sent_at, received_at FROM messages WHERE msgid = ?1 ORDER BY sender LIMIT 1",
+            "SELECT conversation, sender, stream, seq, sent_at, received_at, id FROM messages WHERE msgid = ?1 ORDER BY sender LIMIT 1",
         )?
         .query_row([id.as_bytes()], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
         })
         .optional()?;
-    let (contact, sender, stream, seq, sent_at, received_at) = place.ok_or(StoreError::NotFound("that message"))?;
+    let (contact, sender, stream, seq, sent_at, received_at, row) = place.ok_or(StoreError::NotFound("that message"))?;
     let step = |at: i64, what: &str, path: Option<String>, detail: Option<String>| TraceStep {
         at: Timestamp(at),
         what: what.to_owned(),
@@ -122,7 +122,9 @@ pub fn trace(conn: &Connection, id: &MessageId) -> Result<Trace, StoreError> {
             step(sent_at, "sent", None, Some("by the sender's clock".to_owned())),
             step(received_at, "received", None, Some("committed here and acknowledged".to_owned())),
         ];
-        return Ok(Trace { contact, own: false, state: MessageState::Delivered, reason: None, steps });
+        let read_upto = contacts::load(conn, contact)?.read_upto;
+        let state = if row <= read_upto { MessageState::Read } else { MessageState::Delivered };
+        return Ok(Trace { contact, own: false, state, reason: None, steps });
     }
     let (state, reason) = state_at(conn, contact, stream, seq)?;
     let mut steps = vec![step(sent_at, "queued", None, Some("stored durably".to_owned()))];
@@ -139,7 +141,13 @@ pub fn trace(conn: &Connection, id: &MessageId) -> Result<Trace, StoreError> {
     }
     tried.reverse();
     steps.extend(tried);
-    for state in [MessageState::Mailboxed, MessageState::Delivered, MessageState::Read, MessageState::Rejected, MessageState::Expired] {
+    for state in [
+        MessageState::Mailboxed,
+        MessageState::Delivered,
+        MessageState::Read,
+        MessageState::Rejected,
+        MessageState::Expired,
+    ] {
         if let Some(mark) = mark(conn, stream, state, seq)? {
             steps.push(step(mark.at, state.as_str(), None, Some(mark.cause)));
         }

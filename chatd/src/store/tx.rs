@@ -29,7 +29,6 @@ pub(super) struct Cache {
     pub who: HashMap<i64, Arc<str>>,
 }
 
-
 /// An operation's view of the transaction.
 pub struct Tx<'t> {
     pub(super) conn: &'t Connection,
@@ -42,6 +41,8 @@ pub struct Tx<'t> {
     events: Vec<NewEvent>,
     newest_message: i64,
     dirty: Vec<i64>,
+    /// A failed operation could not be taken back alone.
+    lost: bool,
 }
 
 struct NewEvent {
@@ -58,17 +59,17 @@ pub(super) struct Finished {
 }
 
 impl<'t> Tx<'t> {
-    pub(super) fn new(
-        conn: &'t Connection,
-        cache: &'t mut Cache,
-        head: u64,
-        listeners: bool,
-        now: Timestamp,
-    ) -> Self {
+    pub(super) fn new(conn: &'t Connection, cache: &'t mut Cache, head: u64, listeners: bool, now: Timestamp) -> Self {
         if cache.inbound.len() > MAX_CACHED_STREAMS {
             cache.inbound.clear();
         }
-        Self { conn, cache, now, listeners, head, events: Vec::new(), newest_message: 0, dirty: Vec::new() }
+        let (events, dirty) = (Vec::new(), Vec::new());
+        Self { conn, cache, now, listeners, head, events, newest_message: 0, dirty, lost: false }
+    }
+
+    /// Whether nothing of this transaction can be committed any more.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost || self.conn.is_autocommit()
     }
 
     /// Runs one operation so that its failure leaves no trace and does not touch its neighbours.
@@ -76,30 +77,26 @@ impl<'t> Tx<'t> {
         &mut self,
         op: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        if self.conn.is_autocommit() {
+        if self.is_lost() {
             // A full disk makes SQLite roll the whole transaction back by itself. What still waits must not be stored
             // one by one behind the back of those that were lost.
             return Err(StoreError::Full);
         }
         self.conn.prepare_cached("SAVEPOINT op")?.execute([])?;
         let marks = (self.events.len(), self.newest_message, self.dirty.len());
-        match op(self) {
-            Ok(value) => {
-                self.conn.prepare_cached("RELEASE op")?.execute([])?;
-                Ok(value)
-            }
-            Err(error) => {
-                *self.cache = Cache::default();
-                self.events.truncate(marks.0);
-                self.newest_message = marks.1;
-                self.dirty.truncate(marks.2);
-                if !self.conn.is_autocommit() {
-                    self.conn.prepare_cached("ROLLBACK TO op")?.execute([])?;
-                    self.conn.prepare_cached("RELEASE op")?.execute([])?;
-                }
-                Err(error)
-            }
+        let result = op(self).and_then(|value| {
+            self.conn.prepare_cached("RELEASE op")?.execute([])?;
+            Ok(value)
+        });
+        if result.is_err() {
+            *self.cache = Cache::default();
+            self.events.truncate(marks.0);
+            self.newest_message = marks.1;
+            self.dirty.truncate(marks.2);
+            // If it cannot be taken back alone, everything is.
+            self.lost = self.conn.is_autocommit() || self.conn.execute_batch("ROLLBACK TO op; RELEASE op").is_err();
         }
+        result
     }
 
     /// Numbers and stores the events.
@@ -113,12 +110,12 @@ impl<'t> Tx<'t> {
             self.conn
                 .prepare_cached("INSERT INTO events (last, first, type, at, body) VALUES (?1, ?2, ?3, ?4, ?5)")?
                 .execute(params![
-                    last as i64,
-                    from as i64,
-                    super::feed::type_number(event.kind),
-                    self.now.0,
-                    event.body.encode()
-                ])?;
+                last as i64,
+                from as i64,
+                super::feed::type_number(event.kind),
+                self.now.0,
+                event.body.encode()
+            ])?;
             all = match (all, event.built) {
                 (Some(mut all), Some(built)) if built.len() as u64 == event.count => {
                     all.extend(built.into_iter().zip(from..).map(|(mut event, seq)| {

@@ -28,7 +28,8 @@ const MAX_NOTES: usize = 1_024;
 const NOTE_DELAY: Duration = Duration::from_millis(500);
 
 type Finish = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-type Op = Box<dyn FnOnce(&mut Tx<'_>) -> Finish + Send>;
+/// Runs in a transaction; without one (none could be begun) it only makes the answer.
+type Op = Box<dyn FnOnce(Option<&mut Tx<'_>>) -> Finish + Send>;
 type Note = Box<dyn FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send>;
 
 pub(super) struct Writer {
@@ -86,7 +87,7 @@ impl Writer {
     ) -> Result<Pending<T>, StoreError> {
         let (reply, pending) = oneshot::channel();
         let boxed: Op = Box::new(move |tx| {
-            let result = tx.savepoint(op);
+            let result = tx.map_or(Err(StoreError::Closed), |tx| tx.savepoint(op));
             Box::new(move |commit| {
                 // A caller that went away is no failure.
                 let _ = reply.send(match commit {
@@ -185,14 +186,16 @@ impl Loop {
                 self.cache = Cache::default();
                 self.set_error(Some(error.to_string()));
                 let full = matches!(error, StoreError::Full);
-                let fatal = is_io_error(&error);
+                let fatal = is_sync_error(&error);
                 let text = error.to_string();
                 for done in finish {
                     done(Err(if full { StoreError::Full } else { StoreError::Sqlite(other_error(&text)) }));
                 }
                 if fatal {
                     // After a failed fsync the kernel may have dropped the pages: going on would lie about what is durable.
-                    tracing::error!("the disk failed under the store: stopping at once, the next start recovers from the WAL");
+                    tracing::error!(
+                        "the disk failed under the store: stopping at once, the next start recovers from the WAL"
+                    );
                     std::process::abort();
                 }
             }
@@ -209,9 +212,9 @@ impl Loop {
         let sql = match sql {
             Ok(sql) => sql,
             Err(error) => {
-                // The operations must be answered even so.
+                // It must be answered even so, with why there is no transaction.
                 if let Some(op) = first {
-                    finish.push(refuse(op));
+                    finish.push(op(None));
                 }
                 return Err(error.into());
             }
@@ -224,8 +227,13 @@ impl Loop {
         }
         let mut next = first;
         while let Some(op) = next {
-            finish.push(op(&mut tx));
+            finish.push(op(Some(&mut tx)));
             next = if finish.len() < MAX_GROUP { queue.try_recv().ok() } else { None };
+        }
+        // SQLite rolls a transaction back by itself when the disk is full: nothing of the group exists any more, and what
+        // would be written from here on would be committed by itself.
+        if tx.is_lost() {
+            return Err(StoreError::Full);
         }
         let after = tx.finish()?;
         sql.commit()?;
@@ -249,7 +257,7 @@ enum Idle {
     Closed,
 }
 
-/// Waits for an operation; looks for notes every ten seconds, because they come without waking anybody.
+/// Waits for an operation; looks for notes every two seconds, because they come without waking anybody.
 async fn idle(queue: &mut mpsc::Receiver<Op>, notes: &Notes) -> Idle {
     loop {
         match tokio::time::timeout(Duration::from_secs(2), queue.recv()).await {
@@ -261,15 +269,12 @@ async fn idle(queue: &mut mpsc::Receiver<Op>, notes: &Notes) -> Idle {
     }
 }
 
-/// Answers an operation that never ran with the commit's error: it is run against nothing by dropping it, and the dropped
-/// reply tells the caller that the store is closed.
-fn refuse(op: Op) -> Finish {
-    drop(op);
-    Box::new(|_| {})
-}
-
-fn is_io_error(error: &StoreError) -> bool {
-    matches!(error, StoreError::Sqlite(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure))
+/// Whether a sync failed. Other failures of IO (a quota, no room for the shared memory of the WAL) leave what is committed
+/// as it was, and may pass.
+fn is_sync_error(error: &StoreError) -> bool {
+    use rusqlite::ffi::{SQLITE_IOERR_DIR_FSYNC, SQLITE_IOERR_FSYNC};
+    matches!(error, StoreError::Sqlite(rusqlite::Error::SqliteFailure(e, _))
+        if matches!(e.extended_code, SQLITE_IOERR_FSYNC | SQLITE_IOERR_DIR_FSYNC))
 }
 
 fn other_error(text: &str) -> rusqlite::Error {

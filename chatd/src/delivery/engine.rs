@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use proto::directory::SignedReach;
-use proto::ids::{DeviceId, Epoch, MessageId, NodeId};
-use proto::wire::envelope::AckEntry;
-use proto::wire::frame::{Frame, RefuseCode};
+use proto::ids::{DeviceId, Epoch, NodeId};
+use proto::wire::frame::RefuseCode;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -14,9 +13,8 @@ use super::pack::{self, Done, Job, Problem};
 use super::reach::{self, ReachError, Refresh};
 use super::route::{ACK_TIMEOUT, Phase, REQUEST_REPEAT, Route};
 use super::{Context, News, OpenLink};
-use crate::crypto::claim::{Session, sign_claim};
 use crate::link::LinkSender;
-use crate::store::{StoreError, account, contacts, inbound, outbound, signals};
+use crate::store::{StoreError, contacts, signals};
 
 /// Results of its own jobs that wait at most; there is one job at a time per contact and kind.
 const RESULTS: usize = 256;
@@ -27,10 +25,10 @@ enum Finished {
 }
 
 pub(super) struct Engine {
-    context: Context,
+    pub(super) context: Context,
     routes: HashMap<i64, Route>,
-    links: HashMap<u64, OpenLink>,
-    streams: HashMap<(i64, Epoch), i64>,
+    pub(super) links: HashMap<u64, OpenLink>,
+    pub(super) streams: HashMap<(i64, Epoch), i64>,
     bearer: Option<String>,
     results: mpsc::Receiver<Finished>,
     finished: mpsc::Sender<Finished>,
@@ -91,11 +89,11 @@ impl Engine {
         }
     }
 
-    fn read<T>(&self, query: impl FnOnce(&rusqlite::Connection) -> Result<T, StoreError>) -> Option<T> {
+    pub(super) fn read<T>(&self, query: impl FnOnce(&rusqlite::Connection) -> Result<T, StoreError>) -> Option<T> {
         self.context.store.read_blocking(query).inspect_err(|error| tracing::warn!(%error, "delivery cannot read")).ok()
     }
 
-    fn route(&mut self, contact: i64) -> &mut Route {
+    pub(super) fn route(&mut self, contact: i64) -> &mut Route {
         self.routes.entry(contact).or_default()
     }
 
@@ -178,76 +176,6 @@ impl Engine {
                 route.backoff.failed(0);
             }
             self.advance(contact);
-        }
-    }
-
-    async fn claimed(&mut self, contact: i64, device: DeviceId, link: OpenLink) {
-        let id = link.sender.link_id();
-        self.links.entry(id).or_insert_with(|| link.clone());
-        let route = self.route(contact);
-        let usable = route.link.as_ref().is_some_and(|old| !old.sender.is_closed() && route.phase == Phase::Ready);
-        if !usable || route.link.as_ref().is_some_and(|old| old.sender.link_id() == id) {
-            route.attach(link.clone());
-        }
-        route.device = Some(device);
-        let own = self.context.device;
-        let mut frames = Vec::new();
-        if link.claims.note(own, device) {
-            let route = self.route(contact);
-            if route.link.as_ref().is_some_and(|l| l.sender.link_id() == id) {
-                route.claiming(Instant::now());
-            }
-            frames.push(self.claim(&link, device));
-        }
-        if let Some(card) = self.read(account::own_card) {
-            frames.push(Frame::Record { from_device: own, to_device: device, record: card.record });
-            if !card.reach.is_empty() {
-                frames.push(Frame::Reach { from_device: own, to_device: device, reach: card.reach });
-            }
-        }
-        let entries = self.read(|conn| inbound::resume_entries(conn, contact, device)).unwrap_or_default();
-        frames.push(Frame::Resume { from_device: own, to_device: device, entries });
-        for frame in frames {
-            if link.sender.send(frame).await.is_err() {
-                return;
-            }
-        }
-    }
-
-    fn claim(&self, link: &OpenLink, to: DeviceId) -> Frame {
-        let session = Session { exporter: &link.exporter, dialer: link.dialer, acceptor: link.acceptor };
-        let signature = sign_claim(&self.context.device_key, &session, to);
-        Frame::Claim { from_device: self.context.device, to_device: to, signature }
-    }
-
-    async fn acknowledge(&mut self, contact: i64, entries: Vec<AckEntry>, ids: Vec<MessageId>) {
-        let own = self.context.device;
-        let entries: Vec<AckEntry> = entries.into_iter().filter(|entry| entry.from_device == own).collect();
-        for entry in &entries {
-            let key = (contact, entry.epoch);
-            let stream = match self.streams.get(&key) {
-                Some(stream) => Some(*stream),
-                None => self.read(|conn| outbound::stream_of(conn, contact, entry.epoch)).flatten(),
-            };
-            if let Some(stream) = stream {
-                self.streams.insert(key, stream);
-                self.route(contact).acknowledged(stream, entry.contiguous);
-            }
-        }
-        if entries.is_empty() && ids.is_empty() {
-            return;
-        }
-        let queued = self
-            .context
-            .store
-            .enqueue(move |tx| {
-                tx.acknowledged(contact, &entries)?;
-                tx.signals_done(contact, &ids)
-            })
-            .await;
-        // The outcome is not awaited: what is not stored is acknowledged again after the next resume.
-        if let Err(error) = queued {
-            tracing::warn!(%error, "an acknowledgement was not stored");
         }
     }
 

@@ -9,6 +9,7 @@
 
 mod engine;
 mod pack;
+mod proofs;
 mod reach;
 mod route;
 

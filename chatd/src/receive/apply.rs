@@ -68,13 +68,7 @@ pub(super) fn apply(
 }
 
 /// One core outside of the chain; whether it may be acknowledged.
-fn signal(
-    tx: &mut Tx<'_>,
-    rules: &Rules,
-    contact: i64,
-    kind: Kind,
-    core: &Core<'_>,
-) -> Result<bool, StoreError> {
+fn signal(tx: &mut Tx<'_>, rules: &Rules, contact: i64, kind: Kind, core: &Core<'_>) -> Result<bool, StoreError> {
     // Each may change what the next one meets.
     let row = contacts::by_id(tx, contact)?;
     match kind {

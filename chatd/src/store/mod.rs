@@ -10,15 +10,19 @@
 //! shown once, whatever arrives how often.
 
 pub mod account;
+mod consent;
 pub mod contacts;
 pub mod feed;
 pub mod history;
 pub mod inbound;
 pub mod outbound;
+mod pins;
 mod prekeys;
 mod schema;
 pub mod search;
+mod settle;
 pub mod signals;
+mod streams;
 pub mod trace;
 mod tx;
 mod writer;

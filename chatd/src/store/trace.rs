@@ -110,7 +110,8 @@ pub fn trace(conn: &Connection, id: &MessageId) -> Result<Trace, StoreError> {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
         })
         .optional()?;
-    let (contact, sender, stream, seq, sent_at, received_at, row) = place.ok_or(StoreError::NotFound("that message"))?;
+    let (contact, sender, stream, seq, sent_at, received_at, row) =
+        place.ok_or(StoreError::NotFound("that message"))?;
     let step = |at: i64, what: &str, path: Option<String>, detail: Option<String>| TraceStep {
         at: Timestamp(at),
         what: what.to_owned(),

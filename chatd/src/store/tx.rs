@@ -11,8 +11,8 @@ use proto::time::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::feed::StoredEvent;
-use super::inbound::{InStream, StreamKey};
 use super::outbound::OutStream;
+use super::streams::{InStream, StreamKey};
 use super::{StoreError, account};
 use crate::events::EventBatch;
 use crate::model::AccountRow;

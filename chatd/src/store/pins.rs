@@ -1,0 +1,251 @@
+//! What is kept of people: records, keys, devices, reach, labels, profiles.
+//!
+//! Invariants: a record replaces another only if the pinned key vouches for it; what a newer seq said is never undone by an
+//! older one; a device belongs to the account for which it signed, whoever else names it.
+
+use proto::directory::{SignedReach, SignedRecord, supersedes};
+use proto::ids::{AccountId, ConversationId, DeviceId};
+use proto::rpc::event::EventType;
+use proto::rpc::types::Trust;
+use proto::time::Timestamp;
+use rusqlite::params;
+
+use super::contacts::{NewContact, by_account, device_of, load, node_of};
+use super::{StoreError, Tx};
+use crate::model::ProfileRow;
+
+impl Tx<'_> {
+    /// Requests that wait for the user.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn pending_requests(&self) -> Result<u32, StoreError> {
+        let count: i64 = self
+            .conn
+            .prepare_cached("SELECT count(*) FROM contacts WHERE state & 12 = 4 AND state & 48 = 0")?
+            .query_row([], |row| row.get(0))?;
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    /// Remembers a person, or brings what is known of one up to date; answers the local number. Never changes a pin.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn upsert_contact(&mut self, new: &NewContact) -> Result<i64, StoreError> {
+        if let Some(row) = by_account(self.conn, new.account)? {
+            self.take_record(row.id, &new.record, new.confirmed)?;
+            self.take_reach(row.id, &new.reach)?;
+            return Ok(row.id);
+        }
+        let own = self.own()?;
+        let conversation = ConversationId::direct(own.id, new.account);
+        self.conn
+            .execute("INSERT INTO conversations (conversation, kind) VALUES (?1, 0)", [conversation.as_bytes()])?;
+        let id = self.conn.last_insert_rowid();
+        self.conn.execute(
+            "INSERT INTO contacts (id, account, name, origin, state, trust, confirmed, record, record_seq, identity_key,
+               reach, reach_seq, node, ids, request_text, profile_version, display_name, status, bio)
+             VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, zeroblob(64), '', 0, '', '', '')",
+            params![
+                id,
+                new.account.as_bytes(),
+                new.name,
+                new.origin,
+                new.confirmed,
+                new.record,
+                new.record_seq as i64,
+                &new.identity_key[..],
+                new.reach,
+                new.reach_seq as i64,
+                node_of(&new.reach),
+            ],
+        )?;
+        self.index_devices(id, &new.record)?;
+        Ok(id)
+    }
+
+    /// Keeps the devices that a record names findable by their id.
+    fn index_devices(&mut self, contact: i64, record: &[u8]) -> Result<(), StoreError> {
+        let Ok(record) = SignedRecord::decode(record).and_then(|signed| signed.verify()) else {
+            return Err(StoreError::Damaged("a contact's record"));
+        };
+        let known: Vec<Vec<u8>> = self
+            .conn
+            .prepare_cached("SELECT device FROM contact_devices WHERE contact = ?1")?
+            .query_map([contact], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        for gone in known.iter().filter(|id| record.devices.iter().all(|device| device.id.as_bytes() != id.as_slice()))
+        {
+            self.conn
+                .execute("DELETE FROM contact_devices WHERE contact = ?1 AND device = ?2", params![contact, gone])?;
+        }
+        for device in &record.devices {
+            self.conn.execute(
+                "INSERT OR IGNORE INTO contact_devices (device, contact, key, proved) VALUES (?1, ?2, ?3, 0)",
+                params![device.id.as_bytes(), contact, &device.key[..]],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Whether the newest record of an account names a device.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn has_device(&self, account: AccountId, device: DeviceId) -> Result<bool, StoreError> {
+        Ok(device_of(self.conn, account, device)?.is_some())
+    }
+
+    /// A device signed an envelope that names this contact's account as its own.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn device_proved(&mut self, contact: i64, device: DeviceId) -> Result<(), StoreError> {
+        self.conn.execute(
+            "UPDATE contact_devices SET proved = 1 WHERE contact = ?1 AND device = ?2",
+            params![contact, device.as_bytes()],
+        )?;
+        Ok(())
+    }
+
+    /// Takes a record that says it is a contact's, as far as the pinned key vouches for it: a newer one is kept, with its
+    /// rotations; one that leaves the pinned key without a valid rotation stops sending. `false`: it is not theirs.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn take_record(&mut self, contact: i64, record: &[u8], confirmed: bool) -> Result<bool, StoreError> {
+        let row = load(self.conn, contact)?;
+        let read = |bytes: &[u8]| SignedRecord::decode(bytes).and_then(|signed| signed.verify()).ok();
+        let (Some(old), Some(new)) = (read(&row.record), read(record)) else { return Ok(false) };
+        if new.account() != row.account {
+            return Ok(false);
+        }
+        if new.seq <= row.record_seq {
+            if confirmed && record == row.record {
+                self.update_record(contact, record, new.seq, true)?;
+            }
+            return Ok(true);
+        }
+        if supersedes(&old, &new).is_err() {
+            if row.trust != Trust::Changed {
+                tracing::warn!(contact = %row.account, "another key without a valid rotation: sending stops until it is verified");
+                self.set_trust(contact, Trust::Changed)?;
+                self.event_contact(EventType::ContactKeyChanged, contact);
+            }
+            return Ok(false);
+        }
+        self.update_record(contact, record, new.seq, confirmed)?;
+        if new.identity_key != row.identity_key {
+            let trust = if row.trust == Trust::Verified { Trust::Rotated } else { row.trust };
+            self.set_key(contact, &new.identity_key, trust)?;
+        }
+        Ok(true)
+    }
+
+    /// Takes a reach that says it is of one of a contact's devices.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn take_reach(&mut self, contact: i64, reach: &[u8]) -> Result<(), StoreError> {
+        let row = load(self.conn, contact)?;
+        let Ok(record) = SignedRecord::decode(&row.record).and_then(|signed| signed.peek()) else { return Ok(()) };
+        if let Ok(verified) = SignedReach::decode(reach).and_then(|signed| signed.verify(&record)) {
+            self.update_reach(contact, reach, verified.seq)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a newer record of a contact whose identity key is the pinned one.
+    fn update_record(&mut self, contact: i64, record: &[u8], seq: u64, confirmed: bool) -> Result<(), StoreError> {
+        let newer = self
+            .conn
+            .prepare_cached("UPDATE contacts SET record = ?2, record_seq = ?3 WHERE id = ?1 AND record_seq < ?3")?
+            .execute(params![contact, record, seq as i64])?;
+        if newer > 0 {
+            self.index_devices(contact, record)?;
+        }
+        if confirmed {
+            self.conn.execute("UPDATE contacts SET confirmed = 1 WHERE id = ?1", [contact])?;
+        }
+        self.wake_delivery(contact);
+        Ok(())
+    }
+
+    /// Keeps a newer reach.
+    fn update_reach(&mut self, contact: i64, reach: &[u8], seq: u64) -> Result<(), StoreError> {
+        self.conn
+            .prepare_cached(
+                "UPDATE contacts SET reach = ?2, reach_seq = ?3, node = ?4 WHERE id = ?1 AND reach_seq < ?3",
+            )?
+            .execute(params![contact, reach, seq as i64, node_of(reach)])?;
+        Ok(())
+    }
+
+    /// Pins another identity key, with the trust that goes with it, and tells.
+    fn set_key(&mut self, contact: i64, identity_key: &[u8; 32], trust: Trust) -> Result<(), StoreError> {
+        self.conn
+            .execute("UPDATE contacts SET identity_key = ?2 WHERE id = ?1", params![contact, &identity_key[..]])?;
+        self.set_trust(contact, trust)?;
+        self.event_contact(EventType::ContactKeyChanged, contact);
+        Ok(())
+    }
+
+    /// Sets the trust in a contact's key.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn set_trust(&mut self, contact: i64, trust: Trust) -> Result<(), StoreError> {
+        let number = match trust {
+            Trust::Unverified => 0,
+            Trust::Verified => 1,
+            Trust::Rotated => 2,
+            Trust::Changed => 3,
+        };
+        self.conn.execute("UPDATE contacts SET trust = ?2 WHERE id = ?1", params![contact, number])?;
+        self.wake_delivery(contact);
+        Ok(())
+    }
+
+    /// Gives a label, or takes it away.
+    ///
+    /// # Errors
+    /// A constraint error when another contact has the label.
+    pub fn set_label(&mut self, contact: i64, label: Option<&str>) -> Result<(), StoreError> {
+        self.conn.execute("UPDATE contacts SET label = ?2 WHERE id = ?1", params![contact, label])?;
+        Ok(())
+    }
+
+    /// Mutes until a time, or unmutes.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn set_muted(&mut self, contact: i64, until: Option<Timestamp>) -> Result<(), StoreError> {
+        self.conn.execute(
+            "UPDATE conversations SET muted_until = ?2 WHERE id = ?1",
+            params![contact, until.map(|time| time.0)],
+        )?;
+        Ok(())
+    }
+
+    /// Keeps what a contact says of itself, if it is newer.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn set_contact_profile(&mut self, contact: i64, profile: &ProfileRow) -> Result<(), StoreError> {
+        let changed = self.conn.execute(
+            "UPDATE contacts SET profile_version = ?2, display_name = ?3, status = ?4, bio = ?5
+             WHERE id = ?1 AND profile_version < ?2",
+            params![
+                contact,
+                i64::try_from(profile.version).unwrap_or(i64::MAX),
+                profile.display_name,
+                profile.status,
+                profile.bio
+            ],
+        )?;
+        if changed > 0 {
+            self.event_contact(EventType::ContactProfile, contact);
+        }
+        Ok(())
+    }
+}

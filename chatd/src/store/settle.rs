@@ -1,0 +1,232 @@
+//! What becomes of own messages: acknowledgements, receipts, rejections, attempts.
+//!
+//! A message's state is not a column: it follows from the marks and attempts that cover its (stream, seq), so that one
+//! acknowledgement of 10,000 messages writes one row and deletes the outbox rows.
+
+use proto::ids::MessageId;
+use proto::rpc::types::MessageState;
+use proto::wire::envelope::AckEntry;
+use rusqlite::{OptionalExtension, params};
+
+use super::outbound::AttemptNote;
+use super::{StoreError, Tx, contacts, trace};
+
+impl Tx<'_> {
+    /// A contact's device committed these: their outbox rows go, a mark per run stays.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn acknowledged(&mut self, contact: i64, entries: &[AckEntry]) -> Result<(), StoreError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let device = self.own()?.device;
+        let conversation = contacts::load(self.conn, contact)?.conversation;
+        let ours = |entry: &&AckEntry| entry.from_device == device && entry.conversation == conversation;
+        for entry in entries.iter().filter(ours) {
+            let stream: Option<i64> = self
+                .conn
+                .prepare_cached("SELECT id FROM streams_out WHERE conversation = ?1 AND epoch = ?2")?
+                .query_row(params![contact, entry.epoch.as_bytes()], |row| row.get(0))
+                .optional()?;
+            let Some(stream) = stream else { continue };
+            let contiguous = (1, entry.contiguous);
+            for (low, high) in std::iter::once(contiguous).chain(entry.ranges.iter().copied()) {
+                // Beyond an i64 there is nothing of ours.
+                if high >= low && i64::try_from(low).is_ok() {
+                    self.settle(contact, stream, low, high, MessageState::Delivered, "acknowledged")?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a range out of the outbox with a final or delivered state, and tells.
+    fn settle(
+        &mut self,
+        contact: i64,
+        stream: i64,
+        low: u64,
+        high: u64,
+        state: MessageState,
+        cause: &str,
+    ) -> Result<(), StoreError> {
+        let mut gone: Vec<(u64, i64)> = Vec::new();
+        {
+            let mut delete = self.conn.prepare_cached(
+                "DELETE FROM outbox WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3 RETURNING seq, message",
+            )?;
+            let high = i64::try_from(high).unwrap_or(i64::MAX);
+            let mut rows = delete.query(params![stream, low as i64, high])?;
+            while let Some(row) = rows.next()? {
+                gone.push((row.get::<_, i64>(0)? as u64, row.get(1)?));
+            }
+        }
+        gone.sort_unstable();
+        let mut run: Option<(u64, u64)> = None;
+        for (seq, _) in &gone {
+            run = match run {
+                Some((low, high)) if high + 1 == *seq => Some((low, *seq)),
+                Some(done) => {
+                    self.mark(stream, state, done, cause)?;
+                    Some((*seq, *seq))
+                }
+                None => Some((*seq, *seq)),
+            };
+        }
+        if let Some(done) = run {
+            self.mark(stream, state, done, cause)?;
+        }
+        let reason = (state == MessageState::Rejected).then_some(cause);
+        let messages = self.with_ids(gone.into_iter().map(|(_, message)| message))?;
+        self.event_state(contact, state, reason, messages)
+    }
+
+    pub(super) fn mark(
+        &mut self,
+        stream: i64,
+        state: MessageState,
+        (low, high): (u64, u64),
+        cause: &str,
+    ) -> Result<(), StoreError> {
+        self.conn
+            .prepare_cached(
+                "INSERT OR IGNORE INTO marks (stream, state, high, low, at, cause) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![stream, trace::state_number(state), high as i64, low as i64, self.now.0, cause])?;
+        Ok(())
+    }
+
+    /// Message ids for event building; zeros where nobody listens, because then they are not used.
+    pub(super) fn with_ids(&self, rows: impl Iterator<Item = i64>) -> Result<Vec<(i64, MessageId)>, StoreError> {
+        let mut select = self.conn.prepare_cached("SELECT msgid FROM messages WHERE id = ?1")?;
+        let mut out = Vec::new();
+        for row in rows.filter(|row| *row != 0) {
+            let id = if self.listeners {
+                let bytes: Option<Vec<u8>> = select.query_row([row], |r| r.get(0)).optional()?;
+                bytes.and_then(|b| MessageId::from_slice(&b)).unwrap_or(MessageId([0; 16]))
+            } else {
+                MessageId([0; 16])
+            };
+            out.push((row, id));
+        }
+        Ok(out)
+    }
+
+    /// Everything that waits for a contact will never be sent: it ends as `rejected`, and the conversation goes on in a
+    /// new epoch, because the old one would show the recipient a hole.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn reject_queued(&mut self, contact: i64, cause: &str) -> Result<(), StoreError> {
+        let stream = self.out_stream(contact)?;
+        let waiting: Vec<i64> = self
+            .conn
+            .prepare_cached(
+                "SELECT id FROM streams_out s WHERE conversation = ?1
+                 AND EXISTS (SELECT 1 FROM outbox o WHERE o.stream = s.id) ORDER BY id",
+            )?
+            .query_map([contact], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        for stream in waiting {
+            self.settle(contact, stream, 1, i64::MAX as u64, MessageState::Rejected, cause)?;
+        }
+        if stream.seq > 0 {
+            self.new_epoch(contact)?;
+        }
+        Ok(())
+    }
+
+    /// Remembers an envelope that was put on the way (or could not be).
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn attempt(&mut self, contact: i64, note: &AttemptNote) -> Result<(), StoreError> {
+        let sent_before: i64 = self
+            .conn
+            .prepare_cached("SELECT coalesce(max(high), 0) FROM attempts WHERE stream = ?1 AND outcome = 'sent'")?
+            .query_row([note.stream], |row| row.get(0))?;
+        self.conn
+            .prepare_cached(
+                "INSERT INTO attempts (stream, low, high, at, path, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![note.stream, note.low as i64, note.high as i64, note.at.0, note.path, note.outcome])?;
+        if note.outcome != "sent" {
+            return Ok(());
+        }
+        let rows: Vec<i64> = self
+            .conn
+            .prepare_cached("SELECT message FROM outbox WHERE stream = ?1 AND seq > ?2 AND seq BETWEEN ?3 AND ?4")?
+            .query_map(params![note.stream, sent_before, note.low as i64, note.high as i64], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        let messages = self.with_ids(rows.into_iter())?;
+        self.event_state(contact, MessageState::Sent, None, messages)
+    }
+
+    /// Remembers that a contact was not reached: one row for everything that waits for it.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn attempt_failed(&mut self, contact: i64, outcome: &str) -> Result<(), StoreError> {
+        let waiting: Option<(i64, i64, i64)> = self
+            .conn
+            .prepare_cached(
+                "SELECT o.stream, min(o.seq), max(o.seq) FROM streams_out s JOIN outbox o ON o.stream = s.id
+                 WHERE s.conversation = ?1 GROUP BY o.stream ORDER BY o.stream DESC LIMIT 1",
+            )?
+            .query_row([contact], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()?;
+        let Some((stream, low, high)) = waiting else { return Ok(()) };
+        let note = AttemptNote {
+            stream,
+            low: low as u64,
+            high: high as u64,
+            path: "direct",
+            outcome: format!("unreachable: {outcome}"),
+            at: self.now,
+        };
+        self.attempt(contact, &note)
+    }
+
+    /// A contact read everything up to a message of ours.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn read_by(&mut self, contact: i64, upto: &MessageId) -> Result<(), StoreError> {
+        let last: Option<(i64, i64, i64)> = self
+            .conn
+            .prepare_cached(
+                "SELECT id, stream, seq FROM messages WHERE msgid = ?1 AND sender = 0 AND conversation = ?2",
+            )?
+            .query_row(params![upto.as_bytes(), contact], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()?;
+        let Some((row, stream, seq)) = last else { return Ok(()) };
+        let before: i64 = self
+            .conn
+            .prepare_cached("SELECT coalesce(max(high), 0) FROM marks WHERE stream = ?1 AND state = ?2")?
+            .query_row(params![stream, trace::state_number(MessageState::Read)], |row| row.get(0))?;
+        if seq <= before {
+            return Ok(());
+        }
+        // What was read was received, even if the acknowledgement itself is still on its way.
+        self.settle(contact, stream, 1, seq as u64, MessageState::Delivered, "read")?;
+        self.mark(stream, MessageState::Read, (before as u64 + 1, seq as u64), "read")?;
+        let mut rows = Vec::new();
+        {
+            let mut walk = self.conn.prepare_cached(
+                "SELECT id, stream, seq FROM messages WHERE conversation = ?1 AND id <= ?2 AND sender = 0 ORDER BY id DESC",
+            )?;
+            let mut found = walk.query(params![contact, row])?;
+            while let Some(r) = found.next()? {
+                let (id, of, seq): (i64, i64, i64) = (r.get(0)?, r.get(1)?, r.get(2)?);
+                if of != stream || seq <= before {
+                    break;
+                }
+                rows.push(id);
+            }
+        }
+        rows.reverse();
+        let messages = self.with_ids(rows.into_iter())?;
+        self.event_state(contact, MessageState::Read, None, messages)
+    }
+}

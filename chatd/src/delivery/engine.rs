@@ -11,13 +11,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::pack::{self, Done, Job, Problem};
 use super::reach::{self, ReachError, Refresh};
-use super::route::{ACK_TIMEOUT, Phase, REQUEST_REPEAT, Route};
+use super::route::{Phase, REQUEST_REPEAT, Route};
 use super::{Context, News, OpenLink};
 use crate::link::LinkSender;
 use crate::store::{StoreError, contacts, signals};
 
 /// Results of its own jobs that wait at most; there is one job at a time per contact and kind.
 const RESULTS: usize = 256;
+/// A new message to somebody who could not be reached is tried after so long at most.
+const WISH: Duration = Duration::from_secs(1);
 
 enum Finished {
     Connected { contact: i64, result: Result<(NodeId, LinkSender), ReachError> },
@@ -71,8 +73,12 @@ impl Engine {
                     if changed.is_err() {
                         break;
                     }
+                    let soon = Instant::now() + WISH;
                     for contact in self.context.store.take_dirty() {
-                        self.route(contact).pending = true;
+                        let route = self.route(contact);
+                        route.pending = true;
+                        // Somebody wants something of this contact now: the wait is cut short, but not to nothing.
+                        route.retry_at = route.retry_at.map(|at| at.min(soon));
                         self.advance(contact);
                     }
                 }
@@ -121,6 +127,10 @@ impl Engine {
             News::Refused { link, code, envelope, device } => self.refused(link, code, envelope, device),
             News::Online(contact) => {
                 let route = self.route(contact);
+                // Somebody who comes online was offline: what link there is may lead to the daemon's life before.
+                if let Some(link) = &route.link {
+                    link.doubt.notify_one();
+                }
                 route.retry_at = None;
                 route.backoff.succeeded();
                 self.advance(contact);
@@ -251,7 +261,7 @@ impl Engine {
         }
         route.cursor = route.cursor.max(done.cursor);
         if route.in_flight.is_empty() {
-            route.ack_by = Some(now + ACK_TIMEOUT);
+            route.await_ack(now);
         }
         route.in_flight.extend(done.in_flight);
         route.signalled.extend(done.signalled);
@@ -296,6 +306,11 @@ impl Engine {
             } else if route.ack_by.is_some_and(|by| by <= now) && !route.in_flight.is_empty() {
                 route.pending = true;
                 self.fail(contact, now);
+            } else if route.doubt_by.is_some_and(|by| by <= now) && !route.in_flight.is_empty() {
+                route.doubt_by = None;
+                if let Some(link) = &route.link {
+                    link.doubt.notify_one();
+                }
             } else if route.repeat_at.is_some_and(|at| at <= now) {
                 route.repeat_at = None;
                 route.signalled.clear();

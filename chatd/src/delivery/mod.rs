@@ -45,6 +45,8 @@ pub struct OpenLink {
     pub sender: LinkSender,
     /// Which of our claims went out on it.
     pub claims: Arc<ClaimBook>,
+    /// Notified when there is doubt whether the other end still lives: whoever runs the link asks it.
+    pub doubt: Arc<Notify>,
 }
 
 /// The claims that went out on one link; each goes out once, whoever finds first that it is needed.

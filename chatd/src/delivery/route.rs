@@ -17,7 +17,10 @@ const CLAIM_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const REQUEST_REPEAT: Duration = Duration::from_secs(600);
 
 /// An envelope that is not acknowledged for so long on a live link is sent again.
-pub(super) const ACK_TIMEOUT: Duration = Duration::from_secs(30);
+const ACK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Without an acknowledgement for so long, the peer is asked whether it is still there.
+const DOUBT: Duration = Duration::from_secs(3);
 
 /// How far a route is with its link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +72,8 @@ pub(super) struct Route {
     pub refresh_record: bool,
     /// What is in flight is given up then.
     pub ack_by: Option<Instant>,
+    /// Before that, the peer is asked whether it lives.
+    pub doubt_by: Option<Instant>,
     /// A request is repeated then.
     pub repeat_at: Option<Instant>,
     /// How often it was.
@@ -92,6 +97,7 @@ impl Default for Route {
             ask_directory: false,
             refresh_record: false,
             ack_by: None,
+            doubt_by: None,
             repeat_at: None,
             repeats: 0,
         }
@@ -142,12 +148,18 @@ impl Route {
         WINDOW.saturating_sub(self.in_flight.len())
     }
 
+    /// Something is in flight, or was just acknowledged: the clock starts again.
+    pub fn await_ack(&mut self, now: Instant) {
+        self.doubt_by = Some(now + DOUBT);
+        self.ack_by = Some(now + ACK_TIMEOUT);
+    }
+
     /// Forgets envelopes that are acknowledged up to a seq.
     pub fn acknowledged(&mut self, stream: i64, contiguous: u64) {
         let before = self.in_flight.len();
         self.in_flight.retain(|envelope| envelope.stream != stream || envelope.high > contiguous);
         if self.in_flight.len() < before {
-            self.ack_by = Some(Instant::now() + ACK_TIMEOUT);
+            self.await_ack(Instant::now());
             // A full window stopped the packing; there is room now.
             self.pending |= before >= WINDOW;
         }
@@ -160,7 +172,7 @@ impl Route {
             _ => None,
         };
         let retry = if self.pending { self.retry_at } else { None };
-        let ack = if self.in_flight.is_empty() { None } else { self.ack_by };
+        let ack = if self.in_flight.is_empty() { None } else { self.doubt_by.or(self.ack_by) };
         [claim, retry, ack, self.repeat_at].into_iter().flatten().min()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use proto::ids::{AccountId, DeviceId};
 use proto::time::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::identity::Keys;
@@ -17,6 +17,9 @@ use crate::directory::session::SessionCommand;
 use crate::model::AccountRow;
 use crate::receive::Inbox;
 use crate::store::{PrekeyStore, Store, account};
+
+/// How long a call that brings an account online waits for its directory session.
+const SETTLE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// See the module.
 pub(super) struct Account {
@@ -29,7 +32,7 @@ pub(super) struct Account {
     pub directory: Option<DirectoryClient>,
     row: RwLock<AccountRow>,
     running: Mutex<Option<Running>>,
-    session: Mutex<SessionState>,
+    session: watch::Sender<SessionState>,
     presence: Mutex<HashMap<AccountId, (bool, Timestamp)>>,
 }
 
@@ -87,7 +90,7 @@ impl Account {
             directory,
             row: RwLock::new(row),
             running: Mutex::default(),
-            session: Mutex::default(),
+            session: watch::Sender::default(),
             presence: Mutex::default(),
         }))
     }
@@ -110,20 +113,30 @@ impl Account {
     }
 
     pub fn session(&self) -> SessionState {
-        lock(&self.session).clone()
+        self.session.borrow().clone()
     }
 
     pub fn set_session(&self, state: SessionState) {
-        *lock(&self.session) = state;
+        self.session.send_replace(state);
+    }
+
+    /// Waits until the directory session is up or has failed once, a moment at most: who has just logged in wants to know.
+    pub async fn settled(&self) {
+        if self.directory.is_none() {
+            return;
+        }
+        let mut session = self.session.subscribe();
+        // Not settled in time is what the answer then says.
+        let _ = tokio::time::timeout(SETTLE, session.wait_for(|state| state.up || state.error.is_some())).await;
     }
 
     pub fn bearer(&self) -> Option<String> {
-        lock(&self.session).bearer.clone()
+        self.session.borrow().bearer.clone()
     }
 
     /// What is known of a contact's presence. Nothing is, while our own session is down.
     pub fn presence(&self, contact: AccountId) -> Option<(bool, Timestamp)> {
-        if !lock(&self.session).up {
+        if !self.session.borrow().up {
             return None;
         }
         lock(&self.presence).get(&contact).copied()

@@ -133,9 +133,10 @@ impl Service {
         }
         let account = Account::open(self, &folder)?;
         account.go_online(self);
+        self.inner.accounts.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&account));
+        account.settled().await;
         let info = self.info(&account);
         tracing::info!(name = %info.address, account = %id, uid = caller.uid, "account registered");
-        self.inner.accounts.write().unwrap_or_else(PoisonError::into_inner).insert(id, account);
         Ok(RegisterResult { account: info, recovery_key: recovery })
     }
 
@@ -177,6 +178,7 @@ impl Service {
         account.store.write(|tx| tx.set_logged_in(true)).await?;
         account.set_logged_in(true);
         account.go_online(self);
+        account.settled().await;
         Ok(self.info(&account))
     }
 

@@ -22,6 +22,10 @@ use crate::store::contacts;
 /// Envelopes of one link that wait for their COMMIT at most; beyond, the link is read no further.
 const PENDING: usize = 64;
 
+/// A peer that was asked whether it lives has so long to answer. Longer than any round trip that a person would wait for,
+/// much shorter than QUIC's own idle timeout of 30 s: after a crash, the peer is dialled anew where it is now.
+const ANSWER: Duration = Duration::from_secs(2);
+
 /// Whose claims were proved on a link: (our device, theirs) -> contact.
 type Proved = Mutex<HashMap<(DeviceId, DeviceId), i64>>;
 
@@ -61,20 +65,32 @@ impl Runner {
         let acker = Acker { open: self.open.clone(), proved: Arc::clone(&self.proved) };
         self.service.spawn(acker.run(queue));
         let idle = Duration::from_secs(self.service.inner.config.idle_link_seconds.max(1));
+        let mut silent_until = Instant::now() + idle;
+        let mut asked = None;
         loop {
-            match tokio::time::timeout(idle, link.receiver.recv()).await {
-                Ok(Ok(Some(frame))) => {
-                    if !self.frame(frame, &taken).await {
+            let deadline = asked.unwrap_or(silent_until);
+            tokio::select! {
+                received = link.receiver.recv() => match received {
+                    Ok(Some(frame)) => {
+                        (silent_until, asked) = (Instant::now() + idle, None);
+                        if !self.frame(frame, &taken).await {
+                            break;
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::debug!(peer = %link.peer, link = id, %error, "link ended");
                         break;
                     }
+                },
+                () = self.open.doubt.notified(), if asked.is_none() => {
+                    let _ = link.sender.try_send(Frame::Ping { nonce: id, reply: false });
+                    asked = Some(Instant::now() + ANSWER);
                 }
-                Ok(Ok(None)) => break,
-                Ok(Err(error)) => {
-                    tracing::debug!(peer = %link.peer, link = id, %error, "link ended");
-                    break;
-                }
-                Err(_) => {
-                    link.sender.close(CloseCode::Idle, "nothing to say for a while");
+                () = tokio::time::sleep_until(deadline.into()) => {
+                    let text = if asked.is_some() { "no answer" } else { "nothing to say for a while" };
+                    tracing::debug!(peer = %link.peer, link = id, text, "link is given up");
+                    link.sender.close(CloseCode::Idle, text);
                     break;
                 }
             }

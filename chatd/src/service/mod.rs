@@ -178,6 +178,7 @@ impl Service {
             exporter: link.exporter,
             sender: link.sender.clone(),
             claims: Arc::default(),
+            doubt: Arc::default(),
         }
     }
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use nix::fcntl::{Flock, FlockArg};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::config::Config;
 use crate::rpc::{self, Access, Audience, BoundSocket};
+use crate::service::config::Config;
 use crate::service::{Service, ServiceError};
 
 /// Why the daemon does not start.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use chatd::daemon::{Daemon, DataDir};
-use chatd::model::config::{Config, LogFormat};
+use chatd::service::config::{Config, LogFormat};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -172,7 +172,7 @@ async fn serve(
 
 fn log_filter() -> EnvFilter {
     // What iroh says below warnings is for its developers.
-    let default = "info,iroh=warn,noq=warn,noq_proto=warn,noq_udp=error,iroh_relay=warn,swarm_discovery=warn";
+    let default = "info,iroh=warn,noq=warn,noq_proto=error,noq_udp=error,iroh_relay=warn,swarm_discovery=warn";
     EnvFilter::try_from_env("CHATD_LOG").unwrap_or_else(|_| EnvFilter::new(default))
 }
 

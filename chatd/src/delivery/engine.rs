@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use proto::directory::SignedReach;
-use proto::ids::{DeviceId, Epoch, NodeId};
-use proto::wire::frame::RefuseCode;
+use proto::ids::{Epoch, NodeId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -22,13 +21,13 @@ const RESULTS: usize = 256;
 const WISH: Duration = Duration::from_secs(1);
 
 enum Finished {
-    Connected { contact: i64, result: Result<(NodeId, LinkSender), ReachError> },
+    Connected { contact: i64, attempt: u64, result: Result<(NodeId, LinkSender), ReachError> },
     Packed(Done),
 }
 
 pub(super) struct Engine {
     pub(super) context: Context,
-    routes: HashMap<i64, Route>,
+    pub(super) routes: HashMap<i64, Route>,
     pub(super) links: HashMap<u64, OpenLink>,
     pub(super) streams: HashMap<(i64, Epoch), i64>,
     bearer: Option<String>,
@@ -87,7 +86,7 @@ impl Engine {
                     None => break,
                 },
                 Some(result) = self.results.recv() => match result {
-                    Finished::Connected { contact, result } => self.connected(contact, result),
+                    Finished::Connected { contact, attempt, result } => self.connected(contact, attempt, result),
                     Finished::Packed(done) => self.packed(done),
                 },
                 () = timer => self.tick(),
@@ -124,6 +123,7 @@ impl Engine {
                 self.acknowledge(contact, entries, ids).await;
                 self.advance(contact);
             }
+            News::Pong { link, nonce } => self.pong(link, nonce),
             News::Refused { link, code, envelope, device } => self.refused(link, code, envelope, device),
             News::Online(contact) => {
                 let route = self.route(contact);
@@ -133,6 +133,11 @@ impl Engine {
                 }
                 route.retry_at = None;
                 route.backoff.succeeded();
+                if route.phase == Phase::Connecting {
+                    // The dial under way goes to where they were.
+                    route.phase = Phase::Down;
+                    route.ask_directory = true;
+                }
                 self.advance(contact);
             }
             News::TryAll => {
@@ -152,76 +157,7 @@ impl Engine {
         }
     }
 
-    fn link_up(&mut self, link: OpenLink) {
-        self.links.insert(link.sender.link_id(), link.clone());
-        let node = link.peer;
-        for contact in self.read(|conn| contacts::by_node(conn, node)).unwrap_or_default() {
-            let Some(route) = self.routes.get_mut(&contact) else { continue };
-            if route.pending && route.link.is_none() {
-                route.attach(link.clone());
-                route.retry_at = None;
-                self.advance(contact);
-            }
-        }
-    }
-
-    fn link_down(&mut self, id: u64) {
-        self.links.remove(&id);
-        let now = Instant::now();
-        let lost: Vec<i64> = self
-            .routes
-            .iter()
-            .filter(|(_, route)| route.link.as_ref().is_some_and(|link| link.sender.link_id() == id))
-            .map(|(contact, _)| *contact)
-            .collect();
-        for contact in lost {
-            let route = self.route(contact);
-            // Whatever was in flight is pending again. The first redial is at once; only failures wait.
-            route.pending |= !route.in_flight.is_empty() || !route.signalled.is_empty();
-            route.detach();
-            route.ask_directory = true;
-            if route.backoff.failures() > 0 {
-                self.fail(contact, now);
-            } else {
-                route.backoff.failed(0);
-            }
-            self.advance(contact);
-        }
-    }
-
-    /// The way to a contact failed: it is tried anew after a while, with a new claim even if the link is the same.
-    fn fail(&mut self, contact: i64, now: Instant) {
-        let own = self.context.device;
-        let route = self.route(contact);
-        if let (Some(link), Some(theirs)) = (&route.link, route.device) {
-            link.claims.forget(own, theirs);
-        }
-        route.failed(now, rand::random());
-    }
-
-    fn refused(&mut self, link: u64, code: RefuseCode, envelope: Option<u64>, device: Option<DeviceId>) {
-        let now = Instant::now();
-        let hit: Vec<i64> = self
-            .routes
-            .iter()
-            .filter(|(_, route)| route.link.as_ref().is_some_and(|l| l.sender.link_id() == link))
-            .filter(|(_, route)| match (envelope, device) {
-                (_, Some(device)) => route.device == Some(device),
-                (Some(number), None) => route.in_flight.iter().any(|e| e.number == number),
-                (None, None) => true,
-            })
-            .map(|(contact, _)| *contact)
-            .collect();
-        for contact in hit {
-            tracing::info!(contact, code = code.as_str(), "the peer refused");
-            let route = self.route(contact);
-            route.refresh_record |= code == RefuseCode::PrekeyGone;
-            route.pending = true;
-            self.fail(contact, now);
-        }
-    }
-
-    fn connected(&mut self, contact: i64, result: Result<(NodeId, LinkSender), ReachError>) {
+    fn connected(&mut self, contact: i64, attempt: u64, result: Result<(NodeId, LinkSender), ReachError>) {
         match result {
             Ok((_, sender)) => {
                 let known = self.links.get(&sender.link_id()).cloned();
@@ -241,6 +177,7 @@ impl Engine {
                     route.retry_at = Some(Instant::now() + Duration::from_millis(500));
                 }
             }
+            Err(_) if self.route(contact).attempt != attempt => {}
             Err(error) => {
                 tracing::debug!(contact, %error, "not reached");
                 self.fail(contact, Instant::now());
@@ -265,6 +202,7 @@ impl Engine {
         }
         route.in_flight.extend(done.in_flight);
         route.signalled.extend(done.signalled);
+        route.pinged.extend(done.pinged);
         match done.problem {
             None => {
                 route.pending |= done.more;
@@ -321,7 +259,7 @@ impl Engine {
     }
 
     /// Does the next thing that can be done for a contact.
-    fn advance(&mut self, contact: i64) {
+    pub(super) fn advance(&mut self, contact: i64) {
         let now = Instant::now();
         let Some(route) = self.routes.get_mut(&contact) else { return };
         if route.link.as_ref().is_some_and(|link| link.sender.is_closed()) {
@@ -393,11 +331,13 @@ impl Engine {
         let route = self.route(contact);
         route.phase = Phase::Connecting;
         route.retry_at = None;
+        route.attempt += 1;
+        let attempt = route.attempt;
         let refresh = Refresh { reach: route.ask_directory, record: route.refresh_record };
         let (context, finished) = (self.context.clone(), self.finished.clone());
         tokio::spawn(async move {
             let result = reach::connect(&context, contact, bearer, refresh).await;
-            let _ = finished.send(Finished::Connected { contact, result }).await;
+            let _ = finished.send(Finished::Connected { contact, attempt, result }).await;
         });
     }
 }

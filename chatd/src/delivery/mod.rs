@@ -8,6 +8,7 @@
 //! cores leave in order; what is in flight is bounded per contact; a slow peer holds only its own route back.
 
 mod engine;
+mod links;
 mod pack;
 mod proofs;
 mod reach;
@@ -118,6 +119,13 @@ pub enum News {
         entries: Vec<AckEntry>,
         /// Cores outside of any stream.
         ids: Vec<MessageId>,
+    },
+    /// A peer answered a ping: it has read what was sent before it.
+    Pong {
+        /// The link.
+        link: u64,
+        /// The ping's number.
+        nonce: u64,
     },
     /// A peer refused a claim or an envelope.
     Refused {

@@ -22,7 +22,7 @@ use crate::crypto::CryptoError;
 use crate::crypto::envelope::{SealTo, Sender, capacity, seal};
 use crate::crypto::prekey::PrekeyPublic;
 use crate::link::PathKind;
-use crate::model::ContactRow;
+use crate::store::ContactRow;
 use crate::store::account::OwnCard;
 use crate::store::outbound::{AttemptNote, OutboxRow};
 use crate::store::signals::SignalRow;
@@ -55,6 +55,8 @@ pub(super) struct Done {
     pub cursor: (i64, u64),
     pub in_flight: Vec<InFlight>,
     pub signalled: Vec<MessageId>,
+    /// Signals that are done when the ping of this number is answered.
+    pub pinged: Vec<(u64, MessageId)>,
     /// More waits than was sent.
     pub more: bool,
     /// Something waits that only a repeat can bring further, because nothing acknowledges it.
@@ -117,6 +119,7 @@ impl Job {
             cursor: self.cursor,
             in_flight: Vec::new(),
             signalled: Vec::new(),
+            pinged: Vec::new(),
             more: false,
             unacknowledged: false,
             problem: None,
@@ -150,9 +153,13 @@ impl Job {
             for (id, kind) in envelope.signals {
                 done.signalled.push(id);
                 match kind {
-                    // Nobody acknowledges these: the peer is no contact (any more). A peer that missed one asks again.
+                    // Nobody acknowledges these: the peer is no contact (any more). That it answers a ping that comes
+                    // behind them says that it has read them.
                     Kind::ContactReject | Kind::ContactRemove => {
-                        store.note(move |tx| tx.signals_done(contact, &[id]));
+                        let ping = Frame::Ping { nonce: envelope.number, reply: false };
+                        if link.sender.send(ping).await.is_ok() {
+                            done.pinged.push((envelope.number, id));
+                        }
                     }
                     Kind::ContactRequest => done.unacknowledged = true,
                     _ => {}

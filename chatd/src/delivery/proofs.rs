@@ -82,4 +82,18 @@ impl Engine {
             tracing::warn!(%error, "an acknowledgement was not stored");
         }
     }
+
+    /// A ping was answered: what was sent before it was read.
+    pub(super) fn pong(&mut self, link: u64, nonce: u64) {
+        for (contact, route) in &mut self.routes {
+            if route.link.as_ref().is_none_or(|l| l.sender.link_id() != link) {
+                continue;
+            }
+            if let Some(at) = route.pinged.iter().position(|(number, _)| *number == nonce) {
+                let (contact, (_, id)) = (*contact, route.pinged.swap_remove(at));
+                self.context.store.note(move |tx| tx.signals_done(contact, &[id]));
+                return;
+            }
+        }
+    }
 }

@@ -7,16 +7,16 @@ use proto::ids::NodeId;
 
 use super::Context;
 use crate::link::{LinkError, LinkSender};
-use crate::model::ContactRow;
 use crate::policy::dial::{DialContext, Source, may_dial};
+use crate::store::ContactRow;
 use crate::store::{StoreError, contacts};
 
 /// Why there is no link.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReachError {
-    #[error("nothing says where the peer is")]
+    #[error("no address of it is known")]
     Unknown,
-    #[error("none of the peer's addresses may be dialled from here")]
+    #[error("none of its addresses may be dialled from here")]
     Forbidden,
     #[error(transparent)]
     Link(#[from] LinkError),

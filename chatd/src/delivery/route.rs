@@ -59,6 +59,8 @@ pub(super) struct Route {
     pub in_flight: VecDeque<InFlight>,
     /// Signals that went out on this link.
     pub signalled: HashSet<MessageId>,
+    /// Signals that end with the answer to a ping on this link.
+    pub pinged: Vec<(u64, MessageId)>,
     /// Something may wait.
     pub pending: bool,
     /// A packing job runs.
@@ -66,6 +68,8 @@ pub(super) struct Route {
     pub backoff: Backoff,
     /// Not before this.
     pub retry_at: Option<Instant>,
+    /// Which connecting job counts; an older one's failure says nothing.
+    pub attempt: u64,
     /// The stored reach failed: ask the directory before the next dial.
     pub ask_directory: bool,
     /// The stored record has no live prekey, or the peer said so.
@@ -90,10 +94,12 @@ impl Default for Route {
             cursor: (0, 0),
             in_flight: VecDeque::new(),
             signalled: HashSet::new(),
+            pinged: Vec::new(),
             pending: false,
             packing: false,
             backoff: Backoff::new(),
             retry_at: None,
+            attempt: 0,
             ask_directory: false,
             refresh_record: false,
             ack_by: None,
@@ -128,6 +134,7 @@ impl Route {
         self.cursor = (0, 0);
         self.in_flight.clear();
         self.signalled.clear();
+        self.pinged.clear();
     }
 
     /// Our claim went out now.

@@ -73,6 +73,9 @@ pub enum LinkError {
     /// The send queue is full ([`LinkSender::try_send`](super::LinkSender::try_send) only).
     #[error("the send queue of the link is full")]
     Full,
+    /// A dial failed that several had asked for.
+    #[error("{0}")]
+    Unreached(String),
     /// The link is over.
     #[error("the link is closed: {0}")]
     Closed(CloseReason),

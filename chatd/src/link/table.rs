@@ -1,6 +1,6 @@
 //! The peer table: which links are open to which node. One task owns it; everybody else asks.
 //!
-//! Its job: one dial at a time per node, however many ask; handing every new link (dialled, accepted or in process) to
+//! Its job: one dial per node and address, however many ask; handing every new link (dialled, accepted or in process) to
 //! whoever runs it. Not its job: when to dial again, or what goes over a link.
 
 use std::collections::HashMap;
@@ -15,6 +15,9 @@ use super::{CloseCode, CloseReason, Link, LinkError, LinkSender, Node, in_proces
 
 /// Questions that wait for the table at most; askers wait for room.
 const QUEUE: usize = 256;
+
+/// Dials to one node at a time at most.
+const MAX_DIALS: usize = 3;
 
 type Answer = oneshot::Sender<Result<LinkSender, LinkError>>;
 
@@ -71,7 +74,10 @@ struct Table {
 struct Peer {
     /// Newest last. Both sides may have dialled at once; frames may come on any.
     links: Vec<LinkSender>,
-    dialing: bool,
+    /// Dials under way.
+    dialing: usize,
+    /// Where they go; a newer address is tried at once, beside an older one that may be dead.
+    targets: Vec<SocketAddr>,
     waiting: Vec<Answer>,
 }
 
@@ -97,7 +103,11 @@ impl Table {
             Ask::Dialed { peer, result } => {
                 let waiting = {
                     let entry = self.peers.entry(peer).or_default();
-                    entry.dialing = false;
+                    entry.dialing = entry.dialing.saturating_sub(1);
+                    if entry.dialing > 0 && result.is_err() {
+                        return;
+                    }
+                    entry.targets.clear();
                     std::mem::take(&mut entry.waiting)
                 };
                 match result {
@@ -109,9 +119,10 @@ impl Table {
                         }
                     }
                     Err(error) => {
+                        // One error for many who asked: each gets its words.
                         let text = error.to_string();
                         for answer in waiting {
-                            let _ = answer.send(Err(LinkError::Closed(CloseReason::local(CloseCode::Normal, &text))));
+                            let _ = answer.send(Err(LinkError::Unreached(text.clone())));
                         }
                         self.forget_if_empty(peer);
                     }
@@ -142,8 +153,10 @@ impl Table {
             return;
         }
         entry.waiting.push(answer);
-        if !entry.dialing {
-            entry.dialing = true;
+        let new = addresses.iter().any(|address| !entry.targets.contains(address));
+        if entry.dialing == 0 || (new && entry.dialing < MAX_DIALS) {
+            entry.dialing += 1;
+            entry.targets.extend(&addresses);
             let (node, asks) = (self.node.clone(), self.asks.clone());
             tokio::spawn(async move {
                 let result = node.dial(peer, &addresses).await;
@@ -171,7 +184,7 @@ impl Table {
     }
 
     fn forget_if_empty(&mut self, peer: NodeId) {
-        if self.peers.get(&peer).is_some_and(|p| p.links.is_empty() && !p.dialing && p.waiting.is_empty()) {
+        if self.peers.get(&peer).is_some_and(|p| p.links.is_empty() && p.dialing == 0 && p.waiting.is_empty()) {
             self.peers.remove(&peer);
         }
     }

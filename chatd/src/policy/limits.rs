@@ -23,8 +23,6 @@ pub struct Limits {
     pub connections_unauthenticated: NonZeroU32,
     /// Of these, links from one IP address.
     pub connections_per_address: NonZeroU32,
-    /// Links from one node over which nobody has made a claim.
-    pub stranger_links: NonZeroU32,
     /// Seconds for a TLS handshake.
     pub handshake_seconds: NonZeroU32,
     /// Seconds from the handshake to the first whole frame.
@@ -38,8 +36,6 @@ pub struct Limits {
     pub stranger_node_bytes_per_second: NonZeroU32,
     /// Envelopes a minute from a node with no contact on it, counted before they are decrypted.
     pub stranger_envelopes_per_minute: NonZeroU32,
-    /// Envelopes that wait for decryption; beyond that links are read no further.
-    pub decryption_queue: NonZeroU32,
     /// Malformed or undecryptable envelopes a minute after which a node is dropped.
     pub failures_per_minute: NonZeroU32,
     /// Seconds for which it stays dropped.
@@ -59,8 +55,6 @@ pub struct Limits {
     pub rpc_clients_per_uid: NonZeroU32,
     /// Accounts of one local user.
     pub accounts_per_uid: NonZeroU32,
-    /// Events kept for a slow subscriber before it is dropped with a cursor to resume from.
-    pub subscriber_queue: NonZeroU32,
     /// Keys (nodes, identities, domains) that each limiter remembers; what is more shares one allowance.
     pub limiter_keys: NonZeroU32,
 }
@@ -71,14 +65,12 @@ impl Default for Limits {
             connections: n(256),
             connections_unauthenticated: n(64),
             connections_per_address: n(4),
-            stranger_links: n(1),
             handshake_seconds: n(5),
             first_frame_seconds: n(10),
             frame_bytes_per_second: n(1_024),
             known_node_bytes_per_second: n(64 << 20),
             stranger_node_bytes_per_second: n(2 << 20),
             stranger_envelopes_per_minute: n(60),
-            decryption_queue: n(256),
             failures_per_minute: n(10),
             failure_ban_seconds: n(600),
             requests_per_identity_per_hour: n(3),
@@ -88,7 +80,6 @@ impl Default for Limits {
             rpc_clients: n(32),
             rpc_clients_per_uid: n(8),
             accounts_per_uid: n(8),
-            subscriber_queue: n(4_096),
             limiter_keys: n(16_384),
         }
     }

@@ -20,8 +20,8 @@ use proto::wire::frame::RefuseCode;
 
 use crate::crypto::envelope::{Opened, open};
 use crate::crypto::prekey::PrekeySecret;
-use crate::model::ContactRow;
 use crate::policy::rate::RateLimits;
+use crate::store::ContactRow;
 use crate::store::{Pending, Store, StoreError, Tx, contacts};
 
 /// Ciphertexts up to this size are opened where they arrive; larger ones on a blocking thread, so that a runtime thread

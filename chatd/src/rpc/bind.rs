@@ -69,14 +69,13 @@ fn wire(error: &ServiceError) -> RpcError {
         tracing::error!(%error, "a call failed");
     }
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // Transparent wrappers repeat their source's words.
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
+    // The last cause says what the system said; those between repeat each other.
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause.and_then(std::error::Error::source) {
+        cause = Some(next);
+    }
+    if let Some(last) = cause.map(ToString::to_string).filter(|last| !text.contains(last.as_str())) {
+        text = format!("{text}: {last}");
     }
     RpcError::new(code, text)
 }
@@ -89,7 +88,7 @@ fn code(error: &ServiceError) -> ErrorCode {
         ServiceError::Name(_) => ErrorCode::NameNotAllowed,
         ServiceError::NotFound(_) => ErrorCode::NotFound,
         ServiceError::NotAContact(_) => ErrorCode::NotAContact,
-        ServiceError::LoggedOut(_) => ErrorCode::LoggedOut,
+        ServiceError::LoggedOut(_) | ServiceError::AlreadyLoggedOut(_) => ErrorCode::LoggedOut,
         ServiceError::AlreadyLoggedIn(_) => ErrorCode::AlreadyLoggedIn,
         ServiceError::InvalidText(_) => ErrorCode::InvalidText,
         ServiceError::InvalidParams(_) => ErrorCode::InvalidParams,

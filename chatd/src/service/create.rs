@@ -185,11 +185,11 @@ impl Service {
     /// `account.logout`.
     ///
     /// # Errors
-    /// [`ServiceError::LoggedOut`] when it is already.
+    /// [`ServiceError::AlreadyLoggedOut`].
     pub async fn account_logout(&self, caller: &Caller, params: AccountParams) -> Result<AccountInfo, ServiceError> {
         let account = self.account(caller, params.account.as_deref())?;
         if !account.is_running() {
-            return Err(ServiceError::LoggedOut(account.row().name));
+            return Err(ServiceError::AlreadyLoggedOut(account.row().name));
         }
         account.store.write(|tx| tx.set_logged_in(false)).await?;
         account.set_logged_in(false);

@@ -13,7 +13,7 @@ pub enum ServiceError {
     #[error("{0}")]
     NoAccount(String),
     /// Several, and none was named.
-    #[error("several accounts are yours ({0}): name one with --account, CHATD_ACCOUNT or default_account")]
+    #[error("several accounts are yours ({0}): name one with --account or CHATD_ACCOUNT")]
     AmbiguousAccount(String),
     /// Exists on this daemon.
     #[error("{0}")]
@@ -30,6 +30,9 @@ pub enum ServiceError {
     /// The account is offline by the user's own wish.
     #[error("{0} is logged out: run chatctl login first")]
     LoggedOut(String),
+    /// It is offline already.
+    #[error("{0} is logged out already")]
+    AlreadyLoggedOut(String),
     /// It is online already.
     #[error("{0} is logged in already")]
     AlreadyLoggedIn(String),

@@ -12,10 +12,10 @@ use proto::time::Timestamp;
 use proto::wire::SUITE_X25519;
 
 use super::ServiceError;
+use super::config::Config;
 use crate::crypto::keyfile;
 use crate::crypto::keys::SigningKey;
 use crate::crypto::prekey::PrekeySecret;
-use crate::model::config::Config;
 
 /// Lifetime of a record in seconds: 7 days, renewed daily with the prekey.
 const RECORD_LIFETIME_SECONDS: i64 = 7 * 86_400;

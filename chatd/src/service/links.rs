@@ -136,8 +136,12 @@ impl Runner {
             Frame::Ping { nonce, reply: false } => {
                 let _ = self.open.sender.send(Frame::Ping { nonce, reply: true }).await;
             }
-            // Answers to pings, and a second hello, say nothing that matters here.
-            Frame::Ping { reply: true, .. } | Frame::Hello { .. } => {}
+            Frame::Ping { nonce, reply: true } => {
+                let link = self.open.sender.link_id();
+                self.service.tell_all(|| News::Pong { link, nonce }).await;
+            }
+            // A second hello says nothing that matters here.
+            Frame::Hello { .. } => {}
         }
         true
     }
@@ -223,6 +227,8 @@ impl Runner {
         match account.inbox.take(outer).await {
             Verdict::Taken(item) => taken.send((account, item)).await.is_ok(),
             Verdict::Refused(code) => {
+                // What a prekey tells (somebody is logged in here) is told to contacts only.
+                let code = if known || code != RefuseCode::PrekeyGone { code } else { RefuseCode::Offline };
                 self.refuse(code, Some(number), device).await;
                 true
             }

@@ -14,8 +14,9 @@ use proto::wire::payload::Text;
 
 use super::account::Account;
 use super::{Service, ServiceError};
-use crate::model::{Caller, ContactRow};
+use crate::model::Caller;
 use crate::policy::contact::{Event, Incoming, Outgoing, Relation};
+use crate::store::ContactRow;
 use crate::store::outbound::{NewMessage, Stored};
 use crate::store::{Pending, StoreError, contacts, history, trace};
 

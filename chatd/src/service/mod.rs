@@ -7,6 +7,7 @@
 //! nor the directory.
 
 mod account;
+pub mod config;
 mod create;
 mod error;
 mod feed;
@@ -23,7 +24,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use proto::ids::AccountId;
@@ -38,13 +39,16 @@ pub use messages::Sending;
 use crate::crypto::keys::SigningKey;
 use crate::delivery::News;
 use crate::link::{Link, LinkCaps, LinkConfig, Node, PeerTable};
-use crate::model::config::Config;
 use crate::policy::rate::RateLimits;
 use crate::store::search::Indexer;
 use account::Account;
+use config::Config;
 
 /// New links that wait to be run at most; the table waits for room.
 const NEW_LINKS: usize = 64;
+
+/// A dial that takes longer has met a dead address: QUIC over the worst satellite link needs two seconds.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The daemon's service; cheap to clone.
 #[derive(Clone)]
@@ -82,11 +86,15 @@ impl Service {
         let node_key = identity::node_key(&data_dir)?;
         let mut link = LinkConfig::new(*node_key.to_bytes());
         link.listen = config.listen.clone();
+        link.dial_timeout = DIAL_TIMEOUT;
         let limits = &config.limits;
         link.caps = LinkCaps {
             max_inbound: limits.connections.get() as usize,
             max_unauthenticated: limits.connections_unauthenticated.get() as usize,
             max_per_address: limits.connections_per_address.get() as usize,
+            handshake: Duration::from_secs(limits.handshake_seconds.get().into()),
+            first_frame: Duration::from_secs(limits.first_frame_seconds.get().into()),
+            min_mid_frame_bytes_per_second: limits.frame_bytes_per_second.get(),
             ..LinkCaps::default()
         };
         let (node, incoming) = Node::bind(link).await?;
@@ -136,7 +144,7 @@ impl Service {
         join_all(accounts.iter().map(|account| account.go_offline())).await;
         self.inner.tasks.close();
         // Tasks end with the token; one that hangs must not keep the daemon from closing its stores.
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(2), self.inner.tasks.wait()).await;
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.inner.tasks.wait()).await;
         self.inner.node.close().await;
         join_all(accounts.iter().map(|account| account.store.close())).await;
     }

@@ -11,8 +11,9 @@ use proto::wire::MAX_REQUEST_TEXT_BYTES;
 use super::account::Account;
 use super::{Service, ServiceError};
 use crate::crypto::safety::{safety_number, same_number};
-use crate::model::{Caller, ContactRow};
+use crate::model::Caller;
 use crate::policy::contact::{ContactError, Event};
+use crate::store::ContactRow;
 use crate::store::{StoreError, contacts};
 
 /// 9999-12-31T23:59:59Z: muted until unmuted.

@@ -8,8 +8,9 @@ use proto::name::Address;
 use super::account::Account;
 use super::{Service, ServiceError};
 use crate::directory::DirectoryError;
-use crate::model::{Caller, ContactRow};
+use crate::model::Caller;
 use crate::policy::nearest::nearest;
+use crate::store::ContactRow;
 use crate::store::contacts::{self, NewContact};
 
 /// Nobody's uid (overflow): accounts are never given to it.
@@ -69,7 +70,7 @@ impl Service {
             everybody.iter().map(|row| row.label.clone().unwrap_or_else(|| row.who(&home))).collect();
         let hint = match nearest(who, names.iter().map(String::as_str)) {
             Some(name) => format!("; did you mean {name}?"),
-            None => format!("; chatctl add {who} asks somebody in the directory"),
+            None => format!("; to ask somebody of that name in the directory: chatctl add {who}"),
         };
         Err(ServiceError::NotFound(format!("you know nobody called {who}{hint}")))
     }
@@ -88,7 +89,10 @@ impl Service {
         let address: Address = who.parse()?;
         let own = account.row();
         if address.domain.as_ref().is_some_and(|domain| *domain != own.origin) {
-            return Err(DirectoryError::DomainNotSupported(who.to_owned()).into());
+            return Err(ServiceError::InvalidParams(format!(
+                "{who} is in another directory than yours ({}): this version reaches people of one's own directory only",
+                own.origin
+            )));
         }
         if address.name.as_str() == own.name {
             return Err(ServiceError::InvalidParams(format!("{who} is yourself")));

@@ -18,8 +18,8 @@ use super::{Service, ServiceError};
 use crate::delivery::News;
 use crate::directory::DirectoryError;
 use crate::directory::session::{self, SessionCommand, SessionEvent};
-use crate::model::ContactRow;
 use crate::policy::contact::Relation;
+use crate::store::ContactRow;
 use crate::store::{account, contacts};
 
 /// Commands to the session that wait at most.

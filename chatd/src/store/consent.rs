@@ -8,9 +8,9 @@ use rusqlite::params;
 use super::contacts::{load, state_number};
 use super::{StoreError, Tx};
 use crate::crypto::token::DepositToken;
-use crate::model::ContactRow;
 use crate::policy::contact::{self, Effect, Event};
 use crate::policy::contact_ids::{ContactIds, ContactMessage};
+use crate::store::ContactRow;
 
 impl Tx<'_> {
     /// Applies the contact rules to a wish of the user, executes their effects, and answers them. `text` goes with a

@@ -9,9 +9,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{StoreError, Tx};
 use crate::crypto::safety::fingerprint;
-use crate::model::{ContactRow, ProfileRow};
+use crate::model::ProfileRow;
 use crate::policy::contact::{ContactState, Incoming, Outgoing, Relation};
 use crate::policy::contact_ids::ContactIds;
+use crate::store::ContactRow;
 
 /// A person seen for the first time.
 #[derive(Debug, Clone)]

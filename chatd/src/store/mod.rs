@@ -16,6 +16,7 @@ pub mod feed;
 pub mod history;
 pub mod inbound;
 pub mod outbound;
+mod person;
 mod pins;
 mod prekeys;
 mod schema;
@@ -23,6 +24,9 @@ pub mod search;
 mod settle;
 pub mod signals;
 mod streams;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod tests;
 pub mod trace;
 mod tx;
 mod writer;
@@ -34,6 +38,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 
+pub use person::ContactRow;
 pub use prekeys::PrekeyStore;
 pub use tx::Tx;
 

@@ -1,0 +1,82 @@
+//! What the coming and going of links, and refusals on them, do to routes.
+
+use std::time::Instant;
+
+use proto::ids::DeviceId;
+use proto::wire::frame::RefuseCode;
+
+use super::OpenLink;
+use super::engine::Engine;
+use crate::store::contacts;
+
+impl Engine {
+    pub(super) fn link_up(&mut self, link: OpenLink) {
+        self.links.insert(link.sender.link_id(), link.clone());
+        let node = link.peer;
+        for contact in self.read(|conn| contacts::by_node(conn, node)).unwrap_or_default() {
+            let Some(route) = self.routes.get_mut(&contact) else { continue };
+            if route.pending && route.link.is_none() {
+                route.attach(link.clone());
+                route.retry_at = None;
+                self.advance(contact);
+            }
+        }
+    }
+
+    pub(super) fn link_down(&mut self, id: u64) {
+        self.links.remove(&id);
+        let now = Instant::now();
+        let lost: Vec<i64> = self
+            .routes
+            .iter()
+            .filter(|(_, route)| route.link.as_ref().is_some_and(|link| link.sender.link_id() == id))
+            .map(|(contact, _)| *contact)
+            .collect();
+        for contact in lost {
+            let route = self.route(contact);
+            // Whatever was in flight is pending again. The first redial is at once; only failures wait.
+            route.pending |= !route.in_flight.is_empty() || !route.signalled.is_empty();
+            route.detach();
+            route.ask_directory = true;
+            if route.backoff.failures() > 0 {
+                self.fail(contact, now);
+            } else {
+                route.backoff.failed(0);
+            }
+            self.advance(contact);
+        }
+    }
+
+    /// The way to a contact failed: it is tried anew after a while, with a new claim even if the link is the same.
+    pub(super) fn fail(&mut self, contact: i64, now: Instant) {
+        let own = self.context.device;
+        let route = self.route(contact);
+        if let (Some(link), Some(theirs)) = (&route.link, route.device) {
+            link.claims.forget(own, theirs);
+        }
+        route.failed(now, rand::random());
+    }
+
+    pub(super) fn refused(&mut self, link: u64, code: RefuseCode, envelope: Option<u64>, device: Option<DeviceId>) {
+        let now = Instant::now();
+        let hit: Vec<i64> = self
+            .routes
+            .iter()
+            .filter(|(_, route)| route.link.as_ref().is_some_and(|l| l.sender.link_id() == link))
+            .filter(|(_, route)| match (envelope, device) {
+                (_, Some(device)) => route.device == Some(device),
+                (Some(number), None) => route.in_flight.iter().any(|e| e.number == number),
+                (None, None) => true,
+            })
+            .map(|(contact, _)| *contact)
+            .collect();
+        for contact in hit {
+            tracing::info!(contact, code = code.as_str(), "the peer refused");
+            let route = self.route(contact);
+            // A stranger is told "offline" for a prekey that is gone, too.
+            route.refresh_record |= code == RefuseCode::PrekeyGone || envelope.is_some();
+            route.pending = true;
+            self.fail(contact, now);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Who is who, who may what: cards, records, devices, labels, blocks.
+
+use proto::directory::ContactPolicy;
+use proto::ids::DeviceId;
+use proto::rpc::event::EventType;
+use proto::rpc::types::Trust;
+use proto::wire::payload::Kind;
+
+use super::fixture::{HOME, Person, sign_record};
+use crate::policy::contact::{Event, Incoming, Outgoing, Relation};
+use crate::store::contacts::{by_device, device_of, find};
+use crate::store::feed::read_events;
+
+fn pair() -> (Person, Person) {
+    (Person::new("alice"), Person::new("bob"))
+}
+
+fn count_events(person: &Person, kind: EventType) -> usize {
+    person.read(|conn| read_events(conn, 0, 10_000)).events.iter().filter(|event| event.kind == kind).count()
+}
+
+#[test]
+fn an_accept_that_nobody_asked_for_changes_nothing() {
+    let (alice, bob) = pair();
+    alice.meet(&bob);
+    alice.hear(&bob, &bob.core(&alice, "contact.accept", 0, &bob.card(1)));
+    let row = alice.row(&bob);
+    assert_eq!((row.state.relation, row.token_held), (Relation::NONE, None));
+    assert_eq!(count_events(&alice, EventType::ContactAccepted), 0);
+    // The other takes us for a contact, and is told that we are none.
+    assert_eq!(alice.signals(&bob)[0].kind, Kind::ContactRemove);
+}
+
+#[test]
+fn an_accept_of_another_request_is_none() {
+    let (alice, bob) = pair();
+    alice.wish(&bob, Event::UserAdds);
+    alice.tell(&bob);
+    bob.wish(&alice, Event::UserAccepts);
+    let accept = bob.signals(&alice)[0].core.clone();
+    alice.wish(&bob, Event::UserRemoves);
+    alice.wish(&bob, Event::UserAdds);
+    alice.hear(&bob, &accept);
+    let row = alice.row(&bob);
+    assert_eq!(row.state.relation, Relation::Apart { outgoing: Outgoing::Requested, incoming: Incoming::None });
+    assert_eq!(row.token_held, None);
+}
+
+#[test]
+fn an_old_card_does_not_replace_the_token() {
+    let (alice, bob) = pair();
+    let old = bob.core(&alice, "contact.request", 0, &bob.card(1));
+    alice.meet(&bob);
+    alice.hear(&bob, &old);
+    assert_eq!(alice.row(&bob).token_held, Some([1; 32]));
+    alice.hear(&bob, &bob.core(&alice, "contact.request", 0, &bob.card(2)));
+    alice.hear(&bob, &old);
+    assert_eq!(alice.row(&bob).token_held, Some([2; 32]));
+}
+
+#[test]
+fn a_block_in_between_keeps_the_request_sendable() {
+    let (alice, bob) = pair();
+    alice.wish(&bob, Event::UserAdds);
+    let first = alice.row(&bob).token_given;
+    alice.wish(&bob, Event::UserBlocks);
+    assert_eq!(alice.row(&bob).token_given, None, "revoked");
+    assert!(alice.signals(&bob).is_empty());
+    alice.wish(&bob, Event::UserUnblocks);
+    let signals = alice.signals(&bob);
+    assert_eq!(signals.iter().map(|signal| signal.kind).collect::<Vec<_>>(), [Kind::ContactRequest]);
+    assert!(alice.row(&bob).token_given.is_some() && alice.row(&bob).token_given != first);
+    alice.tell(&bob);
+    bob.wish(&alice, Event::UserAccepts);
+    bob.tell(&alice);
+    assert!(alice.row(&bob).state.may_talk());
+}
+
+#[test]
+fn a_removal_while_our_accept_waits_leaves_nothing_that_cannot_be_sent() {
+    let (alice, bob) = pair();
+    alice.wish(&bob, Event::UserAdds);
+    alice.tell(&bob);
+    bob.wish(&alice, Event::UserAccepts);
+    alice.wish(&bob, Event::UserRemoves);
+    alice.tell(&bob);
+    assert_eq!(bob.row(&alice).state.relation, Relation::NONE);
+    assert!(bob.signals(&alice).is_empty());
+}
+
+#[test]
+fn a_block_outlasts_what_the_other_sends() {
+    let (alice, bob) = pair();
+    alice.befriend(&bob);
+    bob.wish(&alice, Event::UserBlocks);
+    let before = bob.row(&alice);
+    bob.hear(&alice, &alice.core(&bob, "contact.request", 0, &alice.card(9)));
+    bob.hear(&alice, &alice.core(&bob, "contact.remove", 0, b""));
+    let after = bob.row(&alice);
+    assert_eq!((before.state, before.token_held, before.ids), (after.state, after.token_held, after.ids));
+    assert!(bob.write(|tx| tx.pending_requests()).unwrap() == 0);
+}
+
+#[test]
+fn a_stranger_of_the_same_name_takes_nobodys_place() {
+    let (alice, bob) = pair();
+    alice.befriend(&bob);
+    let impostor = Person::new("bob");
+    let mut new = impostor.as_contact();
+    new.confirmed = false;
+    alice.write(move |tx| tx.upsert_contact(&new)).unwrap();
+    alice.hear(&impostor, &impostor.core(&alice, "contact.request", 0, &impostor.card(1)));
+    for who in ["bob", "bob@example.org"] {
+        assert_eq!(alice.read(|conn| find(conn, who, HOME)).unwrap().account, bob.account, "{who}");
+    }
+    // Neither is a contact: the one whom the directory confirmed comes first.
+    alice.wish(&bob, Event::UserRemoves);
+    assert_eq!(alice.read(|conn| find(conn, "bob", HOME)).unwrap().account, bob.account);
+}
+
+#[test]
+fn a_label_comes_before_a_name_and_is_given_once() {
+    let (alice, bob) = pair();
+    let carol = Person::new("carol");
+    let (first, second) = (alice.meet(&bob), alice.meet(&carol));
+    alice.write(move |tx| tx.set_label(first, Some("carol"))).unwrap();
+    assert_eq!(alice.read(|conn| find(conn, "carol", HOME)).unwrap().id, first);
+    assert_eq!(alice.read(|conn| find(conn, "carol@example.org", HOME)).unwrap().id, second);
+    assert!(alice.write(move |tx| tx.set_label(second, Some("carol"))).is_err());
+    assert!(alice.read(|conn| find(conn, "carol", "elsewhere.org")).is_some());
+    alice.write(move |tx| tx.set_label(first, None)).unwrap();
+    assert_eq!(alice.read(|conn| find(conn, "carol", HOME)).unwrap().id, second);
+}
+
+#[test]
+fn naming_somebodys_device_does_not_take_it() {
+    let (alice, bob) = pair();
+    let mallory = Person::new("mallory");
+    let squat =
+        sign_record(&mallory.identity, "mallory", 1, &[&mallory.device, &bob.device], None, ContactPolicy::Open);
+    let mut new = mallory.as_contact();
+    new.record = squat;
+    let thief = alice.write(move |tx| tx.upsert_contact(&new)).unwrap();
+    let real = alice.meet(&bob);
+    let device = bob.device_id();
+    let found = alice.read(|conn| device_of(conn, bob.account, device)).unwrap();
+    assert_eq!((found.contact, found.proved), (real, false));
+    alice.write(move |tx| tx.device_proved(real, device)).unwrap();
+    assert_eq!(alice.read(|conn| by_device(conn, device)).unwrap().0, real);
+    // A newer record of bob's keeps what is proved, and drops what it does not name.
+    let second = crate::crypto::keys::SigningKey::generate().unwrap();
+    let both = sign_record(&bob.identity, "bob", 2, &[&bob.device, &second], None, ContactPolicy::Members);
+    assert!(alice.write(move |tx| tx.take_record(real, &both, false)).unwrap());
+    assert!(alice.read(|conn| device_of(conn, bob.account, device)).unwrap().proved);
+    let one = sign_record(&bob.identity, "bob", 3, &[&second], None, ContactPolicy::Members);
+    assert!(alice.write(move |tx| tx.take_record(real, &one, false)).unwrap());
+    assert_eq!(alice.read(|conn| device_of(conn, bob.account, device)), None);
+    assert_eq!(alice.read(|conn| by_device(conn, device)).unwrap().0, thief);
+    assert!(alice.read(|conn| by_device(conn, DeviceId::of_key(&second.public()))).is_some());
+}
+
+#[test]
+fn an_old_record_is_not_taken_and_a_foreign_one_neither() {
+    let (alice, bob) = pair();
+    let contact = alice.meet(&bob);
+    let newer = sign_record(&bob.identity, "bob", 5, &[&bob.device], None, ContactPolicy::Members);
+    let (take, old) = (newer.clone(), bob.record.clone());
+    assert!(alice.write(move |tx| tx.take_record(contact, &take, false)).unwrap());
+    assert!(alice.write(move |tx| tx.take_record(contact, &old, true)).unwrap(), "theirs, but old");
+    assert_eq!((alice.row(&bob).record, alice.row(&bob).record_seq), (newer, 5));
+    let mallory = Person::new("mallory");
+    assert!(!alice.write(move |tx| tx.take_record(contact, &mallory.record, true)).unwrap());
+    assert!(!alice.write(move |tx| tx.take_record(contact, b"no record", true)).unwrap());
+    assert_eq!(alice.row(&bob).trust, Trust::Unverified);
+}
+
+#[test]
+fn a_newer_reach_counts_and_only_that_of_a_named_device() {
+    let (alice, bob) = pair();
+    let contact = alice.meet(&bob);
+    let (new, old) = (bob.reach(9), bob.reach(8));
+    for reach in [new.clone(), old] {
+        alice.write(move |tx| tx.take_reach(contact, &reach)).unwrap();
+    }
+    let foreign = Person::new("mallory").reach(10);
+    alice.write(move |tx| tx.take_reach(contact, &foreign)).unwrap();
+    assert_eq!(alice.row(&bob).reach, new);
+}

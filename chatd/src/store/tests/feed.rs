@@ -1,0 +1,184 @@
+//! The feed: numbers without holes, the same from the hub as from the store.
+
+use proptest::prelude::*;
+use proto::rpc::event::{Event, EventType};
+use proto::wire::payload::Profile;
+
+use super::fixture::{Link, Person, message, stream};
+use crate::model::ProfileRow;
+use crate::policy::contact::Event as Wish;
+use crate::store::StoreError;
+use crate::store::feed::{consumer, read_events};
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Send(usize),
+    Receive(usize),
+    /// Jumps over a core, which comes with the next.
+    Reorder,
+    Acknowledge,
+    Profile,
+    Presence(bool),
+    Fail,
+    Reject,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        (1usize..4).prop_map(Step::Send),
+        (1usize..4).prop_map(Step::Receive),
+        Just(Step::Reorder),
+        Just(Step::Acknowledge),
+        Just(Step::Profile),
+        any::<bool>().prop_map(Step::Presence),
+        Just(Step::Fail),
+        Just(Step::Reject),
+    ];
+    prop::collection::vec(step, 1..16)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 100, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_feed_is_the_same_from_hub_and_store(steps in steps()) {
+        let (alice, bob) = (Person::new("alice"), Person::new("bob"));
+        alice.befriend(&bob);
+        let contact = alice.id(&bob);
+        let cores = stream(&bob, &alice, 1, &[Link::Text; 64]);
+        let mut next = 0;
+        let mut hub = alice.store.hub().listen();
+        let mut head = alice.store.hub().head();
+        for step in steps {
+            match step {
+                Step::Send(count) => drop(alice.send(&bob, &["text", "more", "most"][..count])),
+                Step::Receive(count) => {
+                    let some: Vec<Vec<u8>> = cores[next..next + count].iter().map(|(_, core)| core.clone()).collect();
+                    alice.receive(&bob, &some);
+                    next += count;
+                }
+                Step::Reorder => {
+                    alice.receive(&bob, &[cores[next + 1].1.clone()]);
+                    alice.receive(&bob, &[cores[next].1.clone()]);
+                    next += 2;
+                }
+                Step::Acknowledge => alice.deliver(&bob),
+                Step::Profile => {
+                    let version = alice.row(&bob).profile.version + 1;
+                    let row = ProfileRow { version, display_name: "Bob".into(), ..ProfileRow::default() };
+                    alice.write(move |tx| tx.set_contact_profile(contact, &row)).unwrap();
+                }
+                Step::Presence(online) => alice.write(move |tx| { tx.event_presence(contact, online); Ok(()) }).unwrap(),
+                Step::Fail => {
+                    let failed = alice.write(move |tx| {
+                        tx.send(contact, &[message("never")])?;
+                        Err::<(), _>(StoreError::NotFound("anything"))
+                    });
+                    prop_assert!(failed.is_err());
+                }
+                Step::Reject => alice.write(move |tx| tx.reject_queued(contact, "test")).unwrap(),
+            }
+            let mut told = head;
+            while let Ok(batch) = hub.try_recv() {
+                prop_assert_eq!(batch.first, told + 1, "no hole, no repetition");
+                told = batch.last;
+                let stored = alice.read(|conn| read_events(conn, batch.first - 1, 1_000)).events;
+                let stored: Vec<Event> = stored.into_iter().filter(|event| event.seq <= batch.last).collect();
+                prop_assert_eq!(stored.len() as u64, batch.last - batch.first + 1);
+                if let Some(events) = batch.events {
+                    prop_assert_eq!(&*events, &stored);
+                }
+            }
+            head = alice.store.hub().head();
+            prop_assert_eq!(told, head);
+        }
+        // From any place, to the end.
+        for since in 0..=head {
+            let page = alice.read(|conn| read_events(conn, since, 1_000));
+            let seqs: Vec<u64> = page.events.iter().map(|event| event.seq).collect();
+            prop_assert_eq!(seqs, (since + 1..=head).collect::<Vec<_>>());
+            prop_assert_eq!(page.next, head.max(since));
+        }
+    }
+}
+
+#[test]
+fn tags_are_the_same_in_event_and_store() {
+    let (alice, bob) = (Person::new("alice"), Person::new("bob"));
+    alice.befriend(&bob);
+    let mut hub = alice.store.hub().listen();
+    let text = proto::wire::payload::Text {
+        body: "tagged",
+        format: 1,
+        priority: 2,
+        tags: vec!["a\r", "", "two\nlines", "é"],
+        reply_to: Some(proto::ids::MessageId([1; 16])),
+    };
+    alice.receive(&bob, &[bob.core(&alice, "text", 1, &text.encode())]);
+    let told = hub.try_recv().unwrap().events.unwrap();
+    let stored = alice.read(|conn| read_events(conn, told[0].seq - 1, 10)).events;
+    assert_eq!(*told, stored);
+    assert_eq!(stored[0].message.as_ref().unwrap().tags, ["a\r", "", "é"]);
+}
+
+#[test]
+fn a_message_that_is_gone_leaves_its_number_unused() {
+    let (alice, bob) = (Person::new("alice"), Person::new("bob"));
+    alice.befriend(&bob);
+    let begin = alice.store.hub().head();
+    alice.send(&bob, &["one", "two", "three"]);
+    alice.write(|tx| Ok(tx.conn.execute("DELETE FROM messages WHERE body <> 'three'", [])?)).unwrap();
+    let page = alice.read(|conn| read_events(conn, begin, 10));
+    assert_eq!(page.events.iter().map(|event| event.seq).collect::<Vec<_>>(), [begin + 3]);
+    alice.write(|tx| Ok(tx.conn.execute("DELETE FROM messages", [])?)).unwrap();
+    let page = alice.read(|conn| read_events(conn, begin, 10));
+    assert_eq!((page.events.len(), page.next), (0, begin + 3));
+}
+
+#[test]
+fn what_is_no_longer_stored_is_said_to_be_missing() {
+    let (alice, bob) = (Person::new("alice"), Person::new("bob"));
+    alice.befriend(&bob);
+    alice.send(&bob, &["one"]);
+    let head = alice.store.hub().head();
+    alice.write(move |tx| Ok(tx.conn.execute("DELETE FROM events WHERE last < ?1", [head as i64])?)).unwrap();
+    let page = alice.read(|conn| read_events(conn, 0, 10));
+    let kinds: Vec<EventType> = page.events.iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, [EventType::FeedLagged, EventType::MessageState]);
+    assert_eq!(page.events[0].upto, Some(head - 1));
+    for since in [head, head + 1, u64::MAX] {
+        assert!(alice.read(|conn| read_events(conn, since, 10)).events.is_empty(), "{since}");
+    }
+}
+
+#[test]
+fn a_consumer_never_goes_back() {
+    let alice = Person::new("alice");
+    let ack = |seq: u64, head: u64| alice.write(move |tx| tx.consumer_ack("bot", seq, head)).unwrap();
+    let at = || alice.read(|conn| consumer(conn, "bot"));
+    assert_eq!(at(), None);
+    ack(5, 10);
+    ack(3, 10);
+    assert_eq!(at(), Some(5));
+    ack(u64::MAX, 10);
+    assert_eq!(at(), Some(10), "not beyond the newest event");
+}
+
+#[test]
+fn a_profile_counts_if_it_is_newer() {
+    let (alice, bob) = (Person::new("alice"), Person::new("bob"));
+    bob.befriend(&alice);
+    let contact = alice.id(&bob);
+    let set = |version: u64, name: &str| {
+        let row = ProfileRow { version, display_name: name.to_owned(), ..ProfileRow::default() };
+        alice.write(move |tx| tx.set_contact_profile(contact, &row)).unwrap();
+    };
+    set(2, "Bob");
+    set(1, "Old");
+    assert_eq!(alice.row(&bob).profile.display_name, "Bob");
+    set(u64::MAX, "Last");
+    set(u64::MAX, "Never");
+    assert_eq!(alice.row(&bob).profile.display_name, "Last");
+    assert!(Profile::MAX_DISPLAY_NAME_BYTES > 0);
+    alice.wish(&bob, Wish::UserRemoves);
+}

@@ -1,0 +1,8 @@
+//! Stores of alice and bob, without any network between them.
+
+mod contacts;
+mod feed;
+pub(crate) mod fixture;
+mod order;
+mod states;
+mod writer;

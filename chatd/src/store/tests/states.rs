@@ -1,0 +1,236 @@
+//! Where an own message stands: marks, attempts, receipts, rejections, epochs.
+
+use proto::ids::{ConversationId, DeviceId, Epoch};
+use proto::rpc::types::MessageState::{Delivered, Queued, Read, Rejected, Sent};
+use proto::time::Timestamp;
+use proto::wire::envelope::{AckEntry, Core};
+use proto::wire::payload::{Kind, Receipt};
+
+use super::fixture::{Person, message};
+use crate::policy::contact::Event;
+use crate::store::contacts;
+use crate::store::outbound::{AttemptNote, stream_of};
+use crate::store::trace::trace;
+
+fn friends() -> (Person, Person) {
+    let (alice, bob) = (Person::new("alice"), Person::new("bob"));
+    alice.befriend(&bob);
+    (alice, bob)
+}
+
+fn place(core: &[u8]) -> (Epoch, u64) {
+    let core = Core::decode(core).unwrap();
+    (core.epoch, core.seq)
+}
+
+/// What an acknowledgement by bob of alice's newest stream would say.
+fn entry(alice: &Person, bob: &Person, contiguous: u64, ranges: &[(u64, u64)]) -> AckEntry {
+    let (epoch, _) = place(&alice.outbox(bob)[0]);
+    AckEntry {
+        from_device: alice.device_id(),
+        conversation: ConversationId::direct(alice.account, bob.account),
+        epoch,
+        contiguous,
+        ranges: ranges.to_vec(),
+    }
+}
+
+fn attempt(alice: &Person, bob: &Person, low: u64, high: u64, outcome: &str) {
+    let contact = alice.id(bob);
+    let (epoch, _) = place(&alice.outbox(bob)[0]);
+    let stream = alice.read(|conn| stream_of(conn, contact, epoch)).unwrap();
+    let note = AttemptNote { stream, low, high, path: "direct", outcome: outcome.to_owned(), at: Timestamp::now() };
+    alice.write(move |tx| tx.attempt(contact, &note)).unwrap();
+}
+
+/// Bob reads everything, and alice hears it.
+fn read_all(alice: &Person, bob: &Person) -> u64 {
+    let (here, there) = (bob.id(alice), alice.id(bob));
+    let marked = bob.write(move |tx| tx.mark_read(here, None)).unwrap();
+    for signal in bob.signals(alice).into_iter().filter(|signal| signal.kind == Kind::Receipt) {
+        let receipt = Receipt::decode(Core::decode(&signal.core).unwrap().payload).unwrap();
+        alice.write(move |tx| tx.read_by(there, &receipt.id)).unwrap();
+        bob.write(move |tx| tx.signals_done(here, &[signal.msgid])).unwrap();
+    }
+    marked
+}
+
+#[test]
+fn a_message_goes_from_queued_to_read() {
+    let (alice, bob) = friends();
+    let ids = alice.send(&bob, &["one", "two", "three"]);
+    assert_eq!(alice.state(ids[0]), (Queued, None));
+    attempt(&alice, &bob, 1, 3, "unreachable: timeout");
+    assert_eq!(alice.state(ids[2]), (Queued, Some("unreachable: timeout".into())));
+    attempt(&alice, &bob, 1, 2, "sent");
+    attempt(&alice, &bob, 1, 3, "unreachable: later");
+    assert_eq!([0, 1, 2].map(|n| alice.state(ids[n]).0), [Sent, Sent, Queued], "what was sent stays sent");
+    let cores = alice.outbox(&bob);
+    let received = bob.receive(&alice, &cores[..2]);
+    alice.acknowledged(&bob, received.entries);
+    assert_eq!([0, 1, 2].map(|n| alice.state(ids[n]).0), [Delivered, Delivered, Queued]);
+    alice.deliver(&bob);
+    assert_eq!(read_all(&alice, &bob), 3);
+    assert!(ids.iter().all(|id| alice.state(*id) == (Read, None)));
+    let way = alice.read(|conn| trace(conn, &ids[0]));
+    let steps: Vec<&str> = way.steps.iter().map(|step| step.what.as_str()).collect();
+    assert_eq!(steps, ["queued", "attempt", "attempt", "attempt", "delivered", "read"]);
+    assert!(way.own && way.state == Read);
+    let theirs = bob.read(|conn| trace(conn, &ids[0]));
+    assert!(!theirs.own && theirs.state == Read);
+}
+
+#[test]
+fn a_receipt_stands_for_an_acknowledgement_that_was_lost() {
+    let (alice, bob) = friends();
+    let ids = alice.send(&bob, &["one", "two"]);
+    bob.receive(&alice, &alice.outbox(&bob));
+    read_all(&alice, &bob);
+    assert!(ids.iter().all(|id| alice.state(*id).0 == Read));
+    assert!(alice.outbox(&bob).is_empty());
+    // Again, and one for something that is not there.
+    let (contact, id) = (alice.id(&bob), ids[0]);
+    alice.write(move |tx| tx.read_by(contact, &id)).unwrap();
+    alice.write(move |tx| tx.read_by(contact, &message("").id)).unwrap();
+    assert_eq!(alice.state(ids[1]).0, Read);
+}
+
+#[test]
+fn unread_counts_and_read_marks() {
+    let (alice, bob) = friends();
+    let ids = alice.send(&bob, &["one", "two", "three"]);
+    alice.deliver(&bob);
+    let contact = bob.id(&alice);
+    bob.send(&alice, &["mine"]);
+    assert_eq!(bob.row(&alice).unread, 3);
+    let second = ids[1];
+    assert_eq!(bob.write(move |tx| tx.mark_read(contact, Some(second))).unwrap(), 2);
+    assert_eq!(bob.write(move |tx| tx.mark_read(contact, Some(second))).unwrap(), 0);
+    assert_eq!(bob.row(&alice).unread, 1);
+    assert_eq!(read_all(&alice, &bob), 1);
+    assert_eq!((bob.row(&alice).unread, bob.write(move |tx| tx.mark_read(contact, None)).unwrap()), (0, 0));
+    assert!(bob.write(move |tx| tx.mark_read(contact, Some(message("").id))).is_err());
+    assert_eq!(alice.state(ids[2]).0, Read);
+}
+
+#[test]
+fn an_acknowledgement_counts_for_what_it_names_and_nothing_else() {
+    let (alice, bob) = friends();
+    let ids = alice.send(&bob, &["1", "2", "3", "4", "5", "6"]);
+    let good = entry(&alice, &bob, 0, &[]);
+    for (what, wrong) in [
+        ("another device", AckEntry { from_device: DeviceId([9; 16]), contiguous: 6, ..good.clone() }),
+        ("another conversation", AckEntry { conversation: ConversationId([9; 16]), contiguous: 6, ..good.clone() }),
+        ("another epoch", AckEntry { epoch: Epoch([9; 8]), contiguous: 6, ..good.clone() }),
+        ("nothing", good.clone()),
+        ("beyond counting", AckEntry { ranges: vec![(u64::MAX - 1, u64::MAX)], ..good.clone() }),
+        ("beyond an i64", AckEntry { ranges: vec![(1 << 63, u64::MAX)], ..good.clone() }),
+    ] {
+        alice.acknowledged(&bob, vec![wrong]);
+        assert_eq!(alice.outbox(&bob).len(), 6, "{what}");
+    }
+    alice.acknowledged(&bob, vec![AckEntry { contiguous: 1, ranges: vec![(3, 4), (6, u64::MAX)], ..good.clone() }]);
+    let states: Vec<_> = ids.iter().map(|id| alice.state(*id).0).collect();
+    assert_eq!(states, [Delivered, Queued, Delivered, Delivered, Queued, Delivered]);
+    alice.acknowledged(&bob, vec![AckEntry { contiguous: u64::MAX, ..good }]);
+    assert!(ids.iter().all(|id| alice.state(*id).0 == Delivered));
+    // What is sent later is not covered by what was said before.
+    let later = alice.send(&bob, &["7"]);
+    assert_eq!(alice.state(later[0]).0, Queued);
+}
+
+#[test]
+fn an_acknowledgement_of_a_stranger_is_not_ours() {
+    let (alice, bob) = friends();
+    let carol = Person::new("carol");
+    alice.befriend(&carol);
+    alice.send(&bob, &["for bob"]);
+    let stolen = entry(&alice, &bob, 1, &[]);
+    alice.acknowledged(&carol, vec![stolen]);
+    assert_eq!(alice.outbox(&bob).len(), 1);
+}
+
+#[test]
+fn a_rejection_ends_what_waits_and_an_acceptance_begins_a_new_epoch() {
+    let (alice, bob) = (Person::new("alice"), Person::new("bob"));
+    alice.wish(&bob, Event::UserAdds);
+    let first = alice.send(&bob, &["one", "two"]);
+    assert_eq!(alice.state(first[0]), (Queued, Some("awaiting_acceptance".into())));
+    let (epoch, _) = place(&alice.outbox(&bob)[0]);
+    alice.tell(&bob);
+    bob.wish(&alice, Event::UserRejects);
+    bob.tell(&alice);
+    assert!(first.iter().all(|id| alice.state(*id) == (Rejected, Some("request_rejected".into()))));
+    assert!(alice.outbox(&bob).is_empty());
+
+    alice.wish(&bob, Event::UserAdds);
+    let second = alice.send(&bob, &["three", "four"]);
+    let places: Vec<_> = alice.outbox(&bob).iter().map(|core| place(core)).collect();
+    assert_eq!(places.iter().map(|(_, seq)| *seq).collect::<Vec<_>>(), [1, 2]);
+    assert!(places.iter().all(|(new, _)| *new != epoch && *new == places[0].0));
+    alice.tell(&bob);
+    bob.wish(&alice, Event::UserAccepts);
+    bob.tell(&alice);
+    alice.deliver(&bob);
+    assert_eq!(bob.shown(&alice), ["three", "four"]);
+    assert!(second.iter().all(|id| alice.state(*id).0 == Delivered));
+    assert!(first.iter().all(|id| alice.state(*id).0 == Rejected));
+    read_all(&alice, &bob);
+    assert!(second.iter().all(|id| alice.state(*id).0 == Read));
+    assert!(first.iter().all(|id| alice.state(*id).0 == Rejected));
+}
+
+#[test]
+fn a_removal_rejects_on_both_sides_and_messages_flow_again_after_a_new_accept() {
+    let (alice, bob) = friends();
+    alice.send(&bob, &["seen"]);
+    alice.deliver(&bob);
+    let lost = alice.send(&bob, &["lost"]);
+    bob.send(&alice, &["lost too"]);
+    bob.wish(&alice, Event::UserRemoves);
+    bob.tell(&alice);
+    assert_eq!(alice.state(lost[0]), (Rejected, Some("removed_by_peer".into())));
+    assert!(alice.outbox(&bob).is_empty() && bob.outbox(&alice).is_empty());
+    alice.befriend(&bob);
+    alice.send(&bob, &["again"]);
+    bob.send(&alice, &["hello"]);
+    assert_eq!((place(&alice.outbox(&bob)[0]).1, place(&bob.outbox(&alice)[0]).1), (1, 1));
+    alice.deliver(&bob);
+    bob.deliver(&alice);
+    assert_eq!((bob.shown(&alice), alice.shown(&bob)), (vec!["seen".into(), "again".into()], vec!["hello".into()]));
+}
+
+#[test]
+fn nothing_waits_for_somebody_who_is_no_contact_any_more() {
+    let (alice, bob) = friends();
+    alice.send(&bob, &["one"]);
+    alice.deliver(&bob);
+    let contact = bob.id(&alice);
+    bob.write(move |tx| tx.mark_read(contact, None)).unwrap();
+    bob.write(|tx| tx.set_profile(Some("Bob"), None, None)).unwrap();
+    bob.wish(&alice, Event::UserRemoves);
+    assert_eq!(bob.signals(&alice).into_iter().map(|s| s.kind).collect::<Vec<_>>(), [Kind::ContactRemove]);
+    bob.tell(&alice);
+    assert!(bob.read(contacts::with_pending).is_empty());
+    // Reading what is there later tells nobody.
+    alice.befriend(&bob);
+    alice.send(&bob, &["two"]);
+    alice.deliver(&bob);
+    bob.wish(&alice, Event::UserRemoves);
+    bob.tell(&alice);
+    assert_eq!(bob.write(move |tx| tx.mark_read(contact, None)).unwrap(), 1);
+    assert!(bob.read(contacts::with_pending).is_empty());
+}
+
+#[test]
+fn an_id_that_was_stored_is_answered_with_its_state() {
+    let (alice, bob) = friends();
+    let (contact, same) = (alice.id(&bob), message("once"));
+    let (first, again) = (same.clone(), [message("before"), same.clone(), message("after")]);
+    alice.write(move |tx| tx.send(contact, &[first])).unwrap();
+    alice.deliver(&bob);
+    let stored = alice.write(move |tx| tx.send(contact, &again)).unwrap();
+    assert_eq!(stored.iter().map(|s| s.state).collect::<Vec<_>>(), [Queued, Delivered, Queued]);
+    alice.deliver(&bob);
+    assert_eq!(bob.shown(&alice), ["once", "before", "after"]);
+}

@@ -51,9 +51,13 @@ async fn show(options: &Options) -> Result<()> {
         crowd(&swarm, peers).await?;
     }
     let mut feed = watch(&bob)?;
-    converse(&alice, &bob)?;
-    let shown = print_feed(&mut feed, Duration::from_secs(10), |line| line.contains("See you")).await;
-    ensure!(shown, "bob's feed did not show the last message");
+    for text in ["Hello bob!", "How are you?"] {
+        say(&alice, &["send", "bob", text, "--wait", "delivered"])?;
+        let shown = print_feed(&mut feed, Duration::from_secs(10), |line| line.contains(text)).await;
+        ensure!(shown, "bob's feed did not show {text:?}");
+    }
+    say(&bob, &["send", "alice", "Hello alice, I can read you.", "--wait", "delivered"])?;
+    say(&alice, &["history", "bob"])?;
 
     let stay = !options.once && std::io::stdin().is_terminal();
     if stay {
@@ -77,7 +81,7 @@ async fn show(options: &Options) -> Result<()> {
 fn say(who: &Ctl, args: &[&str]) -> Result<Output> {
     println!("{} $ chatctl {}", who.name(), shown(args));
     let output = who.try_run(args, b"")?;
-    for line in output.stdout.lines().chain(output.stderr.lines()) {
+    for line in output.stderr.lines().chain(output.stdout.lines()) {
         println!("  {line}");
     }
     ensure!(output.code == Some(0), "chatctl {} ended with {:?}", args.join(" "), output.code);
@@ -117,14 +121,6 @@ async fn crowd(swarm: &Swarm, peers: usize) -> Result<()> {
     };
     swarm.register_all(tell("registered")).await?;
     swarm.ring(tell("asked, accepted, message delivered")).await
-}
-
-fn converse(alice: &Ctl, bob: &Ctl) -> Result<()> {
-    say(alice, &["send", "bob", "Hello bob!", "--wait", "delivered"])?;
-    say(bob, &["send", "alice", "Hello alice, I can read you.", "--wait", "delivered"])?;
-    say(alice, &["send", "bob", "See you soon.", "--wait", "delivered"])?;
-    say(alice, &["history", "bob"])?;
-    Ok(())
 }
 
 /// Bob's live feed, line by line.

@@ -53,8 +53,7 @@ pub(super) fn apply(
     }
     // The contact protocol may just have changed the state: an accept and the first messages may share an envelope.
     if !contacts::by_id(tx, contact)?.state.may_talk() {
-        receipt.silent = true;
-        return Ok(receipt);
+        return Ok(silent);
     }
     tx.acknowledged(contact, &cores.wrap.acks)?;
     if !chain.is_empty() {

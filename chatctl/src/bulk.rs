@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::lines::{self, LineError};
 use crate::output::{Out, note};
 use crate::session::Session;
+use crate::verbs::count;
 
 /// Calls in flight at most: enough to keep the daemon's group commits full, little enough to stop soon after an error.
 const IN_FLIGHT: usize = 1_024;
@@ -61,7 +62,7 @@ pub async fn send_lines(session: &mut Session, params: SendParams) -> Result<Sen
         Ok(()) => Ok(bulk.sent),
         Err(Failure::ClosedPipe) => Err(Failure::ClosedPipe),
         Err(failure) => {
-            note(&format!("{} lines queued", bulk.sent.queued));
+            note(&format!("{} queued", count(bulk.sent.queued, "line")));
             Err(failure)
         }
     }

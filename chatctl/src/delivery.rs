@@ -9,6 +9,7 @@ use proto::rpc::types::{MessageState, SendResult, WaitParams};
 use tokio::time::Instant;
 
 use crate::failure::{Exit, Failure};
+use crate::show;
 
 /// The longest that one `message.wait` takes; longer waits are several.
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
@@ -41,7 +42,7 @@ pub async fn wait(
 /// # Errors
 /// 7 when the other side refused, 1 when the message expired, 6 when the time was up first.
 pub fn judge(result: &SendResult, wanted: MessageState, who: &str, timeout: Duration) -> Result<Exit, Failure> {
-    let because = result.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let because = result.reason.as_deref().map(|reason| format!(" ({})", show::words(reason))).unwrap_or_default();
     let (exit, text) = match result.state {
         MessageState::Rejected => (Exit::Refused, format!("{who} refused the message{because}")),
         MessageState::Expired => (Exit::Failed, format!("the message to {who} expired{because}")),
@@ -115,7 +116,7 @@ mod tests {
         let late = judge(&result(Queued, Some(AWAITING_ACCEPTANCE)), Delivered, "bob", Duration::from_secs(30));
         assert_eq!(
             late.unwrap_err().to_string(),
-            "not delivered after 30 s: the message to bob is queued (awaiting_acceptance) and stays on its way"
+            "not delivered after 30 s: the message to bob is queued (not accepted yet) and stays on its way"
         );
     }
 

@@ -111,13 +111,17 @@ impl Failure {
     /// What to do about it, where this program knows more than the error's own text says.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Rpc(RpcError(ErrorCode::NoAccount, _)) => Some("make one with `chatctl register NAME`".to_owned()),
-            Self::Rpc(RpcError(ErrorCode::AmbiguousAccount, _)) => {
-                Some("name one with `--account NAME` or CHATD_ACCOUNT".to_owned())
-            }
-            Self::Rpc(RpcError(ErrorCode::LoggedOut, _)) => Some("log in with `chatctl login`".to_owned()),
-            Self::Rpc(RpcError(ErrorCode::UnknownMethod, _)) => {
-                Some("if the daemon is older than this chatctl, restart it after the upgrade".to_owned())
+            Self::Rpc(RpcError(code, text)) => {
+                let (command, hint) = match code {
+                    ErrorCode::NoAccount => ("chatctl register", "make one with `chatctl register NAME`"),
+                    ErrorCode::AmbiguousAccount => ("--account", "name one with `--account NAME` or CHATD_ACCOUNT"),
+                    ErrorCode::LoggedOut => ("chatctl login", "log in with `chatctl login`"),
+                    ErrorCode::UnknownMethod => {
+                        ("restart", "if the daemon is older than this chatctl, restart it after the upgrade")
+                    }
+                    _ => return None,
+                };
+                (!text.contains(command)).then(|| hint.to_owned())
             }
             Self::Client(ClientError::Disconnected { .. }) => {
                 Some("the daemon stopped or was restarted; `chatctl status` tells whether it is back".to_owned())
@@ -179,6 +183,19 @@ mod tests {
             let failure = Failure::from(ClientError::Rpc(RpcError::new(code, "bob")));
             assert_eq!(failure.exit() as u8, exit, "{code:?}");
             assert_eq!(failure.to_string(), "bob");
+        }
+    }
+
+    #[test]
+    fn a_hint_repeats_nothing() {
+        let hint = |code, text: &str| Failure::Rpc(RpcError::new(code, text)).hint();
+        for (code, command) in [
+            (ErrorCode::NoAccount, "chatctl register"),
+            (ErrorCode::AmbiguousAccount, "--account"),
+            (ErrorCode::LoggedOut, "chatctl login"),
+        ] {
+            assert!(hint(code, "no").unwrap().contains(command), "{code:?}");
+            assert_eq!(hint(code, &format!("no: {command} helps")), None, "{code:?}");
         }
     }
 

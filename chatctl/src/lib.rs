@@ -17,6 +17,7 @@ mod delivery;
 mod feed;
 mod lines;
 mod markdown;
+mod names;
 mod output;
 mod session;
 mod show;

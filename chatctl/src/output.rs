@@ -57,6 +57,13 @@ impl Out {
         self.writer.write_all(bytes).map_err(write_failure)
     }
 
+    /// A remark on standard error, after what it is about.
+    pub fn note(&mut self, text: &str) -> Result<(), Failure> {
+        self.flush()?;
+        note(text);
+        Ok(())
+    }
+
     /// Everything out.
     pub fn flush(&mut self) -> Result<(), Failure> {
         self.writer.flush().map_err(write_failure)

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use proto::rpc::client::Client;
-use proto::rpc::methods::{AccountWhoami, Method};
-use proto::rpc::types::{AccountInfo, AccountParams, WhoParams};
+use proto::rpc::methods::{AccountWhoami, ContactList, Method};
+use proto::rpc::types::{AccountInfo, AccountParams, Contact, WhoParams};
 
 use crate::cli::Globals;
-use crate::failure::Failure;
-use crate::output::Out;
+use crate::failure::{Exit, Failure};
+use crate::names::{self, Labels};
+use crate::output::{Out, note};
 use crate::socket;
 
 /// What every verb gets.
@@ -67,5 +68,35 @@ impl Session {
     pub async fn whoami(&mut self) -> Result<AccountInfo, Failure> {
         let params = self.account_params();
         self.call::<AccountWhoami>(&params).await
+    }
+
+    /// The own address, to which names are relative; empty if the daemon does not tell, and then names are full.
+    pub async fn home(&mut self) -> String {
+        self.whoami().await.map(|account| account.address).unwrap_or_default()
+    }
+
+    /// The contact under `--json`, else what `text` says of the name by which its owner calls it.
+    pub async fn tell(&mut self, contact: &Contact, text: impl FnOnce(&str) -> String) -> Result<Exit, Failure> {
+        if self.out.json {
+            self.out.object(contact)?;
+        } else {
+            let home = self.home().await;
+            note(&text(names::called(contact, &home)));
+        }
+        Ok(Exit::Ok)
+    }
+
+    /// The labels of all contacts, for people; none under `--json`.
+    pub async fn labels(&mut self) -> Result<Labels, Failure> {
+        if self.out.json {
+            return Ok(Labels::default());
+        }
+        let params = self.account_params();
+        let contacts = self.call::<ContactList>(&params).await?.contacts;
+        if contacts.iter().all(|contact| contact.label.is_none()) {
+            return Ok(Labels::default());
+        }
+        let home = self.home().await;
+        Ok(Labels::new(contacts, &home))
     }
 }

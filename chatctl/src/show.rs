@@ -1,28 +1,41 @@
 //! Messages, events and contacts as lines for people. Everything that others chose is neutralised here.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use proto::rpc::event::{Event, EventType};
 use proto::rpc::types::{Contact, ContactState, Format, Message, MessageState, Priority, Trust};
 
 use crate::clock::clock;
+use crate::delivery::AWAITING_ACCEPTANCE;
 use crate::markdown;
 use crate::style::{self, DIM, RED};
 use crate::terminal::{self, Place};
 
 /// `14:02 bob: text`, with marks for what is special about it; further lines of the text are indented.
 pub fn message(message: &Message, colour: bool) -> String {
+    let from = style::name(&message.from, colour);
+    lines(message, &from, "\n      ", colour)
+}
+
+/// A message among those of other conversations, on one line: `14:02 bob to alice: text`.
+pub fn hit(message: &Message, colour: bool) -> String {
+    let between = format!("{} to {}", style::name(&message.from, colour), style::name(&message.to, colour));
+    lines(message, &between, " ", colour)
+}
+
+fn lines(message: &Message, from: &str, line_break: &str, colour: bool) -> String {
     let body = match message.format {
         Format::Markdown => markdown::render(&message.body, colour),
         Format::Plain => terminal::neutralise(&message.body, Place::Body).into_owned(),
     };
     let own = message.received_at.is_none();
     let at = message.received_at.unwrap_or(message.sent_at);
-    let mut line = format!("{} {}: ", style::paint(&clock(at), DIM, colour), style::name(&message.from, colour));
+    let mut line = format!("{} {from}: ", style::paint(&clock(at), DIM, colour));
     if message.priority == Priority::High {
         line.push_str(&style::paint("! ", RED, colour));
     }
-    line.push_str(&body.replace('\n', "\n      "));
+    line.push_str(&body.replace('\n', line_break));
     for tag in &message.tags {
         let _ = write!(line, " {}", style::paint(&format!("[{}]", terminal::line(tag)), DIM, colour));
     }
@@ -32,11 +45,21 @@ pub fn message(message: &Message, colour: bool) -> String {
     if message.late {
         line.push_str(&style::paint(" (late)", DIM, colour));
     }
-    if own && message.state != MessageState::Read {
-        let reason = message.reason.as_deref().map(|r| format!(": {}", terminal::line(r))).unwrap_or_default();
+    if own {
+        let reason = message.reason.as_deref().map(|r| format!(": {}", words(r))).unwrap_or_default();
         line.push_str(&style::paint(&format!(" ({}{reason})", message.state.as_str()), DIM, colour));
     }
     line
+}
+
+/// A reason of the daemon's in words; one that this program does not know as it is.
+pub fn words(reason: &str) -> Cow<'_, str> {
+    match reason {
+        AWAITING_ACCEPTANCE => "not accepted yet".into(),
+        "peer_unreachable" => "not reachable".into(),
+        "recipient_keys_expired" => "the recipient's keys are too old".into(),
+        other => terminal::line(other),
+    }
 }
 
 /// One line for an event; `None` for those that say nothing to a person (a message on its way).
@@ -50,7 +73,7 @@ pub fn event(event: &Event, colour: bool) -> Option<String> {
         EventType::MessageState => {
             let state = event.state.filter(|s| !matches!(s, MessageState::Queued | MessageState::Sent))?;
             let id = event.id.map(|id| id.to_string()).unwrap_or_default();
-            let reason = event.reason.as_deref().map(|r| format!(" ({})", terminal::line(r))).unwrap_or_default();
+            let reason = event.reason.as_deref().map(|r| format!(" ({})", words(r))).unwrap_or_default();
             format!("message to {} is {}{reason}: {id}", who(), state.as_str())
         }
         EventType::MessageGap => {
@@ -58,7 +81,7 @@ pub fn event(event: &Event, colour: bool) -> Option<String> {
             format!("{count} message{} of {} missing here so far", if count == 1 { "" } else { "s" }, who())
         }
         EventType::ContactRequest => match &event.contact {
-            Some(contact) => request(contact, colour),
+            Some(contact) => request(contact, event.who.as_deref().unwrap_or(&contact.address), colour),
             None => format!("{} asks to be a contact", who()),
         },
         EventType::ContactAccepted => format!("{} is a contact now", who()),
@@ -83,16 +106,16 @@ pub fn event(event: &Event, colour: bool) -> Option<String> {
     Some(format!("{} {said}", style::paint(&clock(event.at), DIM, colour)))
 }
 
-/// A request that waits, with the command that accepts it.
-pub fn request(contact: &Contact, colour: bool) -> String {
-    let mut line = format!("{} asks to be a contact", style::name(&contact.address, colour));
+/// A request of `who` that waits, with the command that accepts it.
+pub fn request(contact: &Contact, who: &str, colour: bool) -> String {
+    let mut line = format!("{} asks to be a contact", style::name(who, colour));
     if !contact.confirmed {
         let _ = write!(line, " (name not confirmed; key {})", terminal::line(&contact.fingerprint));
     }
     if let Some(text) = contact.message.as_deref().filter(|text| !text.is_empty()) {
         let _ = write!(line, ": \"{}\"", terminal::line(text));
     }
-    let _ = write!(line, "; chatctl accept {}", argument(&contact.address));
+    let _ = write!(line, "; chatctl accept {}", argument(who));
     line
 }
 
@@ -202,16 +225,24 @@ mod tests {
         assert!(line.ends_with(" bob: ! hi\n      \\u{1b}[2Jthere [wor\\u{7}k]"), "{line:?}");
         let mut own = samples::message();
         (own.received_at, own.state, own.reason) = (None, MessageState::Queued, Some("awaiting_acceptance".into()));
-        assert!(message(&own, false).ends_with(" (queued: awaiting_acceptance)"));
+        assert!(message(&own, false).ends_with(" (queued: not accepted yet)"));
+        (own.state, own.reason) = (MessageState::Read, None);
+        assert!(message(&own, false).ends_with("] (read)"), "{own:?}");
+    }
+
+    #[test]
+    fn a_hit_is_one_line_and_names_both() {
+        let line = hit(&samples::message(), false);
+        assert!(line.ends_with(" bob to alice: ! hi \\u{1b}[2Jthere [wor\\u{7}k]"), "{line:?}");
     }
 
     #[test]
     fn a_request_shows_the_command() {
-        let line = request(&samples::contact(), false);
+        let line = request(&samples::contact(), "carol", false);
         assert_eq!(
             line,
-            "carol@example.org asks to be a contact (name not confirmed; key ab12-cd34): \
-             \"it is me\\u{202e}, carol\"; chatctl accept carol@example.org"
+            "carol asks to be a contact (name not confirmed; key ab12-cd34): \
+             \"it is me\\u{202e}, carol\"; chatctl accept carol"
         );
     }
 

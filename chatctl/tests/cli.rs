@@ -127,7 +127,7 @@ fn errors_of_the_daemon_have_their_exit_codes() {
     ];
     for (code, exit) in table {
         let daemon = Daemon::new(move |call| call.refuse(code, "no bob\u{1b}[2J here"));
-        let ran = daemon.run(&["verify", "bob", "12345", "--json"], b"");
+        let ran = daemon.run(&["verify", "bob", "--json"], b"");
         assert_eq!((ran.code, ran.stdout.as_str()), (exit, ""), "{code:?}");
         assert!(ran.stderr.starts_with("chatctl: no bob\\u{1b}[2J here\n"), "{}", ran.stderr);
     }

@@ -7,7 +7,7 @@ mod common;
 use common::{alice, chatctl, finish, snapshot};
 
 /// Every verb that ends, with arguments; `register` and `send` among them.
-const RUNS: [&[&str]; 32] = [
+const RUNS: [&[&str]; 33] = [
     &["register", "alice"],
     &["login"],
     &["logout"],
@@ -24,6 +24,7 @@ const RUNS: [&[&str]; 32] = [
     &["rename", "bob", "Bobby"],
     &["verify", "bob"],
     &["verify", "bob", "12345", "67890"],
+    &["verify", "bob", "123456789012345678901234567890", "123456789012345678901234567890"],
     &["send", "bob", "hello"],
     &["send", "bob", "hello", "--wait", "delivered"],
     &["history", "bob"],

@@ -3,7 +3,6 @@
 use proto::rpc::methods::ContactAccept;
 
 use crate::failure::{Exit, Failure};
-use crate::output::note;
 use crate::session::Session;
 use crate::show;
 
@@ -17,14 +16,10 @@ pub struct Args {
 /// Does it.
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let params = session.who_params(&args.who);
-    let result = session.call::<ContactAccept>(&params).await?;
-    session.out.either(&result, |_, contact| {
-        note(&format!(
-            "{} is a contact now; write with: chatctl send {} hello",
-            contact.address,
-            show::argument(&contact.address)
-        ));
-        Ok(())
-    })?;
-    Ok(Exit::Ok)
+    let contact = session.call::<ContactAccept>(&params).await?;
+    session
+        .tell(&contact, |who| {
+            format!("you and {who} are contacts; write with: chatctl send {} hello", show::argument(who))
+        })
+        .await
 }

@@ -3,7 +3,6 @@
 use proto::rpc::methods::ContactBlock;
 
 use crate::failure::{Exit, Failure};
-use crate::output::note;
 use crate::session::Session;
 use crate::show;
 
@@ -17,14 +16,6 @@ pub struct Args {
 /// Does it.
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let params = session.who_params(&args.who);
-    let result = session.call::<ContactBlock>(&params).await?;
-    session.out.either(&result, |_, contact| {
-        note(&format!(
-            "{} is blocked; undo with: chatctl unblock {}",
-            contact.address,
-            show::argument(&contact.address)
-        ));
-        Ok(())
-    })?;
-    Ok(Exit::Ok)
+    let contact = session.call::<ContactBlock>(&params).await?;
+    session.tell(&contact, |who| format!("{who} is blocked; undo with: chatctl unblock {}", show::argument(who))).await
 }

@@ -6,12 +6,13 @@
 use proto::ids::MessageId;
 use proto::rpc::event::{Event, EventType};
 use proto::rpc::methods::{MessageRead, MessageSend};
-use proto::rpc::types::{HistoryParams, Message, MessageState, ReadParams, SendParams, SubscribeParams};
+use proto::rpc::types::{HistoryParams, MessageState, ReadParams, SendParams, SubscribeParams};
 
 use crate::delivery::{self, AWAITING_ACCEPTANCE};
 use crate::failure::{Exit, Failure};
 use crate::feed::Feed;
 use crate::lines;
+use crate::names::Labels;
 use crate::output::{Out, note, say};
 use crate::session::Session;
 use crate::show;
@@ -61,6 +62,7 @@ struct Chat {
     /// Messages of the history that was shown: the event that tells of one may come after it.
     last_shown: Vec<MessageId>,
     told_awaiting: bool,
+    labels: Labels,
 }
 
 impl Chat {
@@ -81,21 +83,22 @@ impl Chat {
             types: types.map(|t| t.as_str().to_owned()).to_vec(),
             ..Default::default()
         };
+        let labels = session.labels().await?;
         let feed = Feed::open(session, params).await?;
         let params = HistoryParams { account, who: who.clone(), ..Default::default() };
         let recent = history::collect(session, params, RECENT).await?.messages;
         let last_shown = recent.iter().map(|message| message.id).collect();
-        let mut chat = Self { who, feed, last_shown, told_awaiting: false };
-        let newest = recent.iter().rev().find(|message| message.received_at.is_some()).cloned();
+        let mut chat = Self { who, feed, last_shown, told_awaiting: false, labels };
+        let newest = recent.iter().rev().find(|message| message.received_at.is_some()).map(|message| message.id);
         for message in recent {
             let own = if message.received_at.is_some() { &message.to } else { &message.from };
             let account = own.clone();
             let event = watch::received(message, chat.feed.last(), &account, &chat.who);
-            watch::print(&mut session.out, &event)?;
+            watch::print(&mut session.out, event, &chat.labels)?;
         }
         session.out.flush()?;
         if let Some(newest) = newest {
-            chat.mark_read(&newest, session).await?;
+            chat.mark_read(newest, session).await?;
         }
         note(&format!("-- talking to {}; Ctrl-D ends --", chat.who));
         Ok(chat)
@@ -107,19 +110,19 @@ impl Chat {
             if event.message.as_ref().is_some_and(|message| self.last_shown.contains(&message.id)) {
                 continue;
             }
-            print(&mut session.out, &event)?;
-            newest = event.message.or(newest);
+            newest = event.message.as_ref().map(|message| message.id).or(newest);
+            print(&mut session.out, event, &self.labels)?;
         }
         session.out.flush()?;
         match newest {
-            Some(message) => self.mark_read(&message, session).await,
+            Some(message) => self.mark_read(message, session).await,
             None => Ok(()),
         }
     }
 
     /// What was shown is read. A connection that ends under it is noticed by the feed; the mark follows with the next.
-    async fn mark_read(&mut self, newest: &Message, session: &Session) -> Result<(), Failure> {
-        let params = ReadParams { account: session.account(), who: self.who.clone(), up_to: Some(newest.id) };
+    async fn mark_read(&mut self, newest: MessageId, session: &Session) -> Result<(), Failure> {
+        let params = ReadParams { account: session.account(), who: self.who.clone(), up_to: Some(newest) };
         match self.feed.client().call::<MessageRead>(&params).await.map_err(Failure::from) {
             Err(failure) if !failure.is_disconnect() => Err(failure),
             _ => Ok(()),
@@ -151,15 +154,16 @@ impl Chat {
     }
 }
 
-fn print(out: &mut Out, event: &Event) -> Result<(), Failure> {
+fn print(out: &mut Out, mut event: Event, labels: &Labels) -> Result<(), Failure> {
     if out.json {
-        return out.object(event);
+        return out.object(&event);
     }
+    labels.event(&mut event);
     // That a line arrived is what one expects; only what went wrong is worth a line of its own.
     if matches!(event.state, Some(state) if state <= MessageState::Read) {
         return Ok(());
     }
-    let Some(line) = show::event(event, out.colour) else { return Ok(()) };
+    let Some(line) = show::event(&event, out.colour) else { return Ok(()) };
     // On a terminal a half-typed line may stand here: begin at its start and clear it from view (ECMA-48 EL).
     let begin = if out.terminal { "\r\x1b[K" } else { "" };
     out.line(&format!("{begin}{line}"))

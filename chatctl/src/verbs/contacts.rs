@@ -6,6 +6,7 @@ use proto::time::Timestamp;
 
 use crate::clock::clock;
 use crate::failure::{Exit, Failure};
+use crate::names;
 use crate::output::note;
 use crate::session::Session;
 use crate::table::Table;
@@ -22,21 +23,23 @@ pub struct Args {}
 pub async fn run(_args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let params = session.account_params();
     let contacts = session.call::<ContactList>(&params).await?;
+    let home = if session.out.json { String::new() } else { session.home().await };
     session.out.either(&contacts, |out, contacts| {
         if contacts.contacts.is_empty() {
             note("no contacts; ask somebody with: chatctl add WHO");
         }
         let mut table = Table::new([0; 6]);
-        contacts.contacts.iter().for_each(|contact| table.row(row(contact)));
+        contacts.contacts.iter().for_each(|contact| table.row(row(contact, &home)));
         table.print(out)
     })?;
     Ok(Exit::Ok)
 }
 
-fn row(contact: &Contact) -> [String; 6] {
-    let name = match &contact.label {
-        Some(label) => format!("{label} ({})", contact.address),
-        None => contact.address.clone(),
+fn row(contact: &Contact, home: &str) -> [String; 6] {
+    let name = names::unlabelled(contact, home);
+    let name = match contact.label.as_deref().filter(|label| *label != name) {
+        Some(label) => format!("{label} ({name})"),
+        None => name.to_owned(),
     };
     let trust = if contact.state == ContactState::Accepted { show::trust(contact.trust) } else { "" };
     let unread = if contact.unread > 0 { format!("* {} unread", contact.unread) } else { String::new() };
@@ -71,7 +74,7 @@ mod tests {
         contact.label = Some("caz\x1b".into());
         contact.unread = 3;
         contact.muted_until = Some(Timestamp(253_402_300_799_000));
-        let cells = ["caz\\u{1b} (carol@example.org)", "contact", "online", "unverified", "* 3 unread", "muted"];
-        assert_eq!(row(&contact), cells.map(str::to_owned));
+        let cells = ["caz\\u{1b} (carol)", "contact", "online", "unverified", "* 3 unread", "muted"];
+        assert_eq!(row(&contact, "alice@example.org"), cells.map(str::to_owned));
     }
 }

@@ -36,13 +36,18 @@ pub struct Args {
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let params = HistoryParams {
         account: session.account(),
-        who: args.who,
+        who: args.who.clone(),
         limit: None,
         before: args.before,
         after: args.after,
         tag: args.tag,
     };
-    let result = collect(session, params, args.limit).await?;
+    let mut result = collect(session, params, args.limit).await?;
+    // Somebody named by a label is shown by it; looking labels up costs a call, and mostly there is nothing to find.
+    if result.messages.iter().any(|message| message.received_at.is_some() && message.from != args.who) {
+        let labels = session.labels().await?;
+        result.messages.iter_mut().for_each(|message| labels.message(message));
+    }
     session.out.either(&result, |out, result| {
         if result.messages.is_empty() {
             note("no messages");

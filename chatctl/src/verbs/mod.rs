@@ -70,6 +70,6 @@ fn account_state(logged_in: bool, online: bool) -> &'static str {
 }
 
 /// `1 message`, `2 messages`.
-fn count(n: u64, noun: &str) -> String {
+pub fn count(n: u64, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }

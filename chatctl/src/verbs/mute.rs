@@ -7,7 +7,6 @@ use proto::rpc::types::MuteParams;
 use proto::time::parse_duration;
 
 use crate::failure::{Exit, Failure};
-use crate::output::note;
 use crate::session::Session;
 use crate::show;
 
@@ -26,13 +25,11 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let seconds = args.duration.map(|duration| duration.as_secs());
     let params = MuteParams { account: session.account(), who: args.who, seconds };
     let contact = session.call::<ContactMute>(&params).await?;
-    session.out.either(&contact, |_, contact| {
-        let who = &contact.address;
-        note(&match (args.duration, contact.muted_until) {
-            (Some(_), Some(until)) => format!("{who} is muted until {}", crate::clock::clock(until)),
-            _ => format!("{who} is muted; undo with: chatctl unmute {}", show::argument(&contact.address)),
-        });
-        Ok(())
-    })?;
-    Ok(Exit::Ok)
+    let timed = args.duration.is_some();
+    session
+        .tell(&contact, |who| match contact.muted_until.filter(|_| timed) {
+            Some(until) => format!("{who} is muted until {}", crate::clock::clock(until)),
+            None => format!("{who} is muted; undo with: chatctl unmute {}", show::argument(who)),
+        })
+        .await
 }

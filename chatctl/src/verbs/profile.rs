@@ -44,12 +44,13 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
             let params = ProfileShowParams { account, who };
             let profile = session.call::<ProfileShow>(&params).await?;
             session.out.either(&profile, |out, profile| {
+                let shown = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
                 super::facts(
                     out,
                     &[
-                        ("display name", profile.display_name.clone()),
-                        ("status", profile.status.clone()),
-                        ("bio", profile.bio.clone()),
+                        ("display name", shown(&profile.display_name)),
+                        ("status", shown(&profile.status)),
+                        ("bio", shown(&profile.bio)),
                     ],
                 )
             })?;

@@ -20,10 +20,13 @@ pub struct Args {
 
 /// Does it.
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
-    let params = ReadParams { account: session.account(), who: args.who, up_to: args.up_to };
+    let params = ReadParams { account: session.account(), who: args.who.clone(), up_to: args.up_to };
     let result = session.call::<MessageRead>(&params).await?;
     session.out.either(&result, |_, result| {
-        note(&format!("{} marked as read", super::count(result.marked, "message")));
+        note(&match result.marked {
+            0 => format!("nothing unread from {}", args.who),
+            marked => format!("{} from {} marked as read", super::count(marked, "message"), args.who),
+        });
         Ok(())
     })?;
     Ok(Exit::Ok)

@@ -4,6 +4,7 @@ use proto::rpc::methods::ContactRename;
 use proto::rpc::types::RenameParams;
 
 use crate::failure::{Exit, Failure};
+use crate::names;
 use crate::output::note;
 use crate::session::Session;
 
@@ -20,10 +21,12 @@ pub struct Args {
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let params = RenameParams { account: session.account(), who: args.who, label: args.label };
     let contact = session.call::<ContactRename>(&params).await?;
+    let home = if session.out.json { String::new() } else { session.home().await };
     session.out.either(&contact, |_, contact| {
-        note(&match &contact.label {
-            Some(label) => format!("{} is now called {label}", contact.address),
-            None => format!("{} has no label now", contact.address),
+        let who = names::unlabelled(contact, &home);
+        note(&match contact.label.as_deref().filter(|label| *label != who) {
+            Some(label) => format!("{who} is now called {label}"),
+            None => format!("{who} has no label now"),
         });
         Ok(())
     })?;

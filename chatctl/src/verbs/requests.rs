@@ -4,6 +4,7 @@ use proto::rpc::methods::ContactRequests;
 
 use crate::clock::clock;
 use crate::failure::{Exit, Failure};
+use crate::names;
 use crate::output::note;
 use crate::session::Session;
 use crate::show;
@@ -16,13 +17,14 @@ pub struct Args {}
 pub async fn run(_args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let params = session.account_params();
     let requests = session.call::<ContactRequests>(&params).await?;
+    let home = if session.out.json { String::new() } else { session.home().await };
     session.out.either(&requests, |out, requests| {
         if requests.contacts.is_empty() {
             note("no requests");
         }
         for contact in &requests.contacts {
             let since = contact.since.map(|at| clock(at) + " ").unwrap_or_default();
-            let line = format!("{since}{}", show::request(contact, out.colour));
+            let line = format!("{since}{}", show::request(contact, names::called(contact, &home), out.colour));
             out.line(&line)?;
         }
         Ok(())

@@ -6,7 +6,7 @@ use proto::rpc::types::SearchParams;
 use crate::failure::{Exit, Failure};
 use crate::output::note;
 use crate::session::Session;
-use crate::{show, terminal};
+use crate::show;
 
 /// What it takes.
 #[derive(Debug, clap::Args)]
@@ -27,19 +27,19 @@ pub struct Args {
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let query = args.query.join(" ");
     let params = SearchParams { account: session.account(), query, who: args.who, limit: Some(args.limit) };
-    let result = session.call::<MessageSearch>(&params).await?;
+    let mut result = session.call::<MessageSearch>(&params).await?;
+    let labels = session.labels().await?;
+    result.messages.iter_mut().for_each(|message| labels.message(message));
     session.out.either(&result, |out, result| {
         if result.messages.is_empty() {
             note("nothing found");
         }
         for message in &result.messages {
-            let to = if message.received_at.is_none() { terminal::line(&message.to) } else { "".into() };
-            let arrow = if to.is_empty() { String::new() } else { format!(" (to {to})") };
-            let line = show::message(message, out.colour) + &arrow;
+            let line = show::hit(message, out.colour);
             out.line(&line)?;
         }
         if result.more {
-            note("there is more; -n N shows more of it");
+            out.note("there is more; -n N shows more of it")?;
         }
         Ok(())
     })?;

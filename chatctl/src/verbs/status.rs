@@ -5,7 +5,7 @@ use proto::rpc::types::{AccountStatus, StatusResult};
 
 use crate::clock;
 use crate::failure::{Exit, Failure};
-use crate::output::{Out, note};
+use crate::output::Out;
 use crate::session::Session;
 
 /// What it takes.
@@ -32,7 +32,7 @@ fn print(out: &mut Out, status: &StatusResult) -> Result<(), Failure> {
         ],
     )?;
     if status.accounts.is_empty() {
-        note("no account of yours; make one with: chatctl register NAME");
+        out.note("no account of yours; make one with: chatctl register NAME")?;
     }
     for account in &status.accounts {
         out.line("")?;

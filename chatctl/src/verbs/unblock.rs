@@ -3,7 +3,6 @@
 use proto::rpc::methods::ContactUnblock;
 
 use crate::failure::{Exit, Failure};
-use crate::output::note;
 use crate::session::Session;
 
 /// What it takes.
@@ -16,10 +15,6 @@ pub struct Args {
 /// Does it.
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let params = session.who_params(&args.who);
-    let result = session.call::<ContactUnblock>(&params).await?;
-    session.out.either(&result, |_, contact| {
-        note(&format!("{} is no longer blocked", contact.address));
-        Ok(())
-    })?;
-    Ok(Exit::Ok)
+    let contact = session.call::<ContactUnblock>(&params).await?;
+    session.tell(&contact, |who| format!("{who} is no longer blocked")).await
 }

@@ -9,12 +9,13 @@ use clap::builder::PossibleValuesParser;
 use proto::ids::{AccountId, MessageId};
 use proto::rpc::event::{Event, EventType};
 use proto::rpc::methods::{ContactList, ContactRequests, FeedAck, MessageHistory, MessageUnread};
-use proto::rpc::types::{Contact, FeedAckParams, HistoryParams, Message, MessageState, SubscribeParams};
+use proto::rpc::types::{AccountInfo, Contact, FeedAckParams, HistoryParams, Message, MessageState, SubscribeParams};
 use proto::time::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::{Exit, Failure};
 use crate::feed::Feed;
+use crate::names::{self, Labels};
 use crate::output::Out;
 use crate::session::Session;
 use crate::show;
@@ -31,8 +32,8 @@ const PAGE: u32 = 1_000;
 pub struct Args {
     /// Only what concerns this one: a name, name@domain or label
     who: Option<String>,
-    /// Begin after this event, and skip what waits
-    #[arg(long, value_name = "SEQ", conflicts_with = "consumer")]
+    /// Begin after this event, and skip what waits; a consumer that is known already goes on where it was
+    #[arg(long, value_name = "SEQ")]
     since: Option<u64>,
     /// A name under which the daemon remembers what was printed; the next watch of that name goes on there
     #[arg(long, value_name = "NAME")]
@@ -57,13 +58,14 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         method: None,
     };
     let mut stop = Stop::new(args.consumer.is_some())?;
+    let labels = session.labels().await?;
     let mut feed = Feed::open(session, params).await?;
     let mut seen = Seen::default();
     if preface {
         let wanted = |kind: EventType| args.types.is_empty() || args.types.iter().any(|t| t == kind.as_str());
         for event in waiting(session, args.who.as_deref(), feed.last(), wanted).await? {
             seen.note(&event);
-            print(&mut session.out, &event)?;
+            print(&mut session.out, event, &labels)?;
         }
     }
     session.out.flush()?;
@@ -85,7 +87,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         unacked += batch.len();
         for event in batch.drain(..) {
             if !seen.has(&event) {
-                print(&mut session.out, &event)?;
+                print(&mut session.out, event, &labels)?;
             }
         }
         session.out.flush()?;
@@ -140,11 +142,12 @@ async fn acknowledge(
 }
 
 /// Prints an event if it says anything to the reader.
-pub fn print(out: &mut Out, event: &Event) -> Result<(), Failure> {
+pub fn print(out: &mut Out, mut event: Event, labels: &Labels) -> Result<(), Failure> {
     if out.json {
-        return out.object(event);
+        return out.object(&event);
     }
-    match show::event(event, out.colour) {
+    labels.event(&mut event);
+    match show::event(&event, out.colour) {
         Some(line) => out.line(&line),
         None => Ok(()),
     }
@@ -182,14 +185,17 @@ async fn waiting(
 ) -> Result<Vec<Event>, Failure> {
     let mut events = Vec::new();
     let params = session.account_params();
-    let name = session.whoami().await?.name;
-    let only: Option<Option<Contact>> = match who {
-        None => None,
-        Some(who) => {
-            let contacts = session.call::<ContactList>(&params).await?.contacts;
-            Some(contacts.into_iter().find(|c| c.name == who || c.address == who || c.label.as_deref() == Some(who)))
-        }
-    };
+    let AccountInfo { name, address: home, .. } = session.whoami().await?;
+    let only: Option<Option<Contact>> =
+        match who {
+            None => None,
+            Some(who) => {
+                let contacts = session.call::<ContactList>(&params).await?.contacts;
+                Some(contacts.into_iter().find(|c| {
+                    names::unlabelled(c, &home) == who || c.address == who || c.label.as_deref() == Some(who)
+                }))
+            }
+        };
     let concerns = |matches: &dyn Fn(&Contact) -> bool| match &only {
         None => true,
         Some(contact) => contact.as_ref().is_some_and(matches),
@@ -199,7 +205,7 @@ async fn waiting(
             if concerns(&|c| c.account == contact.account) {
                 let at = contact.since.unwrap_or_else(Timestamp::now);
                 let mut event = Event::new(seq, EventType::ContactRequest, at, name.clone());
-                event.who = Some(contact.address.clone());
+                event.who = Some(names::unlabelled(&contact, &home).to_owned());
                 event.contact = Some(contact);
                 events.push(event);
             }

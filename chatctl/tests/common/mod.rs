@@ -203,7 +203,7 @@ pub fn account() -> Value {
 
 pub fn contact(name: &str, state: &str) -> Value {
     json!({
-        "name": name, "address": name, "account": "33".repeat(16), "conversation": "11".repeat(16), "state": state,
+        "name": name, "address": format!("{name}@example.org"), "account": "33".repeat(16), "conversation": "11".repeat(16), "state": state,
         "trust": "unverified", "fingerprint": "1234 5678", "confirmed": state != "pending", "blocked": false,
         "online": true, "online_since": AT, "unread": 2, "since": AT, "message": "it is \u{202e}me",
         "profile": { "display_name": "B.", "status": "away \u{1b}[31m", "bio": "" },

@@ -37,12 +37,12 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn new(context: Context, stop: CancellationToken) -> Self {
+    pub(super) fn new(context: Context, links: Vec<OpenLink>, stop: CancellationToken) -> Self {
         let (finished, results) = mpsc::channel(RESULTS);
         Self {
             context,
             routes: HashMap::new(),
-            links: HashMap::new(),
+            links: links.into_iter().map(|link| (link.sender.link_id(), link)).collect(),
             streams: HashMap::new(),
             bearer: None,
             results,

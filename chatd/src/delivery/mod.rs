@@ -80,6 +80,11 @@ impl ClaimBook {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner).remove(&(own, theirs));
     }
 
+    /// Forgets all claims of one of our devices.
+    pub fn forget_device(&self, own: DeviceId) {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).retain(|(device, _)| *device != own);
+    }
+
     /// Whether it went out.
     pub fn has(&self, own: DeviceId, theirs: DeviceId) -> bool {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner).contains(&(own, theirs))
@@ -176,10 +181,10 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Starts the task; it ends with `stop`.
-    pub fn spawn(context: Context, stop: CancellationToken) -> Self {
+    /// Starts the task with the links that are open already; it ends with `stop`.
+    pub fn spawn(context: Context, links: Vec<OpenLink>, stop: CancellationToken) -> Self {
         let (news, queue) = mpsc::channel(QUEUE);
-        let engine = engine::Engine::new(context, stop);
+        let engine = engine::Engine::new(context, links, stop);
         tokio::spawn(engine.run(queue));
         Self { news }
     }

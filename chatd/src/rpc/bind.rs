@@ -85,6 +85,7 @@ fn code(error: &ServiceError) -> ErrorCode {
         ServiceError::NoAccount(_) => ErrorCode::NoAccount,
         ServiceError::AmbiguousAccount(_) => ErrorCode::AmbiguousAccount,
         ServiceError::AlreadyExists(_) => ErrorCode::AlreadyExists,
+        ServiceError::NameTaken(_) => ErrorCode::NameTaken,
         ServiceError::Name(_) => ErrorCode::NameNotAllowed,
         ServiceError::NotFound(_) => ErrorCode::NotFound,
         ServiceError::NotAContact(_) => ErrorCode::NotAContact,

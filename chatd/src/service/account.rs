@@ -177,7 +177,12 @@ impl Account {
             directory_is_local: session::is_local(&row.directory),
             allow_private: service.inner.config.allow_private_addresses,
         };
-        let delivery = Delivery::spawn(context, stop.clone());
+        let links = service.open_links();
+        for link in &links {
+            // What was claimed in the account's life before counts no more; the other side must hear it again.
+            link.claims.forget_device(self.device);
+        }
+        let delivery = Delivery::spawn(context, links, stop.clone());
         let (commands, queue) = mpsc::channel(session::COMMANDS);
         if self.directory.is_some() {
             session::spawn(service.clone(), Arc::clone(self), queue, stop.clone(), goodbye.clone());

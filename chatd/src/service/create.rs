@@ -162,8 +162,10 @@ impl Service {
     ) -> Result<(), ServiceError> {
         let Some(client) = directory else { return Ok(()) };
         let identity = keys.identity.clone();
-        client.publish(&address.name, record, &move |message: &[u8]| identity.sign(&[message])).await?;
-        Ok(())
+        match client.publish(&address.name, record, &move |message: &[u8]| identity.sign(&[message])).await {
+            Err(DirectoryError::NameTaken) => Err(ServiceError::NameTaken(address.name.to_string())),
+            published => Ok(published.map(drop)?),
+        }
     }
 
     /// `account.login`.

@@ -18,6 +18,9 @@ pub enum ServiceError {
     /// Exists on this daemon.
     #[error("{0}")]
     AlreadyExists(String),
+    /// The directory gave it to somebody else.
+    #[error("the name {0} is taken in the directory: choose another one")]
+    NameTaken(String),
     /// Not a name.
     #[error("the name is not allowed: {0}")]
     Name(#[from] proto::name::NameError),

@@ -60,6 +60,8 @@ impl Runner {
     async fn run(self, mut link: Link) {
         let id = link.id;
         tracing::debug!(peer = %link.peer, link = id, dialed = link.dialed, "link is up");
+        let links = &self.service.inner.links;
+        links.lock().unwrap_or_else(PoisonError::into_inner).insert(id, self.open.clone());
         self.service.tell_all(|| News::LinkUp(self.open.clone())).await;
         let (taken, queue) = mpsc::channel(PENDING);
         let acker = Acker { open: self.open.clone(), proved: Arc::clone(&self.proved) };
@@ -95,6 +97,7 @@ impl Runner {
                 }
             }
         }
+        links.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         self.service.tell_all(|| News::LinkDown(id)).await;
     }
 

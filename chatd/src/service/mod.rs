@@ -23,7 +23,7 @@ mod status;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -37,7 +37,7 @@ pub use feed::Feed;
 pub use messages::Sending;
 
 use crate::crypto::keys::SigningKey;
-use crate::delivery::News;
+use crate::delivery::{News, OpenLink};
 use crate::link::{Link, LinkCaps, LinkConfig, Node, PeerTable};
 use crate::policy::rate::RateLimits;
 use crate::store::search::Indexer;
@@ -65,6 +65,8 @@ struct Inner {
     indexer: Indexer,
     limits: Arc<RateLimits>,
     accounts: RwLock<HashMap<AccountId, Arc<Account>>>,
+    /// Every open link: an account that comes online finds the links that are there.
+    links: Mutex<HashMap<u64, OpenLink>>,
     clients: AtomicU64,
     started: Instant,
     stop: CancellationToken,
@@ -105,6 +107,7 @@ impl Service {
                 limits: Arc::new(RateLimits::new(&config.limits)),
                 indexer: Indexer::start(),
                 accounts: RwLock::default(),
+                links: Mutex::default(),
                 clients: AtomicU64::new(0),
                 started: Instant::now(),
                 stop: CancellationToken::new(),
@@ -163,6 +166,11 @@ impl Service {
         self.inner.accounts.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// The links that are open now.
+    fn open_links(&self) -> Vec<OpenLink> {
+        self.inner.links.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
     fn account_of_device(&self, device: proto::ids::DeviceId) -> Option<Arc<Account>> {
         let accounts = self.inner.accounts.read().unwrap_or_else(PoisonError::into_inner);
         accounts.values().find(|account| account.device == device).cloned()
@@ -176,10 +184,10 @@ impl Service {
         }
     }
 
-    fn open_link(&self, link: &Link) -> crate::delivery::OpenLink {
+    fn open_link(&self, link: &Link) -> OpenLink {
         let own = self.node_id();
         let (dialer, acceptor) = if link.dialed { (own, link.peer) } else { (link.peer, own) };
-        crate::delivery::OpenLink {
+        OpenLink {
             peer: link.peer,
             dialer,
             acceptor,

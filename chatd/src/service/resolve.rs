@@ -109,7 +109,8 @@ impl Service {
             Err(DirectoryError::NotFound) => {
                 let hint = match unknown {
                     ServiceError::NotFound(text) if text.contains("did you mean") => {
-                        text.split("; ").nth(1).map(|hint| format!("; {hint}")).unwrap_or_default()
+                        let hint = text.split("; ").nth(1).unwrap_or_default();
+                        format!("; {hint} To ask somebody else to be a contact: chatctl add NAME")
                     }
                     _ => format!("; chatctl users {} lists who is there", address.name),
                 };

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod caps;
-mod figures;
 mod hostile;
 mod pair;
 

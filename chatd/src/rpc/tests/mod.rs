@@ -5,7 +5,6 @@ mod guide;
 mod limits;
 mod serving;
 mod socket;
-mod speed;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};

@@ -37,9 +37,9 @@ impl Outcome {
     }
 
     /// Neither refused nor acknowledged.
-    fn is_silent(self) -> bool {
-        let receipt = self.receipt();
-        receipt.silent && receipt.entries.is_empty() && receipt.ids.is_empty()
+    fn is_silent(&self) -> bool {
+        matches!(self, Self::Committed(receipt)
+            if receipt.silent && receipt.entries.is_empty() && receipt.ids.is_empty())
     }
 
     fn is_blamed(&self) -> bool {
@@ -108,7 +108,8 @@ fn sealed(from: &Person, to: &Person, cores: &[Vec<u8>]) -> Vec<u8> {
 
 /// What is inside of an envelope to somebody whose prekey was stolen.
 fn plaintext(envelope: &[u8], to: &Person) -> Vec<u8> {
-    let text = bech32::encode_upper::<Bech32>(Hrp::parse("AGE-SECRET-KEY-").unwrap(), to.prekey.secret_bytes()).unwrap();
+    let text =
+        bech32::encode_upper::<Bech32>(Hrp::parse("AGE-SECRET-KEY-").unwrap(), to.prekey.secret_bytes()).unwrap();
     let identity: age::x25519::Identity = text.parse().unwrap();
     let outer = Outer::decode(envelope).unwrap();
     let decryptor = age::Decryptor::new_buffered(outer.ciphertext).unwrap();

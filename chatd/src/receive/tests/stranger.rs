@@ -1,7 +1,9 @@
 //! The stranger lane: one request, small, in the name of who signs it, and not too many.
 
-use proto::directory::ContactPolicy;
+use proto::directory::rotation::Statement;
+use proto::directory::{ContactPolicy, Rotation, SignedRecord};
 use proto::rpc::event::EventType;
+use proto::rpc::types::Trust;
 use proto::wire::envelope::Core;
 use proto::wire::payload::{ContactCard, Kind};
 use proto::wire::{MAX_STRANGER_ENVELOPE_BYTES, MAX_STRANGER_PLAINTEXT_BYTES};
@@ -94,13 +96,10 @@ fn whatever_is_not_one_request_of_its_signer_leaves_no_trace() {
         assert!(take(&inbox(&bob), sealed(&alice, &bob, &cores)).is_blamed(), "{what}");
         assert_eq!(fingerprint(&bob), before, "{what}");
     }
-    // The signature of another's device over it.
-    let forged = Person { device: carol.device.clone(), ..on_new_device(&alice, 1) };
-    let cores = [request(&forged, &bob)];
-    let forged = Person { record: alice.record.clone(), ..forged };
+    // Alice's own record, over the signature of a device that it does not name.
+    let forged = Person { record: alice.record.clone(), ..on_new_device(&alice, 1) };
     assert!(take(&inbox(&bob), sealed(&forged, &bob, &[request(&forged, &bob)])).is_blamed());
     assert_eq!(fingerprint(&bob), before);
-    assert_eq!(cores.len(), 1);
 }
 
 #[test]
@@ -224,4 +223,35 @@ fn somebody_who_names_bobs_device_does_not_shut_bob_out() {
     let text = bob.core(&alice, "text", 1, &text_payload("it is me"));
     assert_eq!(take(&inbox, sealed(&bob, &alice, &[text])).receipt().entries.len(), 1);
     assert_eq!(alice.shown(&bob), ["it is me"]);
+}
+
+#[test]
+fn an_identity_key_that_was_given_up_names_no_devices() {
+    let (alice, bob) = pair();
+    alice.befriend(&bob);
+    let contact = bob.id(&alice);
+    let new_key = SigningKey::generate().unwrap();
+    let mut record = SignedRecord::decode(&alice.record).unwrap().verify().unwrap();
+    let statement = Statement {
+        account: alice.account,
+        number: 1,
+        identity_key: new_key.public(),
+        recovery_hash: record.recovery_hash,
+    };
+    record.rotations = vec![Rotation::by_identity(&statement, alice.identity.inner())];
+    (record.identity_key, record.seq) = (new_key.public(), 2);
+    let rotated = SignedRecord::sign(&record, new_key.inner()).unwrap().encode();
+    assert!(bob.write(move |tx| tx.take_record(contact, &rotated, false)).unwrap());
+    assert_eq!(bob.row(&alice).identity_key, new_key.public());
+    // Whoever has the old key makes a record with a higher seq and a device of their own.
+    let thief = on_new_device(&alice, 9);
+    let (row, changes) = (bob.row(&alice), |bob: &Person| bob.count("SELECT count(*) FROM events WHERE type = 7"));
+    let before = changes(&bob);
+    for _ in 0..3 {
+        assert!(take(&inbox(&bob), sealed(&thief, &bob, &[request(&thief, &bob)])).is_silent());
+    }
+    let after = bob.row(&alice);
+    assert_eq!((&row.record, row.identity_key, row.token_held), (&after.record, after.identity_key, after.token_held));
+    assert_eq!(bob.read(|conn| device_of(conn, alice.account, thief.device_id())), None);
+    assert_eq!((after.trust, changes(&bob)), (Trust::Changed, before + 1), "told once");
 }

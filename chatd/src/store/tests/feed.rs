@@ -2,11 +2,9 @@
 
 use proptest::prelude::*;
 use proto::rpc::event::{Event, EventType};
-use proto::wire::payload::Profile;
 
 use super::fixture::{Link, Person, message, stream};
 use crate::model::ProfileRow;
-use crate::policy::contact::Event as Wish;
 use crate::store::StoreError;
 use crate::store::feed::{consumer, read_events};
 
@@ -179,6 +177,4 @@ fn a_profile_counts_if_it_is_newer() {
     set(u64::MAX, "Last");
     set(u64::MAX, "Never");
     assert_eq!(alice.row(&bob).profile.display_name, "Last");
-    assert!(Profile::MAX_DISPLAY_NAME_BYTES > 0);
-    alice.wish(&bob, Wish::UserRemoves);
 }

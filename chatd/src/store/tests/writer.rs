@@ -97,11 +97,8 @@ fn a_full_disk_is_told_and_passes() {
     let contact = alice.id(&bob);
     alice.send(&bob, &["before"]);
     let pages = alice.write(|tx| Ok(tx.conn.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0))?)).unwrap();
-    let limit = move |pages: i64| {
-        let op = move |tx: &mut Tx<'_>| {
-            Ok(tx.conn.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?)
-        };
-        op
+    let limit = |pages: i64| {
+        move |tx: &mut Tx<'_>| Ok(tx.conn.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?)
     };
     alice.write(limit(pages + 2)).unwrap();
     let large = "x".repeat(60_000);

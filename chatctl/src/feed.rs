@@ -12,7 +12,6 @@ use proto::rpc::event::Event;
 use proto::rpc::types::SubscribeParams;
 
 use crate::failure::Failure;
-use crate::output::say;
 use crate::session::Session;
 
 /// First pause before connecting again: a restarting daemon is back soon.
@@ -72,7 +71,7 @@ impl Feed {
     /// # Errors
     /// When a daemon answers but refuses (the account is gone, say).
     pub async fn reconnect(&mut self, session: &mut Session) -> Result<(), Failure> {
-        say("the daemon went away; waiting for it to come back");
+        session.out.remark("chatctl: the daemon went away; waiting for it to come back")?;
         if self.params.consumer.is_none() {
             self.params.since = Some(self.last);
         }
@@ -82,8 +81,7 @@ impl Feed {
             pause = (pause * 2).min(LONGEST_PAUSE);
             match self.resubscribe(session).await {
                 Ok(()) => {
-                    say("the daemon is back");
-                    return Ok(());
+                    return session.out.remark("chatctl: the daemon is back");
                 }
                 Err(failure) if failure.is_disconnect() => {}
                 Err(Failure::Rpc(error)) if error.0 == ErrorCode::LimitReached => {}

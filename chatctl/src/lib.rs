@@ -10,6 +10,7 @@
 pub mod failure;
 pub mod terminal;
 
+mod above;
 mod bulk;
 mod cli;
 mod clock;

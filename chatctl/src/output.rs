@@ -7,6 +7,7 @@ use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
 use serde::Serialize;
 
+use crate::above::above;
 use crate::failure::Failure;
 use crate::terminal::{self, Place};
 
@@ -17,8 +18,8 @@ pub struct Out {
     pub json: bool,
     /// Styles may be used.
     pub colour: bool,
-    /// People watch it: a terminal, without `--json`.
-    pub terminal: bool,
+    /// People watch it, on a terminal that can move its cursor; without `--json`.
+    pub screen: bool,
 }
 
 impl Out {
@@ -27,8 +28,9 @@ impl Out {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
         let terminal = !json && io::stdout().is_terminal();
-        let colour = terminal && !set("NO_COLOR") && !dumb;
-        Self { writer: BufWriter::with_capacity(64 * 1024, io::stdout()), json, colour, terminal }
+        let screen = terminal && !dumb;
+        let colour = screen && !set("NO_COLOR");
+        Self { writer: BufWriter::with_capacity(64 * 1024, io::stdout()), json, colour, screen }
     }
 
     /// One line of text that is already harmless.
@@ -50,6 +52,27 @@ impl Out {
         human: impl FnOnce(&mut Self, &T) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         if self.json { self.object(object) } else { human(self, object) }
+    }
+
+    /// Text that is already harmless, above what is being typed.
+    pub fn above(&mut self, text: &str) -> Result<(), Failure> {
+        match terminal_size::terminal_size() {
+            Some((columns, rows)) if self.screen => self.raw(above(text, columns.0.into(), rows.0.into()).as_bytes()),
+            _ => self.line(text),
+        }
+    }
+
+    /// A remark on standard error that leaves what is being typed in view.
+    pub fn remark(&mut self, text: &str) -> Result<(), Failure> {
+        self.flush()?;
+        match terminal_size::terminal_size() {
+            Some((columns, rows)) if self.screen && io::stderr().is_terminal() => {
+                let text = terminal::neutralise(text.trim_end(), Place::Body);
+                let _ = io::stderr().write_all(above(&text, columns.0.into(), rows.0.into()).as_bytes());
+            }
+            _ => note(text),
+        }
+        Ok(())
     }
 
     /// Bytes as they are.

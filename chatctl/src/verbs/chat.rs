@@ -1,19 +1,22 @@
 //! `chatctl chat`: a live conversation, line by line.
 //!
-//! Typed lines are the kernel's line editor's until Enter, so nothing that comes in can swallow them; Ctrl-R shows a
-//! half-typed line again after a message came in between.
+//! Typed lines are the kernel's line editor's until Enter, so nothing that comes in can swallow them; on a terminal what
+//! comes in is shown above them.
+
+use std::time::Duration;
 
 use proto::ids::MessageId;
 use proto::rpc::event::{Event, EventType};
 use proto::rpc::methods::{MessageRead, MessageSend};
 use proto::rpc::types::{HistoryParams, MessageState, ReadParams, SendParams, SubscribeParams};
+use tokio::time::Instant;
 
 use crate::delivery::{self, AWAITING_ACCEPTANCE};
 use crate::failure::{Exit, Failure};
 use crate::feed::Feed;
 use crate::lines;
 use crate::names::Labels;
-use crate::output::{Out, note, say};
+use crate::output::{Out, note};
 use crate::session::Session;
 use crate::show;
 use crate::verbs::history;
@@ -21,10 +24,15 @@ use crate::verbs::watch;
 
 /// Messages shown at the start.
 const RECENT: u32 = 20;
+/// How long a message may take before its sender is told that it is not there yet.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What it takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Each line that you type is sent; Ctrl-R shows a half-typed line again, Ctrl-D ends.")]
+#[command(
+    after_help = "Each line that you type is sent, empty ones are not; Ctrl-D ends. A terminal takes lines of up to \
+                        4,095 bytes; `chatctl send` takes longer texts."
+)]
 pub struct Args {
     /// A name, name@domain or label
     who: String,
@@ -36,6 +44,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let mut input = lines::stdin();
     let mut batch = Vec::new();
     loop {
+        let until = chat.waiting.map(|(_, until)| until);
         tokio::select! {
             alive = chat.feed.next_many(&mut batch) => {
                 chat.show(&mut batch, session).await?;
@@ -43,6 +52,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
                     chat.feed.reconnect(session).await?;
                 }
             }
+            () = reached(until) => chat.tell_waiting(session).await?,
             lines = input.recv() => match lines {
                 None => return Ok(Exit::Ok),
                 Some(Err(error)) => return Err(Failure::other(error.to_string())),
@@ -56,12 +66,23 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     }
 }
 
+async fn reached(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
 struct Chat {
     who: String,
     feed: Feed,
     /// Messages of the history that was shown: the event that tells of one may come after it.
     last_shown: Vec<MessageId>,
     told_awaiting: bool,
+    /// A message that is not delivered yet, and when to say so.
+    waiting: Option<(MessageId, Instant)>,
+    /// That was said, and nothing was delivered since.
+    told_waiting: bool,
     labels: Labels,
 }
 
@@ -88,7 +109,7 @@ impl Chat {
         let params = HistoryParams { account, who: who.clone(), ..Default::default() };
         let recent = history::collect(session, params, RECENT).await?.messages;
         let last_shown = recent.iter().map(|message| message.id).collect();
-        let mut chat = Self { who, feed, last_shown, told_awaiting: false, labels };
+        let mut chat = Self { who, feed, last_shown, told_awaiting: false, waiting: None, told_waiting: false, labels };
         let newest = recent.iter().rev().find(|message| message.received_at.is_some()).map(|message| message.id);
         for message in recent {
             let own = if message.received_at.is_some() { &message.to } else { &message.from };
@@ -110,6 +131,7 @@ impl Chat {
             if event.message.as_ref().is_some_and(|message| self.last_shown.contains(&message.id)) {
                 continue;
             }
+            self.note_state(&event);
             newest = event.message.as_ref().map(|message| message.id).or(newest);
             print(&mut session.out, event, &self.labels)?;
         }
@@ -117,6 +139,31 @@ impl Chat {
         match newest {
             Some(message) => self.mark_read(message, session).await,
             None => Ok(()),
+        }
+    }
+
+    fn note_state(&mut self, event: &Event) {
+        if matches!(event.state, Some(MessageState::Delivered | MessageState::Read)) {
+            self.told_waiting = false;
+        }
+        if self.waiting.is_some_and(|(id, _)| event.id == Some(id) && event.state >= Some(MessageState::Delivered)) {
+            self.waiting = None;
+        }
+    }
+
+    /// Says how the message stands that takes too long, once until something is delivered again.
+    async fn tell_waiting(&mut self, session: &mut Session) -> Result<(), Failure> {
+        let Some((id, _)) = self.waiting.take() else { return Ok(()) };
+        let (client, account) = (self.feed.client(), session.account());
+        match delivery::wait(client, account, id, MessageState::Delivered, Duration::ZERO).await {
+            Ok(result) if result.state < MessageState::Delivered => {
+                self.told_waiting = true;
+                session.out.remark(&delivery::describe(&result, &self.who))
+            }
+            // The feed notices a connection that ended, and tells what became of the message.
+            Ok(_) => Ok(()),
+            Err(failure) if failure.is_disconnect() => Ok(()),
+            Err(failure) => Err(failure),
         }
     }
 
@@ -136,16 +183,20 @@ impl Chat {
         loop {
             match self.feed.client().call::<MessageSend>(&params).await.map_err(Failure::from) {
                 Ok(result) => {
-                    if result.reason.as_deref() == Some(AWAITING_ACCEPTANCE) && !self.told_awaiting {
-                        self.told_awaiting = true;
-                        note(&delivery::describe(&result, &self.who));
+                    if result.reason.as_deref() == Some(AWAITING_ACCEPTANCE) {
+                        if !std::mem::replace(&mut self.told_awaiting, true) {
+                            session.out.remark(&delivery::describe(&result, &self.who))?;
+                        }
+                    } else if self.waiting.is_none() && !self.told_waiting {
+                        self.waiting = Some((result.id, Instant::now() + PATIENCE));
                     }
                     return Ok(());
                 }
                 Err(failure) if failure.is_disconnect() => self.feed.reconnect(session).await?,
                 // The conversation goes on; the line that was not sent is named.
                 Err(Failure::Rpc(error)) => {
-                    say(&format!("not sent: {:?}: {error}", params.body.chars().take(40).collect::<String>()));
+                    let begin = params.body.chars().take(40).collect::<String>();
+                    session.out.remark(&format!("chatctl: not sent: {begin:?}: {error}"))?;
                     return Ok(());
                 }
                 Err(failure) => return Err(failure),
@@ -164,7 +215,5 @@ fn print(out: &mut Out, mut event: Event, labels: &Labels) -> Result<(), Failure
         return Ok(());
     }
     let Some(line) = show::event(&event, out.colour) else { return Ok(()) };
-    // On a terminal a half-typed line may stand here: begin at its start and clear it from view (ECMA-48 EL).
-    let begin = if out.terminal { "\r\x1b[K" } else { "" };
-    out.line(&format!("{begin}{line}"))
+    out.above(&line)
 }

@@ -1,6 +1,7 @@
 //! `chatctl logout`.
 
 use proto::rpc::methods::AccountLogout;
+use proto::rpc::{ErrorCode, RpcError};
 
 use crate::failure::{Exit, Failure};
 use crate::output::note;
@@ -13,7 +14,11 @@ pub struct Args {}
 /// Does it.
 pub async fn run(_args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let params = session.account_params();
-    let result = session.call::<AccountLogout>(&params).await?;
+    let result = match session.call::<AccountLogout>(&params).await {
+        // The advice to log in is not for somebody who wants to be logged out.
+        Err(Failure::Rpc(RpcError(ErrorCode::LoggedOut, text))) => return Err(Failure::other(text)),
+        result => result?,
+    };
     session.out.either(&result, |_, account| {
         note(&format!("{} is {}", account.address, super::account_state(account.logged_in, account.online)));
         Ok(())

@@ -148,7 +148,7 @@ async fn one(
             }
             print(session, &result)?;
             let exit = delivery::judge(&result, MessageState::Queued, who, GLANCE)?;
-            note(&delivery::describe(&result, who));
+            session.out.note(&delivery::describe(&result, who))?;
             Ok(exit)
         }
         None => {

@@ -43,7 +43,7 @@ fn ask(name: &str, address: &str) -> Result<(), Failure> {
     let mut prompt = io::stderr();
     let _ = write!(
         prompt,
-        "This gives up {address} and deletes its keys, contacts and messages from this daemon. Type {name} to go ahead: "
+        "This gives up {address} and deletes its keys, contacts and messages from this daemon.\nType {name} to go ahead: "
     );
     let _ = prompt.flush();
     let mut typed = String::new();

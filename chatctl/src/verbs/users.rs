@@ -1,5 +1,7 @@
 //! `chatctl users`: who is in the directory, all of them.
 
+use std::net::{IpAddr, SocketAddr};
+
 use proto::rpc::methods::DirectoryUsers;
 use proto::rpc::types::{User, UsersParams, UsersResult};
 
@@ -21,7 +23,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// Only those at this address, who agreed to be found by it
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     ip: Option<String>,
     /// Only those who are online
     #[arg(long)]
@@ -65,6 +67,11 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         note(if narrowed { "nobody found" } else { "nobody is in the directory but you" });
     }
     Ok(Exit::Ok)
+}
+
+fn address(text: &str) -> Result<String, String> {
+    let known = text.parse::<IpAddr>().is_ok() || text.parse::<SocketAddr>().is_ok();
+    if known { Ok(text.to_owned()) } else { Err("not an IP address, or one with :port".to_owned()) }
 }
 
 fn row(user: &User) -> [String; 3] {

@@ -74,11 +74,11 @@ fn print(out: &mut Out, result: &VerifyResult, who: &str, only_shown: bool) -> R
              phone, then: {command}"
         ),
         (Trust::Rotated, true) => format!(
-            "{who} was verified and has a new key since. Compare again: if {who} sees the same number, in person or by \
-             phone: {command}"
+            "{who} was verified and has a new key since. Ask {who} again, in person or by phone, for the number seen \
+             there; then: {command}"
         ),
         (Trust::Unverified, true) => {
-            format!("{who} is unverified. If {who} sees the same number, in person or by phone: {command}")
+            format!("{who} is unverified. Ask {who}, in person or by phone, for the number seen there; then: {command}")
         }
     })
 }

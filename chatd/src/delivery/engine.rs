@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::pack::{self, Done, Job, Problem};
 use super::reach::{self, ReachError, Refresh};
-use super::route::{Phase, REQUEST_REPEAT, Route};
+use super::route::{AFTER_ACCEPT, Phase, REQUEST_REPEAT, Route};
 use super::{Context, News, OpenLink};
 use crate::link::LinkSender;
 use crate::store::{StoreError, contacts, signals};
@@ -203,6 +203,10 @@ impl Engine {
         route.in_flight.extend(done.in_flight);
         route.signalled.extend(done.signalled);
         route.pinged.extend(done.pinged);
+        if done.accepted {
+            route.accepted = true;
+            route.claim_at = Some(now + AFTER_ACCEPT);
+        }
         match done.problem {
             None => {
                 route.pending |= done.more;
@@ -249,6 +253,9 @@ impl Engine {
                 if let Some(link) = &route.link {
                     link.doubt.notify_one();
                 }
+            } else if route.claim_at.is_some_and(|at| at <= now) {
+                route.claim_at = None;
+                route.pending = true;
             } else if route.repeat_at.is_some_and(|at| at <= now) {
                 route.repeat_at = None;
                 route.signalled.clear();
@@ -283,7 +290,8 @@ impl Engine {
         }
         let ready = route.phase == Phase::Ready;
         // Until our acceptance has arrived, the other side refuses a claim of ours; it claims when it has.
-        let unheard = self.read(|conn| signals::accept_waits(conn, contact)).unwrap_or(false);
+        let unheard = !route.accepted;
+        let unheard = unheard && self.read(|conn| signals::accept_waits(conn, contact)).unwrap_or(false);
         let Some(route) = self.routes.get_mut(&contact) else { return };
         if row.state.may_talk() && !unheard && !ready && route.claimed_on.is_none() {
             let device = route.device.or_else(|| {

@@ -59,6 +59,8 @@ pub(super) struct Done {
     pub pinged: Vec<(u64, MessageId)>,
     /// More waits than was sent.
     pub more: bool,
+    /// Our acceptance went out.
+    pub accepted: bool,
     /// Something waits that only a repeat can bring further, because nothing acknowledges it.
     pub unacknowledged: bool,
     pub problem: Option<Problem>,
@@ -121,6 +123,7 @@ impl Job {
             signalled: Vec::new(),
             pinged: Vec::new(),
             more: false,
+            accepted: false,
             unacknowledged: false,
             problem: None,
         };
@@ -162,6 +165,7 @@ impl Job {
                         }
                     }
                     Kind::ContactRequest => done.unacknowledged = true,
+                    Kind::ContactAccept => done.accepted = true,
                     _ => {}
                 }
             }

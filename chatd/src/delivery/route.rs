@@ -19,6 +19,8 @@ pub(super) const REQUEST_REPEAT: Duration = Duration::from_secs(600);
 /// An envelope that is not acknowledged for so long on a live link is sent again.
 const ACK_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Who accepts lets the other side claim first, which it does as soon as it has stored the acceptance.
+pub(super) const AFTER_ACCEPT: Duration = Duration::from_millis(300);
 /// Without an acknowledgement for so long, the peer is asked whether it is still there.
 const DOUBT: Duration = Duration::from_secs(3);
 
@@ -78,6 +80,10 @@ pub(super) struct Route {
     pub ack_by: Option<Instant>,
     /// Before that, the peer is asked whether it lives.
     pub doubt_by: Option<Instant>,
+    /// Our acceptance went out on this link.
+    pub accepted: bool,
+    /// Claim then, if the other side has not by itself: both may be waiting for each other.
+    pub claim_at: Option<Instant>,
     /// A request is repeated then.
     pub repeat_at: Option<Instant>,
     /// How often it was.
@@ -104,6 +110,8 @@ impl Default for Route {
             refresh_record: false,
             ack_by: None,
             doubt_by: None,
+            accepted: false,
+            claim_at: None,
             repeat_at: None,
             repeats: 0,
         }
@@ -135,6 +143,7 @@ impl Route {
         self.in_flight.clear();
         self.signalled.clear();
         self.pinged.clear();
+        self.accepted = false;
     }
 
     /// Our claim went out now.
@@ -185,6 +194,6 @@ impl Route {
         };
         let retry = if self.pending { self.retry_at } else { None };
         let ack = if self.is_waiting() { self.doubt_by.or(self.ack_by) } else { None };
-        [claim, retry, ack, self.repeat_at].into_iter().flatten().min()
+        [claim, retry, ack, self.claim_at, self.repeat_at].into_iter().flatten().min()
     }
 }

@@ -82,14 +82,14 @@ impl Service {
             found => return found,
         };
         if who.starts_with("chat:") {
-            return Err(ServiceError::InvalidParams(
+            return Err(ServiceError::NotFound(
                 "invites are not supported by this version yet; ask for the name instead".into(),
             ));
         }
         let address: Address = who.parse()?;
         let own = account.row();
         if address.domain.as_ref().is_some_and(|domain| *domain != own.origin) {
-            return Err(ServiceError::InvalidParams(format!(
+            return Err(ServiceError::NotFound(format!(
                 "{who} is in another directory than yours ({}): this version reaches people of one's own directory only",
                 own.origin
             )));

@@ -196,7 +196,7 @@ proptest! {
         let card = ContactCard { record: &signed, reach: &signed, deposit_token: token, invite_token: invite, text: note };
         let bytes = card.encode();
         prop_assert_eq!(ContactCard::decode(&bytes), Ok(card));
-        let receipt = Receipt { epoch: token[..8].try_into().unwrap(), seq };
+        let receipt = Receipt { epoch: token[..8].try_into().unwrap(), seq, id: MessageId(token[8..24].try_into().unwrap()) };
         prop_assert_eq!(Receipt::decode(&receipt.encode()), Ok(receipt));
         let profile = Profile { version: seq, display_name: note, status: note, bio: note };
         let bytes = profile.encode();

@@ -14,7 +14,7 @@ empty body: 90
 text: 95a368656a010291a161c410 1dx16
 skip: 930102a765787069726564
 card: 95c40152c400c420 70x32 c420 71x32 a26869
-receipt: 92c408 eex8 ce00011170
+receipt: 93c408 eex8 ce00011170c410 1dx16
 profile: 9401a3426f62a0a162
 hello: 0000000993009101ce68e77800
 claim: 000000689401c410 d1x16 c410 d2x16 c440 5ax64
@@ -102,7 +102,7 @@ fn snapshots() {
         ("text", text.encode()),
         ("skip", Skip { low: 1, high: 2, reason: "expired" }.encode()),
         ("card", card.encode()),
-        ("receipt", Receipt { epoch: [0xee; 8], seq: 70_000 }.encode()),
+        ("receipt", Receipt { epoch: [0xee; 8], seq: 70_000, id: MessageId([0x1d; 16]) }.encode()),
         ("profile", Profile { version: 1, display_name: "Bob", status: "", bio: "b" }.encode()),
     ];
     all.extend(frames.map(|(name, frame)| (name, frame.encode())));

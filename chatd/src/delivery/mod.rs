@@ -1,7 +1,7 @@
 //! Delivery: everything of an account that waits goes to where it belongs, as soon as that is possible, and again until it
 //! is acknowledged. One task per account owns all timers and the state of each contact's route.
 //!
-//! Its job: finding a way ([`reach`]), claims and resume, packing what waits into envelopes ([`pack`]), redialling with
+//! Its job: finding a way (`reach`), claims and resume, packing what waits into envelopes (`pack`), redialling with
 //! backoff. Not its job: storing (the store wakes it), receiving, deciding who is a contact.
 //!
 //! Invariants: what is in the outbox stays there until the recipient's acknowledgement is committed; within a stream,

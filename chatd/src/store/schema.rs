@@ -81,9 +81,11 @@ CREATE TABLE contact_devices (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX contact_devices_by_contact ON contact_devices (contact);
 
--- What is shown, in the order of local commits. `sender` is a contacts.id, or 0 for the account itself.
+-- What is shown, in the order of local commits. `sender` is a contacts.id, or 0 for the account itself. The search index
+-- and the feed rely on ids that are never used again, whatever is deleted: hence AUTOINCREMENT, whose cost was not to be
+-- told from noise in benches/store.rs (both about 1.4 ms for 256 messages sent).
 CREATE TABLE messages (
-  id           INTEGER PRIMARY KEY,
+  id           INTEGER PRIMARY KEY AUTOINCREMENT,
   msgid        BLOB    NOT NULL,
   conversation INTEGER NOT NULL,
   sender       INTEGER NOT NULL,

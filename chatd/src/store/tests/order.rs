@@ -231,3 +231,13 @@ fn the_same_id_from_both_sides_is_two_messages() {
     assert_eq!(bob.write(move |tx| tx.mark_read(contact, Some(id))).unwrap(), 1);
     assert_eq!(bob.count("SELECT sum(unread) FROM conversations"), 0);
 }
+
+#[test]
+fn the_number_of_a_message_is_never_used_again() {
+    let (alice, bob) = friends();
+    alice.send(&bob, &["one", "two"]);
+    let newest = alice.count("SELECT max(id) FROM messages");
+    alice.write(|tx| Ok(tx.conn.execute("DELETE FROM messages", [])?)).unwrap();
+    alice.send(&bob, &["three"]);
+    assert_eq!(alice.count("SELECT id FROM messages"), newest + 1);
+}

@@ -46,7 +46,7 @@ fn a2_find_by_name_part_address_and_presence() {
     assert_eq!(names(&pair.alice.list(["list"], "users")), search(&[]), "the other name of the verb");
     carol_daemon.stop();
     wait_for("carol is not listed as online", || !search(&["--online"]).contains(&"carol".to_owned()));
-    pair.alice.run(["users", "--ip", "not an address"]).expect_code(1);
+    pair.alice.run(["users", "--ip", "not an address"]).expect_code(2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

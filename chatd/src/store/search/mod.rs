@@ -11,11 +11,11 @@
 //! - The main store is only ever read, through connections that cannot write. `search.db` is written by the indexer thread alone.
 //! - The index, its watermark (the newest message id it covers) and the number of the last processed deletion change in one
 //!   transaction. `search.db` is a cache: `synchronous=NORMAL`, and rebuilt from the main store when it is missing or damaged.
-//! - A hit is returned only if the main store, in a snapshot at least as new as the index's, still has the message, shows it, and
-//!   has it in the conversation asked for. A deletion therefore counts from its commit on, not from when the index hears of it.
+//! - A hit is returned only if the main store, in a snapshot at least as new as the index's, still has the message, and in
+//!   the conversation asked for. A deletion therefore counts from its commit on, not from when the index hears of it.
 //! - Words of users never reach FTS5 as syntax: see [`words`].
 //!
-//! What the main store owes: `messages(id, conversation, body, shown)` whose ids ascend in commit order and are never used again,
+//! What the main store owes: `messages(id, conversation, body)` whose ids ascend in commit order and are never used again,
 //! and whose bodies never change; `search_deletions(n, message)`, written in the transaction that deletes the message, whose `n`
 //! ascends for ever (AUTOINCREMENT, or the newest row is kept), pruned up to [`Search::deletions_done`] at most.
 //!

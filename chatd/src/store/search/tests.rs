@@ -27,7 +27,7 @@ impl Alice {
         main.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;
              CREATE TABLE messages (id INTEGER PRIMARY KEY AUTOINCREMENT, conversation INTEGER NOT NULL,
-                                    body TEXT NOT NULL, shown INTEGER NOT NULL) STRICT;
+                                    body TEXT NOT NULL) STRICT;
              CREATE TABLE search_deletions (n INTEGER PRIMARY KEY AUTOINCREMENT, message INTEGER NOT NULL) STRICT;",
         )
         .unwrap();
@@ -44,7 +44,7 @@ impl Alice {
 
     fn store(&self, conversation: i64, body: &str) -> i64 {
         self.main
-            .prepare_cached("INSERT INTO messages (conversation, body, shown) VALUES (?1, ?2, 1)")
+            .prepare_cached("INSERT INTO messages (conversation, body) VALUES (?1, ?2)")
             .unwrap()
             .execute(params![conversation, body])
             .unwrap();
@@ -145,7 +145,7 @@ fn phrases_and_words_of_several_tokens_are_exact() {
 }
 
 #[test]
-fn deleted_and_hidden_messages_are_no_hits() {
+fn deleted_messages_are_no_hits() {
     let alice = Alice::new();
     let search = alice.search();
     let ids: Vec<i64> = (0..4).map(|_| alice.store(1, "secret")).collect();
@@ -153,15 +153,13 @@ fn deleted_and_hidden_messages_are_no_hits() {
     {
         let _blocked = alice.block_indexer();
         alice.delete(ids[1]);
-        alice.main.execute("UPDATE messages SET shown = 0 WHERE id = ?1", [ids[2]]).unwrap();
-        assert_eq!(find(&search, "secret"), [ids[3], ids[0]]);
+        assert_eq!(find(&search, "secret"), [ids[3], ids[2], ids[0]]);
     }
     search.nudge(0);
     until(&search, "deletion done", |p| p.deletions == 1);
     let index = Connection::open(alice.index_path()).unwrap();
     let left: i64 = index.query_row("SELECT count(*) FROM words WHERE words MATCH 'secret'", [], |r| r.get(0)).unwrap();
     assert_eq!(left, 3, "the deleted message has left the index");
-    alice.main.execute("UPDATE messages SET shown = 1", []).unwrap();
     assert_eq!(find(&search, "secret"), [ids[3], ids[2], ids[0]]);
     // The newest is deleted before it is indexed, and the queue is pruned as far as allowed.
     let newest = alice.store(1, "secret");

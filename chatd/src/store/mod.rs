@@ -1,7 +1,7 @@
 //! The store of one account: `messages.db`, written by one thread and read by others.
 //!
 //! The writer thread owns the only writing connection. Operations come through a bounded queue; everything that waits is
-//! run in one transaction, and answers are given only after COMMIT ([`writer`]). Readers use connections of their own that
+//! run in one transaction, and answers are given only after COMMIT (`writer`). Readers use connections of their own that
 //! cannot write ([`Store::read`]).
 //!
 //! Not its job: deciding when to deliver. It wakes whoever watches [`Store::outbox_watch`], and knows nothing of them.
@@ -54,6 +54,9 @@ pub enum StoreError {
     /// The disk is full: nothing was written.
     #[error("the disk is full: free some space; nothing was stored")]
     Full,
+    /// The transaction around the operation failed.
+    #[error("nothing was stored: {0}")]
+    NotStored(String),
     /// The database was made by a newer version.
     #[error(
         "the store has schema {found}, newer than {newest} which this version knows: install the newer version again"
@@ -93,14 +96,26 @@ impl StoreError {
     /// SQLITE_FULL becomes [`StoreError::Full`], so that it can be told as what it is; so does the failure to make the
     /// WAL's index larger, which is what a full disk looks like there.
     fn classify(self) -> Self {
+        if self.is_full() { Self::Full } else { self }
+    }
+
+    /// What all are told whose operations end with this one.
+    fn for_neighbours(&self) -> Self {
+        match self {
+            error if error.is_full() => Self::Full,
+            Self::NotStored(text) => Self::NotStored(text.clone()),
+            error => Self::NotStored(error.to_string()),
+        }
+    }
+
+    fn is_full(&self) -> bool {
         use rusqlite::ffi::{SQLITE_FULL, SQLITE_IOERR_SHMSIZE};
-        match &self {
-            Self::Sqlite(rusqlite::Error::SqliteFailure(error, _))
-                if matches!(error.extended_code, SQLITE_FULL | SQLITE_IOERR_SHMSIZE) =>
-            {
-                Self::Full
+        match self {
+            Self::Full => true,
+            Self::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => {
+                matches!(error.extended_code, SQLITE_FULL | SQLITE_IOERR_SHMSIZE)
             }
-            _ => self,
+            _ => false,
         }
     }
 }

@@ -41,8 +41,8 @@ pub struct Tx<'t> {
     events: Vec<NewEvent>,
     newest_message: i64,
     dirty: Vec<i64>,
-    /// A failed operation could not be taken back alone.
-    lost: bool,
+    /// Why a failed operation could not be taken back alone.
+    lost: Option<StoreError>,
 }
 
 struct NewEvent {
@@ -64,12 +64,16 @@ impl<'t> Tx<'t> {
             cache.inbound.clear();
         }
         let (events, dirty) = (Vec::new(), Vec::new());
-        Self { conn, cache, now, listeners, head, events, newest_message: 0, dirty, lost: false }
+        Self { conn, cache, now, listeners, head, events, newest_message: 0, dirty, lost: None }
     }
 
-    /// Whether nothing of this transaction can be committed any more.
-    pub(super) fn is_lost(&self) -> bool {
-        self.lost || self.conn.is_autocommit()
+    /// Why nothing of this transaction can be committed any more, if that is so. SQLite rolls a transaction back by itself
+    /// when the disk is full or fails, and what came after would then be committed alone.
+    pub(super) fn loss(&self) -> Option<StoreError> {
+        match &self.lost {
+            Some(error) => Some(error.for_neighbours()),
+            None => self.conn.is_autocommit().then(|| StoreError::NotStored("SQLite rolled back".into())),
+        }
     }
 
     /// Runs one operation so that its failure leaves no trace and does not touch its neighbours.
@@ -77,10 +81,8 @@ impl<'t> Tx<'t> {
         &mut self,
         op: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        if self.is_lost() {
-            // A full disk makes SQLite roll the whole transaction back by itself. What still waits must not be stored
-            // one by one behind the back of those that were lost.
-            return Err(StoreError::Full);
+        if let Some(error) = self.loss() {
+            return Err(error);
         }
         self.conn.prepare_cached("SAVEPOINT op")?.execute([])?;
         let marks = (self.events.len(), self.newest_message, self.dirty.len());
@@ -88,13 +90,15 @@ impl<'t> Tx<'t> {
             self.conn.prepare_cached("RELEASE op")?.execute([])?;
             Ok(value)
         });
-        if result.is_err() {
+        if let Err(error) = &result {
             *self.cache = Cache::default();
             self.events.truncate(marks.0);
             self.newest_message = marks.1;
             self.dirty.truncate(marks.2);
             // If it cannot be taken back alone, everything is.
-            self.lost = self.conn.is_autocommit() || self.conn.execute_batch("ROLLBACK TO op; RELEASE op").is_err();
+            if self.conn.is_autocommit() || self.conn.execute_batch("ROLLBACK TO op; RELEASE op").is_err() {
+                self.lost = Some(error.for_neighbours());
+            }
         }
         result
     }

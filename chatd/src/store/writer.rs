@@ -185,11 +185,9 @@ impl Loop {
                 tracing::error!(%error, operations = finish.len(), "commit failed, nothing of it is stored");
                 self.cache = Cache::default();
                 self.set_error(Some(error.to_string()));
-                let full = matches!(error, StoreError::Full);
                 let fatal = is_sync_error(&error);
-                let text = error.to_string();
                 for done in finish {
-                    done(Err(if full { StoreError::Full } else { StoreError::Sqlite(other_error(&text)) }));
+                    done(Err(error.for_neighbours()));
                 }
                 if fatal {
                     // After a failed fsync the kernel may have dropped the pages: going on would lie about what is durable.
@@ -230,10 +228,8 @@ impl Loop {
             finish.push(op(Some(&mut tx)));
             next = if finish.len() < MAX_GROUP { queue.try_recv().ok() } else { None };
         }
-        // SQLite rolls a transaction back by itself when the disk is full: nothing of the group exists any more, and what
-        // would be written from here on would be committed by itself.
-        if tx.is_lost() {
-            return Err(StoreError::Full);
+        if let Some(error) = tx.loss() {
+            return Err(error);
         }
         let after = tx.finish()?;
         sql.commit()?;
@@ -275,8 +271,4 @@ fn is_sync_error(error: &StoreError) -> bool {
     use rusqlite::ffi::{SQLITE_IOERR_DIR_FSYNC, SQLITE_IOERR_FSYNC};
     matches!(error, StoreError::Sqlite(rusqlite::Error::SqliteFailure(e, _))
         if matches!(e.extended_code, SQLITE_IOERR_FSYNC | SQLITE_IOERR_DIR_FSYNC))
-}
-
-fn other_error(text: &str) -> rusqlite::Error {
-    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ERROR), Some(text.to_owned()))
 }

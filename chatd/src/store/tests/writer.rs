@@ -84,6 +84,12 @@ fn nothing_of_a_lost_transaction_is_answered_as_stored() {
     let before = alice.store.hub().head();
     let outcomes = grouped(&alice, vec![sends(contact, "one"), loses, sends(contact, "two")]);
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(StoreError::Full))), "{outcomes:?}");
+    let fails: Op = Box::new(move |tx| {
+        tx.conn.execute_batch("ROLLBACK")?;
+        Err(StoreError::Damaged("page"))
+    });
+    let outcomes = grouped(&alice, vec![sends(contact, "one"), fails]);
+    assert!(matches!(&outcomes[0], Err(StoreError::NotStored(why)) if why.contains("page")), "{outcomes:?}");
     assert!(bodies(&alice).is_empty());
     assert_eq!((alice.store.hub().head(), alice.store.write_error().is_some()), (before, true));
     assert!(grouped(&alice, vec![sends(contact, "three")])[0].is_ok());
@@ -130,7 +136,7 @@ fn without_a_transaction_the_answer_says_why() {
     let other = Connection::open(alice.folder.path().join("messages.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let outcome = alice.write(move |tx| tx.send(contact, &[message("one")]));
-    assert!(matches!(&outcome, Err(StoreError::Sqlite(e)) if e.to_string().contains("locked")), "{outcome:?}");
+    assert!(matches!(&outcome, Err(StoreError::NotStored(why)) if why.contains("locked")), "{outcome:?}");
     assert!(alice.outbox(&bob).is_empty(), "readers go on");
     other.execute_batch("ROLLBACK").unwrap();
     alice.write(move |tx| tx.send(contact, &[message("two")])).unwrap();

@@ -177,15 +177,24 @@ impl Tx<'_> {
             .query_row([contact], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
         let Some((stream, low, high)) = waiting else { return Ok(()) };
-        let note = AttemptNote {
-            stream,
-            low: low as u64,
-            high: high as u64,
-            path: "direct",
-            outcome: format!("unreachable: {outcome}"),
-            at: self.now,
-        };
-        self.attempt(contact, &note)
+        let outcome = format!("unreachable: {outcome}");
+        let same: Vec<i64> = self
+            .conn
+            .prepare_cached(
+                "SELECT id FROM (SELECT id, low, outcome FROM attempts WHERE stream = ?1 AND high = ?2 ORDER BY id DESC LIMIT 2)
+                 WHERE low = ?3 AND outcome = ?4 ORDER BY id DESC",
+            )?
+            .query_map(params![stream, high, low, outcome], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        if let [newest, _] = same[..] {
+            // Somebody who is away for a month is not a month of rows: the first such failure and the last are kept.
+            self.conn
+                .prepare_cached("UPDATE attempts SET at = ?2 WHERE id = ?1")?
+                .execute(params![newest, self.now.0])?;
+            return Ok(());
+        }
+        let (low, high, at) = (low as u64, high as u64, self.now);
+        self.attempt(contact, &AttemptNote { stream, low, high, path: "direct", outcome, at })
     }
 
     /// A contact read everything up to a message of ours.

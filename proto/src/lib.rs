@@ -8,6 +8,7 @@
 
 pub mod directory;
 pub mod ids;
+pub mod invite;
 pub mod name;
 pub mod rpc;
 pub mod time;

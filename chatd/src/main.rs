@@ -1,7 +1,7 @@
 //! The `chatd` program: flags, log, signals.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -39,7 +39,7 @@ struct Args {
     /// Check the configuration and exit
     #[arg(long)]
     check: bool,
-    /// Go to the background once started (systemd needs no such thing)
+    /// Go to the background, with the log in DATA-DIR/chatd.log (systemd needs no such thing)
     #[arg(long)]
     daemonize: bool,
     /// Write the background process's id here
@@ -114,19 +114,23 @@ fn start(args: Args) -> anyhow::Result<()> {
     nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)
         .context("cannot switch core dumps off (they would hold keys)")?;
     raise_file_limit();
+    let (data_dir, socket) = (std::path::absolute(&data_dir)?, std::path::absolute(&socket)?);
+    // Locked before the fork, so that whoever starts a second daemon is told so; the lock goes along with the child.
+    let data = DataDir::open(&data_dir)?;
     if args.daemonize {
-        let mut daemonize = daemonize::Daemonize::new().umask(0o077).working_directory("/");
+        let log_path = data_dir.join("chatd.log");
+        let log = std::fs::File::options().create(true).append(true).open(&log_path);
+        let log = log.with_context(|| format!("cannot write the log {}", log_path.display()))?;
+        let mut daemonize = daemonize::Daemonize::new().umask(0o077).working_directory("/").stderr(log);
         if let Some(path) = &args.pid_file {
             daemonize = daemonize.pid_file(std::path::absolute(path)?);
         }
-        let (data_dir, socket) = (std::path::absolute(&data_dir)?, std::path::absolute(&socket)?);
         daemonize.start().context("cannot go to the background")?;
-        return run(config, &data_dir, &socket);
     }
-    run(config, &data_dir, &socket)
+    run(config, data, &socket)
 }
 
-fn run(config: Config, data_dir: &std::path::Path, socket: &std::path::Path) -> anyhow::Result<()> {
+fn run(config: Config, data: DataDir, socket: &Path) -> anyhow::Result<()> {
     let filter = log(config.log_format)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -135,21 +139,21 @@ fn run(config: Config, data_dir: &std::path::Path, socket: &std::path::Path) -> 
         .max_blocking_threads(16)
         .build()
         .context("cannot start the runtime")?;
-    let result = runtime.block_on(serve(config, data_dir, socket, &filter));
+    let result = runtime.block_on(serve(config, data, socket, &filter));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result
 }
 
 async fn serve(
     config: Config,
-    data_dir: &std::path::Path,
-    socket: &std::path::Path,
+    data: DataDir,
+    socket: &Path,
     filter: &reload::Handle<EnvFilter, Registry>,
 ) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let data = DataDir::open(data_dir)?;
+    let data_dir = data.path().to_owned();
     let daemon = Daemon::start(config, data, socket).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), data_dir = %data_dir.display(), "ready");
     eprintln!("{}", daemon.ready_line());

@@ -28,7 +28,7 @@ fn the_python_client_of_the_documentation_works_as_printed() {
     // Unbuffered only because its output goes to a pipe here.
     command.args(["-u", "-c", program]).env("CHATD_SOCKET", pair.alice.socket());
     let mut client = Stream::start(command).unwrap();
-    client.until("the answer to system.hello", |line| line.contains("'alice'"));
+    client.until("the answer to message.send", |line| line.contains("'queued'"));
     wait_for_body(&pair.bob, "alice", "hello");
     client.until("the delivery in the feed", |line| line.contains("message.state") && line.contains("delivered"));
     pair.bob.ok(["send", "alice", "hello, robot", "--wait", "delivered"]);

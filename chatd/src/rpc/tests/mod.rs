@@ -1,7 +1,6 @@
 //! A service that is played, behind a real socket.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod guide;
 mod limits;
 mod serving;
 mod socket;

@@ -48,6 +48,9 @@ pub(super) fn type_number(kind: EventType) -> i64 {
     EventType::ALL.iter().position(|known| *known == kind).map_or(0, |n| n as i64)
 }
 
+/// Bytes of texts in one page, and what the last row brings beyond.
+const MAX_PAGE_BYTES: usize = 4 << 20;
+
 /// A page of events.
 #[derive(Debug, Default)]
 pub struct FeedPage {
@@ -82,14 +85,19 @@ pub fn read_events(conn: &Connection, after: u64, limit: usize) -> Result<FeedPa
     let mut select =
         conn.prepare_cached("SELECT last, first, type, at, body FROM events WHERE last > ?1 ORDER BY last LIMIT 256")?;
     let mut rows = select.query(params![page.next as i64])?;
+    let mut bytes = 0;
     while let Some(row) = rows.next()? {
         let (last, first): (i64, i64) = (row.get(0)?, row.get(1)?);
         let kind = EventType::ALL.get(row.get::<_, i64>(2)? as usize).copied().ok_or(StoreError::Damaged("event"))?;
         let at = Timestamp(row.get(3)?);
         let stored = StoredEvent::decode(&row.get::<_, Vec<u8>>(4)?)?;
+        let before = page.events.len();
         expand(conn, &own.name, &own.origin, &names, (first as u64, kind, at), &stored, &mut page.events)?;
         page.next = last as u64;
-        if page.events.len() >= limit {
+        let texts =
+            |events: &[Event]| -> usize { events.iter().filter_map(|e| Some(e.message.as_ref()?.body.len())).sum() };
+        bytes += texts(&page.events[before..]);
+        if page.events.len() >= limit || bytes >= MAX_PAGE_BYTES {
             break;
         }
     }
@@ -120,22 +128,24 @@ fn expand(
         return Ok(());
     }
     let muted = contact.as_ref().and_then(|row| row.muted_until).is_some_and(|until| until > at);
-    let found = history::by_rows(conn, &stored.messages, names)?;
-    let mut found = found.into_iter().peekable();
-    for (seq, row) in (first..).zip(&stored.messages) {
-        // A message that was deleted since has no event any more; its number stays unused.
-        let Some((_, message)) = found.next_if(|(id, _)| id == row) else { continue };
+    // A message that was deleted since has no event any more; its number stays unused.
+    let numbered = || (first..).zip(&stored.messages);
+    let new = |seq| {
         let mut event = Event::new(seq, kind, at, own.to_owned());
         event.who = who.clone();
-        if kind == EventType::MessageReceived {
-            event.message = Some(message);
-            event.muted = muted;
-        } else {
-            event.id = Some(message.id);
-            event.state = stored.state;
-            event.reason = stored.reason.clone();
+        event
+    };
+    if kind == EventType::MessageReceived {
+        let mut found = history::by_rows(conn, &stored.messages, names)?.into_iter().peekable();
+        for (seq, row) in numbered() {
+            let Some((_, message)) = found.next_if(|(id, _)| id == row) else { continue };
+            out.push(Event { message: Some(message), muted, ..new(seq) });
         }
-        out.push(event);
+    } else {
+        for (seq, row) in numbered() {
+            let Some(id) = history::id_of(conn, *row)? else { continue };
+            out.push(Event { id: Some(id), state: stored.state, reason: stored.reason.clone(), ..new(seq) });
+        }
     }
     Ok(())
 }

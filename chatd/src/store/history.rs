@@ -114,6 +114,16 @@ pub fn by_rows(conn: &Connection, rows: &[i64], names: &Names) -> Result<Vec<(i6
     Ok(out)
 }
 
+/// The id of a message by its local number.
+///
+/// # Errors
+/// Those of the database.
+pub fn id_of(conn: &Connection, row: i64) -> Result<Option<MessageId>, StoreError> {
+    let id: Option<Vec<u8>> =
+        conn.prepare_cached("SELECT msgid FROM messages WHERE id = ?1")?.query_row([row], |r| r.get(0)).optional()?;
+    id.map(|id| MessageId::from_slice(&id).ok_or(StoreError::Damaged("message id"))).transpose()
+}
+
 /// Local number of a message in a conversation.
 ///
 /// # Errors

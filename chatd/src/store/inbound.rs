@@ -15,6 +15,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::streams::{InStream, MAX_SEQ, StreamKey, decode_ranges, encode_ranges, fill_skipped};
 use super::{StoreError, Tx, outbound};
 
+/// Texts kept in memory for those who listen; a stream that was held back for long is read from the store instead.
+const MAX_BUILT_BYTES: usize = 4 << 20;
+
 /// What an envelope's chain cores did.
 #[derive(Debug, Default)]
 pub struct Received {
@@ -33,6 +36,8 @@ pub struct Received {
 struct Shown {
     ids: Vec<i64>,
     built: Vec<Event>,
+    /// Bytes of the texts in `built`.
+    bytes: usize,
 }
 
 impl Tx<'_> {
@@ -223,7 +228,8 @@ impl Tx<'_> {
             return Ok(());
         }
         shown.ids.push(self.conn.last_insert_rowid());
-        if self.listeners {
+        if self.listeners && shown.bytes <= MAX_BUILT_BYTES {
+            shown.bytes += text.body.len();
             let (own, who) = (self.own()?, self.who(contact)?);
             let mut event = Event::new(0, EventType::MessageReceived, self.now, own.name.clone());
             event.who = Some(who.to_string());

@@ -20,6 +20,9 @@ use crate::model::AccountRow;
 /// Foreign streams kept in memory at most; beyond that the cache starts anew.
 const MAX_CACHED_STREAMS: usize = 4_096;
 
+/// Events that one row of `events` covers at most.
+const EVENTS_PER_ROW: usize = 256;
+
 /// Rows that nearly every operation needs. Only ever a copy of what is in the database at the end of an operation.
 #[derive(Default)]
 pub(super) struct Cache {
@@ -172,12 +175,18 @@ impl<'t> Tx<'t> {
 
     /// Messages came: `built` are their events if somebody listens.
     pub(super) fn event_received(&mut self, contact: i64, ids: Vec<i64>, built: Option<Vec<Event>>) {
-        if ids.is_empty() {
-            return;
-        }
-        let count = ids.len() as u64;
         let body = StoredEvent { contact, messages: ids, ..StoredEvent::default() };
-        self.events.push(NewEvent { kind: EventType::MessageReceived, count, body, built });
+        self.push_events(EventType::MessageReceived, body, built);
+    }
+
+    /// One event for each message of `body`, in rows that a reader can expand one at a time.
+    fn push_events(&mut self, kind: EventType, body: StoredEvent, built: Option<Vec<Event>>) {
+        let mut built = built.filter(|built| built.len() == body.messages.len()).map(Vec::into_iter);
+        for ids in body.messages.chunks(EVENTS_PER_ROW) {
+            let built = built.as_mut().map(|built| built.take(ids.len()).collect());
+            let body = StoredEvent { messages: ids.to_vec(), reason: body.reason.clone(), ..body };
+            self.events.push(NewEvent { kind, count: ids.len() as u64, body, built });
+        }
     }
 
     /// Own messages reached a state.
@@ -205,7 +214,6 @@ impl<'t> Tx<'t> {
         } else {
             None
         };
-        let count = messages.len() as u64;
         let body = StoredEvent {
             contact,
             messages: messages.into_iter().map(|(row, _)| row).collect(),
@@ -213,7 +221,7 @@ impl<'t> Tx<'t> {
             reason: reason.map(str::to_owned),
             ..StoredEvent::default()
         };
-        self.events.push(NewEvent { kind: EventType::MessageState, count, body, built });
+        self.push_events(EventType::MessageState, body, built);
         Ok(())
     }
 

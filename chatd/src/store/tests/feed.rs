@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proto::rpc::event::{Event, EventType};
 
-use super::fixture::{Link, Person, message, stream};
+use super::fixture::{Link, Person, message, stream, text_payload};
 use crate::model::ProfileRow;
 use crate::store::StoreError;
 use crate::store::feed::{consumer, read_events};
@@ -177,4 +177,27 @@ fn a_profile_counts_if_it_is_newer() {
     set(u64::MAX, "Last");
     set(u64::MAX, "Never");
     assert_eq!(alice.row(&bob).profile.display_name, "Last");
+}
+
+#[test]
+fn a_stream_that_was_held_for_long_is_shown_in_pages() {
+    let (alice, bob) = (Person::new("alice"), Person::new("bob"));
+    alice.befriend(&bob);
+    let begin = alice.store.hub().head();
+    let large = "x".repeat(20_000);
+    let cores: Vec<Vec<u8>> = (1..=600).map(|seq| bob.core(&alice, "text", seq, &text_payload(&large))).collect();
+    alice.receive(&bob, &cores[1..]);
+    let mut hub = alice.store.hub().listen();
+    alice.receive(&bob, &cores[..1]);
+    let batch = hub.try_recv().unwrap();
+    assert_eq!((batch.first, batch.last), (begin + 1, begin + 600));
+    assert!(batch.events.is_none(), "12 MB of texts are not kept for listeners");
+    let (mut after, mut pages, mut seqs) = (begin, 0, Vec::new());
+    while after < batch.last {
+        let page = alice.read(|conn| read_events(conn, after, 10_000));
+        (after, pages) = (page.next, pages + 1);
+        seqs.extend(page.events.iter().map(|event| event.seq));
+    }
+    assert_eq!(seqs, (begin + 1..=begin + 600).collect::<Vec<_>>());
+    assert_eq!(pages, 3);
 }

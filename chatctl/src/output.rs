@@ -4,8 +4,11 @@
 //! put there by this program, in JSON neither; writing to standard error cannot fail a run.
 
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::os::fd::AsFd;
 
 use serde::Serialize;
+use tokio::io::Interest;
+use tokio::net::unix::pipe;
 
 use crate::above::above;
 use crate::failure::Failure;
@@ -91,6 +94,20 @@ impl Out {
     pub fn flush(&mut self) -> Result<(), Failure> {
         self.writer.flush().map_err(write_failure)
     }
+}
+
+/// Ends when standard output is a pipe and its reader is gone: a program that waits for something to print would learn
+/// of it only then.
+pub async fn reader_gone() {
+    // What cannot be watched, such as a file, is never gone. Unchecked: nothing is written through this, so that it may
+    // block, and it is no pipe, is no harm.
+    if let Ok(stdout) = io::stdout().as_fd().try_clone_to_owned()
+        && let Ok(stdout) = pipe::Sender::from_owned_fd_unchecked(stdout)
+        && stdout.ready(Interest::ERROR).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// An object as one line of JSON that is safe to show.

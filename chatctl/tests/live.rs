@@ -124,6 +124,17 @@ fn a_consumer_acknowledges_what_it_printed() {
 }
 
 #[test]
+fn a_watch_ends_when_nobody_reads_it() {
+    let daemon = alice();
+    let mut child = daemon.chatctl(&["watch", "--json"]).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut String::new()).unwrap();
+    // Nothing more comes: it is not a write that fails.
+    drop(stdout);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn filters_are_passed_on() {
     let daemon = Daemon::new(|call| {
         call.answer(sample(call));

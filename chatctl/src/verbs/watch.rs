@@ -16,7 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::failure::{Exit, Failure};
 use crate::feed::Feed;
 use crate::names::{self, Labels};
-use crate::output::Out;
+use crate::output::{self, Out};
 use crate::session::Session;
 use crate::show;
 
@@ -70,6 +70,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     }
     session.out.flush()?;
 
+    let mut gone = std::pin::pin!(output::reader_gone());
     let mut unacked = 0;
     let mut batch = Vec::new();
     loop {
@@ -79,6 +80,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
                 acknowledge(&feed, session, args.consumer.as_ref(), &mut unacked).await?;
                 return Ok(Exit::Ok);
             }
+            () = &mut gone => return Err(Failure::ClosedPipe),
             alive = feed.next_many(&mut batch) => alive,
             () = tokio::time::sleep(ACK_IDLE), if unacked > 0 => {
                 acknowledge(&feed, session, args.consumer.as_ref(), &mut unacked).await?

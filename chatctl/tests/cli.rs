@@ -195,6 +195,26 @@ fn history_takes_as_many_pages_as_it_needs() {
 }
 
 #[test]
+fn somebody_named_by_a_label_is_shown_by_it() {
+    let daemon = Daemon::new(|call| match call.method {
+        "contact.list" => {
+            let mut bob = common::contact("bob", "accepted");
+            bob["label"] = json!("ally");
+            call.answer(json!({ "contacts": [bob] }));
+        }
+        _ => call.answer(sample(call)),
+    });
+    let shown = |args: &[&str]| daemon.run(args, b"").stdout;
+    assert!(shown(&["history", "ally"]).contains(" ally: hello\n"));
+    assert!(shown(&["search", "hello"]).contains(" ally to alice: hello "));
+    assert!(shown(&["contacts"]).starts_with("ally (bob)  contact"));
+    let calls = daemon.methods().len();
+    assert!(shown(&["history", "bob"]).contains(" bob: hello\n"), "as it was typed");
+    assert!(shown(&["history", "ally", "--json"]).contains("\"from\":\"bob\""), "JSON is as the daemon says it");
+    assert_eq!(daemon.methods().len(), calls + 2, "one call each");
+}
+
+#[test]
 fn the_recovery_key_goes_where_it_is_asked_to() {
     let daemon = alice();
     let ran = daemon.run(&["register", "alice"], b"");

@@ -178,6 +178,8 @@ impl Engine {
                 }
             }
             Err(_) if self.route(contact).attempt != attempt => {}
+            // Somebody came in another way meanwhile.
+            Err(_) if self.route(contact).phase != Phase::Connecting => {}
             Err(error) => {
                 tracing::debug!(contact, %error, "not reached");
                 self.fail(contact, Instant::now());
@@ -191,12 +193,11 @@ impl Engine {
         let contact = done.contact;
         let now = Instant::now();
         let route = self.route(contact);
-        route.packing = false;
-        if route.link.as_ref().is_none_or(|link| link.sender.link_id() != done.link) {
+        if !route.job_ended(done.life) {
             self.advance(contact);
             return;
         }
-        route.cursor = route.cursor.max(done.cursor);
+        route.cursor = done.cursor;
         if !route.is_waiting() {
             route.await_ack(now);
         }
@@ -268,10 +269,11 @@ impl Engine {
     /// Does the next thing that can be done for a contact.
     pub(super) fn advance(&mut self, contact: i64) {
         let now = Instant::now();
-        let Some(route) = self.routes.get_mut(&contact) else { return };
-        if route.link.as_ref().is_some_and(|link| link.sender.is_closed()) {
-            route.detach();
+        let closed = |route: &Route| route.link.as_ref().is_some_and(|link| link.sender.is_closed());
+        if self.routes.get(&contact).is_some_and(closed) {
+            self.lost(contact, now);
         }
+        let Some(route) = self.routes.get_mut(&contact) else { return };
         tracing::trace!(contact, ?route.phase, route.pending, route.packing, link = route.link.is_some(), "advance");
         if !route.pending || route.packing || route.phase == Phase::Connecting {
             return;
@@ -322,6 +324,7 @@ impl Engine {
             context: self.context.clone(),
             contact,
             link,
+            life: route.life,
             cursor: route.cursor,
             room: route.room(),
             ready,

@@ -33,17 +33,20 @@ impl Engine {
             .map(|(contact, _)| *contact)
             .collect();
         for contact in lost {
-            let route = self.route(contact);
-            // Whatever was in flight is pending again. The first redial is at once; only failures wait.
-            route.pending |= !route.in_flight.is_empty() || !route.signalled.is_empty();
-            route.detach();
-            route.ask_directory = true;
-            if route.backoff.failures() > 0 {
-                self.fail(contact, now);
-            } else {
-                route.backoff.failed(0);
-            }
+            self.lost(contact, now);
             self.advance(contact);
+        }
+    }
+
+    /// The link of a route ended. The first redial is at once; only failures wait.
+    pub(super) fn lost(&mut self, contact: i64, now: Instant) {
+        let route = self.route(contact);
+        route.detach();
+        route.ask_directory = true;
+        if route.backoff.failures() > 0 {
+            self.fail(contact, now);
+        } else {
+            route.backoff.failed(0);
         }
     }
 

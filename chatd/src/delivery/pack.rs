@@ -40,6 +40,8 @@ pub(super) struct Job {
     pub context: Context,
     pub contact: i64,
     pub link: OpenLink,
+    /// The route's life that it works for.
+    pub life: u64,
     pub cursor: (i64, u64),
     pub room: usize,
     /// Both claims stand: chain cores may go.
@@ -51,7 +53,8 @@ pub(super) struct Job {
 #[derive(Debug)]
 pub(super) struct Done {
     pub contact: i64,
-    pub link: u64,
+    /// See [`Job::life`].
+    pub life: u64,
     pub cursor: (i64, u64),
     pub in_flight: Vec<InFlight>,
     pub signalled: Vec<MessageId>,
@@ -117,7 +120,7 @@ impl Job {
         let (contact, link) = (self.contact, self.link.clone());
         let mut done = Done {
             contact,
-            link: link.sender.link_id(),
+            life: self.life,
             cursor: self.cursor,
             in_flight: Vec::new(),
             signalled: Vec::new(),

@@ -67,6 +67,8 @@ pub(super) struct Route {
     pub pending: bool,
     /// A packing job runs.
     pub packing: bool,
+    /// Counts how often sending began anew: what a job from before did says nothing about now.
+    pub life: u64,
     pub backoff: Backoff,
     /// Not before this.
     pub retry_at: Option<Instant>,
@@ -103,6 +105,7 @@ impl Default for Route {
             pinged: Vec::new(),
             pending: false,
             packing: false,
+            life: 0,
             backoff: Backoff::new(),
             retry_at: None,
             attempt: 0,
@@ -126,6 +129,8 @@ impl Route {
         }
         self.link = Some(link);
         self.claimed_on = None;
+        // A dial that is under way is of no interest any more, and a claim on another link does not count here.
+        self.phase = Phase::Down;
         self.rewind();
     }
 
@@ -139,6 +144,9 @@ impl Route {
 
     /// Sends again from the first that is not acknowledged: the store no longer holds what is.
     pub fn rewind(&mut self) {
+        // What is on its way is pending again, whoever drops it here.
+        self.pending |= self.is_waiting() || !self.signalled.is_empty();
+        self.life += 1;
         self.cursor = (0, 0);
         self.in_flight.clear();
         self.signalled.clear();
@@ -150,6 +158,13 @@ impl Route {
     pub fn claiming(&mut self, now: Instant) {
         self.claimed_on = self.link.as_ref().map(|link| link.sender.link_id());
         self.phase = Phase::Claiming { until: now + CLAIM_TIMEOUT };
+    }
+
+    /// A job has ended. `false`: sending began anew meanwhile, and what the job did has to be done again.
+    pub fn job_ended(&mut self, life: u64) -> bool {
+        self.packing = false;
+        self.pending |= self.life != life;
+        self.life == life
     }
 
     /// A way failed: wait.
@@ -192,8 +207,88 @@ impl Route {
             Phase::Claiming { until } => Some(until),
             _ => None,
         };
-        let retry = if self.pending { self.retry_at } else { None };
+        // Nothing else than a dial waits for this; where none can be begun, its time would be in the past for ever.
+        let can_dial = self.link.is_none() && !self.packing && self.phase != Phase::Connecting;
+        let retry = if self.pending && can_dial { self.retry_at } else { None };
         let ack = if self.is_waiting() { self.doubt_by.or(self.ack_by) } else { None };
         [claim, retry, ack, self.claim_at, self.repeat_at].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::ids::NodeId;
+
+    use super::*;
+    use crate::link::in_process_pair;
+
+    fn link() -> OpenLink {
+        let (near, _) = in_process_pair(NodeId([1; 32]));
+        OpenLink {
+            peer: near.peer,
+            dialer: near.peer,
+            acceptor: near.peer,
+            exporter: near.exporter,
+            sender: near.sender,
+            claims: std::sync::Arc::default(),
+            doubt: std::sync::Arc::default(),
+        }
+    }
+
+    fn sending() -> Route {
+        let mut route = Route::default();
+        route.attach(link());
+        route.phase = Phase::Ready;
+        route
+    }
+
+    #[test]
+    fn what_was_in_flight_is_pending_however_the_link_is_left() {
+        for leave in [Route::detach, Route::rewind, |route: &mut Route| route.attach(link())] {
+            let mut route = sending();
+            route.in_flight.push_back(InFlight { number: 1, stream: 1, high: 9 });
+            route.cursor = (1, 9);
+            assert!(!route.pending);
+            leave(&mut route);
+            assert!(route.pending && route.cursor == (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_job_from_before_moves_nothing_and_is_done_again() {
+        for leave in [Route::detach, Route::rewind, |route: &mut Route| route.attach(link())] {
+            let mut route = sending();
+            let life = route.life;
+            route.packing = true;
+            leave(&mut route);
+            assert!(!route.job_ended(life), "its cursor would skip what the peer asked for again");
+            assert!(route.pending && !route.packing);
+        }
+        let mut route = sending();
+        assert!(route.job_ended(route.life) && !route.pending);
+    }
+
+    #[test]
+    fn another_link_is_claimed_anew() {
+        let mut route = sending();
+        route.attach(link());
+        assert_eq!(route.phase, Phase::Down);
+        // A dial that fails after somebody came in another way must not end that way.
+        let mut route = Route { phase: Phase::Connecting, ..Route::default() };
+        route.attach(link());
+        assert_ne!(route.phase, Phase::Connecting);
+    }
+
+    #[test]
+    fn no_timer_is_set_for_what_cannot_be_done() {
+        let past = Some(Instant::now());
+        let due = Route { pending: true, retry_at: past, ..Route::default() };
+        assert_eq!(due.wake_at(), past);
+        let packing = Route { packing: true, ..due };
+        assert_eq!(packing.wake_at(), None, "the end of the job goes on");
+        let linked = Route { pending: true, retry_at: past, ..sending() };
+        assert_eq!(linked.wake_at(), None, "acknowledgements go on");
+        let dialing = Route { pending: true, retry_at: past, phase: Phase::Connecting, ..Route::default() };
+        assert_eq!(dialing.wake_at(), None, "the end of the dial goes on");
     }
 }

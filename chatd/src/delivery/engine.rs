@@ -106,21 +106,31 @@ impl Engine {
         match news {
             News::LinkUp(link) => self.link_up(link),
             News::LinkDown(id) => self.link_down(id),
-            News::Claimed { contact, device, link } => self.claimed(contact, device, link).await,
+            News::Claimed { contact, device, link } => self.claimed(contact, device, link),
             News::Resume { contact, link, entries } => {
                 self.acknowledge(contact, entries, Vec::new()).await;
+                let known = self.links.get(&link).cloned();
                 let route = self.route(contact);
+                // It answers a claim of ours: of several links, the one that works.
+                if let Some(known) = known.filter(|_| !route.is_usable()) {
+                    route.attach(known);
+                }
                 if route.link.as_ref().is_some_and(|l| l.sender.link_id() == link) {
                     route.phase = Phase::Ready;
                     route.pending = true;
                     route.retry_at = None;
-                    route.backoff.succeeded();
+                    if !route.stumbled {
+                        route.backoff.succeeded();
+                    }
                     route.rewind();
                     self.advance(contact);
                 }
             }
             News::Ack { contact, entries, ids } => {
                 self.acknowledge(contact, entries, ids).await;
+                let route = self.route(contact);
+                route.stumbled = false;
+                route.backoff.succeeded();
                 self.advance(contact);
             }
             News::Pong { link, nonce } => self.pong(link, nonce),
@@ -132,6 +142,7 @@ impl Engine {
                     link.doubt.notify_one();
                 }
                 route.retry_at = None;
+                route.stumbled = false;
                 route.backoff.succeeded();
                 if route.phase == Phase::Connecting {
                     // The dial under way goes to where they were.
@@ -218,12 +229,14 @@ impl Engine {
             }
             Some(Problem::NoPrekey) => {
                 route.refresh_record = true;
+                route.stumbled = true;
                 route.pending = true;
                 self.fail(contact, now);
                 return;
             }
             Some(problem) => {
                 tracing::warn!(contact, %problem, "could not send");
+                route.stumbled = true;
                 route.pending = true;
                 self.fail(contact, now);
                 return;

@@ -78,6 +78,7 @@ impl Engine {
             let route = self.route(contact);
             // A stranger is told "offline" for a prekey that is gone, too.
             route.refresh_record |= code == RefuseCode::PrekeyGone || envelope.is_some();
+            route.stumbled = true;
             route.pending = true;
             self.fail(contact, now);
         }

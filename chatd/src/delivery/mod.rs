@@ -19,17 +19,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use proto::ids::{AccountId, DeviceId, MessageId, NodeId};
 use proto::wire::envelope::AckEntry;
-use proto::wire::frame::RefuseCode;
-use tokio::sync::{Notify, mpsc};
+use proto::wire::frame::{Frame, RefuseCode};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::crypto::keys::SigningKey;
 use crate::directory::DirectoryClient;
-use crate::link::{LinkSender, PeerTable};
+use crate::link::{CloseCode, LinkError, LinkSender, PeerTable};
 use crate::store::Store;
 
 /// News that wait for the task at most. Links wait for room: that is backpressure on the peer.
 const QUEUE: usize = 512;
+/// Answers to claims that wait for room on one link at most: one for each pair of accounts, on a link full of messages.
+const MAX_ANSWERS: usize = 64;
 
 /// A link as delivery sees it.
 #[derive(Debug, Clone)]
@@ -50,11 +52,54 @@ pub struct OpenLink {
     pub doubt: Arc<Notify>,
 }
 
+impl OpenLink {
+    /// Sends what answers a claim, in order. Never waits: a peer that does not read must not hold up the routes to others,
+    /// nor two daemons each other.
+    fn answer(&self, frames: Vec<Frame>) {
+        let mut frames = frames.into_iter();
+        let mut rest = Vec::new();
+        for frame in frames.by_ref() {
+            match self.sender.try_send(frame.clone()) {
+                Ok(()) => {}
+                Err(LinkError::Full) => {
+                    rest.push(frame);
+                    break;
+                }
+                Err(_) => return,
+            }
+        }
+        rest.extend(frames);
+        if rest.is_empty() {
+            return;
+        }
+        let Ok(permit) = Arc::clone(&self.claims.answers).try_acquire_owned() else {
+            self.sender.close(CloseCode::TooSlow, "claims, and nobody who reads the answers");
+            return;
+        };
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            for frame in rest {
+                if sender.send(frame).await.is_err() {
+                    break;
+                }
+            }
+            drop(permit);
+        });
+    }
+}
+
 /// The claims that went out on one link; each goes out once, whoever finds first that it is needed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ClaimBook {
     sent: Mutex<HashSet<(DeviceId, DeviceId)>>,
     changed: Notify,
+    answers: Arc<Semaphore>,
+}
+
+impl Default for ClaimBook {
+    fn default() -> Self {
+        Self { sent: Mutex::default(), changed: Notify::new(), answers: Arc::new(Semaphore::new(MAX_ANSWERS)) }
+    }
 }
 
 impl ClaimBook {
@@ -193,5 +238,42 @@ impl Delivery {
     pub async fn tell(&self, news: News) {
         // A task that ended needs no news.
         let _ = self.news.send(news).await;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::link::{SEND_QUEUE_FRAMES, in_process_pair};
+
+    #[tokio::test]
+    async fn answers_wait_for_room_beside_the_task_and_not_without_end() {
+        let (near, mut far) = in_process_pair(NodeId([1; 32]));
+        let node = near.peer;
+        let (exporter, sender) = (near.exporter, near.sender.clone());
+        let (claims, doubt) = (Arc::default(), Arc::default());
+        let link = OpenLink { peer: node, dialer: node, acceptor: node, exporter, sender, claims, doubt };
+        let frame = |nonce| Frame::Ping { nonce, reply: false };
+        for nonce in 0..SEND_QUEUE_FRAMES as u64 - 1 {
+            link.sender.try_send(frame(nonce)).unwrap();
+        }
+        let next = SEND_QUEUE_FRAMES as u64 - 1;
+        // Bob does not read: one of these fits, and this returns all the same.
+        link.answer(vec![frame(next), frame(next + 1), frame(next + 2)]);
+        for nonce in 0..next + 3 {
+            assert_eq!(far.receiver.recv().await.unwrap(), Some(frame(nonce)), "whole and in order");
+        }
+
+        for nonce in 0..SEND_QUEUE_FRAMES as u64 {
+            link.sender.try_send(frame(nonce)).unwrap();
+        }
+        for nonce in 0..MAX_ANSWERS as u64 {
+            link.answer(vec![frame(nonce)]);
+        }
+        assert!(!link.sender.is_closed());
+        link.answer(vec![frame(0)]);
+        assert!(link.sender.is_closed(), "more claims than answers that he takes");
+        drop(near);
     }
 }

@@ -8,17 +8,15 @@ use proto::wire::frame::Frame;
 
 use super::OpenLink;
 use super::engine::Engine;
-use super::route::Phase;
 use crate::crypto::claim::{Session, sign_claim};
 use crate::store::{account, inbound, outbound};
 
 impl Engine {
-    pub(super) async fn claimed(&mut self, contact: i64, device: DeviceId, link: OpenLink) {
+    pub(super) fn claimed(&mut self, contact: i64, device: DeviceId, link: OpenLink) {
         let id = link.sender.link_id();
         self.links.entry(id).or_insert_with(|| link.clone());
         let route = self.route(contact);
-        let usable = route.link.as_ref().is_some_and(|old| !old.sender.is_closed() && route.phase == Phase::Ready);
-        if !usable || route.link.as_ref().is_some_and(|old| old.sender.link_id() == id) {
+        if !route.is_usable() || route.link.as_ref().is_some_and(|old| old.sender.link_id() == id) {
             route.attach(link.clone());
         }
         route.device = Some(device);
@@ -39,11 +37,7 @@ impl Engine {
         }
         let entries = self.read(|conn| inbound::resume_entries(conn, contact, device)).unwrap_or_default();
         frames.push(Frame::Resume { from_device: own, to_device: device, entries });
-        for frame in frames {
-            if link.sender.send(frame).await.is_err() {
-                return;
-            }
-        }
+        link.answer(frames);
     }
 
     pub(super) fn claim(&self, link: &OpenLink, to: DeviceId) -> Frame {

@@ -70,6 +70,8 @@ pub(super) struct Route {
     /// Counts how often sending began anew: what a job from before did says nothing about now.
     pub life: u64,
     pub backoff: Backoff,
+    /// What was sent was refused, or could not be sent: that the peer answers claims is no reason to try sooner.
+    pub stumbled: bool,
     /// Not before this.
     pub retry_at: Option<Instant>,
     /// Which connecting job counts; an older one's failure says nothing.
@@ -107,6 +109,7 @@ impl Default for Route {
             packing: false,
             life: 0,
             backoff: Backoff::new(),
+            stumbled: false,
             retry_at: None,
             attempt: 0,
             ask_directory: false,
@@ -132,6 +135,11 @@ impl Route {
         // A dial that is under way is of no interest any more, and a claim on another link does not count here.
         self.phase = Phase::Down;
         self.rewind();
+    }
+
+    /// Both claims stand, on a link that is open.
+    pub fn is_usable(&self) -> bool {
+        self.phase == Phase::Ready && self.link.as_ref().is_some_and(|link| !link.sender.is_closed())
     }
 
     /// The link is gone, or of no use.

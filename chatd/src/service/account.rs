@@ -34,6 +34,8 @@ pub(super) struct Account {
     running: Mutex<Option<Running>>,
     session: watch::Sender<SessionState>,
     presence: Mutex<HashMap<AccountId, (bool, Timestamp)>>,
+    /// The account is deleted, or the daemon stops: whatever waits for something of it waits no longer.
+    pub gone: CancellationToken,
 }
 
 struct Running {
@@ -92,6 +94,7 @@ impl Account {
             running: Mutex::default(),
             session: watch::Sender::default(),
             presence: Mutex::default(),
+            gone: inner.stop.child_token(),
         }))
     }
 
@@ -148,6 +151,11 @@ impl Account {
         old.map(|(was, _)| was) != Some(online)
     }
 
+    /// The account is watched no longer.
+    pub fn forget_presence(&self, contact: AccountId) {
+        lock(&self.presence).remove(&contact);
+    }
+
     /// Tells the directory session something, if there is one.
     pub async fn command(&self, command: SessionCommand) {
         let commands = lock(&self.running).as_ref().map(|running| running.commands.clone());
@@ -163,7 +171,7 @@ impl Account {
         if running.is_some() {
             return;
         }
-        let stop = service.inner.stop.child_token();
+        let stop = self.gone.child_token();
         let goodbye = CancellationToken::new();
         let row = self.row();
         let context = Context {
@@ -194,12 +202,18 @@ impl Account {
 
     /// Ends delivery and the directory session; waits until the directory has heard it.
     pub async fn go_offline(&self) {
-        let running = lock(&self.running).take();
+        let running = {
+            let mut running = lock(&self.running);
+            if let Some(running) = &*running {
+                running.stop.cancel();
+            }
+            // Before anybody can log in again: what that session says must stand.
+            self.set_session(SessionState::default());
+            running.take()
+        };
         if let Some(running) = running {
-            running.stop.cancel();
             // The session's own goodbye is bounded; this only guards against a hanging task.
             let _ = tokio::time::timeout(std::time::Duration::from_secs(2), running.goodbye.cancelled()).await;
         }
-        self.set_session(SessionState::default());
     }
 }

@@ -30,6 +30,18 @@ fn private_dir(path: &Path) -> Result<(), ServiceError> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io(path))
 }
 
+/// See [`Service::reserve`]; given back when dropped.
+struct Reservation {
+    service: Service,
+    key: (String, String),
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.service.inner.registering.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
 impl Service {
     fn accounts_dir(&self) -> PathBuf {
         self.inner.data_dir.join("accounts")
@@ -50,12 +62,44 @@ impl Service {
             }
             let account = Account::open(self, &path)?;
             tracing::info!(name = %account.row().name, account = %account.id, "account opened");
+            self.keep(&account);
             if account.row().logged_in {
                 account.go_online(self);
             }
-            self.inner.accounts.write().unwrap_or_else(PoisonError::into_inner).insert(account.id, account);
         }
         Ok(())
+    }
+
+    /// Lets an account be found. Before it goes online, so that it misses no link that comes or goes meanwhile.
+    fn keep(&self, account: &Arc<Account>) {
+        let mut accounts = self.inner.accounts.write().unwrap_or_else(PoisonError::into_inner);
+        accounts.insert(account.id, Arc::clone(account));
+    }
+
+    /// Runs a call to its end even if its client goes away meanwhile: half an account is worse than an answer unheard.
+    async fn whole<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
+    ) -> Result<T, ServiceError> {
+        self.inner.tasks.spawn(call).await.unwrap_or(Err(ServiceError::ShuttingDown))
+    }
+
+    /// Holds a name, and a place under the cap, while an account is made.
+    fn reserve(&self, caller: &Caller, name: &str, directory: &str) -> Result<Reservation, ServiceError> {
+        let own = self.owned(caller).len();
+        let cap = self.inner.config.limits.accounts_per_uid.get() as usize;
+        let key = (name.to_owned(), directory.to_owned());
+        let mut registering = self.inner.registering.lock().unwrap_or_else(PoisonError::into_inner);
+        if own + registering.values().filter(|uid| **uid == caller.uid).count() >= cap {
+            return Err(ServiceError::LimitReached(format!(
+                "{cap} accounts are yours, which is the most here; chatctl unregister one of them"
+            )));
+        }
+        if registering.contains_key(&key) {
+            return Err(ServiceError::AlreadyExists(format!("{name} is being registered on this daemon already")));
+        }
+        registering.insert(key.clone(), caller.uid);
+        Ok(Reservation { service: self.clone(), key })
     }
 
     /// `account.register`.
@@ -67,24 +111,24 @@ impl Service {
         caller: &Caller,
         params: RegisterParams,
     ) -> Result<RegisterResult, ServiceError> {
+        let (service, caller) = (self.clone(), caller.clone());
+        self.whole(async move { service.register(&caller, params).await }).await
+    }
+
+    async fn register(&self, caller: &Caller, params: RegisterParams) -> Result<RegisterResult, ServiceError> {
         let address: Address = params.name.parse()?;
         let display_name = params.display_name.unwrap_or_default();
         if display_name.len() > Profile::MAX_DISPLAY_NAME_BYTES {
             let limit = Profile::MAX_DISPLAY_NAME_BYTES;
             return Err(ServiceError::InvalidText(format!("a display name has {limit} bytes at most")));
         }
-        let own = self.owned(caller);
-        let cap = self.inner.config.limits.accounts_per_uid.get() as usize;
-        if own.len() >= cap {
-            return Err(ServiceError::LimitReached(format!(
-                "{cap} accounts are yours, which is the most here; chatctl unregister one of them"
-            )));
-        }
         let directory = match params.directory.or_else(|| self.inner.config.directory.clone()) {
             Some(url) if url.is_empty() => None,
             Some(url) => Some(DirectoryClient::new(&url)?),
             None => None,
         };
+        let url = directory.as_ref().map(|client| client.url().to_owned()).unwrap_or_default();
+        let _reservation = self.reserve(caller, address.name.as_str(), &url)?;
         let origin = match &directory {
             Some(client) => client.info().await?.origin,
             None => String::new(),
@@ -107,7 +151,7 @@ impl Service {
             device: keys.device_id(),
             name: address.name.as_str().to_owned(),
             origin,
-            directory: directory.as_ref().map(|client| client.url().to_owned()).unwrap_or_default(),
+            directory: url,
             uid: caller.uid,
             user: caller.user.clone().unwrap_or_default(),
             logged_in: true,
@@ -132,8 +176,8 @@ impl Service {
             return Err(error);
         }
         let account = Account::open(self, &folder)?;
+        self.keep(&account);
         account.go_online(self);
-        self.inner.accounts.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&account));
         account.settled().await;
         let info = self.info(&account);
         tracing::info!(name = %info.address, account = %id, uid = caller.uid, "account registered");
@@ -161,8 +205,15 @@ impl Service {
         keys: &Keys,
     ) -> Result<(), ServiceError> {
         let Some(client) = directory else { return Ok(()) };
-        let identity = keys.identity.clone();
-        match client.publish(&address.name, record, &move |message: &[u8]| identity.sign(&[message])).await {
+        let sign = |message: &[u8]| keys.identity.sign(&[message]);
+        let published = match client.publish(&address.name, record, &sign).await {
+            // The answer may be lost while the name is claimed; with the keys, the name would be lost for ever.
+            Err(DirectoryError::Unreachable { .. } | DirectoryError::Protocol { .. }) => {
+                client.publish(&address.name, record, &sign).await
+            }
+            published => published,
+        };
+        match published {
             Err(DirectoryError::NameTaken) => Err(ServiceError::NameTaken(address.name.to_string())),
             published => Ok(published.map(drop)?),
         }
@@ -177,11 +228,15 @@ impl Service {
         if account.is_running() {
             return Err(ServiceError::AlreadyLoggedIn(account.row().name));
         }
-        account.store.write(|tx| tx.set_logged_in(true)).await?;
-        account.set_logged_in(true);
-        account.go_online(self);
-        account.settled().await;
-        Ok(self.info(&account))
+        let service = self.clone();
+        self.whole(async move {
+            account.store.write(|tx| tx.set_logged_in(true)).await?;
+            account.set_logged_in(true);
+            account.go_online(&service);
+            account.settled().await;
+            Ok(service.info(&account))
+        })
+        .await
     }
 
     /// `account.logout`.
@@ -193,10 +248,14 @@ impl Service {
         if !account.is_running() {
             return Err(ServiceError::AlreadyLoggedOut(account.row().name));
         }
-        account.store.write(|tx| tx.set_logged_in(false)).await?;
-        account.set_logged_in(false);
-        account.go_offline().await;
-        Ok(self.info(&account))
+        let service = self.clone();
+        self.whole(async move {
+            account.store.write(|tx| tx.set_logged_in(false)).await?;
+            account.set_logged_in(false);
+            account.go_offline().await;
+            Ok(service.info(&account))
+        })
+        .await
     }
 
     /// `account.unregister`: gives the name up and deletes everything of the account here.
@@ -212,6 +271,11 @@ impl Service {
                 row.name
             )));
         }
+        let service = self.clone();
+        self.whole(async move { service.delete(&account, &row).await }).await
+    }
+
+    async fn delete(&self, account: &Account, row: &AccountRow) -> Result<Done, ServiceError> {
         if let Some(client) = &account.directory {
             let address: Address = row.name.parse()?;
             let identity = account.keys.identity.clone();
@@ -221,12 +285,17 @@ impl Service {
                 Err(error) => return Err(error.into()),
             }
         }
-        account.go_offline().await;
-        self.inner.accounts.write().unwrap_or_else(PoisonError::into_inner).remove(&account.id);
-        account.store.close().await;
+        if self.inner.accounts.write().unwrap_or_else(PoisonError::into_inner).remove(&account.id).is_none() {
+            return Err(ServiceError::NoAccount(format!("{} is deleted already", row.name)));
+        }
         let folder = self.accounts_dir().join(account.id.to_string());
         let doomed = self.accounts_dir().join(format!(".deleted-{}", account.id));
-        std::fs::rename(&folder, &doomed).map_err(io(&folder))?;
+        // At once: a daemon that is killed now must not take the name again when it starts.
+        let renamed = std::fs::rename(&folder, &doomed).map_err(io(&folder));
+        account.gone.cancel();
+        account.go_offline().await;
+        account.store.close().await;
+        renamed?;
         std::fs::remove_dir_all(&doomed).map_err(io(&doomed))?;
         tracing::info!(name = %row.address(), account = %account.id, "account deleted");
         Ok(Done {})

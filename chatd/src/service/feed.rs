@@ -71,7 +71,7 @@ impl Service {
                 }
             }
         }
-        let stop = self.inner.stop.clone();
+        let stop = account.gone.clone();
         let result = SubscribeResult { subscription: 0, seq: cursor, head };
         Ok((result, Feed { account, news, cursor, types, who, stop }))
     }

@@ -140,8 +140,11 @@ impl Service {
             if state >= params.state || ended {
                 return Ok(SendResult { id, state, reason });
             }
-            let changed = tokio::time::timeout_at(deadline, news.recv()).await;
-            if changed.is_err() || self.inner.stop.is_cancelled() {
+            let over = tokio::select! {
+                changed = tokio::time::timeout_at(deadline, news.recv()) => changed.is_err(),
+                () = account.gone.cancelled() => true,
+            };
+            if over {
                 return Ok(SendResult { id, state, reason });
             }
         }

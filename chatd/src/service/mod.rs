@@ -67,6 +67,8 @@ struct Inner {
     accounts: RwLock<HashMap<AccountId, Arc<Account>>>,
     /// Every open link: an account that comes online finds the links that are there.
     links: Mutex<HashMap<u64, OpenLink>>,
+    /// Accounts that are being registered: (name, directory's URL) -> whose they will be.
+    registering: Mutex<HashMap<(String, String), u32>>,
     clients: AtomicU64,
     started: Instant,
     stop: CancellationToken,
@@ -108,6 +110,7 @@ impl Service {
                 indexer: Indexer::start(),
                 accounts: RwLock::default(),
                 links: Mutex::default(),
+                registering: Mutex::default(),
                 clients: AtomicU64::new(0),
                 started: Instant::now(),
                 stop: CancellationToken::new(),

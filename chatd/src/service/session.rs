@@ -77,6 +77,7 @@ pub(super) fn spawn(
     });
     tokio::spawn(async move {
         tokio::select! {
+            biased;
             () = stop.cancelled() => {}
             () = live(service, account, events) => {}
         }
@@ -123,7 +124,7 @@ async fn live(service: Service, account: Arc<Account>, mut events: mpsc::Receive
 async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, event: SessionEvent) {
     match event {
         SessionEvent::Up { token, session_counter, record_seq, time } => {
-            let skew = (time - Timestamp::now().unix_seconds()).abs();
+            let skew = time.abs_diff(Timestamp::now().unix_seconds());
             if skew > 300 {
                 tracing::warn!(skew, "this machine's clock and the directory's differ by more than 5 minutes");
             }
@@ -152,6 +153,8 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
                 }
             }
         }
+        // It was not asked for: of somebody who is no contact any more, or an invention of the directory.
+        SessionEvent::Presence { account: who, .. } if !told.watched.contains_key(&who) => {}
         SessionEvent::Presence { account: who, online, since } => {
             if online || since.is_some() {
                 told.unsure.remove(&who);
@@ -291,6 +294,9 @@ async fn sync(account: &Arc<Account>, told: &mut Told) -> Result<(), ServiceErro
         account.command(SessionCommand::Watch(new)).await;
     }
     if !gone.is_empty() {
+        for who in &gone {
+            account.forget_presence(*who);
+        }
         account.command(SessionCommand::Unwatch(gone)).await;
     }
     told.watched = watched;

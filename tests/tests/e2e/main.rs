@@ -11,6 +11,7 @@ mod directory;
 mod feed;
 mod history;
 mod keys;
+mod lifecycle;
 mod local_users;
 mod peer_abuse;
 mod presence;

@@ -1,0 +1,68 @@
+//! Accounts that come and go while others use them, wait for them, or leave in the middle.
+
+use proto::rpc::methods::{AccountList, AccountRegister};
+use proto::rpc::types::{Empty, RegisterParams};
+use tests::wait::wait_for;
+use tests::{Daemon, DaemonOptions, Directory, Pair};
+
+use crate::util::{bodies, send, status, wait_for_body};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_who_register_one_name_at_once_one_wins() {
+    let directory = Directory::start();
+    let daemon = Daemon::start(DaemonOptions::new("chatd", directory.url()));
+    let mut calls = Vec::new();
+    for _ in 0..6 {
+        let client = daemon.client().await;
+        calls.push(tokio::spawn(async move {
+            // Without a directory nobody else decides.
+            let params = RegisterParams { name: "alice".into(), directory: Some(String::new()), ..Default::default() };
+            client.call::<AccountRegister>(&params).await.map_err(|error| error.to_string())
+        }));
+    }
+    let mut won = 0;
+    for call in calls {
+        match call.await.unwrap() {
+            Ok(_) => won += 1,
+            Err(error) => assert!(error.contains("alice"), "{error}"),
+        }
+    }
+    assert_eq!(won, 1);
+    let accounts = daemon.client().await.call::<AccountList>(&Empty {}).await.unwrap().accounts;
+    assert_eq!(accounts.len(), 1);
+    let folders = std::fs::read_dir(daemon.data_dir().join("accounts")).unwrap().count();
+    assert_eq!(folders, 1, "nothing is left of those who lost");
+}
+
+#[test]
+fn deletion_ends_what_waits_for_the_account() {
+    let mut pair = Pair::start();
+    pair.bob_daemon().stop();
+    let id = send(&pair.alice, "bob", "never read");
+    let mut watch = pair.alice.command(["watch"]).unwrap().spawn().unwrap();
+    let mut waiting =
+        pair.alice.command(["send", "bob", "never read, too", "--wait", "delivered"]).unwrap().spawn().unwrap();
+    wait_for("both messages wait", || status(&pair.alice)["queued"] == 2);
+    assert!(watch.try_wait().unwrap().is_none() && waiting.try_wait().unwrap().is_none(), "{id}");
+    pair.alice.ok(["unregister", "--yes"]);
+    wait_for("both have ended", || watch.try_wait().unwrap().is_some() && waiting.try_wait().unwrap().is_some());
+    let folders = std::fs::read_dir(pair.alice_daemon.data_dir().join("accounts")).unwrap().count();
+    assert_eq!(folders, 0);
+}
+
+#[test]
+fn a_login_in_the_middle_of_a_logout_ends_online() {
+    let pair = Pair::start();
+    for round in 0..5 {
+        let (leaver, comer) = (pair.bob.clone(), pair.bob.clone());
+        let leave = std::thread::spawn(move || leaver.run(["logout"]));
+        // Refused while it is online still.
+        wait_for("a login is taken", || comer.run(["login"]).code == Some(0));
+        leave.join().unwrap();
+        wait_for("the session is up, and status says so", || status(&pair.bob)["online"] == true);
+        let body = format!("{round}");
+        pair.alice.ok(["send", "bob", &body]);
+        wait_for_body(&pair.bob, "alice", &body);
+    }
+    assert_eq!(bodies(&pair.bob, "alice", 10), ["0", "1", "2", "3", "4"]);
+}

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use proto::directory::SignedReach;
-use proto::ids::{Epoch, NodeId};
+use proto::ids::{Epoch, MessageId, NodeId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -20,9 +20,18 @@ const RESULTS: usize = 256;
 /// A new message to somebody who could not be reached is tried after so long at most.
 const WISH: Duration = Duration::from_secs(1);
 
-enum Finished {
-    Connected { contact: i64, attempt: u64, result: Result<(NodeId, LinkSender), ReachError> },
+pub(super) enum Finished {
+    Connected {
+        contact: i64,
+        attempt: u64,
+        result: Result<(NodeId, LinkSender), ReachError>,
+    },
     Packed(Done),
+    /// These need not be sent again: that is on disk.
+    Signalled {
+        contact: i64,
+        ids: Vec<MessageId>,
+    },
 }
 
 pub(super) struct Engine {
@@ -32,7 +41,7 @@ pub(super) struct Engine {
     pub(super) streams: HashMap<(i64, Epoch), i64>,
     bearer: Option<String>,
     results: mpsc::Receiver<Finished>,
-    finished: mpsc::Sender<Finished>,
+    pub(super) finished: mpsc::Sender<Finished>,
     stop: CancellationToken,
 }
 
@@ -88,6 +97,7 @@ impl Engine {
                 Some(result) = self.results.recv() => match result {
                     Finished::Connected { contact, attempt, result } => self.connected(contact, attempt, result),
                     Finished::Packed(done) => self.packed(done),
+                    Finished::Signalled { contact, ids } => self.route(contact).signals_done(&ids),
                 },
                 () = timer => self.tick(),
             }
@@ -297,7 +307,11 @@ impl Engine {
             }
             return;
         };
-        let Some(row) = self.read(|conn| contacts::load(conn, contact)) else { return };
+        let Some(row) = self.read(|conn| contacts::load(conn, contact)) else {
+            // Out of descriptors, for one: nothing else would ever come back to it.
+            self.fail(contact, now);
+            return;
+        };
         let Some(route) = self.routes.get_mut(&contact) else { return };
         if row.state.blocked {
             route.pending = false;

@@ -7,7 +7,7 @@ use proto::wire::envelope::AckEntry;
 use proto::wire::frame::Frame;
 
 use super::OpenLink;
-use super::engine::Engine;
+use super::engine::{Engine, Finished};
 use crate::crypto::claim::{Session, sign_claim};
 use crate::store::{account, inbound, outbound};
 
@@ -63,6 +63,7 @@ impl Engine {
         if entries.is_empty() && ids.is_empty() {
             return;
         }
+        let done = ids.clone();
         let queued = self
             .context
             .store
@@ -71,9 +72,18 @@ impl Engine {
                 tx.signals_done(contact, &ids)
             })
             .await;
-        // The outcome is not awaited: what is not stored is acknowledged again after the next resume.
-        if let Err(error) = queued {
-            tracing::warn!(%error, "an acknowledgement was not stored");
+        // The outcome is not awaited here: what is not stored is acknowledged again after the next resume.
+        match queued {
+            Ok(outcome) if !done.is_empty() => {
+                let finished = self.finished.clone();
+                tokio::spawn(async move {
+                    if outcome.outcome().await.is_ok() {
+                        let _ = finished.send(Finished::Signalled { contact, ids: done }).await;
+                    }
+                });
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "an acknowledgement was not stored"),
         }
     }
 

@@ -209,6 +209,13 @@ impl Route {
         }
     }
 
+    /// Signals that are acknowledged on disk. Kept, they would grow as long as the link lives.
+    pub fn signals_done(&mut self, ids: &[MessageId]) {
+        for id in ids {
+            self.signalled.remove(id);
+        }
+    }
+
     /// When the route wants to be looked at again by itself.
     pub fn wake_at(&self) -> Option<Instant> {
         let claim = match self.phase {
@@ -274,6 +281,16 @@ mod tests {
         }
         let mut route = sending();
         assert!(route.job_ended(route.life) && !route.pending);
+    }
+
+    #[test]
+    fn a_link_that_ends_after_everything_was_acknowledged_is_not_dialled_again() {
+        let mut route = sending();
+        let ids = [MessageId([1; 16]), MessageId([2; 16])];
+        route.signalled.extend(ids);
+        route.signals_done(&ids);
+        route.detach();
+        assert!(!route.pending);
     }
 
     #[test]

@@ -72,6 +72,8 @@ impl Runner {
         loop {
             let deadline = asked.unwrap_or(silent_until);
             tokio::select! {
+                // What came while the frame before was handled is read first: a peer is not silent because we were busy.
+                biased;
                 received = link.receiver.recv() => match received {
                     Ok(Some(frame)) => {
                         (silent_until, asked) = (Instant::now() + idle, None);

@@ -70,7 +70,9 @@ fn twenty_simultaneous_starts_have_one_winner() {
         })
         .collect();
     wait_for("nineteen have ended", || children.iter_mut().filter_map(|child| child.try_wait().unwrap()).count() == 19);
-    tests::Ctl::new(&home.join("run/chatd.sock"), &home).ok(["status"]);
+    // The losers end before the winner has bound its socket.
+    let ctl = tests::Ctl::new(&home.join("run/chatd.sock"), &home);
+    wait_for("the winner answers", || ctl.run(["status"]).code == Some(0));
     for child in &mut children {
         let _ = child.kill();
         let _ = child.wait();

@@ -1,5 +1,5 @@
-//! People: rows of contacts and their conversations, as they are read. [`super::pins`] writes what is known of them,
-//! [`super::consent`] how the two stand.
+//! People: rows of contacts and their conversations, as they are read. `super::pins` writes what is known of them,
+//! `super::consent` how the two stand.
 
 use proto::directory::SignedReach;
 use proto::ids::{AccountId, ConversationId, DeviceId, NodeId};
@@ -275,7 +275,7 @@ pub fn to_rpc(row: &ContactRow, home: &str) -> Contact {
     Contact {
         name: row.name.clone(),
         address: if row.origin.is_empty() { row.name.clone() } else { format!("{}@{}", row.name, row.origin) },
-        label: row.label.clone().or_else(|| (row.origin != home && !row.origin.is_empty()).then(|| row.who(home))),
+        label: row.label.clone(),
         account: row.account,
         conversation: row.conversation,
         state,

@@ -1,4 +1,4 @@
-//! Own messages: storing them with their place in the chain, and reading what waits. [`super::settle`] takes them out.
+//! Own messages: storing them with their place in the chain, and reading what waits. `super::settle` takes them out.
 
 use proto::ids::{Epoch, MessageId, sha256};
 use proto::rpc::types::{Format, MessageState, Priority};

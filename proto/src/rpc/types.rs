@@ -371,7 +371,7 @@ pub enum ContactState {
 pub struct Contact {
     /// The name in its directory.
     pub name: String,
-    /// `name@domain`; the name alone in the home directory.
+    /// `name@domain`; the name alone without a directory.
     pub address: String,
     /// The caller's own label.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -330,11 +330,9 @@ impl Engine {
             if let Some(device) = device {
                 route.device = Some(device);
                 route.claiming(now);
-                if link.claims.note(self.context.device, device) {
-                    let claim = self.claim(&link, device);
-                    // Full queue: the claim times out, and the way is tried anew.
-                    let _ = link.sender.try_send(claim);
-                }
+                // Again if one went out before: its answer came while the route used another link.
+                link.claims.note(self.context.device, device);
+                link.answer(vec![self.claim(&link, device)]);
             }
         }
         let Some(route) = self.routes.get_mut(&contact) else { return };

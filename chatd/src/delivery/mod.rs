@@ -53,7 +53,7 @@ pub struct OpenLink {
 }
 
 impl OpenLink {
-    /// Sends what answers a claim, in order. Never waits: a peer that does not read must not hold up the routes to others,
+    /// Sends a claim, or what answers one, in order. Never waits: a peer that does not read must not hold up the routes to others,
     /// nor two daemons each other.
     fn answer(&self, frames: Vec<Frame>) {
         let mut frames = frames.into_iter();
@@ -88,7 +88,7 @@ impl OpenLink {
     }
 }
 
-/// The claims that went out on one link; each goes out once, whoever finds first that it is needed.
+/// The claims that went out on one link: who answers a claim with one knows whether that is needed.
 #[derive(Debug)]
 pub struct ClaimBook {
     sent: Mutex<HashSet<(DeviceId, DeviceId)>>,

@@ -1,7 +1,7 @@
 //! Accounts that come and go while others use them, wait for them, or leave in the middle.
 
-use proto::rpc::methods::{AccountList, AccountRegister};
-use proto::rpc::types::{Empty, RegisterParams};
+use proto::rpc::methods::{AccountList, AccountRegister, MessageSend};
+use proto::rpc::types::{Empty, RegisterParams, SendParams};
 use tests::wait::wait_for;
 use tests::{Daemon, DaemonOptions, Directory, Pair};
 
@@ -65,4 +65,40 @@ fn a_login_in_the_middle_of_a_logout_ends_online() {
         wait_for_body(&pair.bob, "alice", &body);
     }
     assert_eq!(bodies(&pair.bob, "alice", 10), ["0", "1", "2", "3", "4"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_lost_while_the_recipient_comes_and_goes() {
+    for pair in [Pair::start(), Pair::on_one_daemon()] {
+        let client = pair.alice_daemon.client().await;
+        let sending = tokio::spawn(async move {
+            for number in 0..400 {
+                let params = SendParams {
+                    account: Some("alice".into()),
+                    to: "bob".into(),
+                    body: number.to_string(),
+                    ..Default::default()
+                };
+                client.call::<MessageSend>(&params).await.unwrap();
+            }
+        });
+        let bob = pair.bob.clone();
+        let coming = tokio::task::spawn_blocking(move || {
+            for _ in 0..6 {
+                bob.ok(["logout"]);
+                bob.ok(["login"]);
+            }
+        });
+        sending.await.unwrap();
+        coming.await.unwrap();
+        let (bob, alice) = (pair.bob.clone(), pair.alice.clone());
+        tokio::task::spawn_blocking(move || {
+            wait_for_body(&bob, "alice", "399");
+            let all: Vec<String> = (0..400).map(|number| number.to_string()).collect();
+            assert_eq!(bodies(&bob, "alice", 500), all, "whole, in order, once");
+            wait_for("alice learns that all has arrived", || status(&alice)["queued"] == 0);
+        })
+        .await
+        .unwrap();
+    }
 }

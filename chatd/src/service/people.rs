@@ -23,7 +23,7 @@ const MAX_LABEL_BYTES: usize = 64;
 
 impl Service {
     pub(super) fn contact_view(&self, account: &Account, row: &ContactRow) -> Contact {
-        let mut contact = contacts::to_rpc(row, &account.row().origin);
+        let mut contact = contacts::to_rpc(row);
         if let Some((online, since)) = account.presence(row.account) {
             contact.online = Some(online);
             contact.online_since = Some(since);

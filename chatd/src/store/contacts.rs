@@ -263,7 +263,7 @@ pub fn is_pending(row: &ContactRow) -> bool {
 }
 
 /// The contact as clients see it. Presence is not stored; the caller adds it.
-pub fn to_rpc(row: &ContactRow, home: &str) -> Contact {
+pub fn to_rpc(row: &ContactRow) -> Contact {
     let state = match row.state.relation {
         Relation::Accepted => Shown::Accepted,
         Relation::Apart { incoming: Incoming::Pending, .. } => Shown::Pending,

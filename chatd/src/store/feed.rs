@@ -122,7 +122,7 @@ fn expand(
         event.online = stored.online;
         event.count = stored.count;
         if stored.online.is_none() {
-            event.contact = contact.as_ref().map(|row| contacts::to_rpc(row, home));
+            event.contact = contact.as_ref().map(contacts::to_rpc);
         }
         out.push(event);
         return Ok(());

@@ -78,10 +78,10 @@ impl Service {
 
     /// Runs a call to its end even if its client goes away meanwhile: half an account is worse than an answer unheard.
     async fn whole<T: Send + 'static>(
-        &self,
         call: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
     ) -> Result<T, ServiceError> {
-        self.inner.tasks.spawn(call).await.unwrap_or(Err(ServiceError::ShuttingDown))
+        // Not one of the tasks that a stop waits for: it may be waiting for a directory.
+        tokio::spawn(call).await.unwrap_or(Err(ServiceError::ShuttingDown))
     }
 
     /// Holds a name, and a place under the cap, while an account is made.
@@ -112,7 +112,7 @@ impl Service {
         params: RegisterParams,
     ) -> Result<RegisterResult, ServiceError> {
         let (service, caller) = (self.clone(), caller.clone());
-        self.whole(async move { service.register(&caller, params).await }).await
+        Self::whole(async move { service.register(&caller, params).await }).await
     }
 
     async fn register(&self, caller: &Caller, params: RegisterParams) -> Result<RegisterResult, ServiceError> {
@@ -229,7 +229,7 @@ impl Service {
             return Err(ServiceError::AlreadyLoggedIn(account.row().name));
         }
         let service = self.clone();
-        self.whole(async move {
+        Self::whole(async move {
             account.store.write(|tx| tx.set_logged_in(true)).await?;
             account.set_logged_in(true);
             account.go_online(&service);
@@ -249,7 +249,7 @@ impl Service {
             return Err(ServiceError::AlreadyLoggedOut(account.row().name));
         }
         let service = self.clone();
-        self.whole(async move {
+        Self::whole(async move {
             account.store.write(|tx| tx.set_logged_in(false)).await?;
             account.set_logged_in(false);
             account.go_offline().await;
@@ -272,7 +272,7 @@ impl Service {
             )));
         }
         let service = self.clone();
-        self.whole(async move { service.delete(&account, &row).await }).await
+        Self::whole(async move { service.delete(&account, &row).await }).await
     }
 
     async fn delete(&self, account: &Account, row: &AccountRow) -> Result<Done, ServiceError> {

@@ -55,6 +55,8 @@ struct Told {
     asked_names: HashSet<i64>,
     /// Watches that may have come before their token did: accounts of which nothing is known, and how often it was asked.
     unsure: HashMap<AccountId, u32>,
+    /// The record was published after the last refusal: if that did not help, the next attempt takes its time.
+    republished: bool,
 }
 
 /// Starts the session of an account and the task that lives with it. `goodbye` is cancelled when both have ended.
@@ -144,7 +146,9 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
             account.set_session(SessionState { up: false, bearer: None, error: Some(reason) });
             tell(account, News::Bearer(None)).await;
             // A directory that lost us (restored, or never had the record) takes the record again.
-            if matches!(code, Some(api::ErrorCode::NotFound | api::ErrorCode::BadSignature)) {
+            let lost = matches!(code, Some(api::ErrorCode::NotFound | api::ErrorCode::BadSignature));
+            told.republished = lost && !told.republished;
+            if told.republished {
                 match publish(service, account).await {
                     Ok(()) => account.command(SessionCommand::Retry).await,
                     Err(error) => {

@@ -34,6 +34,8 @@ const RENEWAL_CHECK: Duration = Duration::from_secs(600);
 const UNSURE_PAUSE: Duration = Duration::from_secs(2);
 /// And so many times at most; later changes of contacts begin anew.
 const UNSURE_TRIES: u32 = 30;
+/// How long going online waits for the directory to hear where we are.
+const FIRST_REACH: Duration = Duration::from_secs(2);
 /// Names confirmed in one go at most: a flood of requests must not become a flood of look-ups.
 const CONFIRMATIONS: usize = 4;
 
@@ -73,7 +75,14 @@ pub(super) fn spawn(
     let sign: session::SessionSign = Arc::new(move |message: &[u8]| device_key.sign(&[message]));
     let (id, device) = (account.id, account.device);
     let session_stop = stop.clone();
+    let first = (service.clone(), Arc::clone(&account));
     tokio::spawn(async move {
+        // Who is told that we are online asks at once where we are: that must be known first. A directory that cannot
+        // be reached now hears it when the session is up.
+        let published = publish_reach(&first.0, &first.1, true);
+        if !matches!(tokio::time::timeout(FIRST_REACH, published).await, Ok(Ok(()))) {
+            tracing::debug!("reach was not published before the session");
+        }
         session::run(client, id, device, sign, commands, events_in, session_stop).await;
         goodbye.cancel();
     });
@@ -209,7 +218,7 @@ async fn came_up(
     if record_seq != card.record_seq {
         publish(service, account).await?;
     }
-    publish_reach(service, account).await?;
+    publish_reach(service, account, false).await?;
     sync(account, told).await
 }
 
@@ -241,14 +250,14 @@ async fn publish_once(account: &Arc<Account>) -> Result<(), ServiceError> {
 }
 
 /// Signs and publishes where this node is, for one account.
-async fn publish_reach(service: &Service, account: &Arc<Account>) -> Result<(), ServiceError> {
+async fn publish_reach(service: &Service, account: &Arc<Account>, even_offline: bool) -> Result<(), ServiceError> {
     let addresses = service.addresses();
     let card = account.store.read(account::own_card).await?;
     let (reach, seq) =
         make_reach(account.id, &account.keys.device, &service.inner.node_key, &addresses, card.reach_seq)?;
     let bytes = reach.clone();
     account.store.write(move |tx| tx.set_own_reach(&bytes, seq)).await?;
-    if let Some(client) = account.directory.as_ref().filter(|_| account.session().up) {
+    if let Some(client) = account.directory.as_ref().filter(|_| even_offline || account.session().up) {
         client.publish_reach(&reach).await?;
     }
     Ok(())
@@ -260,7 +269,7 @@ pub(super) async fn watch_addresses(service: Service) {
     loop {
         addresses.borrow_and_update();
         for account in service.accounts().into_iter().filter(|account| account.is_running()) {
-            if let Err(error) = publish_reach(&service, &account).await {
+            if let Err(error) = publish_reach(&service, &account, false).await {
                 tracing::debug!(%error, "reach was not published");
             }
         }

@@ -13,6 +13,7 @@ use proto::wire::payload::Profile;
 
 use super::account::Account;
 use super::identity::{Facts, Keys, make_record, recovery_key};
+use super::resolve::OVERFLOW_UID;
 use super::{Service, ServiceError};
 use crate::crypto::prekey::PrekeySecret;
 use crate::crypto::safety::fingerprint;
@@ -86,6 +87,10 @@ impl Service {
 
     /// Holds a name, and a place under the cap, while an account is made.
     fn reserve(&self, caller: &Caller, name: &str, directory: &str) -> Result<Reservation, ServiceError> {
+        if caller.uid == OVERFLOW_UID {
+            // It stands for many users: what is made would be nobody's, and count for nobody.
+            return Err(ServiceError::Refused("the system does not say which user you are: no account for you".into()));
+        }
         let own = self.owned(caller).len();
         let cap = self.inner.config.limits.accounts_per_uid.get() as usize;
         let key = (name.to_owned(), directory.to_owned());

@@ -14,7 +14,7 @@ use crate::store::ContactRow;
 use crate::store::contacts::{self, NewContact};
 
 /// Nobody's uid (overflow): accounts are never given to it.
-const OVERFLOW_UID: u32 = 65_534;
+pub(super) const OVERFLOW_UID: u32 = 65_534;
 
 impl Service {
     /// The caller's accounts.

@@ -79,8 +79,8 @@ pub(super) fn spawn(
     tokio::spawn(async move {
         // Who is told that we are online asks at once where we are: that must be known first. A directory that cannot
         // be reached now hears it when the session is up.
-        let published = publish_reach(&first.0, &first.1, true);
-        if !matches!(tokio::time::timeout(FIRST_REACH, published).await, Ok(Ok(()))) {
+        let published = tokio::time::timeout(FIRST_REACH, publish_reach(&first.0, &first.1, true));
+        if !matches!(session_stop.run_until_cancelled(published).await, Some(Ok(Ok(())))) {
             tracing::debug!("reach was not published before the session");
         }
         session::run(client, id, device, sign, commands, events_in, session_stop).await;

@@ -132,11 +132,14 @@ async fn half_a_frame_and_silence_hold_nobody_up() {
         open.push(stream);
     }
     open.push(UnixStream::connect(daemon.socket()).await.unwrap());
-    for _ in 0..20 {
+    // A client that left counts until the daemon has noticed it: three fit beside these five at any pace, and not four.
+    for _ in 0..2 {
         assert_alive(&daemon).await;
     }
-    drop(open);
-    assert_alive(&daemon).await;
+    let client = daemon.client().await;
+    for _ in 0..20 {
+        client.call::<SystemHello>(&HelloParams::default()).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

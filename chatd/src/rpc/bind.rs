@@ -126,6 +126,7 @@ fn directory_code(error: &DirectoryError) -> ErrorCode {
 fn store_code(error: &StoreError) -> ErrorCode {
     match error {
         StoreError::NotFound(_) => ErrorCode::NotFound,
+        StoreError::IdTaken(_) => ErrorCode::AlreadyExists,
         StoreError::Contact(_) => ErrorCode::NotAContact,
         StoreError::Closed => ErrorCode::ShuttingDown,
         StoreError::Search(SearchError::NoWords | SearchError::TooLong { .. } | SearchError::TooManyWords { .. }) => {

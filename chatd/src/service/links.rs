@@ -216,7 +216,7 @@ impl Runner {
         let limits = &self.service.inner.limits;
         let known = self.is_known();
         let bytes = if known { &limits.known_bytes } else { &limits.stranger_bytes };
-        if let Err(over) = bytes.check(&self.open.peer, outer.len()) {
+        while let Err(over) = bytes.check(&self.open.peer, outer.len()) {
             // The link is read no further for so long: that slows an honest sender down without losing anything.
             tokio::time::sleep(over.0).await;
         }

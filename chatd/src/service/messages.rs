@@ -15,7 +15,7 @@ use proto::wire::payload::Text;
 use super::account::Account;
 use super::{Service, ServiceError};
 use crate::model::Caller;
-use crate::policy::contact::{Event, Incoming, Outgoing, Relation};
+use crate::policy::contact::{ContactError, Event, Incoming, Outgoing, Relation};
 use crate::store::ContactRow;
 use crate::store::outbound::{NewMessage, Stored};
 use crate::store::{Pending, StoreError, contacts, history, trace};
@@ -324,7 +324,7 @@ async fn flush(run: Option<(Target, Vec<NewMessage>)>, parts: &mut Vec<Part>) {
             if ask {
                 // Another call may have asked since the look-up; that is as good.
                 match tx.contact_wish(contact, Event::UserAdds, "") {
-                    Ok(_) | Err(StoreError::Contact(_)) => {}
+                    Ok(_) | Err(StoreError::Contact(ContactError::AlreadyContact)) => {}
                     Err(error) => return Err(error),
                 }
             }

@@ -157,7 +157,10 @@ impl Service {
         let account = self.account(caller, params.account.as_deref())?;
         let row = self.known(&account, &params.who).await?;
         let label = params.label.trim().to_owned();
-        let bad = |c: char| c.is_control() || matches!(c, '@' | '#' | ':');
+        // What cannot be seen, or turns what follows around, has no place in a name.
+        let unseen =
+            |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        let bad = |c: char| c.is_control() || unseen(c) || matches!(c, '@' | '#' | ':');
         if label.len() > MAX_LABEL_BYTES || label.chars().any(bad) {
             return Err(ServiceError::InvalidParams(format!(
                 "a label has {MAX_LABEL_BYTES} bytes at most, and none of @ # : or control characters"

@@ -43,7 +43,7 @@ impl Service {
             });
             if own.is_empty() {
                 return Err(ServiceError::NoAccount(format!(
-                    "{name} is no account of yours here; chatctl whoami shows yours, chatctl register {name} makes it"
+                    "{name} is no account of yours here; chatctl status shows yours, chatctl register {name} makes it"
                 )));
             }
         }
@@ -95,7 +95,7 @@ impl Service {
             )));
         }
         if address.name.as_str() == own.name {
-            return Err(ServiceError::InvalidParams(format!("{who} is yourself")));
+            return Err(ServiceError::InvalidParams(format!("{who} is you: choose somebody else")));
         }
         // The name in its normal form may be known.
         if address.name.as_str() != who

@@ -340,7 +340,10 @@ async fn confirm_names(
             Ok(_) | Err(DirectoryError::NotFound) => {
                 tracing::warn!(name = %row.name, account = %row.account, "the directory does not confirm this name");
             }
-            Err(error) => tracing::debug!(%error, "a name was not confirmed"),
+            Err(error) => {
+                tracing::debug!(%error, "a name was not confirmed");
+                told.asked_names.remove(&row.id);
+            }
         }
     }
     Ok(())

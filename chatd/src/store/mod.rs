@@ -81,6 +81,9 @@ pub enum StoreError {
         /// Why.
         source: std::io::Error,
     },
+    /// A client chose an id that one of its messages to somebody else has.
+    #[error("the id {0} belongs to a message to somebody else: leave it out, or choose another")]
+    IdTaken(proto::ids::MessageId),
     /// No such row.
     #[error("{0} is not there")]
     NotFound(&'static str),

@@ -159,6 +159,9 @@ impl Tx<'_> {
                 message.body,
             ])?;
             if inserted == 0 {
+                if trace::own_recipient(self.conn, &message.id)? != Some(contact) {
+                    return Err(StoreError::IdTaken(message.id));
+                }
                 let (state, reason) = trace::own_state(self.conn, &message.id)?;
                 stored.push(Stored { id: message.id, state, reason });
                 continue;

@@ -82,6 +82,17 @@ pub fn own_state(conn: &Connection, id: &MessageId) -> Result<(MessageState, Opt
     state_at(conn, contact, stream, seq)
 }
 
+/// To whom an own message was sent.
+///
+/// # Errors
+/// Those of the database.
+pub(super) fn own_recipient(conn: &Connection, id: &MessageId) -> Result<Option<i64>, StoreError> {
+    Ok(conn
+        .prepare_cached("SELECT conversation FROM messages WHERE msgid = ?1 AND sender = 0")?
+        .query_row([id.as_bytes()], |row| row.get(0))
+        .optional()?)
+}
+
 /// What is known of one message's way.
 #[derive(Debug, Clone)]
 pub struct Trace {

@@ -200,6 +200,11 @@ async fn the_same_id_is_sent_once() {
     }
     pair.alice.ok(["send", "bob", "then this", "--wait", "delivered"]);
     assert_eq!(bodies(&pair.bob, "alice", 10), ["only once", "then this"]);
+    // The same id for somebody else is a mistake, not a repetition: nothing would be sent, and nobody told.
+    let (_carol_daemon, _carol) = pair.join("carol");
+    let params = proto::rpc::types::SendParams { to: "carol".into(), ..params };
+    let error = client.call::<MessageSend>(&params).await.unwrap_err().to_string();
+    assert!(error.contains(&id.to_string()) && error.contains("somebody else"), "{error}");
 }
 
 #[test]

@@ -95,7 +95,7 @@ impl Service {
             )));
         }
         if address.name.as_str() == own.name {
-            return Err(ServiceError::InvalidParams(format!("{who} is you: choose somebody else")));
+            return Err(ServiceError::InvalidParams(format!("{who} is yourself: name somebody else")));
         }
         // The name in its normal form may be known.
         if address.name.as_str() != who

@@ -21,10 +21,7 @@ const HANDSHAKES: usize = 64;
 pub async fn measure(scale: Scale) -> Result<Vec<Row>> {
     raise_file_limit()?;
     let links = scale.of(LINKS, 100);
-    let config = format!(
-        "[limits]\nconnections = {0}\nconnections_unauthenticated = {0}\nstranger_links = {0}\n",
-        links + HANDSHAKES
-    );
+    let config = format!("[limits]\nconnections = {0}\nconnections_unauthenticated = {0}\n", links + HANDSHAKES);
     let daemon = Daemon::try_start(DaemonOptions::default().config(&config))?;
     let before = daemon.resident_kib().context("no /proc for chatd")?;
     let node = daemon.ready_value("node").context("no node id in the ready line")?;

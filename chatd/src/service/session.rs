@@ -10,6 +10,7 @@ use proto::ids::AccountId;
 use proto::name::Name;
 use proto::time::Timestamp;
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::account::{Account, SessionState};
@@ -100,6 +101,8 @@ async fn live(service: Service, account: Arc<Account>, mut events: mpsc::Receive
     let mut told = Told::default();
     let mut renewal = tokio::time::interval(RENEWAL_CHECK);
     let mut unsure = tokio::time::interval(UNSURE_PAUSE);
+    // While nothing is unsure nobody looks at it: what was missed then must not come all at once.
+    unsure.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             event = events.recv() => match event {

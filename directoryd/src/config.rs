@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use proto::name::{nearest, parse_domain};
+use proto::name::parse_domain;
+use proto::nearest::nearest;
 use serde::Deserialize;
 
 /// Who may list and search.

@@ -10,6 +10,7 @@ pub mod directory;
 pub mod ids;
 pub mod invite;
 pub mod name;
+pub mod nearest;
 pub mod rpc;
 pub mod time;
 pub mod wire;

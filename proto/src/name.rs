@@ -125,34 +125,6 @@ pub fn fold_query(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).nfc().collect()
 }
 
-/// The nearest of `candidates` to a mistyped `word`, if one is near enough to be meant.
-pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    const MAX_WORD_CHARS: usize = 64;
-    let word: Vec<char> = word.chars().take(MAX_WORD_CHARS).collect();
-    // A third of the letters wrong, at least one: beyond that it is another word.
-    let most = (word.len() / 3).max(1);
-    candidates
-        .into_iter()
-        .map(|candidate| (edit_distance(&word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= most && *distance < candidate.chars().count())
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
-fn edit_distance(word: &[char], other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=word.len()).collect();
-    for (i, b) in other.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, a) in word.iter().enumerate() {
-            let cost = diagonal + usize::from(*a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row.last().copied().unwrap_or(0)
-}
-
 fn forbidden(c: char) -> bool {
     c.is_control() || c.is_whitespace() || (c.is_ascii_punctuation() && !PUNCTUATION.contains(&c))
 }

@@ -77,16 +77,6 @@ fn addresses() {
     assert!(format!("bob@{}", "a.".repeat(200)).parse::<Address>().is_err());
 }
 
-#[test]
-fn nearest_word() {
-    let words = ["listen", "origin", "data_dir", "list"];
-    assert_eq!(nearest("orgin", words), Some("origin"));
-    assert_eq!(nearest("listn", words), Some("listen"));
-    assert_eq!(nearest("data-dir", words), Some("data_dir"));
-    assert_eq!(nearest("tls", words), None);
-    assert_eq!(nearest("", ["a"]), None);
-}
-
 proptest! {
     #[test]
     fn any_text_is_a_stable_name_or_an_error(text in ".{0,40}") {

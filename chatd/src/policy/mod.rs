@@ -11,5 +11,4 @@ pub mod contact_ids;
 pub mod dial;
 pub mod failures;
 pub mod limits;
-pub mod nearest;
 pub mod rate;

@@ -38,8 +38,6 @@ pub struct Inbox {
     store: Store,
     prekeys: RwLock<HashMap<PrekeyId, Arc<PrekeySecret>>>,
     rules: Arc<Rules>,
-    /// Whether strangers may ask at all.
-    open_to_strangers: bool,
 }
 
 /// What operations need to know on the store's thread.
@@ -124,7 +122,7 @@ impl Inbox {
         let prekeys = prekeys.into_iter().map(|prekey| (prekey.id(), Arc::new(prekey))).collect();
         let prekeys = RwLock::new(prekeys);
         let rules = Arc::new(Rules { account, limits, max_pending });
-        Self { device, store, prekeys, rules, open_to_strangers: true }
+        Self { device, store, prekeys, rules }
     }
 
     /// Opens envelopes with one more prekey. Its secret is committed already.
@@ -193,8 +191,7 @@ impl Inbox {
                 let outcome = self.store.enqueue(move |tx| apply::apply(tx, &rules, device, &proved)).await?;
                 Ok(Verdict::Taken(Taken { contact: device.contact, from_device, outcome }))
             }
-            None if self.open_to_strangers => stranger::take(self, opened, size).await,
-            None => Ok(Verdict::Dropped { blame: false }),
+            None => stranger::take(self, opened, size).await,
         }
     }
 }

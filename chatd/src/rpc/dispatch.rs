@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use proto::nearest::nearest;
 use proto::rpc::codec::{self, EncodeError, decode_params};
 use proto::rpc::methods::{self as m, METHODS, Method};
 use proto::rpc::types::{SendParams, SendResult, SubscribeParams, SubscribeResult, UnsubscribeParams};
@@ -167,32 +168,11 @@ fn read<M: Method>(params: &[u8]) -> Result<M::Params, RpcError> {
 fn unknown_method(method: &str) -> RpcError {
     const MAX_NAME_CHARS: usize = 64;
     let shown: String = method.chars().take(MAX_NAME_CHARS).collect();
-    let nearest = METHODS.iter().map(|known| (distance(known.name, &shown), known.name)).min();
-    let text = match nearest {
-        Some((distance, name)) if distance <= 2 + name.len() / 4 => {
-            format!("there is no method {shown:?}; did you mean {name}?")
-        }
-        _ => format!("there is no method {shown:?}"),
+    let text = match nearest(&shown, METHODS.iter().map(|known| known.name)) {
+        Some(name) => format!("there is no method {shown:?}; did you mean {name}?"),
+        None => format!("there is no method {shown:?}"),
     };
     RpcError::new(ErrorCode::UnknownMethod, text)
-}
-
-/// Levenshtein's distance: insertions, deletions and replacements from one to the other.
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (index, a) in from.chars().enumerate() {
-        let mut diagonal = index;
-        let mut left = index + 1;
-        for (slot, b) in row.iter_mut().skip(1).zip(&to) {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = *slot;
-            left = replaced.min(left + 1).min(diagonal + 1);
-            *slot = left;
-        }
-        row[0] = index + 1;
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -228,13 +208,5 @@ mod tests {
             assert!(unknown_method(wrong).1.ends_with(right), "{}", unknown_method(wrong).1);
         }
         assert!(unknown_method(&"x".repeat(100_000)).1.len() < 200);
-    }
-
-    #[test]
-    fn distances() {
-        for (a, b, expected) in [("", "", 0), ("abc", "", 3), ("", "abc", 3), ("kitten", "sitting", 3), ("ab", "ba", 2)]
-        {
-            assert_eq!(distance(a, b), expected, "{a} {b}");
-        }
     }
 }

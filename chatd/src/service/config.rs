@@ -110,7 +110,7 @@ fn unknown_key_hint(message: &str) -> Option<String> {
     let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
     let unknown = quoted.next()?;
     let known: Vec<&str> = quoted.collect();
-    let nearest = crate::policy::nearest::nearest(unknown, known.iter().copied())?;
+    let nearest = proto::nearest::nearest(unknown, known.iter().copied())?;
     Some(format!("\nhint: did you mean `{nearest}`?"))
 }
 

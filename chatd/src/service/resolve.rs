@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use proto::directory::SignedRecord;
 use proto::name::Address;
+use proto::nearest::nearest;
 
 use super::account::Account;
 use super::{Service, ServiceError};
 use crate::directory::DirectoryError;
 use crate::model::Caller;
-use crate::policy::nearest::nearest;
 use crate::store::ContactRow;
 use crate::store::contacts::{self, NewContact};
 

@@ -65,6 +65,13 @@ mod tests {
         ] {
             assert_eq!(nearest(typed, names), expected, "{typed}");
         }
+        let words = ["listen", "origin", "data_dir", "list"];
+        for (typed, expected) in
+            [("orgin", Some("origin")), ("listn", Some("listen")), ("data-dir", Some("data_dir")), ("tls", None)]
+        {
+            assert_eq!(nearest(typed, words), expected, "{typed}");
+        }
+        assert_eq!(nearest("", ["a"]), None);
         assert_eq!(nearest(&"a".repeat(1_000_000), names), None);
         assert_eq!(nearest("bob", []), None);
     }

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Migration `n` brings `user_version` from `n` to `n + 1`. Never edit one that was released; append.
-const MIGRATIONS: &[&str] = &[V1];
+const MIGRATIONS: &[&str] = &[V1, V2];
 
 const V1: &str = "
 -- The account itself: one row.
@@ -195,6 +195,55 @@ CREATE TABLE consumers (
   seq  INTEGER NOT NULL,
   at   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+";
+
+/// Mailboxes, gaps, lifetimes, settings, key change.
+const V2: &str = "
+ALTER TABLE account ADD COLUMN read_receipts INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE account ADD COLUMN lifetime INTEGER;                 -- seconds that own messages live; NULL: for ever
+ALTER TABLE account ADD COLUMN restored INTEGER NOT NULL DEFAULT 0; -- 1: made by restore, and new epochs are not begun yet
+
+-- A record with another key for which no rotation vouches; `verify` may accept it.
+ALTER TABLE contacts ADD COLUMN rejected_record BLOB;
+-- 1: something came by mailbox, and the acknowledgement has not left.
+ALTER TABLE contacts ADD COLUMN ack_due INTEGER NOT NULL DEFAULT 0;
+
+-- Parts of own streams that lie in a recipient's mailbox, so that they need not be put there again before `until`.
+CREATE TABLE deposits (
+  stream  INTEGER NOT NULL,
+  high    INTEGER NOT NULL,
+  low     INTEGER NOT NULL,
+  at      INTEGER NOT NULL,                    -- Unix ms
+  until   INTEGER NOT NULL,                    -- Unix ms
+  mailbox TEXT    NOT NULL,                    -- the mailbox's URL
+  number  INTEGER NOT NULL,                    -- under which the mailbox has it
+  PRIMARY KEY (stream, high)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX deposits_by_mailbox ON deposits (mailbox, number);
+
+-- The highest number that a mailbox gave: one that counts from further down was restored from a backup.
+CREATE TABLE mailboxes (
+  url     TEXT    PRIMARY KEY,
+  highest INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Until when (Unix ms) a signal lies in the recipient's mailbox; 0: it does not.
+ALTER TABLE signals ADD COLUMN deposited_until INTEGER NOT NULL DEFAULT 0;
+
+-- Own messages that end by themselves if they are not delivered by then (Unix s, by the agreed clock).
+CREATE TABLE lifetimes (
+  stream  INTEGER NOT NULL,
+  seq     INTEGER NOT NULL,
+  expires INTEGER NOT NULL,
+  PRIMARY KEY (stream, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX lifetimes_by_expiry ON lifetimes (expires);
+
+-- Up to here everything of the stream is shown, or was given up as a gap; what comes below it is late.
+ALTER TABLE streams_in ADD COLUMN shown INTEGER NOT NULL DEFAULT 0;
+UPDATE streams_in SET shown = contiguous;
+-- When it came (Unix ms).
+ALTER TABLE held ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// Settings of every connection. FULL: an answer after COMMIT must survive a power cut. The large checkpoint threshold

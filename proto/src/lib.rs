@@ -7,6 +7,7 @@
 //! computed over received bytes, never over a re-encoding.
 
 pub mod directory;
+pub mod fault;
 pub mod ids;
 pub mod invite;
 pub mod name;

@@ -1,0 +1,54 @@
+//! Fail points: places where a test may end the process, or shift its clock. In release builds both do nothing.
+//!
+//! `CHATD_FAULT=name:n` ends the process as `kill -9` does when it comes to the fail point for the n-th time (several are
+//! separated by commas). `CHATD_CLOCK_FILE=path` adds the seconds in that file, read again at each look, to the wall clock.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// A fail point: before or after something that must not be lost.
+pub fn point(name: &str) {
+    if cfg!(debug_assertions) {
+        static ARMED: OnceLock<Mutex<HashMap<String, u64>>> = OnceLock::new();
+        let armed = ARMED.get_or_init(|| Mutex::new(parse(&std::env::var("CHATD_FAULT").unwrap_or_default())));
+        let mut armed = armed.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(left) = armed.get_mut(name) else { return };
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            eprintln!("fail point {name}");
+            std::process::abort();
+        }
+    }
+}
+
+fn parse(text: &str) -> HashMap<String, u64> {
+    let one = |part: &str| {
+        let (name, count) = part.rsplit_once(':')?;
+        Some((name.to_owned(), count.parse().ok()?))
+    };
+    text.split(',').filter_map(one).collect()
+}
+
+/// Seconds that a test adds to the wall clock.
+pub(crate) fn clock_shift() -> i64 {
+    if cfg!(debug_assertions) {
+        static PATH: OnceLock<Option<std::path::PathBuf>> = OnceLock::new();
+        let path = PATH.get_or_init(|| std::env::var_os("CHATD_CLOCK_FILE").map(Into::into));
+        let Some(path) = path else { return 0 };
+        return std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    }
+    0
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fail_points_are_named_with_a_count() {
+        let armed = parse("store.commit.before:3,ack.after:1,nonsense,bad:x");
+        assert_eq!(armed.len(), 2);
+        assert_eq!((armed["store.commit.before"], armed["ack.after"]), (3, 1));
+    }
+}

@@ -223,6 +223,10 @@ impl Session<'_> {
                     self.directory.presence.unwatch(self.joined.id, &accounts);
                     Ok(Vec::new())
                 }
+                // The mailbox is not there yet.
+                Ok(ClientFrame::Mailbox | ClientFrame::Delete { .. } | ClientFrame::Release { .. }) => {
+                    Err(Refusal::new(ErrorCode::Unavailable, "this directory has no mailbox yet"))
+                }
                 Err(error) => Err(Refusal::new(ErrorCode::Malformed, error.to_string())),
             },
         };

@@ -280,7 +280,13 @@ impl Keeper {
             }
             Ok(ServerFrame::Error { code, message }) => SessionEvent::Refused { code, message },
             // Newer than this program, or out of place: nothing depends on it.
-            Ok(ServerFrame::Ready { .. } | ServerFrame::Unknown) | Err(_) => return Ok(()),
+            Ok(
+                ServerFrame::Ready { .. }
+                | ServerFrame::Drained { .. }
+                | ServerFrame::Deleted { .. }
+                | ServerFrame::Unknown,
+            )
+            | Err(_) => return Ok(()),
         };
         self.events.send(event).await
     }

@@ -10,12 +10,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::ids::{AccountId, sha256};
 use crate::name::Name;
 
+pub use super::mailbox::{
+    DepositAnswer, MAX_DELETE_NUMBERS, MAX_DEPOSIT_BYTES, PUSH_WINDOW, PUSH_WINDOW_BYTES, decode_push, delete_message,
+    encode_push,
+};
 pub use super::session::{ClientFrame, ServerFrame, SessionHello, Watch};
 
 /// Bytes of a request body at most: a record in base64, its nonce and signature, and room for the JSON around them.
 pub const MAX_BODY_BYTES: usize = 65_536;
-/// Bytes of one WebSocket frame from a client at most.
-pub const MAX_SESSION_FRAME_BYTES: usize = 65_536;
+/// Bytes of one WebSocket message of a session at most, in either direction: an envelope and its number, rounded up.
+pub const MAX_SESSION_FRAME_BYTES: usize = 81_920;
 /// Entries of one `tokens`, `watch` or `unwatch` frame at most.
 pub const MAX_FRAME_ENTRIES: usize = 256;
 /// Seconds that a nonce is valid.
@@ -115,6 +119,10 @@ pub enum ErrorCode {
     NotAllowed,
     /// More bytes than the limit.
     TooLarge,
+    /// The account does not honour this deposit token, or no longer: nothing can be left with it.
+    TokenRevoked,
+    /// The mailbox has no room for this; nothing in it gives way. It can be tried again later.
+    MailboxFull,
     /// The request cannot be read.
     Malformed,
     /// The directory cannot answer now: it is full, stopping or overloaded.

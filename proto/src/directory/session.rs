@@ -44,6 +44,22 @@ pub enum ClientFrame {
         /// Which.
         accounts: Vec<AccountId>,
     },
+    /// Push what lies in the mailbox for this device, and from now on what comes: first all that lies there and was
+    /// not pushed or was released in this session.
+    Mailbox,
+    /// These are committed here, and may go.
+    Delete {
+        /// At most [`super::api::MAX_DELETE_NUMBERS`].
+        numbers: Vec<u64>,
+        /// By the device key over [`super::api::delete_message`].
+        signature: Base64,
+    },
+    /// These could not be stored now: they stay, no longer count as under way, and are pushed again in the next session
+    /// or after another `mailbox`.
+    Release {
+        /// At most [`super::api::MAX_DELETE_NUMBERS`].
+        numbers: Vec<u64>,
+    },
 }
 
 /// See [`ClientFrame::Watch`].
@@ -84,6 +100,16 @@ pub enum ServerFrame {
         /// Since when, in Unix seconds, if known.
         since: Option<i64>,
     },
+    /// All that lay in the mailbox when the client asked for it was pushed.
+    Drained {
+        /// The highest number of it; 0 if nothing lay there.
+        upto: u64,
+    },
+    /// The answer to a `delete` frame, once it is durable. Numbers that do not lie there are named as well.
+    Deleted {
+        /// Those of the frame.
+        numbers: Vec<u64>,
+    },
     /// Two live sessions have one device key: a copy of the data is running. The older session is closed.
     Cloned,
     /// The session ends, or the last frame was refused.
@@ -117,5 +143,12 @@ mod tests {
             serde_json::from_str::<ClientFrame>(r#"{"type":"tokens","add":["aa"]}"#).unwrap(),
             ClientFrame::Tokens { add: vec!["aa".into()], remove: vec![] }
         );
+        assert_eq!(serde_json::to_string(&ClientFrame::Mailbox).unwrap(), r#"{"type":"mailbox"}"#);
+        let delete = ClientFrame::Delete { numbers: vec![1, u64::MAX], signature: Base64(vec![255; 2]) };
+        assert_eq!(
+            serde_json::to_string(&delete).unwrap(),
+            r#"{"type":"delete","numbers":[1,18446744073709551615],"signature":"__8"}"#
+        );
+        assert_eq!(serde_json::to_string(&ServerFrame::Drained { upto: 7 }).unwrap(), r#"{"type":"drained","upto":7}"#);
     }
 }

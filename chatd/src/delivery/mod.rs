@@ -24,7 +24,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::crypto::keys::SigningKey;
-use crate::directory::DirectoryClient;
+use crate::directory::Directories;
 use crate::link::{CloseCode, LinkError, LinkSender, PeerTable};
 use crate::store::Store;
 
@@ -211,9 +211,9 @@ pub struct Context {
     pub store: Store,
     /// The links.
     pub table: PeerTable,
-    /// Its directory, if it has one.
-    pub directory: Option<DirectoryClient>,
-    /// Whether the directory is reached over loopback.
+    /// The directories that it may ask.
+    pub directories: Directories,
+    /// Whether its own directory is reached over loopback.
     pub directory_is_local: bool,
     /// Private addresses may be dialled whoever named them.
     pub allow_private: bool,

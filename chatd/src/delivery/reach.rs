@@ -63,7 +63,9 @@ pub(super) async fn connect(
 
 /// Asks the directory for a newer reach; failing to get one is no failure, the old one may still do.
 async fn refresh_reach(context: &Context, row: &ContactRow, bearer: Option<&str>) -> Result<(), StoreError> {
-    let Some(directory) = &context.directory else { return Ok(()) };
+    let Some(directory) = context.directories.of(&row.origin) else { return Ok(()) };
+    // The token of a session is for the directory that gave it, and for no other.
+    let bearer = bearer.filter(|_| context.directories.is_home(&row.origin));
     let found = match directory.reach(row.account, bearer, row.token_held.as_ref()).await {
         Ok(found) => found,
         Err(error) => {
@@ -79,8 +81,13 @@ async fn refresh_reach(context: &Context, row: &ContactRow, bearer: Option<&str>
 }
 
 /// Asks the directory for a newer record, and takes it if the pinned key vouches for it.
-async fn refresh_record(context: &Context, row: &ContactRow, bearer: Option<&str>) -> Result<(), StoreError> {
-    let Some(directory) = &context.directory else { return Ok(()) };
+pub(super) async fn refresh_record(
+    context: &Context,
+    row: &ContactRow,
+    bearer: Option<&str>,
+) -> Result<(), StoreError> {
+    let Some(directory) = context.directories.of(&row.origin) else { return Ok(()) };
+    let bearer = bearer.filter(|_| context.directories.is_home(&row.origin));
     match directory.lookup_account(row.account, bearer).await {
         Ok(found) => {
             let contact = row.id;

@@ -10,7 +10,9 @@
 
 mod client;
 mod error;
+mod known;
 pub mod session;
 
 pub use client::{DirectoryClient, Found, Info, Published};
 pub use error::DirectoryError;
+pub use known::Directories;

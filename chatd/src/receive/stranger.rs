@@ -39,11 +39,19 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, size: usize) -> Result<V
     if core.to != own || core.conversation != ConversationId::direct(own, from) {
         return Err(Reject::Rule("the request is for somebody else"));
     }
-    let own_policy = inbox.store.read_blocking(|conn| {
+    let (own_origin, own_policy) = inbox.store.read_blocking(|conn| {
         let card = account::own_card(conn)?;
-        Ok(SignedRecord::decode(&card.record).and_then(|r| r.peek()).map_or(ContactPolicy::Members, |r| r.policy))
+        let record = SignedRecord::decode(&card.record).and_then(|r| r.peek());
+        Ok(record.map_or_else(|_| (String::new(), ContactPolicy::Members), |r| (r.origin, r.policy)))
     })?;
-    if matches!(own_policy, ContactPolicy::Closed | ContactPolicy::Invite) {
+    // Who has no directory has no members either: there, whoever knows the address may ask.
+    let is_member = own_origin.is_empty() || record.origin == own_origin;
+    let may_ask = match own_policy {
+        ContactPolicy::Open => true,
+        ContactPolicy::Members => is_member,
+        ContactPolicy::Invite | ContactPolicy::Closed => false,
+    };
+    if !may_ask {
         return Ok(Verdict::Dropped { blame: false });
     }
     inbox.rules.limits.requests.check(own, from, &record.origin)?;

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::identity::Keys;
 use super::{Service, ServiceError, session};
 use crate::delivery::{Context, Delivery};
-use crate::directory::DirectoryClient;
 use crate::directory::session::SessionCommand;
+use crate::directory::{Directories, DirectoryClient};
 use crate::model::AccountRow;
 use crate::receive::Inbox;
 use crate::store::{PrekeyStore, Store, account};
@@ -30,6 +30,8 @@ pub(super) struct Account {
     pub prekeys: PrekeyStore,
     pub inbox: Arc<Inbox>,
     pub directory: Option<DirectoryClient>,
+    /// Its own and others that it may ask.
+    pub directories: Directories,
     row: RwLock<AccountRow>,
     running: Mutex<Option<Running>>,
     session: watch::Sender<SessionState>,
@@ -89,6 +91,7 @@ impl Account {
             store,
             prekeys,
             inbox: Arc::new(inbox),
+            directories: inner.directories.with_home(&row.origin, directory.clone()),
             directory,
             row: RwLock::new(row),
             running: Mutex::default(),
@@ -181,7 +184,7 @@ impl Account {
             node: service.node_id(),
             store: self.store.clone(),
             table: service.inner.table.clone(),
-            directory: self.directory.clone(),
+            directories: self.directories.clone(),
             directory_is_local: session::is_local(&row.directory),
             allow_private: service.inner.config.allow_private_addresses,
         };

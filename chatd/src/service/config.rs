@@ -1,8 +1,10 @@
 //! The configuration file (TOML): what may stand in it, its defaults, and errors that name the key and the nearest known one.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use proto::directory::ContactPolicy;
 use serde::Deserialize;
 
 use crate::policy::limits::Limits;
@@ -32,6 +34,10 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Default directory for `register`: a URL or a domain.
     pub directory: Option<String>,
+    /// Directories of other domains by their URL: `"example.org" = "http://127.0.0.1:7471"`.
+    pub directories: BTreeMap<String, String>,
+    /// Who may ask the accounts here to become a contact: `open`, `members` of their directory, `invite`, `closed`.
+    pub first_contact: ContactPolicy,
     /// Log format.
     pub log_format: LogFormat,
     /// Dial private and loopback addresses that a directory or a peer named, even if the directory itself is elsewhere.
@@ -56,6 +62,8 @@ impl Default for Config {
             socket_group: None,
             listen: vec![SocketAddr::from(([0, 0, 0, 0], 0))],
             directory: None,
+            directories: BTreeMap::new(),
+            first_contact: ContactPolicy::Members,
             log_format: LogFormat::Text,
             allow_private_addresses: false,
             system: false,

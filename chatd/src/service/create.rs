@@ -149,7 +149,8 @@ impl Service {
         let (recovery, recovery_hash) = recovery_key()?;
         let keys = Keys::generate()?;
         let prekey = PrekeySecret::generate(Timestamp::now().unix_seconds())?;
-        let facts = Facts { name: &address.name, origin: &origin, recovery_hash, config: &self.inner.config };
+        let facts =
+            Facts { name: &address.name, origin: &origin, directory: &url, recovery_hash, config: &self.inner.config };
         let (record, record_seq) = make_record(&keys, &facts, None, &prekey)?;
         let row = AccountRow {
             id: keys.account(),
@@ -348,6 +349,7 @@ impl Service {
         let facts = Facts {
             name: &address.name,
             origin: &row.origin,
+            directory: &row.directory,
             recovery_hash: card.recovery_hash,
             config: &self.inner.config,
         };

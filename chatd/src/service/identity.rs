@@ -3,9 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use proto::directory::{
-    ContactPolicy, Device, Prekey, Reach, Record, Rotation, SignedReach, SignedRecord, recovery_hash,
-};
+use proto::directory::{Device, Prekey, Reach, Record, Rotation, SignedReach, SignedRecord, recovery_hash};
 use proto::ids::{AccountId, DeviceId, NodeId};
 use proto::name::Name;
 use proto::time::Timestamp;
@@ -74,6 +72,8 @@ pub(super) fn recovery_key() -> Result<(String, [u8; 32]), ServiceError> {
 pub(super) struct Facts<'a> {
     pub name: &'a Name,
     pub origin: &'a str,
+    /// The directory's URL; empty without one.
+    pub directory: &'a str,
     pub recovery_hash: [u8; 32],
     pub config: &'a Config,
 }
@@ -111,8 +111,8 @@ pub(super) fn make_record(
             not_after: prekey.not_after(),
         }],
         devices: vec![device],
-        mailbox: None,
-        policy: ContactPolicy::Members,
+        mailbox: (!facts.directory.is_empty()).then(|| facts.directory.to_owned()),
+        policy: facts.config.first_contact,
         min_suite: SUITE_X25519,
         list_address: facts.config.list_address,
         show_online: facts.config.show_online,

@@ -38,6 +38,7 @@ pub use messages::Sending;
 
 use crate::crypto::keys::SigningKey;
 use crate::delivery::{News, OpenLink};
+use crate::directory::Directories;
 use crate::link::{Link, LinkCaps, LinkConfig, Node, PeerTable};
 use crate::policy::rate::RateLimits;
 use crate::store::search::Indexer;
@@ -64,6 +65,8 @@ struct Inner {
     table: PeerTable,
     indexer: Indexer,
     limits: Arc<RateLimits>,
+    /// Those that the configuration names.
+    directories: Directories,
     accounts: RwLock<HashMap<AccountId, Arc<Account>>>,
     /// Every open link: an account that comes online finds the links that are there.
     links: Mutex<HashMap<u64, OpenLink>>,
@@ -101,12 +104,14 @@ impl Service {
             min_mid_frame_bytes_per_second: limits.frame_bytes_per_second.get(),
             ..LinkCaps::default()
         };
+        let directories = Directories::named(&config.directories)?;
         let (node, incoming) = Node::bind(link).await?;
         let (links, new_links) = mpsc::channel(NEW_LINKS);
         let table = PeerTable::spawn(node.clone(), incoming, links);
         let service = Self {
             inner: Arc::new(Inner {
                 limits: Arc::new(RateLimits::new(&config.limits)),
+                directories,
                 indexer: Indexer::start(),
                 accounts: RwLock::default(),
                 links: Mutex::default(),

@@ -88,23 +88,26 @@ impl Service {
         }
         let address: Address = who.parse()?;
         let own = account.row();
-        if address.domain.as_ref().is_some_and(|domain| *domain != own.origin) {
+        let origin = address.domain.clone().unwrap_or_else(|| own.origin.clone());
+        let at_home = origin == own.origin;
+        if !at_home && account.directories.of(&origin).is_none() {
             return Err(ServiceError::NotFound(format!(
-                "{who} is in another directory than yours ({}): this version reaches people of one's own directory only",
-                own.origin
+                "the directory of {origin} is not known here: name its URL under [directories] in the configuration of chatd"
             )));
         }
-        if address.name.as_str() == own.name {
+        if at_home && address.name.as_str() == own.name {
             return Err(ServiceError::InvalidParams(format!("{who} is yourself: name somebody else")));
         }
         // The name in its normal form may be known.
-        if address.name.as_str() != who
+        if at_home
+            && address.name.as_str() != who
             && let Ok(row) = self.known(account, address.name.as_str()).await
         {
             return Ok(row);
         }
-        let Some(client) = &account.directory else { return Err(unknown) };
-        let found = match client.lookup(&address.name, account.bearer().as_deref()).await {
+        let Some(client) = account.directories.of(&origin) else { return Err(unknown) };
+        let bearer = account.bearer().filter(|_| at_home);
+        let found = match client.lookup(&address.name, bearer.as_deref()).await {
             Ok(found) => found,
             Err(DirectoryError::NotFound) => {
                 let hint = match unknown {
@@ -114,12 +117,12 @@ impl Service {
                     }
                     _ => format!("; chatctl users {} lists who is there", address.name),
                 };
-                return Err(ServiceError::NotFound(format!("nobody is called {who} in {}{hint}", own.origin)));
+                return Err(ServiceError::NotFound(format!("nobody is called {who} in {origin}{hint}")));
             }
             Err(error) => return Err(error.into()),
         };
         let record = SignedRecord::decode(&found.record)?.verify()?;
-        if record.name != address.name || record.origin != own.origin || record.account() != found.account {
+        if record.name != address.name || record.origin != origin || record.account() != found.account {
             return Err(ServiceError::KeyNotTrusted(format!(
                 "the directory answered with a record that is not {who}'s; tell its operator"
             )));

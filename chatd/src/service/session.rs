@@ -319,23 +319,25 @@ async fn sync(account: &Arc<Account>, told: &mut Told) -> Result<(), ServiceErro
     confirm_names(account, told, &everybody, &own.origin).await
 }
 
-/// Asks the home directory whether a stranger is who the request says.
+/// Asks the directory of its domain whether a stranger is who the request says.
 async fn confirm_names(
     account: &Arc<Account>,
     told: &mut Told,
     everybody: &[ContactRow],
     origin: &str,
 ) -> Result<(), ServiceError> {
-    let Some(client) = &account.directory else { return Ok(()) };
     let unknown: Vec<&ContactRow> = everybody
         .iter()
-        .filter(|row| !row.confirmed && row.origin == origin && !told.asked_names.contains(&row.id))
+        .filter(|row| !row.confirmed && !told.asked_names.contains(&row.id))
+        .filter(|row| account.directories.of(&row.origin).is_some())
         .take(CONFIRMATIONS)
         .collect();
     for row in unknown {
         told.asked_names.insert(row.id);
         let Ok(name) = Name::parse(&row.name) else { continue };
-        match client.lookup(&name, account.bearer().as_deref()).await {
+        let Some(client) = account.directories.of(&row.origin) else { continue };
+        let bearer = account.bearer().filter(|_| row.origin == origin);
+        match client.lookup(&name, bearer.as_deref()).await {
             Ok(found) if found.account == row.account => {
                 let contact = row.id;
                 account.store.write(move |tx| tx.take_record(contact, &found.record, true).map(drop)).await?;

@@ -12,6 +12,7 @@
 pub mod account;
 mod consent;
 pub mod contacts;
+pub mod epochs;
 pub mod feed;
 pub mod history;
 pub mod inbound;
@@ -19,6 +20,7 @@ pub mod outbound;
 mod person;
 mod pins;
 mod prekeys;
+mod reissue;
 mod schema;
 pub mod search;
 mod settle;

@@ -1,13 +1,14 @@
 //! Own messages: storing them with their place in the chain, and reading what waits. `super::settle` takes them out.
 
-use proto::ids::{Epoch, MessageId, sha256};
+use proto::ids::{DeviceId, Epoch, MessageId, sha256};
 use proto::rpc::types::{Format, MessageState, Priority};
 use proto::time::Timestamp;
 use proto::wire::envelope::Core;
 use proto::wire::payload::{Kind, Text};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{StoreError, Tx, contacts, trace};
+use super::{ContactRow, StoreError, Tx, contacts, trace};
+use crate::model::AccountRow;
 
 /// A message to be sent.
 #[derive(Debug, Clone)]
@@ -68,18 +69,57 @@ pub struct OutboxRow {
 /// An own stream.
 #[derive(Debug, Clone)]
 pub(super) struct OutStream {
-    id: i64,
-    epoch: Epoch,
+    pub id: i64,
+    pub epoch: Epoch,
     pub seq: u64,
     prev: [u8; 32],
 }
 
-pub(super) fn flags(priority: Priority, format: Format, late: bool) -> i64 {
-    let priority = match priority {
+impl OutStream {
+    /// Gives a core the next place in the stream, whatever place it had.
+    pub fn append(&mut self, device: DeviceId, core: Core<'_>) -> Vec<u8> {
+        self.seq += 1;
+        let bytes = Core { from_device: device, epoch: self.epoch, seq: self.seq, prev: self.prev, ..core }.encode();
+        self.prev = sha256(&[&bytes]);
+        bytes
+    }
+}
+
+/// A core of the account's own without a place in a stream.
+pub(super) fn unplaced<'a>(
+    own: &AccountRow,
+    to: &ContactRow,
+    id: MessageId,
+    time: i64,
+    kind: Kind,
+    payload: &'a [u8],
+) -> Core<'a> {
+    Core {
+        from: own.id,
+        from_device: own.device,
+        conversation: to.conversation,
+        to: to.account,
+        id,
+        epoch: Epoch([0; 8]),
+        seq: 0,
+        prev: [0; 32],
+        time,
+        kind: kind.as_str(),
+        payload,
+    }
+}
+
+/// The numbers of a priority and a format on the wire.
+pub(super) fn wire_priority(priority: Priority) -> u8 {
+    match priority {
         Priority::Low => 0,
         Priority::Normal => 1,
         Priority::High => 2,
-    };
+    }
+}
+
+pub(super) fn flags(priority: Priority, format: Format, late: bool) -> i64 {
+    let priority = i64::from(wire_priority(priority));
     let format = match format {
         Format::Plain => 0,
         Format::Markdown => 1,
@@ -170,47 +210,56 @@ impl Tx<'_> {
             let text = Text {
                 body: &message.body,
                 format: u8::from(message.format == Format::Markdown),
-                priority: match message.priority {
-                    Priority::Low => 0,
-                    Priority::Normal => 1,
-                    Priority::High => 2,
-                },
+                priority: wire_priority(message.priority),
                 tags: message.tags.iter().map(String::as_str).collect(),
                 reply_to: message.reply_to,
             };
-            let core = Core {
-                from: own.id,
-                from_device: own.device,
-                conversation: row.conversation,
-                to: row.account,
-                id: message.id,
-                epoch: stream.epoch,
-                seq,
-                prev: stream.prev,
-                time: self.now.0,
-                kind: Kind::Text.as_str(),
-                payload: &text.encode(),
-            }
-            .encode();
+            let payload = text.encode();
+            let core = unplaced(&own, &row, message.id, self.now.0, Kind::Text, &payload);
+            let core = stream.append(own.device, core);
             insert_outbox.execute(params![stream.id, seq as i64, local, core])?;
-            stream.seq = seq;
-            stream.prev = sha256(&[&core]);
             fresh.push((local, message.id));
             stored.push(Stored { id: message.id, state: MessageState::Queued, reason: reason.clone() });
         }
         drop((insert_message, insert_outbox));
         if let Some((newest, _)) = fresh.last() {
             self.stored_message(*newest);
-            self.conn.prepare_cached("UPDATE streams_out SET seq = ?2, prev = ?3 WHERE id = ?1")?.execute(params![
-                stream.id,
-                stream.seq as i64,
-                &stream.prev[..]
-            ])?;
+            self.keep_out_stream(contact, stream)?;
             self.wake_delivery(contact);
+        } else {
+            self.cache.out.insert(contact, stream);
         }
-        self.cache.out.insert(contact, stream);
         self.event_state(contact, MessageState::Queued, reason.as_deref(), fresh)?;
         Ok(stored)
+    }
+
+    /// Puts a core that is no message (a skip) at the end of the own stream, and into the outbox.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn append_core(&mut self, contact: i64, kind: Kind, payload: &[u8]) -> Result<(), StoreError> {
+        let own = self.own()?;
+        let row = contacts::load(self.conn, contact)?;
+        let mut stream = self.out_stream(contact)?;
+        let core = unplaced(&own, &row, MessageId::now(), self.now.0, kind, payload);
+        let core = stream.append(own.device, core);
+        self.conn
+            .prepare_cached("INSERT INTO outbox (stream, seq, message, core) VALUES (?1, ?2, 0, ?3)")?
+            .execute(params![stream.id, stream.seq as i64, core])?;
+        self.keep_out_stream(contact, stream)?;
+        self.wake_delivery(contact);
+        Ok(())
+    }
+
+    /// Writes down how far an own stream is.
+    pub(super) fn keep_out_stream(&mut self, contact: i64, stream: OutStream) -> Result<(), StoreError> {
+        self.conn.prepare_cached("UPDATE streams_out SET seq = ?2, prev = ?3 WHERE id = ?1")?.execute(params![
+            stream.id,
+            stream.seq as i64,
+            &stream.prev[..]
+        ])?;
+        self.cache.out.insert(contact, stream);
+        Ok(())
     }
 }
 

@@ -20,6 +20,8 @@ impl Tx<'_> {
         if entries.is_empty() {
             return Ok(());
         }
+        // Before anything is taken out: an acknowledgement of what we do not know of may mean other messages than ours.
+        self.heed_epochs(contact, entries)?;
         let device = self.own()?.device;
         let conversation = contacts::load(self.conn, contact)?.conversation;
         let ours = |entry: &&AckEntry| entry.from_device == device && entry.conversation == conversation;

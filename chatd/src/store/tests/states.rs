@@ -117,22 +117,28 @@ fn unread_counts_and_read_marks() {
 fn an_acknowledgement_counts_for_what_it_names_and_nothing_else() {
     let (alice, bob) = friends();
     let ids = alice.send(&bob, &["1", "2", "3", "4", "5", "6"]);
-    let good = entry(&alice, &bob, 0, &[]);
-    for (what, wrong) in [
-        ("another device", AckEntry { from_device: DeviceId([9; 16]), contiguous: 6, ..good.clone() }),
-        ("another conversation", AckEntry { conversation: ConversationId([9; 16]), contiguous: 6, ..good.clone() }),
-        ("another epoch", AckEntry { epoch: Epoch([9; 8]), contiguous: 6, ..good.clone() }),
-        ("nothing", good.clone()),
-        ("beyond counting", AckEntry { ranges: vec![(u64::MAX - 1, u64::MAX)], ..good.clone() }),
-        ("beyond an i64", AckEntry { ranges: vec![(1 << 63, u64::MAX)], ..good.clone() }),
+    // With numbers that alice never gave, what is meant is not what she has under them: a new epoch begins.
+    for (what, begins, change) in [
+        ("another device", false, &(|e| e.from_device = DeviceId([9; 16])) as &dyn Fn(&mut AckEntry)),
+        ("another conversation", false, &|e| e.conversation = ConversationId([9; 16])),
+        ("nothing", false, &|e| e.contiguous = 0),
+        ("another epoch", true, &|e| e.epoch = Epoch([9; 8])),
+        ("beyond the last", true, &|e| e.contiguous = 7),
+        ("beyond counting", true, &|e| e.ranges = vec![(u64::MAX - 1, u64::MAX)]),
+        ("beyond an i64", true, &|e| (e.contiguous, e.ranges) = (0, vec![(1 << 63, u64::MAX)])),
     ] {
+        let mut wrong = entry(&alice, &bob, 6, &[]);
+        change(&mut wrong);
+        let before = place(&alice.outbox(&bob)[0]).0;
         alice.acknowledged(&bob, vec![wrong]);
         assert_eq!(alice.outbox(&bob).len(), 6, "{what}");
+        assert_eq!(place(&alice.outbox(&bob)[0]).0 != before, begins, "{what}");
     }
-    alice.acknowledged(&bob, vec![AckEntry { contiguous: 1, ranges: vec![(3, 4), (6, u64::MAX)], ..good.clone() }]);
+    let good = entry(&alice, &bob, 1, &[]);
+    alice.acknowledged(&bob, vec![AckEntry { ranges: vec![(3, 4), (6, 6)], ..good.clone() }]);
     let states: Vec<_> = ids.iter().map(|id| alice.state(*id).0).collect();
     assert_eq!(states, [Delivered, Queued, Delivered, Delivered, Queued, Delivered]);
-    alice.acknowledged(&bob, vec![AckEntry { contiguous: u64::MAX, ..good }]);
+    alice.acknowledged(&bob, vec![AckEntry { contiguous: 6, ..good }]);
     assert!(ids.iter().all(|id| alice.state(*id).0 == Delivered));
     // What is sent later is not covered by what was said before.
     let later = alice.send(&bob, &["7"]);

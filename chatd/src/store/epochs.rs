@@ -1,0 +1,358 @@
+//! Own epochs: when the numbers of a stream may have been used for something that this store does not know, a new stream
+//! begins, and what is not acknowledged is issued again in it under its old message ids.
+//!
+//! That is so after a restore, when the directory counted other sessions than we did, and when a contact has numbers of
+//! ours that we never gave. It is also how a contact gets back what *it* lost: what it had acknowledged and shows no longer
+//! is issued again from history.
+//!
+//! Not its job: to notice a restore (the service does), to talk to anybody, or to write the new stream (`super::reissue`).
+//!
+//! Invariants: an acknowledgement of numbers that we did not give takes nothing out of the outbox; whatever a contact
+//! claims, what it costs is bounded.
+
+use std::collections::HashMap;
+
+use proto::ids::{DeviceId, Epoch};
+use proto::rpc::types::MessageState;
+use proto::wire::MAX_ACK_ENTRIES;
+use proto::wire::envelope::AckEntry;
+use rusqlite::{OptionalExtension, params};
+
+use super::reissue::Placed;
+use super::streams::MAX_SEQ;
+use super::{StoreError, Tx, contacts, trace};
+
+/// What the causes of new epochs are called, in `trace` and events.
+pub const RESTORED: &str = "restored";
+/// See [`RESTORED`].
+pub const SESSION_COUNTER: &str = "session_counter";
+/// See [`RESTORED`].
+pub const NUMBERS_UNKNOWN: &str = "numbers_unknown";
+/// A contact lost what it had acknowledged.
+pub const RECIPIENT_RESTORED: &str = "recipient_restored";
+
+/// Messages that one contact gets again in a day at most: one that says again and again that it has nothing costs no more
+/// than that. The newest count.
+const MAX_REISSUED: u64 = 10_000;
+const DAY_MS: i64 = 86_400_000;
+/// Epochs that a contact may show of a conversation without our knowing them. One that invents them only deprives itself
+/// of being noticed later.
+const MAX_LOST_EPOCHS: i64 = 4_096;
+
+/// What a contact's `resume` led to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Resumed {
+    /// It has numbers of ours that this store did not give: a new epoch was begun.
+    pub own_epoch_lost: bool,
+    /// Messages issued again because the contact lost them.
+    pub reissued: u64,
+}
+
+impl Tx<'_> {
+    /// Begins a new epoch in every conversation in which a number was ever given; what is not acknowledged is issued again.
+    /// Answers how many epochs were begun.
+    ///
+    /// # Errors
+    /// Those of the database; then no epoch was begun.
+    pub fn begin_epochs(&mut self, cause: &str) -> Result<u64, StoreError> {
+        let used: Vec<i64> = self
+            .conn
+            .prepare_cached(
+                "SELECT s.conversation FROM streams_out s
+                 WHERE s.id = (SELECT max(id) FROM streams_out n WHERE n.conversation = s.conversation) AND s.seq > 0",
+            )?
+            .query_map([], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        for contact in &used {
+            self.renew(*contact, cause, &[])?;
+        }
+        self.conn.prepare_cached("UPDATE account SET restored = 0")?.execute([])?;
+        self.cache.own = None;
+        if !used.is_empty() {
+            tracing::warn!(cause, conversations = used.len(), "new epochs: what was not acknowledged is sent again");
+        }
+        Ok(used.len() as u64)
+    }
+
+    /// Keeps the directory's session counter. When it did not count on from ours, or a restore made this store, new epochs
+    /// begin, and the answer is `true`. A session whose answer was lost looks the same; that costs nothing but the epochs.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn session_counted(&mut self, counter: u64) -> Result<bool, StoreError> {
+        let (stored, restored): (i64, bool) = self
+            .conn
+            .prepare_cached("SELECT session_counter, restored FROM account")?
+            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        self.set_session_counter(counter)?;
+        if restored {
+            return Ok(self.begin_epochs(RESTORED)? > 0);
+        }
+        if Some(counter) == (stored as u64).checked_add(1) {
+            return Ok(false);
+        }
+        Ok(self.begin_epochs(SESSION_COUNTER)? > 0)
+    }
+
+    /// Heeds what a contact's device says to have of our streams, before anything of it counts as an acknowledgement.
+    ///
+    /// Numbers that we never gave, or never sent, mean that this store is older than what the contact has: a new epoch
+    /// begins. What the contact acknowledged once and has no longer is issued again, [`MAX_REISSUED`] messages a day.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn peer_resumed(
+        &mut self,
+        contact: i64,
+        device: DeviceId,
+        entries: &[AckEntry],
+    ) -> Result<Resumed, StoreError> {
+        if !contacts::load(self.conn, contact)?.state.may_talk() {
+            return Ok(Resumed::default());
+        }
+        let own_epoch_lost = self.unknown_numbers(contact, entries)? || self.unsent_numbers(contact, entries)?;
+        let lost = self.lost_by_peer(contact, entries)?;
+        if own_epoch_lost || !lost.is_empty() {
+            self.renew(contact, NUMBERS_UNKNOWN, &lost)?;
+        }
+        if own_epoch_lost {
+            tracing::warn!(contact, %device, "the contact has numbers of ours that we do not know: a new epoch");
+        }
+        if !lost.is_empty() {
+            tracing::warn!(contact, %device, messages = lost.len(), "the contact lost what it had: sent again");
+        }
+        Ok(Resumed { own_epoch_lost, reissued: lost.len() as u64 })
+    }
+
+    /// The part of [`Tx::peer_resumed`] that every acknowledgement needs: one above what we gave must not take out of the
+    /// outbox what has the same number here and another content there.
+    pub(super) fn heed_epochs(&mut self, contact: i64, entries: &[AckEntry]) -> Result<(), StoreError> {
+        if self.unknown_numbers(contact, entries)? {
+            self.renew(contact, NUMBERS_UNKNOWN, &[])?;
+        }
+        Ok(())
+    }
+
+    /// Whether the entries name numbers of ours that were never given. Remembers them as given.
+    fn unknown_numbers(&mut self, contact: i64, entries: &[AckEntry]) -> Result<bool, StoreError> {
+        let mut found = false;
+        for entry in self.of_ours(contact, entries)? {
+            let high = highest(entry);
+            let known: Option<(i64, i64, bool)> = self
+                .conn
+                .prepare_cached(
+                    "SELECT id, seq, NOT EXISTS (SELECT 1 FROM streams_out n WHERE n.conversation = ?1 AND n.id > s.id)
+                     FROM streams_out s WHERE conversation = ?1 AND epoch = ?2",
+                )?
+                .query_row(params![contact, entry.epoch.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                .optional()?;
+            match known {
+                // Numbers of a stream that is in use no longer can do no harm.
+                Some((_, _, false)) => {}
+                Some((_, last, true)) if high <= last as u64 => {}
+                Some((stream, _, true)) if self.may_lose_epoch(contact)? => {
+                    self.conn
+                        .prepare_cached("UPDATE streams_out SET seq = ?2, prev = x'' WHERE id = ?1")?
+                        .execute(params![stream, high as i64])?;
+                    found = true;
+                }
+                None if high > 0 && self.may_lose_epoch(contact)? => {
+                    // An empty hash marks it: nothing is ever appended here, for a newer one follows at once.
+                    self.conn
+                        .prepare_cached(
+                            "INSERT INTO streams_out (conversation, epoch, seq, prev) VALUES (?1, ?2, ?3, x'')",
+                        )?
+                        .execute(params![contact, entry.epoch.as_bytes(), high as i64])?;
+                    found = true;
+                }
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the entries acknowledge something of the stream in use that waits, and of which no attempt is known: then it
+    /// is not that which the contact has. Attempts that a crash forgot look the same; that costs an epoch.
+    fn unsent_numbers(&mut self, contact: i64, entries: &[AckEntry]) -> Result<bool, StoreError> {
+        let stream = self.out_stream(contact)?;
+        let current = |entry: &&AckEntry| entry.epoch == stream.epoch && highest(entry) > 0;
+        let Some(entry) = self.of_ours(contact, entries)?.into_iter().find(current) else { return Ok(false) };
+        let tried: i64 = self
+            .conn
+            .prepare_cached(
+                "SELECT coalesce(max(high), 0) FROM attempts WHERE stream = ?1 AND outcome NOT LIKE 'unreachable%'",
+            )?
+            .query_row([stream.id], |row| row.get(0))?;
+        let mut waits = self
+            .conn
+            .prepare_cached("SELECT 1 FROM outbox WHERE stream = ?1 AND seq > ?2 AND seq BETWEEN ?3 AND ?4")?;
+        for (low, high) in covered(entry) {
+            if waits.exists(params![stream.id, tried, low as i64, high.min(MAX_SEQ) as i64])? {
+                drop(waits);
+                if !self.may_lose_epoch(contact)? {
+                    return Ok(false);
+                }
+                self.conn.prepare_cached("UPDATE streams_out SET prev = x'' WHERE id = ?1")?.execute([stream.id])?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn may_lose_epoch(&mut self, contact: i64) -> Result<bool, StoreError> {
+        let lost: i64 = self
+            .conn
+            .prepare_cached("SELECT count(*) FROM streams_out WHERE conversation = ?1 AND prev = x''")?
+            .query_row([contact], |row| row.get(0))?;
+        Ok(lost < MAX_LOST_EPOCHS)
+    }
+
+    fn of_ours<'e>(&mut self, contact: i64, entries: &'e [AckEntry]) -> Result<Vec<&'e AckEntry>, StoreError> {
+        let device = self.own()?.device;
+        let conversation = contacts::load(self.conn, contact)?.conversation;
+        let ours = |entry: &&AckEntry| entry.from_device == device && entry.conversation == conversation;
+        Ok(entries.iter().filter(ours).collect())
+    }
+
+    /// Messages that the contact acknowledged and that its entries no longer cover, oldest first. Their marks go: whoever
+    /// says the same again finds nothing.
+    fn lost_by_peer(&mut self, contact: i64, entries: &[AckEntry]) -> Result<Vec<Placed>, StoreError> {
+        let shown: HashMap<Epoch, &AckEntry> =
+            self.of_ours(contact, entries)?.into_iter().map(|entry| (entry.epoch, entry)).collect();
+        // A list that is full may leave old streams out.
+        let complete = entries.len() < MAX_ACK_ENTRIES;
+        let streams: Vec<(i64, Vec<u8>)> = self
+            .conn
+            .prepare_cached("SELECT id, epoch FROM streams_out WHERE conversation = ?1")?
+            .query_map([contact], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        let mut missing: HashMap<i64, Vec<(u64, u64)>> = HashMap::new();
+        for (stream, epoch) in streams {
+            let entry = Epoch::from_slice(&epoch).and_then(|epoch| shown.get(&epoch));
+            if entry.is_none() && !complete {
+                continue;
+            }
+            let contiguous = entry.map_or(0, |entry| entry.contiguous.min(MAX_SEQ));
+            let marked: Vec<(i64, i64)> = self
+                .conn
+                .prepare_cached("SELECT low, high FROM marks WHERE stream = ?1 AND state = ?2 AND high > ?3")?
+                .query_map(params![stream, trace::state_number(MessageState::Delivered), contiguous as i64], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?
+                .collect::<Result<_, _>>()?;
+            let have: Vec<(u64, u64)> = entry.map(|entry| covered(entry).collect()).unwrap_or_default();
+            let gone: Vec<(u64, u64)> =
+                marked.into_iter().flat_map(|(low, high)| subtract((low as u64, high as u64), &have)).collect();
+            if !gone.is_empty() {
+                missing.insert(stream, gone);
+            }
+        }
+        if missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let room = MAX_REISSUED.saturating_sub(self.reissued_today(contact)?) as usize;
+        let mut found = Vec::new();
+        if room > 0 {
+            let mut walk = self.conn.prepare_cached(
+                "SELECT stream, seq, id FROM messages WHERE conversation = ?1 AND sender = 0 ORDER BY id DESC",
+            )?;
+            let mut rows = walk.query([contact])?;
+            while let Some(row) = rows.next()? {
+                let placed = Placed { stream: row.get(0)?, seq: row.get(1)?, message: row.get(2)? };
+                let within = |(low, high): &(u64, u64)| (*low..=*high).contains(&(placed.seq as u64));
+                if missing.get(&placed.stream).is_some_and(|ranges| ranges.iter().any(within)) {
+                    found.push(placed);
+                }
+                if found.len() == room {
+                    break;
+                }
+            }
+        }
+        if found.len() == room {
+            tracing::warn!(contact, "the contact lost more than is sent again in a day");
+            for placed in &found {
+                self.unmark(placed.stream, (placed.seq as u64, placed.seq as u64))?;
+            }
+        } else {
+            for (stream, ranges) in missing {
+                for range in ranges {
+                    self.unmark(stream, range)?;
+                }
+            }
+        }
+        found.reverse();
+        Ok(found)
+    }
+
+    /// Takes numbers out of the marks that say that they arrived.
+    fn unmark(&mut self, stream: i64, (low, high): (u64, u64)) -> Result<(), StoreError> {
+        for state in [MessageState::Delivered, MessageState::Read].map(trace::state_number) {
+            let cut: Vec<(i64, i64, i64, String)> = self
+                .conn
+                .prepare_cached(
+                    "DELETE FROM marks WHERE stream = ?1 AND state = ?2 AND high >= ?3 AND low <= ?4
+                     RETURNING low, high, at, cause",
+                )?
+                .query_map(params![stream, state, low as i64, high as i64], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                })?
+                .collect::<Result<_, _>>()?;
+            for (from, to, at, cause) in cut {
+                for (from, to) in subtract((from as u64, to as u64), &[(low, high)]) {
+                    self.conn
+                        .prepare_cached(
+                            "INSERT OR IGNORE INTO marks (stream, state, high, low, at, cause)
+                             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                        )?
+                        .execute(params![stream, state, to as i64, from as i64, at, cause])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn reissued_today(&mut self, contact: i64) -> Result<u64, StoreError> {
+        let count: i64 = self
+            .conn
+            .prepare_cached(
+                "SELECT coalesce(sum(m.high - m.low + 1), 0) FROM streams_out s JOIN marks m ON m.stream = s.id
+                 WHERE s.conversation = ?1 AND m.state = ?2 AND m.cause = ?3 AND m.at > ?4",
+            )?
+            .query_row(
+                params![
+                    contact,
+                    trace::state_number(MessageState::Queued),
+                    RECIPIENT_RESTORED,
+                    self.now.0.saturating_sub(DAY_MS)
+                ],
+                |row| row.get(0),
+            )?;
+        Ok(count as u64)
+    }
+}
+
+/// The highest number that an entry covers.
+fn highest(entry: &AckEntry) -> u64 {
+    entry.ranges.last().map_or(entry.contiguous, |(_, high)| *high).min(MAX_SEQ)
+}
+
+fn covered(entry: &AckEntry) -> impl Iterator<Item = (u64, u64)> {
+    std::iter::once((1, entry.contiguous)).chain(entry.ranges.iter().copied()).filter(|(low, high)| low <= high)
+}
+
+/// What of a range none of others covers.
+fn subtract(range: (u64, u64), others: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut left = vec![range];
+    for (low, high) in others {
+        left = left
+            .into_iter()
+            .flat_map(|(from, to)| {
+                [(from, to.min(low.saturating_sub(1))), (from.max(high.saturating_add(1)), to)]
+                    .into_iter()
+                    .filter(|(from, to)| from <= to)
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+    }
+    left
+}

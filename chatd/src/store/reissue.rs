@@ -108,7 +108,7 @@ impl Tx<'_> {
                 }
                 stream.append(own.device, core)
             }
-            Why::Repeated | Why::Lost => self.from_history(contact, stream, placed.message)?,
+            Why::Repeated | Why::Lost => self.make_again(contact, stream, placed.message)?,
         };
         let message = if why == Why::Repeated { 0 } else { placed.message };
         self.conn
@@ -128,7 +128,7 @@ impl Tx<'_> {
     }
 
     /// The core of an own message, made anew from what history has of it.
-    fn from_history(&mut self, contact: i64, stream: &mut OutStream, message: i64) -> Result<Vec<u8>, StoreError> {
+    fn make_again(&mut self, contact: i64, stream: &mut OutStream, message: i64) -> Result<Vec<u8>, StoreError> {
         let own = self.own()?;
         let to = contacts::load(self.conn, contact)?;
         let (id, flags, tags, reply_to, body, sent_at) = self

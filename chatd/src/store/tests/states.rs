@@ -119,7 +119,7 @@ fn an_acknowledgement_counts_for_what_it_names_and_nothing_else() {
     let ids = alice.send(&bob, &["1", "2", "3", "4", "5", "6"]);
     // With numbers that alice never gave, what is meant is not what she has under them: a new epoch begins.
     for (what, begins, change) in [
-        ("another device", false, &(|e| e.from_device = DeviceId([9; 16])) as &dyn Fn(&mut AckEntry)),
+        ("another device", false, &(|e: &mut AckEntry| e.from_device = DeviceId([9; 16])) as &dyn Fn(&mut AckEntry)),
         ("another conversation", false, &|e| e.conversation = ConversationId([9; 16])),
         ("nothing", false, &|e| e.contiguous = 0),
         ("another epoch", true, &|e| e.epoch = Epoch([9; 8])),

@@ -110,14 +110,18 @@ impl Person {
         let (commands, receiver) = mpsc::channel(16);
         let (sender, events) = mpsc::channel(16);
         let stop = CancellationToken::new();
-        let run = session::run(client.clone(), self.account(), self.device_id(), sign, receiver, sender, stop.clone());
-        Session { commands, events, stop, task: tokio::spawn(run) }
+        let (mail, queue) = mpsc::channel(session::MAIL_QUEUE);
+        let member = session::Member { account: self.account(), device: self.device_id(), origin: ORIGIN.to_owned() };
+        let outlets = session::Outlets { events: sender, mail };
+        let run = session::run(client.clone(), member, sign, receiver, outlets, stop.clone());
+        Session { commands, events, _mail: queue, stop, task: tokio::spawn(run) }
     }
 }
 
 struct Session {
     commands: mpsc::Sender<SessionCommand>,
     events: mpsc::Receiver<SessionEvent>,
+    _mail: mpsc::Receiver<session::Mail>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }

@@ -8,8 +8,9 @@ use proto::ids::{Epoch, MessageId, NodeId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::mailbox::DepositError;
 use super::pack::{self, Done, Job, Problem};
-use super::reach::{self, ReachError, Refresh};
+use super::reach::ReachError;
 use super::route::{AFTER_ACCEPT, Phase, REQUEST_REPEAT, Route};
 use super::{Context, News, OpenLink};
 use crate::link::LinkSender;
@@ -17,6 +18,8 @@ use crate::store::{StoreError, contacts, signals};
 
 /// Results of its own jobs that wait at most; there is one job at a time per contact and kind.
 const RESULTS: usize = 256;
+/// How often deposits are looked for whose time in the mailbox is over without an answer.
+const DEPOSITS_CHECK: Duration = Duration::from_secs(3_600);
 /// A new message to somebody who could not be reached is tried after so long at most.
 const WISH: Duration = Duration::from_secs(1);
 
@@ -27,6 +30,11 @@ pub(super) enum Finished {
         result: Result<(NodeId, LinkSender), ReachError>,
     },
     Packed(Done),
+    /// What waits for a contact lies in its mailbox; `Ok(true)` when nothing waits at all.
+    Deposited {
+        contact: i64,
+        result: Result<bool, DepositError>,
+    },
     /// These need not be sent again: that is on disk.
     Signalled {
         contact: i64,
@@ -39,7 +47,7 @@ pub(super) struct Engine {
     pub(super) routes: HashMap<i64, Route>,
     pub(super) links: HashMap<u64, OpenLink>,
     pub(super) streams: HashMap<(i64, Epoch), i64>,
-    bearer: Option<String>,
+    pub(super) bearer: Option<String>,
     results: mpsc::Receiver<Finished>,
     pub(super) finished: mpsc::Sender<Finished>,
     stop: CancellationToken,
@@ -64,9 +72,10 @@ impl Engine {
         let mut outbox = self.context.store.outbox_watch();
         let stop = self.stop.clone();
         for contact in self.read(contacts::with_pending).unwrap_or_default() {
-            self.route(contact).pending = true;
+            self.want(contact);
             self.advance(contact);
         }
+        let mut ended = tokio::time::interval(DEPOSITS_CHECK);
         loop {
             let wake = self.routes.values().filter_map(Route::wake_at).min();
             let timer = async {
@@ -83,8 +92,7 @@ impl Engine {
                     }
                     let soon = Instant::now() + WISH;
                     for contact in self.context.store.take_dirty() {
-                        let route = self.route(contact);
-                        route.pending = true;
+                        let route = self.want(contact);
                         // Somebody wants something of this contact now: the wait is cut short, but not to nothing.
                         route.retry_at = route.retry_at.map(|at| at.min(soon));
                         self.advance(contact);
@@ -97,9 +105,11 @@ impl Engine {
                 Some(result) = self.results.recv() => match result {
                     Finished::Connected { contact, attempt, result } => self.connected(contact, attempt, result),
                     Finished::Packed(done) => self.packed(done),
+                    Finished::Deposited { contact, result } => self.deposited(contact, result),
                     Finished::Signalled { contact, ids } => self.route(contact).signals_done(&ids),
                 },
                 () = timer => self.tick(),
+                _ = ended.tick() => self.deposits_ended(),
             }
         }
     }
@@ -110,6 +120,13 @@ impl Engine {
 
     pub(super) fn route(&mut self, contact: i64) -> &mut Route {
         self.routes.entry(contact).or_default()
+    }
+
+    /// Something waits for a contact, by whatever way.
+    pub(super) fn want(&mut self, contact: i64) -> &mut Route {
+        let route = self.route(contact);
+        (route.pending, route.mailbox.wanted) = (true, true);
+        route
     }
 
     async fn news(&mut self, news: News) {
@@ -127,12 +144,15 @@ impl Engine {
                 }
                 if route.link.as_ref().is_some_and(|l| l.sender.link_id() == link) {
                     route.phase = Phase::Ready;
+                    route.mailbox.absent = false;
                     route.pending = true;
                     route.retry_at = None;
                     if !route.stumbled {
                         route.backoff.succeeded();
                     }
                     route.rewind();
+                    // What came by mailbox is told by the marks that went along with the claim.
+                    self.context.store.note(move |tx| tx.set_ack_due(contact, false));
                     self.advance(contact);
                 }
             }
@@ -153,6 +173,7 @@ impl Engine {
                 }
                 route.retry_at = None;
                 route.stumbled = false;
+                route.mailbox.absent = false;
                 route.backoff.succeeded();
                 if route.phase == Phase::Connecting {
                     // The dial under way goes to where they were.
@@ -161,10 +182,16 @@ impl Engine {
                 }
                 self.advance(contact);
             }
+            News::Offline(contact) => {
+                let route = self.route(contact);
+                route.mailbox.absent = !route.is_usable();
+                self.advance(contact);
+            }
             News::TryAll => {
                 let all: Vec<i64> = self.routes.keys().copied().collect();
                 for contact in all {
-                    self.route(contact).retry_at = None;
+                    let route = self.route(contact);
+                    (route.retry_at, route.mailbox.retry_at) = (None, None);
                     self.advance(contact);
                 }
             }
@@ -174,38 +201,6 @@ impl Engine {
                 if came {
                     Box::pin(self.news(News::TryAll)).await;
                 }
-            }
-        }
-    }
-
-    fn connected(&mut self, contact: i64, attempt: u64, result: Result<(NodeId, LinkSender), ReachError>) {
-        match result {
-            Ok((_, sender)) => {
-                let known = self.links.get(&sender.link_id()).cloned();
-                let route = self.route(contact);
-                route.refresh_record = false;
-                route.ask_directory = false;
-                if route.phase == Phase::Connecting {
-                    route.phase = Phase::Down;
-                }
-                // The link's own news may be under way still; it attaches the route then.
-                if let Some(link) = known {
-                    if route.link.is_none() {
-                        route.attach(link);
-                    }
-                    self.advance(contact);
-                } else {
-                    route.retry_at = Some(Instant::now() + Duration::from_millis(500));
-                }
-            }
-            Err(_) if self.route(contact).attempt != attempt => {}
-            // Somebody came in another way meanwhile.
-            Err(_) if self.route(contact).phase != Phase::Connecting => {}
-            Err(error) => {
-                tracing::debug!(contact, %error, "not reached");
-                self.fail(contact, Instant::now());
-                let outcome = error.to_string();
-                self.context.store.note(move |tx| tx.attempt_failed(contact, &outcome));
             }
         }
     }
@@ -292,6 +287,7 @@ impl Engine {
     /// Does the next thing that can be done for a contact.
     pub(super) fn advance(&mut self, contact: i64) {
         let now = Instant::now();
+        self.deposit(contact, now);
         let closed = |route: &Route| route.link.as_ref().is_some_and(|link| link.sender.is_closed());
         if self.routes.get(&contact).is_some_and(closed) {
             self.lost(contact, now);
@@ -359,21 +355,6 @@ impl Engine {
         tokio::spawn(async move {
             let done = job.run().await;
             let _ = finished.send(Finished::Packed(done)).await;
-        });
-    }
-
-    fn dial(&mut self, contact: i64) {
-        let bearer = self.bearer.clone();
-        let route = self.route(contact);
-        route.phase = Phase::Connecting;
-        route.retry_at = None;
-        route.attempt += 1;
-        let attempt = route.attempt;
-        let refresh = Refresh { reach: route.ask_directory, record: route.refresh_record };
-        let (context, finished) = (self.context.clone(), self.finished.clone());
-        tokio::spawn(async move {
-            let result = reach::connect(&context, contact, bearer, refresh).await;
-            let _ = finished.send(Finished::Connected { contact, attempt, result }).await;
         });
     }
 }

@@ -1,12 +1,15 @@
-//! What the coming and going of links, and refusals on them, do to routes.
+//! Dialling, and what the coming and going of links, and refusals on them, do to routes.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use proto::ids::DeviceId;
+use proto::ids::{DeviceId, NodeId};
 use proto::wire::frame::RefuseCode;
 
 use super::OpenLink;
-use super::engine::Engine;
+use super::engine::{Engine, Finished};
+use super::reach::{self, ReachError, Refresh};
+use super::route::Phase;
+use crate::link::LinkSender;
 use crate::store::contacts;
 
 impl Engine {
@@ -82,5 +85,52 @@ impl Engine {
             route.pending = true;
             self.fail(contact, now);
         }
+    }
+
+    pub(super) fn connected(&mut self, contact: i64, attempt: u64, result: Result<(NodeId, LinkSender), ReachError>) {
+        match result {
+            Ok((_, sender)) => {
+                let known = self.links.get(&sender.link_id()).cloned();
+                let route = self.route(contact);
+                route.refresh_record = false;
+                route.ask_directory = false;
+                if route.phase == Phase::Connecting {
+                    route.phase = Phase::Down;
+                }
+                // The link's own news may be under way still; it attaches the route then.
+                if let Some(link) = known {
+                    if route.link.is_none() {
+                        route.attach(link);
+                    }
+                    self.advance(contact);
+                } else {
+                    route.retry_at = Some(Instant::now() + Duration::from_millis(500));
+                }
+            }
+            Err(_) if self.route(contact).attempt != attempt => {}
+            // Somebody came in another way meanwhile.
+            Err(_) if self.route(contact).phase != Phase::Connecting => {}
+            Err(error) => {
+                tracing::debug!(contact, %error, "not reached");
+                self.fail(contact, Instant::now());
+                let outcome = format!("unreachable: {error}");
+                self.context.store.note(move |tx| tx.attempt_failed(contact, "direct", &outcome));
+            }
+        }
+    }
+
+    pub(super) fn dial(&mut self, contact: i64) {
+        let bearer = self.bearer.clone();
+        let route = self.route(contact);
+        route.phase = Phase::Connecting;
+        route.retry_at = None;
+        route.attempt += 1;
+        let attempt = route.attempt;
+        let refresh = Refresh { reach: route.ask_directory, record: route.refresh_record };
+        let (context, finished) = (self.context.clone(), self.finished.clone());
+        tokio::spawn(async move {
+            let result = reach::connect(&context, contact, bearer, refresh).await;
+            let _ = finished.send(Finished::Connected { contact, attempt, result }).await;
+        });
     }
 }

@@ -9,6 +9,7 @@
 
 mod engine;
 mod links;
+mod mailbox;
 mod pack;
 mod proofs;
 mod reach;
@@ -190,6 +191,8 @@ pub enum News {
     },
     /// The contact came online: try now.
     Online(i64),
+    /// The contact went offline: what waits goes to its mailbox.
+    Offline(i64),
     /// Try everything now (network changed, directory back).
     TryAll,
     /// The account's directory session has this bearer token (none when it is down).

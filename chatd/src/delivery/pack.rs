@@ -215,13 +215,7 @@ impl Job {
     /// Also says whether more waits.
     fn seal(&self, waiting: &Waiting) -> Result<(Vec<Sealed>, bool), Problem> {
         let to = waiting.to.as_ref().ok_or(Problem::NoPrekey)?;
-        let sender = Sender {
-            account: self.context.account,
-            device: self.context.device,
-            key: &self.context.device_key,
-            record_seq: waiting.card.record_seq,
-            record_hash: proto::ids::sha256(&[&waiting.card.record]),
-        };
+        let sender = sender(&self.context, &waiting.card);
         let mut out = Vec::new();
         for signal in &waiting.signals {
             let outer = seal(&sender, to, Vec::new(), &[&signal.core], MAX_TTL_SECONDS)?;
@@ -231,7 +225,7 @@ impl Job {
         let mut rest = waiting.rows.as_slice();
         let mut packed = 0;
         while !rest.is_empty() && packed < waiting.room {
-            let count = fit(rest);
+            let count = fit(rest, 0);
             let (head, tail) = rest.split_at(count);
             let cores: Vec<&[u8]> = head.iter().map(|row| row.core.as_slice()).collect();
             let outer = seal(&sender, to, Vec::new(), &cores, MAX_TTL_SECONDS)?;
@@ -249,13 +243,24 @@ fn next_number() -> u64 {
     NUMBER.fetch_add(1, Ordering::Relaxed)
 }
 
-fn is_contact_kind(kind: Kind) -> bool {
+/// Who seals.
+pub(super) fn sender<'c>(context: &'c Context, card: &OwnCard) -> Sender<'c> {
+    Sender {
+        account: context.account,
+        device: context.device,
+        key: &context.device_key,
+        record_seq: card.record_seq,
+        record_hash: proto::ids::sha256(&[&card.record]),
+    }
+}
+
+pub(super) fn is_contact_kind(kind: Kind) -> bool {
     matches!(kind, Kind::ContactRequest | Kind::ContactAccept | Kind::ContactReject | Kind::ContactRemove)
 }
 
-/// How many rows of one stream fit one envelope; one at least.
-fn fit(rows: &[OutboxRow]) -> usize {
-    let mut room = capacity(0);
+/// How many rows of one stream fit one envelope beside acknowledgements; one at least, if there is one.
+pub(super) fn fit(rows: &[OutboxRow], acks: usize) -> usize {
+    let mut room = capacity(acks);
     let mut count = 0;
     for row in rows {
         let cost = body_cost(row.core.len());

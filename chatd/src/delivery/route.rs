@@ -92,6 +92,52 @@ pub(super) struct Route {
     pub repeat_at: Option<Instant>,
     /// How often it was.
     pub repeats: u32,
+    /// What waits for this contact goes to its mailbox.
+    pub mailbox: ByMailbox,
+}
+
+/// The other way: by the contact's mailbox, while it is not there itself.
+#[derive(Debug, Default)]
+pub(super) struct ByMailbox {
+    /// The contact is offline, or the last try to reach it failed.
+    pub absent: bool,
+    /// Something may wait that does not lie there.
+    pub wanted: bool,
+    /// A job runs.
+    pub running: bool,
+    /// Not before this.
+    pub retry_at: Option<Instant>,
+    pub backoff: Backoff,
+}
+
+/// A mailbox that is full, or takes nothing from us, is asked again after so long at least.
+const AFTER_REFUSAL: Duration = Duration::from_secs(60);
+
+impl ByMailbox {
+    /// Whether a job may begin now.
+    pub fn may_begin(&self, now: Instant) -> bool {
+        self.absent && self.wanted && !self.running && self.retry_at.is_none_or(|at| at <= now)
+    }
+
+    pub fn begin(&mut self) {
+        (self.wanted, self.running, self.retry_at) = (false, true, None);
+    }
+
+    pub fn succeeded(&mut self) {
+        self.running = false;
+        self.backoff.succeeded();
+    }
+
+    /// It is tried again after a while.
+    pub fn failed(&mut self, now: Instant, random: u64, refused: bool) {
+        (self.running, self.wanted) = (false, true);
+        let pause = self.backoff.failed(random);
+        self.retry_at = Some(now + if refused { pause.max(AFTER_REFUSAL) } else { pause });
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        if self.absent && self.wanted && !self.running { self.retry_at } else { None }
+    }
 }
 
 impl Default for Route {
@@ -120,6 +166,7 @@ impl Default for Route {
             claim_at: None,
             repeat_at: None,
             repeats: 0,
+            mailbox: ByMailbox::default(),
         }
     }
 }
@@ -180,6 +227,7 @@ impl Route {
         self.detach();
         self.ask_directory = true;
         self.retry_at = Some(now + self.backoff.failed(random));
+        (self.mailbox.absent, self.mailbox.wanted) = (true, true);
     }
 
     /// Envelopes that fit the window.
@@ -226,7 +274,7 @@ impl Route {
         let can_dial = self.link.is_none() && !self.packing && self.phase != Phase::Connecting;
         let retry = if self.pending && can_dial { self.retry_at } else { None };
         let ack = if self.is_waiting() { self.doubt_by.or(self.ack_by) } else { None };
-        [claim, retry, ack, self.claim_at, self.repeat_at].into_iter().flatten().min()
+        [claim, retry, ack, self.claim_at, self.repeat_at, self.mailbox.wake_at()].into_iter().flatten().min()
     }
 }
 

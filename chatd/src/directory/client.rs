@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::directory::api::{
-    Base64, DEPOSIT_TOKEN_HEADER, ErrorAnswer, ErrorCode, NonceAnswer, PublishAnswer, PublishReachAnswer,
-    PublishReachRequest, PublishRequest, ReachAnswer, RecordAnswer, UnregisterAnswer, UnregisterRequest, UsersPage,
-    UsersQuery, publish_message, unregister_message,
+    Base64, DEPOSIT_TOKEN_HEADER, DepositAnswer, ErrorAnswer, ErrorCode, NonceAnswer, PublishAnswer,
+    PublishReachAnswer, PublishReachRequest, PublishRequest, ReachAnswer, RecordAnswer, UnregisterAnswer,
+    UnregisterRequest, UsersPage, UsersQuery, publish_message, unregister_message,
 };
 use proto::ids::AccountId;
 use proto::name::Name;
@@ -192,6 +192,27 @@ impl DirectoryClient {
         }
         let answer: ReachAnswer = self.ask(request).await?.1;
         Ok(answer.reach.into_iter().map(|reach| reach.0).collect())
+    }
+
+    /// Leaves an envelope in an account's mailbox; the answer is given after it is on the directory's disk. `token` is the
+    /// deposit token that the account gave us, and without one it is a stranger's.
+    ///
+    /// # Errors
+    /// [`ErrorCode::MailboxFull`], [`ErrorCode::TokenRevoked`] and others as [`DirectoryError::Refused`];
+    /// [`DirectoryError::NotFound`] when the envelope's device is none of the account's.
+    pub async fn deposit(
+        &self,
+        account: AccountId,
+        envelope: Vec<u8>,
+        bearer: Option<&str>,
+        token: Option<&[u8; 32]>,
+    ) -> Result<DepositAnswer, DirectoryError> {
+        let mut request = self.request(Method::POST, &["v1", "mailbox", &account.to_string()]);
+        request = with_bearer(request, bearer).header("content-type", "application/octet-stream").body(envelope);
+        if let Some(token) = token {
+            request = request.header(DEPOSIT_TOKEN_HEADER, Base64::text(token));
+        }
+        Ok(self.ask(request).await?.1)
     }
 
     /// A page of those who are in the directory.

@@ -10,6 +10,7 @@
 
 mod client;
 mod error;
+mod keeper;
 mod known;
 pub mod session;
 

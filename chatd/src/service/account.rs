@@ -159,6 +159,11 @@ impl Account {
         lock(&self.presence).remove(&contact);
     }
 
+    /// Everything that lay in the mailbox is stored here.
+    pub fn mailbox_drained(&self) {
+        tracing::debug!(account = %self.id, "the mailbox is drained");
+    }
+
     /// Tells the directory session something, if there is one.
     pub async fn command(&self, command: SessionCommand) {
         let commands = lock(&self.running).as_ref().map(|running| running.commands.clone());

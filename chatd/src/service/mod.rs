@@ -13,6 +13,7 @@ mod error;
 mod feed;
 mod identity;
 mod links;
+mod mail;
 mod messages;
 mod people;
 mod profile;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::account::{Account, SessionState};
 use super::identity::{PREKEY_ROTATION_SECONDS, make_reach};
-use super::{Service, ServiceError};
+use super::{Service, ServiceError, mail};
 use crate::delivery::News;
 use crate::directory::DirectoryError;
 use crate::directory::session::{self, SessionCommand, SessionEvent};
@@ -72,9 +72,11 @@ pub(super) fn spawn(
 ) {
     let Some(client) = account.directory.clone() else { return };
     let (events_in, events) = mpsc::channel(EVENTS);
+    let (mail_in, mail_queue) = mpsc::channel(session::MAIL_QUEUE);
+    let outlets = session::Outlets { events: events_in, mail: mail_in };
     let device_key = account.keys.device.clone();
     let sign: session::SessionSign = Arc::new(move |message: &[u8]| device_key.sign(&[message]));
-    let (id, device) = (account.id, account.device);
+    let member = session::Member { account: account.id, device: account.device, origin: account.row().origin };
     let session_stop = stop.clone();
     let first = (service.clone(), Arc::clone(&account));
     tokio::spawn(async move {
@@ -84,8 +86,16 @@ pub(super) fn spawn(
         if !matches!(session_stop.run_until_cancelled(published).await, Some(Ok(Ok(())))) {
             tracing::debug!("reach was not published before the session");
         }
-        session::run(client, id, device, sign, commands, events_in, session_stop).await;
+        session::run(client, member, sign, commands, outlets, session_stop).await;
         goodbye.cancel();
+    });
+    let (mail_stop, mail_account) = (stop.clone(), Arc::clone(&account));
+    tokio::spawn(async move {
+        tokio::select! {
+            biased;
+            () = mail_stop.cancelled() => {}
+            () = mail::run(mail_account, mail_queue) => {}
+        }
     });
     tokio::spawn(async move {
         tokio::select! {
@@ -188,9 +198,7 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
                         Ok(())
                     })
                     .await;
-                if online {
-                    tell(account, News::Online(id)).await;
-                }
+                tell(account, if online { News::Online(id) } else { News::Offline(id) }).await;
             }
         }
         SessionEvent::Cloned => {
@@ -216,13 +224,27 @@ async fn came_up(
     session_counter: u64,
     record_seq: u64,
 ) -> Result<(), ServiceError> {
-    account.store.write(move |tx| tx.set_session_counter(session_counter)).await?;
     let card = account.store.read(account::own_card).await?;
+    // It was restored from a backup: what was deposited there since is gone.
+    let went_back = session_counter <= card.session_counter;
+    let mailbox = account.directory.as_ref().map(|client| client.url().to_owned()).filter(|_| went_back);
+    account
+        .store
+        .write(move |tx| {
+            if let Some(mailbox) = mailbox {
+                tx.mailbox_went_back(&mailbox)?;
+            }
+            tx.set_session_counter(session_counter)
+        })
+        .await?;
     if record_seq != card.record_seq {
         publish(service, account).await?;
     }
     publish_reach(service, account, false).await?;
-    sync(account, told).await
+    sync(account, told).await?;
+    // Last: what comes out of it is answered, and that must be as current as it can be.
+    account.command(SessionCommand::Mailbox).await;
+    Ok(())
 }
 
 /// Publishes the newest own record. If the directory has one of ours that is further (this store is an older copy), a

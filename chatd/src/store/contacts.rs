@@ -238,7 +238,8 @@ pub fn by_node(conn: &Connection, node: NodeId) -> Result<Vec<i64>, StoreError> 
 /// Those of the database.
 pub fn with_pending(conn: &Connection) -> Result<Vec<i64>, StoreError> {
     let mut select = conn.prepare_cached(
-        "SELECT contact FROM signals UNION SELECT s.conversation FROM streams_out s
+        "SELECT contact FROM signals UNION SELECT id FROM contacts WHERE ack_due = 1
+         UNION SELECT s.conversation FROM streams_out s
          WHERE EXISTS (SELECT 1 FROM outbox o WHERE o.stream = s.id)",
     )?;
     Ok(select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)

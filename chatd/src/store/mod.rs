@@ -12,6 +12,7 @@
 pub mod account;
 mod consent;
 pub mod contacts;
+pub mod deposits;
 pub mod epochs;
 pub mod feed;
 pub mod history;

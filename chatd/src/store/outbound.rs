@@ -274,6 +274,20 @@ pub fn stream_of(conn: &Connection, contact: i64, epoch: Epoch) -> Result<Option
         .optional()?)
 }
 
+/// Whether anything waits for a contact's acknowledgement.
+///
+/// # Errors
+/// Those of the database.
+pub fn anything_waits(conn: &Connection, contact: i64) -> Result<bool, StoreError> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT 1 FROM signals WHERE contact = ?1 UNION ALL
+             SELECT 1 FROM streams_out s WHERE s.conversation = ?1
+               AND EXISTS (SELECT 1 FROM outbox o WHERE o.stream = s.id) LIMIT 1",
+        )?
+        .exists([contact])?)
+}
+
 /// What waits for a contact after a place in its streams, oldest first, up to `max_bytes` of cores (one at least).
 ///
 /// # Errors

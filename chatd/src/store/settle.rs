@@ -32,6 +32,7 @@ impl Tx<'_> {
                 .query_row(params![contact, entry.epoch.as_bytes()], |row| row.get(0))
                 .optional()?;
             let Some(stream) = stream else { continue };
+            self.acknowledged_deposits(contact, stream, entry)?;
             let contiguous = (1, entry.contiguous);
             for (low, high) in std::iter::once(contiguous).chain(entry.ranges.iter().copied()) {
                 // Beyond an i64 there is nothing of ours.
@@ -144,32 +145,41 @@ impl Tx<'_> {
     /// # Errors
     /// Those of the database.
     pub fn attempt(&mut self, contact: i64, note: &AttemptNote) -> Result<(), StoreError> {
-        let sent_before: i64 = self
+        // What lies in a mailbox is further than `sent`.
+        let told_before: i64 = self
             .conn
-            .prepare_cached("SELECT coalesce(max(high), 0) FROM attempts WHERE stream = ?1 AND outcome = 'sent'")?
-            .query_row([note.stream], |row| row.get(0))?;
-        self.conn
             .prepare_cached(
-                "INSERT INTO attempts (stream, low, high, at, path, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "SELECT max((SELECT coalesce(max(high), 0) FROM attempts WHERE stream = ?1 AND outcome = 'sent'),
+                            (SELECT coalesce(max(high), 0) FROM deposits WHERE stream = ?1))",
             )?
-            .execute(params![note.stream, note.low as i64, note.high as i64, note.at.0, note.path, note.outcome])?;
+            .query_row([note.stream], |row| row.get(0))?;
+        self.note_attempt(note)?;
         if note.outcome != "sent" {
             return Ok(());
         }
         let rows: Vec<i64> = self
             .conn
             .prepare_cached("SELECT message FROM outbox WHERE stream = ?1 AND seq > ?2 AND seq BETWEEN ?3 AND ?4")?
-            .query_map(params![note.stream, sent_before, note.low as i64, note.high as i64], |row| row.get(0))?
+            .query_map(params![note.stream, told_before, note.low as i64, note.high as i64], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         let messages = self.with_ids(rows.into_iter())?;
         self.event_state(contact, MessageState::Sent, None, messages)
     }
 
-    /// Remembers that a contact was not reached: one row for everything that waits for it.
+    pub(super) fn note_attempt(&mut self, note: &AttemptNote) -> Result<(), StoreError> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO attempts (stream, low, high, at, path, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![note.stream, note.low as i64, note.high as i64, note.at.0, note.path, note.outcome])?;
+        Ok(())
+    }
+
+    /// Remembers that a contact, or its mailbox, was not reached: one row for everything that waits for it.
     ///
     /// # Errors
     /// Those of the database.
-    pub fn attempt_failed(&mut self, contact: i64, outcome: &str) -> Result<(), StoreError> {
+    pub fn attempt_failed(&mut self, contact: i64, path: &'static str, outcome: &str) -> Result<(), StoreError> {
         let waiting: Option<(i64, i64, i64)> = self
             .conn
             .prepare_cached(
@@ -179,14 +189,13 @@ impl Tx<'_> {
             .query_row([contact], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
         let Some((stream, low, high)) = waiting else { return Ok(()) };
-        let outcome = format!("unreachable: {outcome}");
         let same: Vec<i64> = self
             .conn
             .prepare_cached(
-                "SELECT id FROM (SELECT id, low, outcome FROM attempts WHERE stream = ?1 AND high = ?2 ORDER BY id DESC LIMIT 2)
-                 WHERE low = ?3 AND outcome = ?4 ORDER BY id DESC",
+                "SELECT id FROM attempts WHERE stream = ?1 AND high = ?2 AND low = ?3 AND path = ?4 AND outcome = ?5
+                 ORDER BY id DESC LIMIT 2",
             )?
-            .query_map(params![stream, high, low, outcome], |row| row.get(0))?
+            .query_map(params![stream, high, low, path, outcome], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         if let [newest, _] = same[..] {
             // Somebody who is away for a month is not a month of rows: the first such failure and the last are kept.
@@ -196,7 +205,7 @@ impl Tx<'_> {
             return Ok(());
         }
         let (low, high, at) = (low as u64, high as u64, self.now);
-        self.attempt(contact, &AttemptNote { stream, low, high, path: "direct", outcome, at })
+        self.note_attempt(&AttemptNote { stream, low, high, path, outcome: outcome.to_owned(), at })
     }
 
     /// A contact read everything up to a message of ours.

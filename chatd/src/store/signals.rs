@@ -20,6 +20,8 @@ pub struct SignalRow {
     pub msgid: MessageId,
     /// The whole core, built now.
     pub core: Vec<u8>,
+    /// Until when (Unix ms) it lies in the recipient's mailbox; 0: it does not.
+    pub deposited_until: i64,
 }
 
 impl Tx<'_> {
@@ -106,9 +108,11 @@ pub(super) fn waits(conn: &Connection, contact: i64, kind: Kind) -> Result<bool,
 /// # Errors
 /// Those of the database.
 pub fn waiting(conn: &Connection, contact: i64, now: i64) -> Result<Vec<SignalRow>, StoreError> {
-    let rows: Vec<(i64, String, Vec<u8>, Vec<u8>)> = conn
-        .prepare_cached("SELECT id, kind, msgid, payload FROM signals WHERE contact = ?1 ORDER BY id LIMIT 16")?
-        .query_map([contact], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+    let rows: Vec<(i64, String, Vec<u8>, Vec<u8>, i64)> = conn
+        .prepare_cached(
+            "SELECT id, kind, msgid, payload, deposited_until FROM signals WHERE contact = ?1 ORDER BY id LIMIT 16",
+        )?
+        .query_map([contact], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?
         .collect::<Result<_, _>>()?;
     if rows.is_empty() {
         return Ok(Vec::new());
@@ -116,7 +120,7 @@ pub fn waiting(conn: &Connection, contact: i64, now: i64) -> Result<Vec<SignalRo
     let own = account::load(conn)?;
     let peer = contacts::load(conn, contact)?;
     let mut out = Vec::with_capacity(rows.len());
-    for (id, kind, msgid, mut payload) in rows {
+    for (id, kind, msgid, mut payload, deposited_until) in rows {
         let (Some(kind), Some(msgid)) = (Kind::parse(&kind), MessageId::from_slice(&msgid)) else { continue };
         if matches!(kind, Kind::ContactRequest | Kind::ContactAccept) {
             // Without a token while its recipient is blocked: it waits for a new one.
@@ -146,7 +150,7 @@ pub fn waiting(conn: &Connection, contact: i64, now: i64) -> Result<Vec<SignalRo
             payload: &payload,
         }
         .encode();
-        out.push(SignalRow { id, kind, msgid, core });
+        out.push(SignalRow { id, kind, msgid, core, deposited_until });
     }
     Ok(out)
 }

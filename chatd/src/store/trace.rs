@@ -5,7 +5,7 @@ use proto::rpc::types::{MessageState, TraceStep};
 use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{StoreError, contacts};
+use super::{StoreError, contacts, deposits};
 
 /// The number of a state in `marks`.
 pub(super) fn state_number(state: MessageState) -> i64 {
@@ -55,9 +55,13 @@ pub(super) fn state_at(
             return Ok((state, Some(mark.cause)));
         }
     }
+    if deposits::lies_there(conn, stream, seq, Timestamp::now().0)? {
+        return Ok((MessageState::Mailboxed, None));
+    }
     let last: Option<String> = conn
         .prepare_cached(
-            "SELECT outcome FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2 ORDER BY outcome = 'sent' DESC, id DESC LIMIT 1",
+            "SELECT outcome FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2
+             ORDER BY outcome = 'sent' DESC, at DESC, id DESC LIMIT 1",
         )?
         .query_row(params![stream, seq], |row| row.get(0))
         .optional()?;
@@ -141,7 +145,7 @@ pub fn trace(conn: &Connection, id: &MessageId) -> Result<Trace, StoreError> {
     let (state, reason) = state_at(conn, contact, stream, seq)?;
     let mut steps = vec![step(sent_at, "queued", None, Some("stored durably".to_owned()))];
     let mut attempts = conn.prepare_cached(
-        "SELECT at, path, outcome, low, high FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2 ORDER BY id DESC LIMIT 100",
+        "SELECT at, path, outcome, low, high FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2 ORDER BY at DESC, id DESC LIMIT 100",
     )?;
     let mut rows = attempts.query(params![stream, seq])?;
     let mut tried = Vec::new();

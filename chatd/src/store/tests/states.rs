@@ -245,7 +245,7 @@ fn an_id_that_was_stored_is_answered_with_its_state() {
 fn failures_that_repeat_are_two_rows() {
     let (alice, bob) = friends();
     let (contact, ids) = (alice.id(&bob), alice.send(&bob, &["one"]));
-    let fail = |outcome: &'static str| alice.write(move |tx| tx.attempt_failed(contact, outcome)).unwrap();
+    let fail = |outcome: &'static str| alice.write(move |tx| tx.attempt_failed(contact, "direct", outcome)).unwrap();
     for outcome in ["timeout", "timeout", "timeout", "no route", "timeout", "timeout", "timeout"] {
         fail(outcome);
     }

@@ -181,7 +181,7 @@ fn notes_are_stored_with_the_next_operation() {
     let (alice, bob) = friends();
     let contact = alice.id(&bob);
     alice.send(&bob, &["one"]);
-    alice.store.note(move |tx| tx.attempt_failed(contact, "no route"));
+    alice.store.note(move |tx| tx.attempt_failed(contact, "direct", "no route"));
     alice.store.note(|_| Err(StoreError::NotFound("a note that fails")));
     alice.write(|_| Ok(())).unwrap();
     assert_eq!(alice.count("SELECT count(*) FROM attempts"), 1);

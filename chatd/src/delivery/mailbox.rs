@@ -1,0 +1,284 @@
+//! The way by mailbox: while a contact cannot be reached, what waits for it is sealed and left at its directory.
+//!
+//! One job at a time per contact. Nothing leaves the outbox by it: the recipient's own acknowledgement ends a message, and
+//! comes by the same way if need be, inside of an envelope.
+
+use std::time::Instant;
+
+use proto::directory::SignedRecord;
+use proto::directory::api::ErrorCode;
+use proto::ids::MessageId;
+use proto::rpc::types::Trust;
+use proto::time::Timestamp;
+use proto::wire::MAX_TTL_SECONDS;
+use proto::wire::envelope::AckEntry;
+use proto::wire::payload::Kind;
+use rusqlite::Connection;
+
+use super::Context;
+use super::engine::{Engine, Finished};
+use super::pack::{fit, is_contact_kind, sender, target};
+use super::reach::refresh_record;
+use crate::crypto::CryptoError;
+use crate::crypto::envelope::{SealTo, capacity, seal};
+use crate::directory::{DirectoryClient, DirectoryError};
+use crate::store::account::OwnCard;
+use crate::store::deposits::{self, Deposit};
+use crate::store::outbound::{self, OutboxRow};
+use crate::store::signals::SignalRow;
+use crate::store::{ContactRow, StoreError, account, contacts, signals};
+
+/// Prekeys are renewed every day: one that is older than this has a successor, if its owner was there.
+const PREKEY_IS_OLD_SECONDS: i64 = 26 * 3_600;
+/// Bytes of cores read at a time: two full envelopes.
+const READ_BYTES: usize = 2 * capacity(0);
+
+/// Why a deposit was not made. The text is what `trace` and `reason` show: one word, then words.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DepositError {
+    #[error("no_mailbox: the directory of its domain is not known here")]
+    NoDirectory,
+    #[error("recipient_keys_expired: it must come online once, so that its directory has fresh keys")]
+    NoPrekey,
+    #[error("mailbox_full: {0}")]
+    Full(String),
+    #[error(
+        "token_revoked: its directory takes no mail from us any more; it has removed or blocked us, or is new there"
+    )]
+    Revoked,
+    #[error("mailbox_refused: {0}")]
+    Refused(String),
+    #[error("mailbox_unreachable: {0}")]
+    Unreachable(DirectoryError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+}
+
+impl DepositError {
+    /// Asking again soon would be answered the same.
+    pub fn is_refusal(&self) -> bool {
+        !matches!(self, Self::Unreachable(_) | Self::Store(_))
+    }
+
+    fn of(error: DirectoryError) -> Self {
+        match error {
+            DirectoryError::Refused { code: ErrorCode::MailboxFull, message } => Self::Full(message),
+            DirectoryError::Refused { code: ErrorCode::TokenRevoked, .. } => Self::Revoked,
+            DirectoryError::NotFound => Self::Refused("its directory knows no such device".into()),
+            error if error.is_temporary() => Self::Unreachable(error),
+            error => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+/// What a job does.
+pub(super) struct Depositing {
+    pub context: Context,
+    pub contact: i64,
+    /// The token of our session at the home directory.
+    pub bearer: Option<String>,
+}
+
+/// What was read, to be sealed.
+struct Waiting {
+    row: ContactRow,
+    card: OwnCard,
+    signals: Vec<SignalRow>,
+    rows: Vec<OutboxRow>,
+    ack_due: bool,
+    floor: u64,
+}
+
+impl Depositing {
+    /// Leaves everything that waits; `true` when nothing at all waits for this contact any more.
+    pub async fn run(self) -> Result<bool, DepositError> {
+        let mut refreshed = false;
+        loop {
+            let Some(waiting) = self.read()? else { break };
+            let home = self.context.directories.of(&waiting.row.origin);
+            let client = home.ok_or(DepositError::NoDirectory)?.clone();
+            let now = Timestamp::now().unix_seconds();
+            let to = target(&waiting.row, now);
+            let old = newest_prekey(&waiting.row).is_none_or(|created| now - created > PREKEY_IS_OLD_SECONDS);
+            if (to.is_none() || old) && !refreshed {
+                refreshed = true;
+                refresh_record(&self.context, &waiting.row, self.bearer.as_deref()).await?;
+                continue;
+            }
+            let to = to.ok_or(DepositError::NoPrekey)?;
+            if !self.leave(waiting, &client, &to).await? {
+                break;
+            }
+        }
+        let contact = self.contact;
+        let rest = self.context.store.read_blocking(|conn| outbound::anything_waits(conn, contact))?;
+        Ok(!rest)
+    }
+
+    fn read(&self) -> Result<Option<Waiting>, DepositError> {
+        let (context, contact) = (&self.context, self.contact);
+        Ok(context.store.read_blocking(|conn| read(conn, context, contact))?)
+    }
+
+    /// Seals and leaves what was read; `false` when there is nothing that may be left.
+    async fn leave(&self, waiting: Waiting, client: &DirectoryClient, to: &SealTo) -> Result<bool, DepositError> {
+        let Waiting { row, card, signals, rows, ack_due, floor } = waiting;
+        let token = row.token_held;
+        let mut any = false;
+        for signal in &signals {
+            if token.is_none() && signal.kind != Kind::ContactRequest {
+                continue;
+            }
+            any = true;
+            let outer = seal(&sender(&self.context, &card), to, Vec::new(), &[&signal.core], MAX_TTL_SECONDS)?;
+            let answer = self.post(client, &row, token.as_ref(), outer).await?;
+            let (contact, id, kind) = (self.contact, signal.msgid, signal.kind);
+            let until = Timestamp::now().0.saturating_add(seconds_ms(answer.expires_in));
+            self.context.store.write(move |tx| signal_left(tx, contact, id, kind, until)).await?;
+        }
+        // Nothing but the contact protocol goes without a contact's token.
+        if token.is_none() {
+            return Ok(any);
+        }
+        let mut rest = rows.as_slice();
+        let mut ack_due = ack_due;
+        while !rest.is_empty() || ack_due {
+            let acks = if ack_due { self.acks(to)? } else { Vec::new() };
+            let count = fit(rest, acks.len());
+            let (head, tail) = rest.split_at(count);
+            let cores: Vec<&[u8]> = head.iter().map(|row| row.core.as_slice()).collect();
+            let outer = seal(&sender(&self.context, &card), to, acks, &cores, MAX_TTL_SECONDS)?;
+            let at = Timestamp::now();
+            proto::fault::point("mailbox.deposit.before");
+            let answer = self.post(client, &row, token.as_ref(), outer).await?;
+            proto::fault::point("mailbox.deposit.after");
+            let place = head.first().zip(head.last()).map(|(first, last)| (first.stream, first.seq, last.seq));
+            let (contact, mailbox, acked) = (self.contact, client.url().to_owned(), ack_due);
+            self.context
+                .store
+                .write(move |tx| {
+                    if acked {
+                        tx.set_ack_due(contact, false)?;
+                    }
+                    let Some((stream, low, high)) = place else { return Ok(()) };
+                    let (number, seconds) = (answer.number, answer.expires_in);
+                    tx.deposited(contact, &Deposit { stream, low, high, mailbox, number, floor, at, seconds })
+                })
+                .await?;
+            (ack_due, any, rest) = (false, true, tail);
+        }
+        Ok(any)
+    }
+
+    async fn post(
+        &self,
+        client: &DirectoryClient,
+        row: &ContactRow,
+        token: Option<&[u8; 32]>,
+        outer: Vec<u8>,
+    ) -> Result<proto::directory::api::DepositAnswer, DepositError> {
+        let bearer = self.bearer.as_deref().filter(|_| self.context.directories.is_home(&row.origin));
+        client.deposit(row.account, outer, bearer, token).await.map_err(DepositError::of)
+    }
+
+    fn acks(&self, to: &SealTo) -> Result<Vec<AckEntry>, StoreError> {
+        let (contact, device) = (self.contact, to.device);
+        self.context.store.read_blocking(|conn| deposits::acks_for(conn, contact, device))
+    }
+}
+
+impl Engine {
+    /// Begins a job, if what waits for a contact should go to its mailbox now.
+    pub(super) fn deposit(&mut self, contact: i64, now: Instant) {
+        let Some(route) = self.routes.get_mut(&contact) else { return };
+        if route.is_usable() || !route.mailbox.may_begin(now) {
+            return;
+        }
+        route.mailbox.begin();
+        let (context, bearer) = (self.context.clone(), self.bearer.clone());
+        let finished = self.finished.clone();
+        tokio::spawn(async move {
+            let result = Depositing { context, contact, bearer }.run().await;
+            let _ = finished.send(Finished::Deposited { contact, result }).await;
+        });
+    }
+
+    pub(super) fn deposited(&mut self, contact: i64, result: Result<bool, DepositError>) {
+        let route = self.route(contact);
+        match result {
+            Ok(nothing_waits) => {
+                route.mailbox.succeeded();
+                // Unless something came meanwhile: there is nobody to dial for any more.
+                if nothing_waits && !route.mailbox.wanted && route.link.is_none() {
+                    route.pending = false;
+                }
+            }
+            // There is no such way, and nothing to tell of it.
+            Err(DepositError::NoDirectory) => route.mailbox.succeeded(),
+            Err(error) => {
+                tracing::debug!(contact, %error, "not left in the mailbox");
+                route.mailbox.failed(Instant::now(), rand::random(), error.is_refusal());
+                let outcome = error.to_string();
+                self.context.store.note(move |tx| tx.attempt_failed(contact, "mailbox", &outcome));
+            }
+        }
+        self.advance(contact);
+    }
+
+    /// What lay in a mailbox for its whole time there without an answer is put there again.
+    pub(super) fn deposits_ended(&mut self) {
+        let now = Timestamp::now().0;
+        for contact in self.read(|conn| deposits::ended(conn, now)).unwrap_or_default() {
+            self.want(contact);
+            self.advance(contact);
+        }
+    }
+}
+
+fn read(conn: &Connection, context: &Context, contact: i64) -> Result<Option<Waiting>, StoreError> {
+    let now = Timestamp::now();
+    let row = contacts::load(conn, contact)?;
+    if row.state.blocked {
+        return Ok(None);
+    }
+    let may_talk = row.state.may_talk() && row.trust != Trust::Changed;
+    let signals: Vec<SignalRow> = signals::waiting(conn, contact, now.0)?
+        .into_iter()
+        .filter(|signal| signal.deposited_until <= now.0 && (may_talk || is_contact_kind(signal.kind)))
+        .collect();
+    let rows = if may_talk { deposits::undeposited(conn, contact, now.0, READ_BYTES)? } else { Vec::new() };
+    let ack_due = may_talk && deposits::ack_is_due(conn, contact)?;
+    if signals.is_empty() && rows.is_empty() && !ack_due {
+        return Ok(None);
+    }
+    let floor = match context.directories.of(&row.origin) {
+        Some(client) => deposits::highest_of(conn, client.url())?,
+        None => 0,
+    };
+    Ok(Some(Waiting { card: account::own_card(conn)?, row, signals, rows, ack_due, floor }))
+}
+
+/// A removal or a rejection is acknowledged by nobody: the mailbox has it, and that is as far as it goes.
+fn signal_left(
+    tx: &mut crate::store::Tx<'_>,
+    contact: i64,
+    id: MessageId,
+    kind: Kind,
+    until: i64,
+) -> Result<(), StoreError> {
+    match kind {
+        Kind::ContactReject | Kind::ContactRemove => tx.signals_done(contact, &[id]),
+        _ => tx.signals_deposited(contact, &[id], until),
+    }
+}
+
+fn seconds_ms(seconds: u64) -> i64 {
+    i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000)
+}
+
+fn newest_prekey(row: &ContactRow) -> Option<i64> {
+    let record = SignedRecord::decode(&row.record).and_then(|signed| signed.peek()).ok()?;
+    record.prekeys.iter().map(|prekey| prekey.created).max()
+}

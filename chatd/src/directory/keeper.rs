@@ -1,0 +1,280 @@
+//! One session at a time: opening it, and carrying frames both ways.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use proto::directory::api::{
+    Base64, ClientFrame, ErrorCode, MAX_DELETE_NUMBERS, MAX_FRAME_ENTRIES, MAX_SESSION_FRAME_BYTES, ServerFrame,
+    SessionHello, Watch, decode_push, delete_message, session_message,
+};
+use proto::ids::{AccountId, hex};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_util::sync::CancellationToken;
+
+use super::DirectoryClient;
+use super::client::CONNECT_TIMEOUT;
+use super::session::{Mail, Member, SessionCommand, SessionEvent, SessionSign};
+
+/// From the upgrade to the directory's `ready`.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The directory pings every 10 s; one that is silent for so long is gone.
+const SILENCE: Duration = Duration::from_secs(25);
+/// For the directory to take a frame, and to answer a close.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+type Socket = WebSocketStream<TcpStream>;
+
+/// Why a session ended.
+pub(super) struct Ended {
+    pub reason: String,
+    pub code: Option<ErrorCode>,
+}
+
+impl Ended {
+    fn new(reason: impl ToString) -> Self {
+        Self { reason: reason.to_string(), code: None }
+    }
+}
+
+pub(super) struct Keeper {
+    pub client: DirectoryClient,
+    pub member: Member,
+    pub sign: SessionSign,
+    pub events: mpsc::Sender<SessionEvent>,
+    pub mail: mpsc::Sender<Mail>,
+    /// The last session's token: tells the directory that this is a reconnect, and no clone.
+    pub previous: Option<String>,
+    pub cloned: bool,
+    /// Counts sessions of this process.
+    pub session: u64,
+}
+
+impl Keeper {
+    /// Connects, proves the device's key, and waits for `ready`.
+    pub async fn open(&mut self) -> Result<(Socket, SessionEvent), Ended> {
+        let nonce = self.client.nonce().await.map_err(|error| Ended::new(chain(&error)))?;
+        if nonce.origin != self.member.origin {
+            return Err(Ended::new(format!(
+                "the directory at {} serves {} now, and this account is of {}",
+                self.client.url(),
+                nonce.origin,
+                self.member.origin
+            )));
+        }
+        let base = self.client.base();
+        let host = base.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let port = base.port_or_known_default().unwrap_or(80);
+        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect((host, port))).await;
+        let stream = stream.map_err(Ended::new)?.map_err(Ended::new)?;
+        stream.set_nodelay(true).map_err(Ended::new)?;
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(MAX_SESSION_FRAME_BYTES))
+            .max_frame_size(Some(MAX_SESSION_FRAME_BYTES));
+        let mut url = base.clone();
+        url.set_path("/v1/session");
+        let url = url.as_str().replacen("http", "ws", 1);
+        let upgrade = tokio_tungstenite::client_async_with_config(url, stream, Some(config));
+        let (mut socket, _) = timeout(READY_TIMEOUT, upgrade).await.map_err(Ended::new)?.map_err(Ended::new)?;
+        let hello = SessionHello {
+            account: self.member.account,
+            device: self.member.device,
+            signature: Base64((self.sign)(&session_message(&nonce.origin, &nonce.nonce)).to_vec()),
+            nonce: nonce.nonce,
+            previous: self.previous.clone(),
+        };
+        send(&mut socket, serde_json::to_string(&hello).map_err(Ended::new)?).await?;
+        let ready = timeout(READY_TIMEOUT, next_frame(&mut socket)).await.map_err(Ended::new)?;
+        match ready? {
+            ServerFrame::Ready { token, session_counter, record_seq, time } => {
+                self.previous = Some(token.clone());
+                self.session += 1;
+                Ok((socket, SessionEvent::Up { token, session_counter, record_seq, time }))
+            }
+            ServerFrame::Error { code, message } => Err(Ended { reason: message, code: Some(code) }),
+            _ => Err(Ended::new("the directory did not say that the session is ready")),
+        }
+    }
+
+    /// Serves an open session; `None` when the caller wants no more.
+    pub async fn serve(
+        &mut self,
+        mut socket: Socket,
+        up: SessionEvent,
+        commands: &mut mpsc::Receiver<SessionCommand>,
+        shutdown: &CancellationToken,
+    ) -> Option<Ended> {
+        self.events.send(up).await.ok()?;
+        let mut heard = Instant::now();
+        loop {
+            let events = self.events.clone();
+            tokio::select! {
+                // Nothing is read for which there is no room; commands are taken meanwhile, for who takes the events may be
+                // waiting to give one.
+                read = async {
+                    let room = events.reserve().await.ok()?;
+                    Some((room, socket.next().await))
+                } => {
+                    heard = Instant::now();
+                    let (room, message) = read?;
+                    match message {
+                        Some(Ok(Message::Text(text))) => {
+                            if let Some(event) = self.understand(&text) {
+                                room.send(event);
+                            }
+                        }
+                        Some(Ok(Message::Binary(bytes))) => {
+                            if let Err(ended) = self.mail(&bytes) {
+                                return Some(ended);
+                            }
+                        }
+                        Some(Ok(Message::Close(_))) | None => return Some(Ended::new("the directory closed the session")),
+                        Some(Ok(_)) => {}
+                        Some(Err(error)) => return Some(Ended::new(error)),
+                    }
+                }
+                command = commands.recv() => match command {
+                    Some(command) => {
+                        if let Err(ended) = self.pass_on(&mut socket, command).await {
+                            return Some(ended);
+                        }
+                    }
+                    None => {
+                        close(&mut socket).await;
+                        return None;
+                    }
+                },
+                () = sleep_until(heard + SILENCE) => return Some(Ended::new("the directory is silent")),
+                () = shutdown.cancelled() => {
+                    close(&mut socket).await;
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// What a frame of the directory says that the caller should know.
+    fn understand(&mut self, text: &str) -> Option<SessionEvent> {
+        match serde_json::from_str(text) {
+            Ok(ServerFrame::Presence { account, online, since }) => {
+                Some(SessionEvent::Presence { account, online, since })
+            }
+            Ok(ServerFrame::TokensStored { count }) => Some(SessionEvent::TokensStored { count }),
+            Ok(ServerFrame::Cloned) => {
+                self.cloned = true;
+                Some(SessionEvent::Cloned)
+            }
+            Ok(ServerFrame::Error { code, message }) => Some(SessionEvent::Refused { code, message }),
+            Ok(ServerFrame::Drained { .. }) => {
+                // It is only a hint for upkeep: without room for it, the next one does.
+                let _ = self.mail.try_send(Mail::Drained);
+                None
+            }
+            // Newer than this program, or out of place: nothing depends on it.
+            Ok(ServerFrame::Ready { .. } | ServerFrame::Deleted { .. } | ServerFrame::Unknown) | Err(_) => None,
+        }
+    }
+
+    /// Hands on a pushed envelope. Never waits: a directory keeps to its window.
+    fn mail(&self, bytes: &[u8]) -> Result<(), Ended> {
+        let Some((number, outer)) = decode_push(bytes) else {
+            return Err(Ended::new("the directory pushed something that is no envelope"));
+        };
+        let mail = Mail::Envelope { session: self.session, number, outer: outer.to_vec() };
+        self.mail.try_send(mail).map_err(|_| Ended::new("the directory pushes more than its window"))
+    }
+
+    /// Sends a command in as many frames as it takes.
+    async fn pass_on(&self, socket: &mut Socket, command: SessionCommand) -> Result<(), Ended> {
+        let frames = match command {
+            SessionCommand::Mailbox => vec![ClientFrame::Mailbox],
+            // Of a session before: there, the numbers may have meant something else.
+            SessionCommand::Delete(session, _) | SessionCommand::Release(session, _) if session != self.session => {
+                vec![]
+            }
+            SessionCommand::Delete(_, numbers) => {
+                let frame = |some: &[u64]| ClientFrame::Delete {
+                    numbers: some.to_vec(),
+                    signature: Base64((self.sign)(&delete_message(&self.member.origin, some)).to_vec()),
+                };
+                numbers.chunks(MAX_DELETE_NUMBERS).map(frame).collect()
+            }
+            SessionCommand::Release(_, numbers) => {
+                numbers.chunks(MAX_DELETE_NUMBERS).map(|some| ClientFrame::Release { numbers: some.to_vec() }).collect()
+            }
+            other => frames(other),
+        };
+        for frame in &frames {
+            send(socket, serde_json::to_string(frame).map_err(Ended::new)?).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A command that needs no signature, in as many frames as it takes.
+fn frames(command: SessionCommand) -> Vec<ClientFrame> {
+    let mut frames = Vec::new();
+    match command {
+        SessionCommand::Tokens { add, remove } => {
+            let hexes = |hashes: &[[u8; 32]]| hashes.iter().map(|hash| hex(hash)).collect::<Vec<_>>();
+            // Removals first: they make room, and a revocation must not wait for anything.
+            frames.extend(
+                remove.chunks(MAX_FRAME_ENTRIES).map(|some| ClientFrame::Tokens { add: vec![], remove: hexes(some) }),
+            );
+            frames.extend(
+                add.chunks(MAX_FRAME_ENTRIES).map(|some| ClientFrame::Tokens { add: hexes(some), remove: vec![] }),
+            );
+        }
+        SessionCommand::Watch(accounts) => frames.extend(accounts.chunks(MAX_FRAME_ENTRIES).map(|some| {
+            let watch =
+                |(account, token): &(AccountId, [u8; 32])| Watch { account: *account, token: Base64(token.to_vec()) };
+            ClientFrame::Watch { accounts: some.iter().map(watch).collect() }
+        })),
+        SessionCommand::Unwatch(accounts) => frames
+            .extend(accounts.chunks(MAX_FRAME_ENTRIES).map(|some| ClientFrame::Unwatch { accounts: some.to_vec() })),
+        SessionCommand::Retry | SessionCommand::Mailbox | SessionCommand::Delete(..) | SessionCommand::Release(..) => {}
+    }
+    frames
+}
+
+async fn next_frame(socket: &mut Socket) -> Result<ServerFrame, Ended> {
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).map_err(Ended::new),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(_)) | None => return Err(Ended::new("the directory closed the session")),
+            Some(Err(error)) => return Err(Ended::new(error)),
+        }
+    }
+}
+
+async fn send(socket: &mut Socket, text: String) -> Result<(), Ended> {
+    let sent = timeout(SEND_TIMEOUT, socket.send(Message::Text(text.into()))).await;
+    sent.map_err(Ended::new)?.map_err(Ended::new)
+}
+
+/// Says goodbye, and waits a little for the answer: then the directory has shown us as offline.
+async fn close(socket: &mut Socket) {
+    let farewell = async {
+        if socket.close(None).await.is_ok() {
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    };
+    let _ = timeout(CLOSE_TIMEOUT, farewell).await;
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

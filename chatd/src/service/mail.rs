@@ -1,0 +1,122 @@
+//! Empties the mailbox: what the directory pushes goes through the same pipeline as what comes over a link, and is deleted
+//! there only when it is committed here.
+//!
+//! Invariants: an envelope that could not be stored now stays in the mailbox; what nobody can read any more does not stop
+//! what comes behind it; that something came is told to its sender even if the two are never online together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::wire::frame::RefuseCode;
+use tokio::sync::mpsc;
+
+use super::account::Account;
+use crate::directory::session::{Mail, SessionCommand};
+use crate::receive::{Taken, Verdict};
+
+/// When something could not be stored, the mailbox is asked for it again after so long.
+const ASK_AGAIN: Duration = Duration::from_secs(3);
+
+/// What is to happen with the envelopes of one round. Numbers are those of the newest session only.
+#[derive(Default)]
+struct Round {
+    session: u64,
+    taken: Vec<(u64, u64, Taken)>,
+    delete: Vec<u64>,
+    release: Vec<u64>,
+    drained: bool,
+}
+
+/// Runs until the session's task is gone.
+pub(super) async fn run(account: Arc<Account>, mut mail: mpsc::Receiver<Mail>) {
+    let mut ask_again: Option<tokio::time::Instant> = None;
+    loop {
+        let timer = async {
+            match ask_again {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let first = tokio::select! {
+            item = mail.recv() => match item {
+                Some(item) => item,
+                None => return,
+            },
+            () = timer => {
+                ask_again = None;
+                account.command(SessionCommand::Mailbox).await;
+                continue;
+            }
+        };
+        let mut round = Round::default();
+        take(&account, first, &mut round).await;
+        // What came meanwhile shares the commit, and the signature of the deletion.
+        while let Ok(item) = mail.try_recv() {
+            take(&account, item, &mut round).await;
+        }
+        let undone = finish(&account, round).await;
+        if undone {
+            ask_again = Some(tokio::time::Instant::now() + ASK_AGAIN);
+        }
+    }
+}
+
+async fn take(account: &Account, item: Mail, round: &mut Round) {
+    let (session, number, outer) = match item {
+        Mail::Drained => {
+            round.drained = true;
+            return;
+        }
+        Mail::Envelope { session, number, outer } => (session, number, outer),
+    };
+    if session != round.session {
+        // Of a session that is over: its numbers are not deleted in this one, and come again.
+        (round.delete, round.release, round.session) = (Vec::new(), Vec::new(), session);
+    }
+    match account.inbox.take(outer).await {
+        Verdict::Taken(taken) => round.taken.push((session, number, taken)),
+        Verdict::Refused(RefuseCode::Unavailable) => round.release.push(number),
+        Verdict::Refused(code) => {
+            // A prekey that is gone, or no envelope at all: its sender seals anew when it hears our marks.
+            tracing::info!(number, code = code.as_str(), "an envelope of the mailbox cannot be opened");
+            round.delete.push(number);
+        }
+        Verdict::Dropped { .. } => round.delete.push(number),
+    }
+}
+
+/// Waits for the commits, then tells the directory; whether something has to come again.
+async fn finish(account: &Account, mut round: Round) -> bool {
+    for (session, number, taken) in round.taken {
+        let contact = taken.contact;
+        match taken.outcome.outcome().await {
+            Ok(receipt) => {
+                // Before the envelope is deleted: after a crash it comes again, and with it this.
+                let due = !receipt.silent && !receipt.entries.is_empty();
+                if due && account.store.write(move |tx| tx.set_ack_due(contact, true)).await.is_err() {
+                    round.release.push(number);
+                } else if session == round.session {
+                    round.delete.push(number);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(number, %error, "an envelope of the mailbox was not stored, and stays there");
+                if session == round.session {
+                    round.release.push(number);
+                }
+            }
+        }
+    }
+    let undone = !round.release.is_empty();
+    proto::fault::point("mailbox.delete.before");
+    if !round.delete.is_empty() {
+        account.command(SessionCommand::Delete(round.session, round.delete)).await;
+    }
+    if undone {
+        account.command(SessionCommand::Release(round.session, round.release)).await;
+    }
+    if round.drained && !undone {
+        account.mailbox_drained();
+    }
+    undone
+}

@@ -1,0 +1,310 @@
+//! What of the outbox lies in a recipient's mailbox, until when, and what became of it there.
+//!
+//! A deposit ends nothing: the core stays in the outbox until the recipient's own acknowledgement. It only says what need
+//! not be put into the mailbox again for a while.
+
+use proto::ids::{DeviceId, MessageId};
+use proto::rpc::types::MessageState;
+use proto::time::Timestamp;
+use proto::wire::envelope::AckEntry;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::outbound::{AttemptNote, OutboxRow};
+use super::{StoreError, Tx, inbound, trace};
+
+/// Acknowledgements that one mailbox envelope carries at most: those of the newest streams. Beside eight, the largest core
+/// still fits.
+const MAX_ACKS: usize = 8;
+
+/// An envelope that a mailbox has taken.
+#[derive(Debug, Clone)]
+pub struct Deposit {
+    /// `streams_out.id`.
+    pub stream: i64,
+    /// First seq.
+    pub low: u64,
+    /// Last seq.
+    pub high: u64,
+    /// The mailbox's URL.
+    pub mailbox: String,
+    /// Its number there.
+    pub number: u64,
+    /// The highest number that was known of this mailbox before the envelope went out.
+    pub floor: u64,
+    /// When it was put there.
+    pub at: Timestamp,
+    /// For how many seconds it is kept.
+    pub seconds: u64,
+}
+
+impl Deposit {
+    fn until(&self) -> i64 {
+        let seconds = i64::try_from(self.seconds).unwrap_or(i64::MAX);
+        self.at.0.saturating_add(seconds.saturating_mul(1_000))
+    }
+}
+
+impl Tx<'_> {
+    /// An envelope for a contact lies in its mailbox. A number that is not above what was known before says that the
+    /// directory was restored from a backup: what was put there since is lost, and is put there again.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn deposited(&mut self, contact: i64, deposit: &Deposit) -> Result<(), StoreError> {
+        let (stream, low, high) = (deposit.stream, deposit.low as i64, deposit.high as i64);
+        let again = self
+            .conn
+            .prepare_cached("DELETE FROM deposits WHERE stream = ?1 AND high >= ?2 AND low <= ?3")?
+            .execute(params![stream, low, high])?
+            > 0;
+        self.mailbox_counts(&deposit.mailbox, deposit.number, deposit.floor)?;
+        let outcome = if again { "deposited again: its time in the mailbox was over" } else { "deposited" };
+        self.note_attempt(&AttemptNote {
+            stream,
+            low: deposit.low,
+            high: deposit.high,
+            path: "mailbox",
+            outcome: outcome.to_owned(),
+            at: deposit.at,
+        })?;
+        let waits = self
+            .conn
+            .prepare_cached("SELECT 1 FROM outbox WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3 LIMIT 1")?
+            .exists(params![stream, low, high])?;
+        if !waits {
+            // The acknowledgement was faster than the mailbox's answer.
+            return Ok(());
+        }
+        self.conn
+            .prepare_cached(
+                "INSERT OR REPLACE INTO deposits (stream, high, low, at, until, mailbox, number)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                stream,
+                high,
+                low,
+                deposit.at.0,
+                deposit.until(),
+                deposit.mailbox,
+                deposit.number as i64
+            ])?;
+        let marked: i64 = self
+            .conn
+            .prepare_cached("SELECT coalesce(max(high), 0) FROM marks WHERE stream = ?1 AND state = ?2")?
+            .query_row(params![stream, trace::state_number(MessageState::Mailboxed)], |row| row.get(0))?;
+        if marked >= high {
+            return Ok(());
+        }
+        let first = low.max(marked + 1);
+        self.mark(stream, MessageState::Mailboxed, (first as u64, deposit.high), "in the recipient's mailbox")?;
+        let rows: Vec<i64> = self
+            .conn
+            .prepare_cached("SELECT message FROM outbox WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq")?
+            .query_map(params![stream, first, high], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        let messages = self.with_ids(rows.into_iter())?;
+        self.event_state(contact, MessageState::Mailboxed, None, messages)
+    }
+
+    fn mailbox_counts(&mut self, url: &str, number: u64, floor: u64) -> Result<(), StoreError> {
+        let went_back = number <= floor;
+        if went_back {
+            tracing::warn!(
+                mailbox = url,
+                "the directory was restored from a backup: what is lost there is put there again"
+            );
+            self.lose(url, number, "lost: the directory was restored from a backup; it is put there again")?;
+        }
+        self.conn
+            .prepare_cached(
+                "INSERT INTO mailboxes (url, highest) VALUES (?1, ?2)
+                 ON CONFLICT (url) DO UPDATE SET highest = iif(?3, excluded.highest, max(highest, excluded.highest))",
+            )?
+            .execute(params![url, number as i64, went_back])?;
+        Ok(())
+    }
+
+    /// A directory went back in time: whatever was deposited there may be gone.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn mailbox_went_back(&mut self, url: &str) -> Result<(), StoreError> {
+        self.lose(url, 0, "the directory went back in time: it is put there again")
+    }
+
+    /// Forgets deposits from a number on, and says so in the trace of each.
+    fn lose(&mut self, url: &str, from: u64, outcome: &str) -> Result<(), StoreError> {
+        let lost: Vec<(i64, i64, i64)> = self
+            .conn
+            .prepare_cached("DELETE FROM deposits WHERE mailbox = ?1 AND number >= ?2 RETURNING stream, low, high")?
+            .query_map(params![url, from as i64], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .collect::<Result<_, _>>()?;
+        for (stream, low, high) in lost {
+            let (low, high, at) = (low as u64, high as u64, self.now);
+            self.note_attempt(&AttemptNote { stream, low, high, path: "mailbox", outcome: outcome.into(), at })?;
+            let contact: Option<i64> = self
+                .conn
+                .prepare_cached("SELECT conversation FROM streams_out WHERE id = ?1")?
+                .query_row([stream], |row| row.get(0))
+                .optional()?;
+            if let Some(contact) = contact {
+                self.wake_delivery(contact);
+            }
+        }
+        self.conn.execute("UPDATE signals SET deposited_until = 0 WHERE deposited_until > 0", [])?;
+        Ok(())
+    }
+
+    /// What a contact's acknowledgement says of the mailbox: what it covers is done with, and what it leaves out between
+    /// seqs that arrived was lost on its way there.
+    pub(super) fn acknowledged_deposits(
+        &mut self,
+        contact: i64,
+        stream: i64,
+        entry: &AckEntry,
+    ) -> Result<(), StoreError> {
+        let contiguous = i64::try_from(entry.contiguous).unwrap_or(i64::MAX);
+        self.conn
+            .prepare_cached("DELETE FROM deposits WHERE stream = ?1 AND high <= ?2")?
+            .execute(params![stream, contiguous])?;
+        let Some((_, top)) = entry.ranges.last() else { return Ok(()) };
+        let top = i64::try_from(*top).unwrap_or(i64::MAX);
+        // Bundled with something that arrived, it would have arrived as well: the envelope itself is not there.
+        let holes = self
+            .conn
+            .prepare_cached("DELETE FROM deposits WHERE stream = ?1 AND high > ?2 AND high < ?3")?
+            .execute(params![stream, contiguous, top])?;
+        if holes > 0 {
+            self.wake_delivery(contact);
+        }
+        Ok(())
+    }
+
+    /// Signals lie in a contact's mailbox until then (Unix ms).
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn signals_deposited(&mut self, contact: i64, ids: &[MessageId], until: i64) -> Result<(), StoreError> {
+        let mut update =
+            self.conn.prepare_cached("UPDATE signals SET deposited_until = ?3 WHERE contact = ?1 AND msgid = ?2")?;
+        for id in ids {
+            update.execute(params![contact, id.as_bytes(), until])?;
+        }
+        Ok(())
+    }
+
+    /// Something of a contact came by mailbox, and it has to be told that it did; or it was told.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn set_ack_due(&mut self, contact: i64, due: bool) -> Result<(), StoreError> {
+        let changed = self
+            .conn
+            .prepare_cached("UPDATE contacts SET ack_due = ?2 WHERE id = ?1 AND ack_due <> ?2")?
+            .execute(params![contact, due])?;
+        if due && changed > 0 {
+            self.wake_delivery(contact);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a contact has to be told what arrived of it.
+///
+/// # Errors
+/// Those of the database.
+pub fn ack_is_due(conn: &Connection, contact: i64) -> Result<bool, StoreError> {
+    Ok(conn
+        .prepare_cached("SELECT ack_due FROM contacts WHERE id = ?1")?
+        .query_row([contact], |row| row.get(0))
+        .optional()?
+        .unwrap_or(false))
+}
+
+/// What arrived of a contact's device, as far as one envelope takes it.
+///
+/// # Errors
+/// Those of the database.
+pub fn acks_for(conn: &Connection, contact: i64, device: DeviceId) -> Result<Vec<AckEntry>, StoreError> {
+    let mut entries = inbound::resume_entries(conn, contact, device)?;
+    entries.truncate(MAX_ACKS);
+    Ok(entries)
+}
+
+/// The highest number that a mailbox ever gave.
+///
+/// # Errors
+/// Those of the database.
+pub fn highest_of(conn: &Connection, url: &str) -> Result<u64, StoreError> {
+    let highest: Option<i64> = conn
+        .prepare_cached("SELECT highest FROM mailboxes WHERE url = ?1")?
+        .query_row([url], |row| row.get(0))
+        .optional()?;
+    Ok(highest.unwrap_or(0) as u64)
+}
+
+/// What waits for a contact and does not lie in its mailbox at `now` (Unix ms), oldest first, up to `max_bytes` of cores
+/// (one at least).
+///
+/// # Errors
+/// Those of the database.
+pub fn undeposited(conn: &Connection, contact: i64, now: i64, max_bytes: usize) -> Result<Vec<OutboxRow>, StoreError> {
+    let streams: Vec<i64> = conn
+        .prepare_cached(
+            "SELECT id FROM streams_out s WHERE conversation = ?1
+             AND EXISTS (SELECT 1 FROM outbox o WHERE o.stream = s.id) ORDER BY id",
+        )?
+        .query_map([contact], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let mut room = max_bytes;
+    let mut out = Vec::new();
+    for stream in streams {
+        // A deposit from the future says that the clock went back: it counts no longer.
+        let covered: Vec<(i64, i64)> = conn
+            .prepare_cached(
+                "SELECT low, high FROM deposits WHERE stream = ?1 AND until > ?2 AND at <= ?2 ORDER BY low",
+            )?
+            .query_map(params![stream, now], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        let mut from = 1;
+        let ends = covered.into_iter().chain([(i64::MAX, i64::MAX)]);
+        let mut select = conn
+            .prepare_cached("SELECT seq, core FROM outbox WHERE stream = ?1 AND seq >= ?2 AND seq < ?3 ORDER BY seq")?;
+        for (low, high) in ends {
+            let mut rows = select.query(params![stream, from, low])?;
+            while let Some(row) = rows.next()? {
+                let core: Vec<u8> = row.get(1)?;
+                room = room.saturating_sub(core.len());
+                out.push(OutboxRow { stream, seq: row.get::<_, i64>(0)? as u64, core });
+                if room == 0 {
+                    return Ok(out);
+                }
+            }
+            from = from.max(high.saturating_add(1));
+        }
+    }
+    Ok(out)
+}
+
+/// Contacts of whom a deposit has ended without an acknowledgement.
+///
+/// # Errors
+/// Those of the database.
+pub fn ended(conn: &Connection, now: i64) -> Result<Vec<i64>, StoreError> {
+    let mut select = conn.prepare_cached(
+        "SELECT DISTINCT s.conversation FROM deposits d JOIN streams_out s ON s.id = d.stream
+         WHERE d.until <= ?1 OR d.at > ?1
+         UNION SELECT contact FROM signals WHERE deposited_until > 0 AND deposited_until <= ?1",
+    )?;
+    Ok(select.query_map([now], |row| row.get(0))?.collect::<Result<_, _>>()?)
+}
+
+/// Whether a seq of an own stream lies in a mailbox at `now`.
+pub(super) fn lies_there(conn: &Connection, stream: i64, seq: i64, now: i64) -> Result<bool, StoreError> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT 1 FROM deposits WHERE stream = ?1 AND high >= ?2 AND low <= ?2 AND until > ?3 AND at <= ?3 LIMIT 1",
+        )?
+        .exists(params![stream, seq, now])?)
+}

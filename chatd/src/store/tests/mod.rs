@@ -1,6 +1,7 @@
 //! Stores of alice and bob, without any network between them.
 
 mod contacts;
+mod deposits;
 mod feed;
 pub(crate) mod fixture;
 mod order;

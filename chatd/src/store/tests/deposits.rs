@@ -1,0 +1,140 @@
+//! What lies in a mailbox: what need not go there again, and what has to.
+
+use proto::rpc::types::MessageState::{Delivered, Mailboxed, Queued};
+use proto::time::Timestamp;
+use proto::wire::envelope::{AckEntry, Core};
+
+use super::fixture::Person;
+use crate::store::deposits::{self, Deposit};
+use crate::store::outbound::stream_of;
+use crate::store::trace::trace;
+
+const URL: &str = "http://127.0.0.1:1";
+
+fn friends() -> (Person, Person) {
+    let (alice, bob) = (Person::new("alice"), Person::new("bob"));
+    alice.befriend(&bob);
+    (alice, bob)
+}
+
+fn stream(alice: &Person, bob: &Person) -> i64 {
+    let contact = alice.id(bob);
+    let epoch = Core::decode(&alice.outbox(bob)[0]).unwrap().epoch;
+    alice.read(|conn| stream_of(conn, contact, epoch)).unwrap()
+}
+
+fn deposit(alice: &Person, bob: &Person, (low, high): (u64, u64), number: u64, floor: u64, at: i64) {
+    let (contact, stream) = (alice.id(bob), stream(alice, bob));
+    let mailbox = URL.to_owned();
+    let deposit = Deposit { stream, low, high, mailbox, number, floor, at: Timestamp(at), seconds: 604_800 };
+    alice.write(move |tx| tx.deposited(contact, &deposit)).unwrap();
+}
+
+/// Seqs that do not lie in bob's mailbox.
+fn open(alice: &Person, bob: &Person, now: i64) -> Vec<u64> {
+    let contact = alice.id(bob);
+    let rows = alice.read(|conn| deposits::undeposited(conn, contact, now, usize::MAX));
+    rows.into_iter().map(|row| row.seq).collect()
+}
+
+#[test]
+fn what_lies_there_stays_in_the_outbox_and_goes_again_when_its_time_is_over() {
+    let (alice, bob) = friends();
+    let now = Timestamp::now().0;
+    let ids = alice.send(&bob, &["one", "two", "three", "four"]);
+    assert_eq!(open(&alice, &bob, now), [1, 2, 3, 4]);
+    deposit(&alice, &bob, (1, 2), 1, 0, now);
+    deposit(&alice, &bob, (4, 4), 2, 1, now);
+    assert_eq!(open(&alice, &bob, now), [3]);
+    assert_eq!(alice.outbox(&bob).len(), 4, "a mailbox ends nothing");
+    let states: Vec<_> = ids.iter().map(|id| alice.state(*id).0).collect();
+    assert_eq!(states, [Mailboxed, Mailboxed, Queued, Mailboxed]);
+    let week = 604_800_000;
+    assert_eq!(open(&alice, &bob, now + week), [1, 2, 3, 4]);
+    assert_eq!(open(&alice, &bob, now - 1), [1, 2, 3, 4], "a clock that went back has nothing deposited");
+    assert_eq!(alice.read(|conn| deposits::ended(conn, now + week)), [alice.id(&bob)]);
+    assert!(alice.read(|conn| deposits::ended(conn, now)).is_empty());
+    deposit(&alice, &bob, (1, 4), 3, 2, now);
+    assert!(open(&alice, &bob, now).is_empty());
+    let way: Vec<String> = alice.read(|conn| trace(conn, &ids[0])).steps.into_iter().filter_map(|s| s.detail).collect();
+    assert!(way.iter().any(|text| text.contains("deposited again")), "{way:?}");
+}
+
+#[test]
+fn acknowledgements_end_deposits_and_show_what_was_lost() {
+    let (alice, bob) = friends();
+    let now = Timestamp::now().0;
+    let ids = alice.send(&bob, &["one", "two", "three", "four"]);
+    for seq in 1..=4 {
+        deposit(&alice, &bob, (seq, seq), seq, seq - 1, now);
+    }
+    let cores = alice.outbox(&bob);
+    // The second never comes out of the mailbox.
+    let mut entries = bob.receive(&alice, &cores[..1]).entries;
+    alice.acknowledged(&bob, entries);
+    assert!(open(&alice, &bob, now).is_empty(), "what has not come yet may still come");
+    entries = bob.receive(&alice, &cores[2..3]).entries;
+    alice.acknowledged(&bob, entries);
+    assert_eq!(open(&alice, &bob, now), [2], "what came after it did");
+    assert_eq!(alice.state(ids[0]).0, Delivered);
+    assert_eq!(alice.state(ids[1]).0, Queued);
+    alice.deliver(&bob);
+    assert_eq!(bob.shown(&alice), ["one", "two", "three", "four"]);
+    assert_eq!(alice.count("SELECT count(*) FROM deposits"), 0);
+    // A mailbox's answer that is slower than the acknowledgement.
+    alice.send(&bob, &["five"]);
+    let stream = stream(&alice, &bob);
+    alice.deliver(&bob);
+    let contact = alice.id(&bob);
+    let late = Deposit {
+        stream,
+        low: 5,
+        high: 5,
+        mailbox: URL.into(),
+        number: 9,
+        floor: 4,
+        at: Timestamp(now),
+        seconds: 604_800,
+    };
+    alice.write(move |tx| tx.deposited(contact, &late)).unwrap();
+    assert_eq!(alice.count("SELECT count(*) FROM deposits"), 0);
+}
+
+#[test]
+fn a_directory_that_went_back_is_given_again_what_it_lost() {
+    let (alice, bob) = friends();
+    let now = Timestamp::now().0;
+    let ids = alice.send(&bob, &["one", "two", "three", "four"]);
+    deposit(&alice, &bob, (1, 1), 10, 0, now);
+    deposit(&alice, &bob, (2, 2), 20, 10, now);
+    deposit(&alice, &bob, (3, 3), 30, 20, now);
+    // Two jobs at one time: their answers may be stored in any order.
+    deposit(&alice, &bob, (3, 3), 29, 20, now);
+    assert_eq!(open(&alice, &bob, now), [4]);
+    // The backup was made between 10 and 20.
+    deposit(&alice, &bob, (4, 4), 15, 30, now);
+    assert_eq!(open(&alice, &bob, now), [2, 3]);
+    for id in &ids[1..3] {
+        let details: Vec<_> = alice.read(|conn| trace(conn, id)).steps.into_iter().filter_map(|s| s.detail).collect();
+        assert!(details.iter().any(|text| text.contains("restored from a backup")), "{details:?}");
+    }
+    assert_eq!(alice.read(|conn| deposits::highest_of(conn, URL)), 15);
+    alice.write(|tx| tx.mailbox_went_back(URL)).unwrap();
+    assert_eq!(open(&alice, &bob, now), [1, 2, 3, 4]);
+}
+
+#[test]
+fn an_acknowledgement_is_due_until_it_was_told() {
+    let (alice, bob) = friends();
+    let contact = bob.id(&alice);
+    bob.write(move |tx| tx.set_ack_due(contact, true)).unwrap();
+    assert!(bob.read(|conn| deposits::ack_is_due(conn, contact)));
+    assert_eq!(bob.read(crate::store::contacts::with_pending), [contact], "a restart does not forget it");
+    bob.receive(&alice, &[]);
+    alice.send(&bob, &["one"]);
+    bob.receive(&alice, &alice.outbox(&bob));
+    let acks: Vec<AckEntry> = bob.read(|conn| deposits::acks_for(conn, contact, alice.device_id()));
+    assert_eq!(acks.iter().map(|entry| entry.contiguous).collect::<Vec<_>>(), [1]);
+    bob.write(move |tx| tx.set_ack_due(contact, false)).unwrap();
+    assert!(!bob.read(|conn| deposits::ack_is_due(conn, contact)));
+}

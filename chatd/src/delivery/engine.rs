@@ -134,7 +134,16 @@ impl Engine {
             News::LinkUp(link) => self.link_up(link),
             News::LinkDown(id) => self.link_down(id),
             News::Claimed { contact, device, link } => self.claimed(contact, device, link),
-            News::Resume { contact, link, entries } => {
+            News::Resume { contact, device, link, entries } => {
+                let own = self.context.device;
+                let of_ours: Vec<_> = entries.iter().filter(|entry| entry.from_device == own).cloned().collect();
+                // Before it counts as an acknowledgement: it may be of numbers that this store never gave.
+                let heeded = self.context.store.write(move |tx| tx.peer_resumed(contact, device, &of_ours)).await;
+                if let Err(error) = heeded {
+                    tracing::warn!(contact, %error, "a resume was not heeded");
+                    self.fail(contact, Instant::now());
+                    return;
+                }
                 self.acknowledge(contact, entries, Vec::new()).await;
                 let known = self.links.get(&link).cloned();
                 let route = self.route(contact);

@@ -157,6 +157,8 @@ pub enum News {
     Resume {
         /// The contact.
         contact: i64,
+        /// Its device.
+        device: DeviceId,
         /// The link.
         link: u64,
         /// Its marks.

@@ -119,7 +119,7 @@ impl Runner {
             Frame::Resume { from_device, to_device, entries } => {
                 if let Some((account, contact)) = self.proved(to_device, from_device) {
                     let link = self.open.sender.link_id();
-                    self.tell(&account, News::Resume { contact, link, entries }).await;
+                    self.tell(&account, News::Resume { contact, device: from_device, link, entries }).await;
                 }
             }
             Frame::Record { from_device, to_device, record } => {

@@ -234,7 +234,7 @@ async fn came_up(
             if let Some(mailbox) = mailbox {
                 tx.mailbox_went_back(&mailbox)?;
             }
-            tx.set_session_counter(session_counter)
+            tx.session_counted(session_counter).map(drop)
         })
         .await?;
     if record_seq != card.record_seq {

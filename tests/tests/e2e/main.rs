@@ -13,6 +13,7 @@ mod history;
 mod keys;
 mod lifecycle;
 mod local_users;
+mod mailbox;
 mod peer_abuse;
 mod presence;
 mod profiles;

@@ -1,0 +1,211 @@
+//! Whoever is offline has a mailbox: senders may leave for good, and nobody has to be there at the same time.
+
+use std::sync::Arc;
+
+use tests::people::{befriend, contact_state};
+use tests::wait::wait_for;
+use tests::{Ctl, Daemon, DaemonOptions, Directory, DirectoryOptions, Pair};
+
+use crate::util::{bodies, send, state_of, status, text, wait_for_body};
+
+/// Details of a message's trace, in one text.
+#[track_caller]
+fn trace(ctl: &Ctl, id: &str) -> String {
+    ctl.json(["trace", id])["steps"].to_string()
+}
+
+#[track_caller]
+fn wait_for_state(ctl: &Ctl, id: &str, state: &str) {
+    wait_for(&format!("{id} is {state}"), || state_of(ctl, id) == state);
+}
+
+#[test]
+fn the_sender_leaves_for_good_and_the_receiver_is_killed_five_times() {
+    let mut pair = Pair::start();
+    pair.bob_daemon().stop();
+    let lines: Vec<String> = (0..200).map(|number| format!("message {number} {}", "x".repeat(300))).collect();
+    for part in lines.chunks(20) {
+        pair.alice.run_with(["send", "bob", "--stdin-lines"], part.join("\n").as_bytes()).expect_code(0);
+    }
+    let last = send(&pair.alice, "bob", "the last");
+    wait_for_state(&pair.alice, &last, "mailboxed");
+    assert_eq!(status(&pair.alice)["queued"], 201, "a mailbox is not the end: nothing left the outbox");
+    let history = pair.alice.list(["history", "bob", "-n", "300"], "messages");
+    assert!(history.iter().all(|message| message["state"] == "mailboxed"), "{:?}", history.first());
+    pair.alice_daemon.stop();
+    for round in 0..5 {
+        pair.bob_daemon().restart();
+        wait_for("some of it came", || bodies(&pair.bob, "alice", 1_000).len() > round);
+        pair.bob_daemon().kill9();
+    }
+    pair.bob_daemon().restart();
+    wait_for_body(&pair.bob, "alice", "the last");
+    let expected: Vec<String> = lines.into_iter().chain(["the last".to_owned()]).collect();
+    assert_eq!(bodies(&pair.bob, "alice", 1_000), expected, "200 of 200, in order, once");
+    // Bob leaves as well; that it arrived is told all the same.
+    wait_for("bob's mailbox holds the acknowledgement for alice", || status(&pair.bob)["queued"] == 0);
+    pair.alice_daemon.restart();
+    wait_for_state(&pair.alice, &last, "delivered");
+    wait_for("everything is acknowledged", || status(&pair.alice)["queued"] == 0);
+}
+
+#[test]
+fn two_who_are_never_online_together() {
+    let mut pair = Pair::strangers();
+    pair.bob_daemon().stop();
+    pair.alice.ok(["send", "bob", "hello from alice"]);
+    wait_for("the request lies in bob's mailbox", || {
+        pair.directory.log_text().contains("\"mailbox\"") || pair.directory.log_text().contains("mailbox")
+    });
+    // The log tells before the answer is heard.
+    wait_for("alice knows that it does", || {
+        let contact = contact_state(&pair.alice, "bob");
+        contact.as_deref() == Some("requested")
+    });
+    pair.alice_daemon.stop();
+    pair.bob_daemon().restart();
+    wait_for("bob sees the request", || !pair.bob.list(["requests"], "contacts").is_empty());
+    pair.bob.ok(["accept", "alice"]);
+    let id = send(&pair.bob, "alice", "hello from bob");
+    wait_for_state(&pair.bob, &id, "mailboxed");
+    pair.bob_daemon().stop();
+    pair.alice_daemon.restart();
+    wait_for_body(&pair.alice, "bob", "hello from bob");
+    assert_eq!(contact_state(&pair.alice, "bob").as_deref(), Some("accepted"));
+    let history = pair.alice.list(["history", "bob"], "messages");
+    let first = text(&history[0]["id"]).to_owned();
+    wait_for_state(&pair.alice, &first, "mailboxed");
+    pair.alice_daemon.stop();
+    pair.bob_daemon().restart();
+    wait_for_body(&pair.bob, "alice", "hello from alice");
+    // Alice's acknowledgement came in the same envelope, or in one of its own.
+    wait_for_state(&pair.bob, &id, "delivered");
+    wait_for("bob's acknowledgement is on its way", || trace(&pair.bob, &id).contains("delivered"));
+    pair.bob_daemon().stop();
+    pair.alice_daemon.restart();
+    wait_for_state(&pair.alice, &first, "delivered");
+}
+
+#[test]
+fn both_ways_at_once_change_neither_order_nor_number() {
+    let mut pair = Pair::start();
+    pair.bob_daemon().stop();
+    let mut all = Vec::new();
+    for round in 0..4 {
+        let lines: Vec<String> = (0..50).map(|number| format!("{round}.{number}")).collect();
+        pair.alice.run_with(["send", "bob", "--stdin-lines"], lines.join("\n").as_bytes()).expect_code(0);
+        all.extend(lines);
+        if round % 2 == 0 {
+            // The mailbox is emptied while alice dials and sends the same again.
+            pair.bob_daemon().restart();
+        } else {
+            pair.bob_daemon().kill9();
+        }
+    }
+    pair.bob_daemon().restart();
+    wait_for_body(&pair.bob, "alice", "3.49");
+    assert_eq!(bodies(&pair.bob, "alice", 1_000), all);
+}
+
+#[test]
+fn a_full_mailbox_is_told_and_evicts_nothing() {
+    let options = DirectoryOptions { config: Some("mailbox_envelopes = 3\n".into()), ..DirectoryOptions::default() };
+    let mut pair = Pair::strangers_with("", options);
+    befriend(&pair.alice, &pair.bob);
+    pair.bob_daemon().stop();
+    let mut ids = Vec::new();
+    for number in 0..3 {
+        let id = send(&pair.alice, "bob", &format!("fits {number}"));
+        wait_for_state(&pair.alice, &id, "mailboxed");
+        ids.push(id);
+    }
+    let over = send(&pair.alice, "bob", "one too many");
+    wait_for("alice is told that it is full", || {
+        text(&pair.alice.json(["trace", &over])["reason"]).starts_with("mailbox_full")
+    });
+    assert_eq!(state_of(&pair.alice, &over), "queued", "it waits here");
+    assert!(ids.iter().all(|id| state_of(&pair.alice, id) == "mailboxed"));
+    pair.bob_daemon().restart();
+    wait_for_body(&pair.bob, "alice", "one too many");
+    assert_eq!(bodies(&pair.bob, "alice", 10), ["fits 0", "fits 1", "fits 2", "one too many"]);
+}
+
+#[test]
+fn a_revoked_token_is_told() {
+    let mut pair = Pair::start();
+    pair.alice_daemon.stop();
+    pair.bob.ok(["remove", "alice"]);
+    wait_for("bob's directory knows it", || status(&pair.bob)["queued"] == 0);
+    // The word of the removal may reach alice's mailbox; without its directory's session alice does not hear it yet.
+    pair.bob_daemon().stop();
+    pair.alice_daemon.restart();
+    wait_for("alice hears of it, by mailbox", || contact_state(&pair.alice, "bob").as_deref() != Some("accepted"));
+}
+
+#[test]
+fn a_directory_restored_from_an_old_backup_is_noticed_and_given_again_what_it_lost() {
+    let mut pair = Pair::start();
+    pair.bob_daemon().stop();
+    let early = send(&pair.alice, "bob", "early");
+    wait_for_state(&pair.alice, &early, "mailboxed");
+    pair.directory.stop();
+    let data = pair.directory.data_dir();
+    let backup = std::fs::read(data.join("directory.db")).unwrap();
+    pair.directory.restart();
+    let ids: Vec<String> = (0..3).map(|n| send(&pair.alice, "bob", &format!("lost {n}"))).collect();
+    ids.iter().for_each(|id| wait_for_state(&pair.alice, id, "mailboxed"));
+    pair.directory.stop();
+    std::fs::write(data.join("directory.db"), backup).unwrap();
+    for rest in ["directory.db-wal", "directory.db-shm"] {
+        let _ = std::fs::remove_file(data.join(rest));
+    }
+    pair.directory.restart();
+    let told = |id: &String| {
+        let steps = trace(&pair.alice, id);
+        steps.contains("restored from a backup") || steps.contains("went back in time")
+    };
+    wait_for("alice is told what was lost", || ids.iter().all(told));
+    ids.iter().for_each(|id| wait_for_state(&pair.alice, id, "mailboxed"));
+    pair.alice_daemon.stop();
+    pair.bob_daemon().restart();
+    wait_for_body(&pair.bob, "alice", "lost 2");
+    assert_eq!(bodies(&pair.bob, "alice", 10), ["early", "lost 0", "lost 1", "lost 2"]);
+}
+
+/// Alice in a.test, bob in b.test, who takes requests of anybody.
+#[test]
+fn mail_crosses_domains() {
+    let at = |origin: &str, place: Option<Arc<tests::place::Place>>| {
+        let options = DirectoryOptions { place, ..DirectoryOptions::default() };
+        Directory::start_with(options.args(&["--origin", origin]))
+    };
+    let (here, there) = (at("a.test", None), at("b.test", None));
+    let config =
+        |origin: &str, url: &str| format!("first_contact = \"open\"\n[directories]\n\"{origin}\" = \"{url}\"\n");
+    let start = |name: &str, home: &Directory, config: String| {
+        Daemon::start(DaemonOptions::new(name, home.url()).place(home.place()).config(&config))
+    };
+    let mut alices = start("alice", &here, config("b.test", there.url()));
+    let mut bobs = start("bob", &there, config("a.test", here.url()));
+    let (alice, bob) = (alices.ctl("alice"), bobs.ctl("bob"));
+    alice.ok(["register", "alice"]);
+    bob.ok(["register", "bob"]);
+    bobs.stop();
+    let id = send(&alice, "bob@b.test", "across");
+    wait_for("the request lies in b.test", || there.log_text().contains("mailbox"));
+    wait_for("alice heard the answer", || status(&alice)["queued"] == 1);
+    alices.stop();
+    bobs.restart();
+    wait_for("bob sees who asks", || !bob.list(["requests"], "contacts").is_empty());
+    bob.ok(["accept", "alice@a.test"]);
+    wait_for("the acceptance lies in a.test", || here.log_text().contains("mailbox"));
+    alices.restart();
+    wait_for_state(&alice, &id, "delivered");
+    bobs.stop();
+    let id = send(&alice, "bob@b.test", "into the mailbox");
+    wait_for_state(&alice, &id, "mailboxed");
+    alices.stop();
+    bobs.restart();
+    wait_for_body(&bob, "alice@a.test", "into the mailbox");
+    assert_eq!(bodies(&bob, "alice@a.test", 10), ["across", "into the mailbox"]);
+}

@@ -9,6 +9,7 @@ mod connections;
 mod directory;
 mod latency;
 mod memory;
+mod offline;
 mod process;
 mod rpc;
 mod store;
@@ -56,7 +57,8 @@ impl Scale {
 }
 
 /// Names, in the order of running: what needs a quiet machine first.
-const SCENARIOS: [&str; 8] = ["throughput", "latency", "process", "rpc", "directory", "connections", "memory", "store"];
+const SCENARIOS: [&str; 10] =
+    ["throughput", "latency", "process", "rpc", "directory", "connections", "mailbox", "recovery", "memory", "store"];
 
 /// Runs it.
 pub fn run(options: &Options) -> Result<()> {
@@ -98,6 +100,8 @@ async fn measure(name: &str, scale: Scale) -> Result<Vec<Row>> {
         "rpc" => rpc::measure(scale).await,
         "directory" => directory::measure(scale).await,
         "connections" => connections::measure(scale).await,
+        "mailbox" => offline::mailbox(scale).await,
+        "recovery" => offline::recovery(scale).await,
         "memory" => memory::measure(scale).await,
         "store" => store::measure(scale).await,
         other => bail!("no scenario {other}"),

@@ -10,6 +10,8 @@
 //! shown once, whatever arrives how often.
 
 pub mod account;
+mod care;
+mod checksum;
 mod consent;
 pub mod contacts;
 pub mod deposits;
@@ -17,6 +19,7 @@ pub mod epochs;
 pub mod feed;
 pub mod history;
 pub mod inbound;
+mod migrate;
 pub mod outbound;
 mod person;
 mod pins;
@@ -26,19 +29,21 @@ mod schema;
 pub mod search;
 mod settle;
 pub mod signals;
+pub mod space;
 mod streams;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 pub(crate) mod tests;
 pub mod trace;
 mod tx;
+mod vfs;
 mod writer;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 use tokio::sync::watch;
 
 pub use person::ContactRow;
@@ -47,6 +52,7 @@ pub use tx::Tx;
 
 use crate::events::EventHub;
 use search::{Indexer, Search};
+use space::Space;
 
 /// What can go wrong in a store.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +79,12 @@ pub enum StoreError {
     /// The writer has stopped.
     #[error("the store is closed")]
     Closed,
+    /// Bytes on the disk are not what was written.
+    #[error("{0}")]
+    Corrupt(String),
+    /// The store is damaged: what is intact can be read, and nothing is written.
+    #[error("{0}")]
+    ReadOnly(String),
     /// What is stored breaks the schema's own rules.
     #[error("the store is damaged: {0}")]
     Damaged(&'static str),
@@ -110,8 +122,20 @@ impl StoreError {
         match self {
             error if error.is_full() => Self::Full,
             Self::NotStored(text) => Self::NotStored(text.clone()),
+            Self::ReadOnly(text) => Self::ReadOnly(text.clone()),
             error => Self::NotStored(error.to_string()),
         }
+    }
+
+    /// Whether bytes on the disk are not what was written.
+    pub fn is_damage(&self) -> bool {
+        let rusqlite_error = match self {
+            Self::Corrupt(_) => return true,
+            Self::Sqlite(error) => error,
+            Self::Search(search::SearchError::Main { source, .. }) => source,
+            _ => return false,
+        };
+        checksum::is_damage(rusqlite_error)
     }
 
     fn is_full(&self) -> bool {
@@ -137,6 +161,8 @@ pub struct Store {
 
 struct Inner {
     path: PathBuf,
+    care: Arc<care::Care>,
+    space: Option<Arc<Space>>,
     writer: writer::Writer,
     readers: Mutex<Vec<Connection>>,
     hub: Arc<EventHub>,
@@ -156,29 +182,85 @@ impl Store {
     /// # Errors
     /// When there is one already, or the disk refuses.
     pub fn create(folder: &Path, new: &account::NewAccount) -> Result<(), StoreError> {
-        let mut conn = Connection::open(folder.join("messages.db"))?;
-        schema::prepare_writer(&conn)?;
-        schema::migrate(&mut conn)?;
+        let conn = migrate::create(&folder.join("messages.db"))?;
         account::insert(&conn, new)?;
         conn.close().map_err(|(_, error)| error.into())
     }
 
-    /// Opens the store in an account's folder.
+    /// Opens the store in an account's folder, on a disk that nobody watches.
     ///
     /// # Errors
-    /// When it is missing, damaged, newer than this program, or the disk refuses.
+    /// When it is missing, damaged ([`StoreError::is_damage`]), newer than this program, or the disk refuses.
     pub fn open(folder: &Path, indexer: &Indexer) -> Result<Self, StoreError> {
-        let path = folder.join("messages.db");
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut conn = Connection::open_with_flags(&path, flags)?;
-        schema::prepare_writer(&conn)?;
-        schema::migrate(&mut conn)?;
+        Self::open_on(folder, indexer, None)
+    }
+
+    /// Opens the store in an account's folder. After an unclean end it is also checked, in the background.
+    ///
+    /// # Errors
+    /// When it is missing, damaged ([`StoreError::is_damage`]), newer than this program, or the disk refuses.
+    pub fn open_on(folder: &Path, indexer: &Indexer, space: Option<Arc<Space>>) -> Result<Self, StoreError> {
+        let path = path_in(folder);
+        checksum::forget(&path);
+        let log = care::look_at_log(&path)?;
+        if let care::Log::Damaged { frame } = log {
+            let wal = checksum::wal_of(&path);
+            return Err(StoreError::Corrupt(format!("{}, frame {frame}: commits after it are lost", wal.display())));
+        }
+        let conn = migrate::open(&path)?;
+        let store = Self::start(path, conn, indexer, space)?;
+        if log == care::Log::Usable {
+            store.inner.care.check();
+        }
+        Ok(store)
+    }
+
+    /// Runs a store on an open connection.
+    fn start(
+        path: PathBuf,
+        conn: Connection,
+        indexer: &Indexer,
+        space: Option<Arc<Space>>,
+    ) -> Result<Self, StoreError> {
         let head: i64 = conn.query_row("SELECT coalesce(max(last), 0) FROM events", [], |row| row.get(0))?;
         let hub = Arc::new(EventHub::new(head as u64));
-        let search = Arc::new(Search::open(indexer, path.clone(), folder.join("search.db"))?);
+        let search = Arc::new(Search::open(indexer, path.clone(), path.with_file_name("search.db"))?);
         let wake = Arc::new(Wake::default());
-        let writer = writer::Writer::spawn(conn, Arc::clone(&hub), Arc::clone(&wake), Arc::clone(&search))?;
-        Ok(Self { inner: Arc::new(Inner { path, writer, readers: Mutex::default(), hub, wake, search }) })
+        let care = Arc::new(care::Care::new(path.clone(), None));
+        let shared = writer::Shared {
+            hub: Arc::clone(&hub),
+            wake: Arc::clone(&wake),
+            search: Arc::clone(&search),
+            care: Arc::clone(&care),
+            space: space.clone(),
+        };
+        let writer = writer::Writer::spawn(conn, shared)?;
+        Ok(Self { inner: Arc::new(Inner { path, care, space, writer, readers: Mutex::default(), hub, wake, search }) })
+    }
+
+    /// Opens what is left of a damaged store, to be read: `why` is the error of [`Store::open`]. Writes nothing, ever.
+    ///
+    /// # Errors
+    /// When the search thread has stopped.
+    pub fn open_damaged(folder: &Path, indexer: &Indexer, why: &StoreError) -> Result<Self, StoreError> {
+        checksum::install();
+        let path = path_in(folder);
+        let text = care::describe(&path, &why.to_string());
+        let care = Arc::new(care::Care::new(path.clone(), Some(text)));
+        let search = Arc::new(Search::open(indexer, path.clone(), path.with_file_name("search.db"))?);
+        let (hub, wake, writer) = (Arc::new(EventHub::new(0)), Arc::new(Wake::default()), writer::Writer::none());
+        let inner = Inner { path, care, space: None, writer, readers: Mutex::default(), hub, wake, search };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// What is damaged, where, and what to do; `None` while nothing is known of damage.
+    pub fn damage(&self) -> Option<String> {
+        self.inner.care.damage()
+    }
+
+    /// Changes when damage is found.
+    pub fn damage_watch(&self) -> watch::Receiver<Option<String>> {
+        self.inner.care.watch()
     }
 
     /// Queues an operation and returns once it has its place in the order; the outcome comes after COMMIT.
@@ -189,6 +271,9 @@ impl Store {
         &self,
         op: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<Pending<T>, StoreError> {
+        if let Some(text) = self.damage() {
+            return Err(StoreError::ReadOnly(text));
+        }
         self.inner.writer.enqueue(op).await
     }
 
@@ -215,16 +300,11 @@ impl Store {
     /// Those of the query.
     pub fn read_blocking<T>(&self, query: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let pooled = self.inner.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let conn = match pooled {
-            Some(conn) => conn,
-            None => {
-                let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-                let conn = Connection::open_with_flags(&self.inner.path, flags)?;
-                schema::prepare_reader(&conn)?;
-                conn
-            }
-        };
+        let conn = pooled.map_or_else(|| care::connect_reader(&self.inner.path), Ok);
+        self.inner.care.note(&conn);
+        let conn = conn?;
         let result = query(&conn);
+        self.inner.care.note(&result);
         let mut readers = self.inner.readers.lock().unwrap_or_else(PoisonError::into_inner);
         if readers.len() < READERS {
             readers.push(conn);
@@ -270,15 +350,21 @@ impl Store {
 
     /// What keeps the store from taking writes, if anything.
     pub fn write_error(&self) -> Option<String> {
-        self.inner.writer.error()
+        self.inner.space.as_ref().and_then(|space| space.trouble()).or_else(|| self.inner.writer.error())
     }
 
     /// Runs what is queued, then ends the writer thread. Later operations answer [`StoreError::Closed`].
     pub async fn close(&self) {
         let store = self.clone();
+        self.inner.care.stop();
         // A join blocks; the runtime's threads are for other things.
         let _ = tokio::task::spawn_blocking(move || store.inner.writer.close()).await;
     }
+}
+
+/// The database in an account's folder, under the name by which SQLite calls it.
+fn path_in(folder: &Path) -> PathBuf {
+    folder.canonicalize().unwrap_or_else(|_| folder.to_owned()).join("messages.db")
 }
 
 /// Tells delivery for whom there may be something to do, without knowing delivery.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rusqlite::{Connection, params};
 
-use super::StoreError;
+use super::{StoreError, checksum};
 use crate::crypto::prekey::PrekeySecret;
 
 /// The prekey secrets of one account. Few and small: all are kept in memory too, by whoever opens envelopes.
@@ -21,7 +21,9 @@ impl PrekeyStore {
     /// # Errors
     /// Those of the database.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        checksum::install();
         let conn = Connection::open(folder.join("prekeys.db"))?;
+        checksum::make_room(&conn)?;
         conn.pragma_update(None, "journal_mode", "WAL")?;
         conn.pragma_update(None, "synchronous", "FULL")?;
         conn.pragma_update(None, "secure_delete", true)?;

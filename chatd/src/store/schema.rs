@@ -1,4 +1,4 @@
-//! The schema of `messages.db` and its migrations. Each migration runs in one transaction with the new `user_version`.
+//! The schema of `messages.db` and its migrations. All that are pending run in one transaction with the new `user_version`.
 //!
 //! SQL habits: STRICT tables, NOT NULL unless absence means something, named columns in every statement.
 
@@ -9,7 +9,10 @@ use super::StoreError;
 /// Migration `n` brings `user_version` from `n` to `n + 1`. Never edit one that was released; append.
 const MIGRATIONS: &[&str] = &[V1, V2];
 
-const V1: &str = "
+/// The schema that this program writes.
+pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;
+
+pub(super) const V1: &str = "
 -- The account itself: one row.
 CREATE TABLE account (
   one             INTEGER PRIMARY KEY CHECK (one = 1),
@@ -246,12 +249,16 @@ UPDATE streams_in SET shown = contiguous;
 ALTER TABLE held ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
 ";
 
-/// Settings of every connection. FULL: an answer after COMMIT must survive a power cut. The large checkpoint threshold
-/// (pages of 4 KiB) keeps checkpoints out of bursts.
+/// Pages (of 4 KiB) in the WAL before it is copied back: so many that checkpoints stay out of bursts.
+pub(super) const CHECKPOINT_PAGES: i64 = 8_000;
+/// The same while the disk is full: a small part of the ballast.
+pub(super) const CHECKPOINT_PAGES_LOW: i64 = 128;
+
+/// Settings of the writing connection. FULL: an answer after COMMIT must survive a power cut.
 pub(super) fn prepare_writer(conn: &Connection) -> Result<(), StoreError> {
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
-    conn.pragma_update(None, "wal_autocheckpoint", 8_000)?;
+    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     conn.pragma_update(None, "cache_size", -4_096)?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.set_prepared_statement_cache_capacity(64);
@@ -268,21 +275,17 @@ pub(super) fn prepare_reader(conn: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Brings the schema up to date.
+/// Brings the schema from version `found` up to date: all pending migrations in one transaction.
 ///
 /// # Errors
-/// A schema that is newer than this program is refused untouched.
-pub(super) fn migrate(conn: &mut Connection) -> Result<(), StoreError> {
-    let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let newest = MIGRATIONS.len() as i64;
-    if found > newest {
-        return Err(StoreError::NewerSchema { found, newest });
-    }
-    for (version, sql) in MIGRATIONS.iter().enumerate().skip(usize::try_from(found).unwrap_or(0)) {
-        let tx = conn.transaction()?;
+/// Those of the database; then nothing is changed.
+pub(super) fn migrate(conn: &mut Connection, found: i64) -> Result<(), StoreError> {
+    let tx = conn.transaction()?;
+    for sql in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
         tx.execute_batch(sql)?;
-        tx.pragma_update(None, "user_version", version as i64 + 1)?;
-        tx.commit()?;
     }
+    tx.pragma_update(None, "user_version", NEWEST)?;
+    proto::fault::point("store.upgrade.commit");
+    tx.commit()?;
     Ok(())
 }

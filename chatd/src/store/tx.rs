@@ -40,6 +40,8 @@ pub struct Tx<'t> {
     pub now: Timestamp,
     /// Whether somebody reads events as they happen.
     pub(super) listeners: bool,
+    /// The disk has no room for what does not free some.
+    low: bool,
     head: u64,
     events: Vec<NewEvent>,
     newest_message: i64,
@@ -62,12 +64,26 @@ pub(super) struct Finished {
 }
 
 impl<'t> Tx<'t> {
-    pub(super) fn new(conn: &'t Connection, cache: &'t mut Cache, head: u64, listeners: bool, now: Timestamp) -> Self {
+    pub(super) fn new(
+        conn: &'t Connection,
+        cache: &'t mut Cache,
+        head: u64,
+        (listeners, low): (bool, bool),
+        now: Timestamp,
+    ) -> Self {
         if cache.inbound.len() > MAX_CACHED_STREAMS {
             cache.inbound.clear();
         }
         let (events, dirty) = (Vec::new(), Vec::new());
-        Self { conn, cache, now, listeners, head, events, newest_message: 0, dirty, lost: None }
+        Self { conn, cache, now, listeners, low, head, events, newest_message: 0, dirty, lost: None }
+    }
+
+    /// For operations that store more than they free: refuses when the disk is nearly full.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`].
+    pub fn needs_room(&self) -> Result<(), StoreError> {
+        if self.low { Err(StoreError::Full) } else { Ok(()) }
     }
 
     /// Why nothing of this transaction can be committed any more, if that is so. SQLite rolls a transaction back by itself

@@ -1,7 +1,8 @@
 //! The writer thread: group commit without a timer.
 //!
 //! It takes one operation, then whatever else waits (up to a bound), runs all in one transaction, commits, and only then
-//! answers, publishes events and wakes delivery. A lone operation pays one commit; a burst shares it.
+//! answers, publishes events and wakes delivery. A lone operation pays one commit; a burst shares it. A sync that fails does
+//! not come back here: it ends the process (`checksum`).
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,12 +11,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use proto::time::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
+use super::care::Care;
 use super::search::Search;
+use super::space::Space;
 use super::tx::{Cache, Tx};
-use super::{Pending, StoreError, Wake};
+use super::{Pending, StoreError, Wake, checksum, schema};
 use crate::events::EventHub;
 
 /// Operations that may wait. Each is a batch of its own (up to 512 messages), so this bounds memory, not throughput.
@@ -32,7 +36,30 @@ type Finish = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 type Op = Box<dyn FnOnce(Option<&mut Tx<'_>>) -> Finish + Send>;
 type Note = Box<dyn FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send>;
 
+/// What the thread shares with the store.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub hub: Arc<EventHub>,
+    pub wake: Arc<Wake>,
+    pub search: Arc<Search>,
+    pub care: Arc<Care>,
+    pub space: Option<Arc<Space>>,
+}
+
+impl Shared {
+    /// What an outcome says of the disk.
+    fn note<T>(&self, outcome: &Result<T, StoreError>) {
+        self.care.note(outcome);
+        if let (Err(error), Some(space)) = (outcome, &self.space)
+            && error.is_full()
+        {
+            space.full();
+        }
+    }
+}
+
 pub(super) struct Writer {
+    shared: Option<Shared>,
     queue: Mutex<Option<mpsc::Sender<Op>>>,
     notes: Arc<Notes>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -55,20 +82,16 @@ impl Notes {
 }
 
 impl Writer {
-    pub(super) fn spawn(
-        conn: Connection,
-        hub: Arc<EventHub>,
-        wake: Arc<Wake>,
-        search: Arc<Search>,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn spawn(conn: Connection, shared: Shared) -> Result<Self, StoreError> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let notes = Arc::new(Notes::default());
         let error = Arc::new(Mutex::new(None));
+        let theirs = shared.clone();
         let state = Loop {
             conn,
-            hub,
-            wake,
-            search,
+            met: checksum::met(),
+            low: false,
+            shared,
             notes: Arc::clone(&notes),
             error: Arc::clone(&error),
             cache: Cache::default(),
@@ -78,7 +101,19 @@ impl Writer {
             .stack_size(1 << 20)
             .spawn(move || state.run(receiver))
             .map_err(|source| StoreError::Io { path: "store thread".into(), source })?;
-        Ok(Self { queue: Mutex::new(Some(sender)), notes, thread: Mutex::new(Some(thread)), error })
+        Ok(Self {
+            shared: Some(theirs),
+            queue: Mutex::new(Some(sender)),
+            notes,
+            thread: Mutex::new(Some(thread)),
+            error,
+        })
+    }
+
+    /// One that takes nothing.
+    pub(super) fn none() -> Self {
+        let (queue, thread) = (Mutex::default(), Mutex::default());
+        Self { shared: None, queue, notes: Arc::default(), thread, error: Arc::default() }
     }
 
     pub(super) async fn enqueue<T: Send + 'static>(
@@ -86,8 +121,12 @@ impl Writer {
         op: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<Pending<T>, StoreError> {
         let (reply, pending) = oneshot::channel();
+        let shared = self.shared.clone();
         let boxed: Op = Box::new(move |tx| {
             let result = tx.map_or(Err(StoreError::Closed), |tx| tx.savepoint(op));
+            if let Some(shared) = shared {
+                shared.note(&result);
+            }
             Box::new(move |commit| {
                 // A caller that went away is no failure.
                 let _ = reply.send(match commit {
@@ -132,9 +171,11 @@ impl Drop for Writer {
 
 struct Loop {
     conn: Connection,
-    hub: Arc<EventHub>,
-    wake: Arc<Wake>,
-    search: Arc<Search>,
+    shared: Shared,
+    /// Damaged pages that were met anywhere, when this was last looked at.
+    met: u64,
+    /// Whether the settings are those for a full disk.
+    low: bool,
     notes: Arc<Notes>,
     error: Arc<Mutex<Option<String>>>,
     cache: Cache,
@@ -151,50 +192,53 @@ impl Loop {
                 Err(_) if self.notes.count.load(Ordering::Acquire) > 0 => self.transaction(None, &mut queue),
                 Err(_) => {
                     // Nothing to do for a while: a quiet daemon should not wake twice a second.
-                    match runtime.block_on(idle(&mut queue, &self.notes)) {
+                    match runtime.block_on(idle(&mut queue, &self.notes, self.shared.space.as_deref())) {
                         Idle::Op(op) => self.transaction(Some(op), &mut queue),
                         Idle::Notes => {}
+                        Idle::Low => self.look_at_disk(),
                         Idle::Closed => break,
                     }
                 }
             }
         }
         self.transaction(None, &mut queue);
-        // Leaves a small WAL behind; failing to is harmless.
-        let _ = self.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+        if self.shared.care.damage().is_some() {
+            // Damaged files are left as they are.
+            let _ = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        } else {
+            // Leaves a small WAL behind; failing to is harmless.
+            let _ = self.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+        }
     }
 
     fn transaction(&mut self, first: Option<Op>, queue: &mut mpsc::Receiver<Op>) {
         let mut finish: Vec<Finish> = Vec::new();
-        match self.group(first, queue, &mut finish) {
+        self.look_at_disk();
+        let outcome = self.group(first, queue, &mut finish);
+        self.shared.note(&outcome);
+        match outcome {
             Ok(after) => {
                 self.set_error(None);
+                // After the COMMIT, and before anybody hears of it.
+                proto::fault::point("store.commit.after");
                 if let Some(batch) = after.events {
-                    self.hub.publish(batch);
+                    self.shared.hub.publish(batch);
                 }
                 for done in finish {
                     done(Ok(()));
                 }
                 if after.newest_message > 0 {
-                    self.search.nudge(after.newest_message);
+                    self.shared.search.nudge(after.newest_message);
                 }
-                self.wake.mark(after.dirty);
+                self.shared.wake.mark(after.dirty);
             }
             Err(error) => {
                 let error = error.classify();
                 tracing::error!(%error, operations = finish.len(), "commit failed, nothing of it is stored");
                 self.cache = Cache::default();
                 self.set_error(Some(error.to_string()));
-                let fatal = is_sync_error(&error);
                 for done in finish {
                     done(Err(error.for_neighbours()));
-                }
-                if fatal {
-                    // After a failed fsync the kernel may have dropped the pages: going on would lie about what is durable.
-                    tracing::error!(
-                        "the disk failed under the store: stopping at once, the next start recovers from the WAL"
-                    );
-                    std::process::abort();
                 }
             }
         }
@@ -206,6 +250,11 @@ impl Loop {
         queue: &mut mpsc::Receiver<Op>,
         finish: &mut Vec<Finish>,
     ) -> Result<After, StoreError> {
+        if let Some(text) = self.shared.care.damage() {
+            finish.extend(first.map(|op| op(None)));
+            return Err(StoreError::ReadOnly(text));
+        }
+        let low = self.shared.space.as_ref().is_some_and(|space| space.is_low());
         let sql = self.conn.transaction_with_behavior(TransactionBehavior::Immediate);
         let sql = match sql {
             Ok(sql) => sql,
@@ -217,7 +266,8 @@ impl Loop {
                 return Err(error.into());
             }
         };
-        let mut tx = Tx::new(&sql, &mut self.cache, self.hub.head(), self.hub.has_listeners(), Timestamp::now());
+        let hub = &self.shared.hub;
+        let mut tx = Tx::new(&sql, &mut self.cache, hub.head(), (hub.has_listeners(), low), Timestamp::now());
         for note in self.notes.take() {
             if let Err(error) = tx.savepoint(note) {
                 tracing::warn!(%error, "a note for trace was not stored");
@@ -232,8 +282,28 @@ impl Loop {
             return Err(error);
         }
         let after = tx.finish()?;
+        proto::fault::point("store.commit.before");
         sql.commit()?;
         Ok(After { events: after.events, newest_message: after.newest_message, dirty: after.dirty })
+    }
+
+    /// Follows the disk: while it is full, the WAL is copied back often, so that it grows no more than it must. And a
+    /// checkpoint, whose errors SQLite keeps to itself, may have met a damaged page.
+    fn look_at_disk(&mut self) {
+        let met = checksum::met();
+        if std::mem::replace(&mut self.met, met) != met {
+            self.shared.care.look();
+        }
+        let Some(space) = &self.shared.space else { return };
+        let low = space.look();
+        if std::mem::replace(&mut self.low, low) != low {
+            let pages = if low { schema::CHECKPOINT_PAGES_LOW } else { schema::CHECKPOINT_PAGES };
+            let _ = self.conn.pragma_update(None, "wal_autocheckpoint", pages);
+            if low {
+                // As far as readers let it; what fails here is tried again after each commit.
+                let _ = self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+            }
+        }
     }
 
     fn set_error(&self, error: Option<String>) {
@@ -250,25 +320,20 @@ struct After {
 enum Idle {
     Op(Op),
     Notes,
+    /// The disk was full when last looked at.
+    Low,
     Closed,
 }
 
 /// Waits for an operation; looks for notes every two seconds, because they come without waking anybody.
-async fn idle(queue: &mut mpsc::Receiver<Op>, notes: &Notes) -> Idle {
+async fn idle(queue: &mut mpsc::Receiver<Op>, notes: &Notes, space: Option<&Space>) -> Idle {
     loop {
         match tokio::time::timeout(Duration::from_secs(2), queue.recv()).await {
             Ok(Some(op)) => return Idle::Op(op),
             Ok(None) => return Idle::Closed,
             Err(_) if notes.count.load(Ordering::Acquire) > 0 => return Idle::Notes,
+            Err(_) if space.is_some_and(Space::is_low) => return Idle::Low,
             Err(_) => {}
         }
     }
-}
-
-/// Whether a sync failed. Other failures of IO (a quota, no room for the shared memory of the WAL) leave what is committed
-/// as it was, and may pass.
-fn is_sync_error(error: &StoreError) -> bool {
-    use rusqlite::ffi::{SQLITE_IOERR_DIR_FSYNC, SQLITE_IOERR_FSYNC};
-    matches!(error, StoreError::Sqlite(rusqlite::Error::SqliteFailure(e, _))
-        if matches!(e.extended_code, SQLITE_IOERR_FSYNC | SQLITE_IOERR_DIR_FSYNC))
 }

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
 
+use super::super::checksum;
 use super::{BATCH_ROWS, BATCH_TIME, words};
 
 /// `PRAGMA user_version` of a file that this code made. Any other value: made anew.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 /// FTS5 collects this many bytes before it writes a segment: a whole transaction, so that it writes one.
 const HASH_BYTES: usize = 8 * 1024 * 1024;
 /// Segments of a level that are merged into one: fewer merges than with FTS5's 4 (4.0 instead of 4.5 us a row), and still far
@@ -47,7 +48,7 @@ impl Fault {
 
 /// SQLite found bytes that are no valid database.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+    checksum::is_damage(error)
 }
 
 /// How far one step came.
@@ -99,6 +100,7 @@ impl Index {
     }
 
     fn open_index(search_db: &Path) -> rusqlite::Result<Connection> {
+        checksum::install();
         // Made here, so that it, and with it the WAL, can be read by its owner alone: it holds everyone's words.
         let mut options = std::fs::OpenOptions::new();
         options.append(true).create(true);
@@ -109,6 +111,7 @@ impl Index {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut index = Connection::open_with_flags(search_db, flags)?;
         index.busy_timeout(BUSY)?;
+        checksum::make_room(&index)?;
         index.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         index.pragma_update(None, "synchronous", "NORMAL")?;
         index.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;

@@ -2,8 +2,10 @@
 
 mod contacts;
 mod deposits;
+mod damage;
 mod feed;
 pub(crate) mod fixture;
 mod order;
 mod states;
+mod upgrade;
 mod writer;

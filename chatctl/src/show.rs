@@ -12,10 +12,21 @@ use crate::markdown;
 use crate::style::{self, DIM, RED};
 use crate::terminal::{self, Place};
 
-/// `14:02 bob: text`, with marks for what is special about it; further lines of the text are indented.
+/// `14:02 bob: text`, with marks for what is special about it; further lines of the text are indented. A line of its own
+/// says before it what was missing there.
 pub fn message(message: &Message, colour: bool) -> String {
     let from = style::name(&message.from, colour);
-    lines(message, &from, "\n      ", colour)
+    let line = lines(message, &from, "\n      ", colour);
+    if message.missing == 0 {
+        return line;
+    }
+    let gap = format!("-- {} missing --", missing(message.missing, &from));
+    format!("{}\n{line}", style::paint(&gap, DIM, colour))
+}
+
+/// `3 messages of bob are`, of a name that is fit to print.
+fn missing(count: u64, who: &str) -> String {
+    if count == 1 { format!("1 message of {who} is") } else { format!("{count} messages of {who} are") }
 }
 
 /// A message among those of other conversations, on one line: `14:02 bob to alice: text`.
@@ -68,7 +79,9 @@ pub fn event(event: &Event, colour: bool) -> Option<String> {
     let said = match event.kind {
         EventType::MessageReceived => {
             let muted = if event.muted { style::paint(" (muted)", DIM, colour) } else { String::new() };
-            return event.message.as_ref().map(|m| message(m, colour) + &muted);
+            // What is missing before it was told by an event of its own.
+            let plain = |m: &Message| lines(m, &style::name(&m.from, colour), "\n      ", colour);
+            return event.message.as_ref().map(|m| plain(m) + &muted);
         }
         EventType::MessageState => {
             let state = event.state.filter(|s| !matches!(s, MessageState::Queued | MessageState::Sent))?;
@@ -76,10 +89,13 @@ pub fn event(event: &Event, colour: bool) -> Option<String> {
             let reason = event.reason.as_deref().map(|r| format!(" ({})", words(r))).unwrap_or_default();
             format!("message to {} is {}{reason}: {id}", who(), state.as_str())
         }
-        EventType::MessageGap => {
-            let count = event.count.unwrap_or(1);
-            format!("{count} message{} of {} missing here so far", if count == 1 { "" } else { "s" }, who())
-        }
+        EventType::MessageGap => match event.reason.as_deref() {
+            None => format!("{} missing here", missing(event.count.unwrap_or(1), &who())),
+            Some("chain_broken") => {
+                format!("the messages of {} do not follow from each other: their sender is broken or lies", who())
+            }
+            Some(other) => format!("the messages of {}: {}", who(), terminal::line(other)),
+        },
         EventType::ContactRequest => match &event.contact {
             Some(contact) => request(contact, event.who.as_deref().unwrap_or(&contact.address), colour),
             None => format!("{} asks to be a contact", who()),
@@ -186,6 +202,7 @@ pub mod samples {
             reason: None,
             reply_to: None,
             late: false,
+            missing: 0,
         }
     }
 
@@ -228,6 +245,18 @@ mod tests {
         assert!(message(&own, false).ends_with(" (queued: not accepted yet)"));
         (own.state, own.reason) = (MessageState::Read, None);
         assert!(message(&own, false).ends_with("] (read)"), "{own:?}");
+    }
+
+    #[test]
+    fn what_is_missing_is_said_before_what_follows() {
+        let mut after = samples::message();
+        after.missing = 3;
+        assert!(message(&after, false).starts_with("-- 3 messages of bob are missing --\n"));
+        (after.missing, after.late) = (0, true);
+        assert!(message(&after, false).ends_with(" (late)"));
+        let mut gap = Event::new(1, EventType::MessageGap, Timestamp(0), "alice".into());
+        (gap.who, gap.count) = (Some("bob".into()), Some(1));
+        assert!(event(&gap, false).unwrap().ends_with(" 1 message of bob is missing here"));
     }
 
     #[test]

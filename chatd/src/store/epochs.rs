@@ -180,7 +180,7 @@ impl Tx<'_> {
         let tried: i64 = self
             .conn
             .prepare_cached(
-                "SELECT coalesce(max(high), 0) FROM attempts WHERE stream = ?1 AND outcome NOT LIKE 'unreachable%'",
+                "SELECT coalesce(max(high), 0) FROM attempts WHERE stream = ?1 AND (outcome = 'sent' OR outcome LIKE 'deposited%')",
             )?
             .query_row([stream.id], |row| row.get(0))?;
         let mut waits = self

@@ -121,7 +121,8 @@ fn expand(
         event.who = who;
         event.online = stored.online;
         event.count = stored.count;
-        if stored.online.is_none() {
+        event.reason = stored.reason.clone();
+        if stored.online.is_none() && kind != EventType::MessageGap {
             event.contact = contact.as_ref().map(contacts::to_rpc);
         }
         out.push(event);

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::policy::contact::Relation;
 
-use super::{StoreError, account, contacts, inbound, trace};
+use super::{StoreError, account, contacts, shown, trace};
 
 /// Bytes of bodies in one page at most, so that an answer fits one RPC message with room for escapes and fields.
 const MAX_PAGE_BYTES: usize = 600_000;
@@ -86,15 +86,16 @@ fn message(conn: &Connection, row: &Row<'_>, names: &Names) -> Result<Message, S
         from,
         to,
         body: row.get(11)?,
-        format: inbound::format_of((flags >> 2 & 3) as u8),
+        format: shown::format_of((flags >> 2 & 3) as u8),
         tags: tags.split_terminator('\n').map(str::to_owned).collect(),
-        priority: inbound::priority_of((flags & 3) as u8),
+        priority: shown::priority_of((flags & 3) as u8),
         sent_at: Timestamp(row.get(6)?),
         received_at,
         state,
         reason,
         reply_to: reply_to.and_then(|bytes| MessageId::from_slice(&bytes)),
         late: flags & 16 != 0,
+        missing: shown::missing_of(flags),
     })
 }
 

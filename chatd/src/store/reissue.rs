@@ -12,7 +12,7 @@ use rusqlite::params;
 
 use super::epochs::RECIPIENT_RESTORED;
 use super::outbound::{self, OutStream, wire_priority};
-use super::{StoreError, Tx, contacts, inbound, trace};
+use super::{StoreError, Tx, contacts, shown, trace};
 
 /// An own message, and where it was in the old streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -142,7 +142,7 @@ impl Tx<'_> {
         let text = Text {
             body: &body,
             format: (flags >> 2 & 3) as u8,
-            priority: wire_priority(inbound::priority_of((flags & 3) as u8)),
+            priority: wire_priority(shown::priority_of((flags & 3) as u8)),
             tags: tags.split_terminator('\n').collect(),
             reply_to: reply_to.and_then(|id| MessageId::from_slice(&id)),
         };
@@ -186,7 +186,7 @@ impl Tx<'_> {
             .conn
             .prepare_cached(
                 "SELECT a.stream, max(a.high) FROM streams_out s JOIN attempts a ON a.stream = s.id
-                 WHERE s.conversation = ?1 AND a.outcome NOT LIKE 'unreachable%'
+                 WHERE s.conversation = ?1 AND (a.outcome = 'sent' OR a.outcome LIKE 'deposited%')
                  AND EXISTS (SELECT 1 FROM outbox o WHERE o.stream = s.id) GROUP BY a.stream",
             )?
             .query_map([contact], |row| Ok((row.get(0)?, row.get(1)?)))?

@@ -244,7 +244,10 @@ CREATE INDEX lifetimes_by_expiry ON lifetimes (expires);
 
 -- Up to here everything of the stream is shown, or was given up as a gap; what comes below it is late.
 ALTER TABLE streams_in ADD COLUMN shown INTEGER NOT NULL DEFAULT 0;
+-- `prev` is the hash of the core there; without holes it is where `contiguous` is.
 UPDATE streams_in SET shown = contiguous;
+-- When the last hole below `shown` was given up (Unix ms).
+ALTER TABLE streams_in ADD COLUMN given_up INTEGER NOT NULL DEFAULT 0;
 -- When it came (Unix ms).
 ALTER TABLE held ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
 ";

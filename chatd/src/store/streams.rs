@@ -8,6 +8,10 @@ use proto::wire::payload::{Kind, Skip};
 /// The highest seq that is taken: far beyond what anybody sends, and every sum with it fits an i64 of the database.
 pub(super) const MAX_SEQ: u64 = 1 << 62;
 
+/// A hole that was given up is closed after so long, if its place is needed: 7 days, which is how long a mailbox could have
+/// held what is missing.
+const CLOSE_HOLE_MS: i64 = 7 * 86_400_000;
+
 /// Names one stream of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StreamKey {
@@ -20,22 +24,38 @@ pub struct StreamKey {
 }
 
 /// What is known of a peer's stream.
+///
+/// `contiguous` and `ranges` say what was received, and are what is acknowledged: a hole never is. `shown` says up to where
+/// everything has its place in history or was given up; it is never below `contiguous` between two operations.
 #[derive(Debug, Clone)]
 pub(super) struct InStream {
     pub id: i64,
     pub contiguous: u64,
-    /// Hash of the core at `contiguous`; `None` when a skip stands there.
-    pub prev: Option<[u8; 32]>,
     pub ranges: Vec<(u64, u64)>,
+    pub shown: u64,
+    /// Hash of the core at `shown`; `None` when it is not known (a skip or a hole stands there).
+    pub prev: Option<[u8; 32]>,
+    /// When the last hole was given up (Unix ms).
+    pub given_up: i64,
 }
 
 impl InStream {
+    pub fn new(id: i64) -> Self {
+        Self { id, contiguous: 0, ranges: Vec::new(), shown: 0, prev: Some([0; 32]), given_up: 0 }
+    }
+
     pub fn has(&self, seq: u64) -> bool {
         seq <= self.contiguous || self.ranges.iter().any(|(low, high)| (*low..=*high).contains(&seq))
     }
 
+    /// Remembers `low..=high` as received. `false`, and no change, when there is no room: then nothing of it may be
+    /// acknowledged. Room is made of a hole that was given up long ago.
+    pub fn take(&mut self, low: u64, high: u64, now: i64) -> bool {
+        self.add_range(low, high) || (self.close_hole(now) && self.add_range(low, high))
+    }
+
     /// Adds `low..=high`, joined with what it touches. `false`, and no change, when that would need a range too many.
-    pub fn add_range(&mut self, low: u64, high: u64) -> bool {
+    fn add_range(&mut self, low: u64, high: u64) -> bool {
         let low = low.max(self.contiguous + 1);
         if high < low {
             return true;
@@ -48,7 +68,39 @@ impl InStream {
         }
         let joined = self.ranges[from..to].iter().fold((low, high), |(l, h), (a, b)| (l.min(*a), h.max(*b)));
         self.ranges.splice(from..to, [joined]);
+        while let Some((low, high)) = self.ranges.first().copied().filter(|(low, _)| *low <= self.contiguous + 1) {
+            debug_assert!(low > self.contiguous);
+            self.contiguous = high;
+            self.ranges.remove(0);
+        }
         true
+    }
+
+    /// Counts the lowest hole as received if it was given up long ago: nobody can say any more that it will be filled, and
+    /// while it stands it takes the place of a range.
+    fn close_hole(&mut self, now: i64) -> bool {
+        let old = (0..=now.saturating_sub(CLOSE_HOLE_MS)).contains(&self.given_up);
+        if self.shown <= self.contiguous || self.ranges.is_empty() || !old {
+            return false;
+        }
+        self.contiguous = self.ranges.remove(0).1;
+        true
+    }
+
+    /// The end of what was received directly above `shown`, if anything was.
+    pub fn ready(&self) -> Option<u64> {
+        let next = self.shown + 1;
+        if self.contiguous >= next {
+            return Some(self.contiguous);
+        }
+        self.ranges.iter().find(|(low, high)| (*low..=*high).contains(&next)).map(|(_, high)| *high)
+    }
+
+    /// How many of the numbers between `shown` and `seq` were not received.
+    pub fn missing_below(&self, seq: u64) -> u64 {
+        let between = (self.shown + 1, seq.saturating_sub(1));
+        let inside = |(low, high): &(u64, u64)| (*high.min(&between.1) + 1).saturating_sub(*low.max(&between.0));
+        (between.1 + 1).saturating_sub(between.0) - self.ranges.iter().map(inside).sum::<u64>()
     }
 
     /// Whether a core links to the one before it, as far as that is known.
@@ -78,9 +130,9 @@ pub(super) fn decode_ranges(bytes: &[u8]) -> Vec<(u64, u64)> {
 
 /// A skip fills the hole before it as soon as it arrives: what it names will never come. `false`: there is no room to
 /// remember that, and so the skip itself must not be taken either.
-pub(super) fn fill_skipped(stream: &mut InStream, core: &Core<'_>) -> bool {
+pub(super) fn fill_skipped(stream: &mut InStream, core: &Core<'_>, now: i64) -> bool {
     if Kind::parse(core.kind) != Some(Kind::Skip) {
         return true;
     }
-    Skip::decode(core.payload).map_or(true, |skip| stream.add_range(skip.low, skip.high.min(core.seq - 1)))
+    Skip::decode(core.payload).map_or(true, |skip| stream.take(skip.low, skip.high.min(core.seq - 1), now))
 }

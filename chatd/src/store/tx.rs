@@ -248,6 +248,13 @@ impl<'t> Tx<'t> {
         self.events.push(NewEvent { kind, count: 1, body, built: None });
     }
 
+    /// Messages of a contact are missing, or (with a reason) something else is wrong with their sequence.
+    pub(super) fn event_gap(&mut self, contact: i64, count: u64, reason: Option<&str>) {
+        let reason = reason.map(str::to_owned);
+        let body = StoredEvent { contact, count: Some(count), reason, ..StoredEvent::default() };
+        self.events.push(NewEvent { kind: EventType::MessageGap, count: 1, body, built: None });
+    }
+
     /// A contact came online or went.
     pub fn event_presence(&mut self, contact: i64, online: bool) {
         let body = StoredEvent { contact, online: Some(online), ..StoredEvent::default() };

@@ -65,6 +65,12 @@ pub enum Priority {
     High,
 }
 
+/// For fields that are left out when there is nothing to count.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 /// A message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Message {
@@ -100,6 +106,9 @@ pub struct Message {
     /// Arrived after a gap was shown in its place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub late: bool,
+    /// So many messages of the sender were missing before this one when it was shown; those that came since are `late`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub missing: u64,
 }
 
 /// No parameters but the account.

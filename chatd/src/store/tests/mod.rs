@@ -3,8 +3,10 @@
 mod contacts;
 mod deposits;
 mod damage;
+mod epochs;
 mod feed;
 pub(crate) mod fixture;
+mod gaps;
 mod order;
 mod states;
 mod upgrade;

@@ -1,0 +1,154 @@
+//! Giving cores of others their place in history, and telling of it.
+
+use proto::rpc::event::{Event, EventType};
+use proto::rpc::types::{Format, Message, MessageState, Priority};
+use proto::time::Timestamp;
+use proto::wire::envelope::Core;
+use proto::wire::payload::{Kind, Text};
+use rusqlite::params;
+
+use super::streams::InStream;
+use super::{StoreError, Tx, outbound};
+
+/// Texts kept in memory for those who listen; a stream that was held back for long is read from the store instead.
+const MAX_BUILT_BYTES: usize = 4 << 20;
+/// Where `messages.flags` counts what was missing before a message.
+const MISSING_SHIFT: u32 = 8;
+/// More than that is not counted.
+const MAX_MISSING: u64 = 1 << 40;
+
+/// Messages that an operation shows, with their events if somebody listens.
+#[derive(Default)]
+pub(super) struct Shown {
+    pub ids: Vec<i64>,
+    /// Messages that history had already, from another epoch.
+    pub known: usize,
+    built: Vec<Event>,
+    /// Bytes of the texts in `built`.
+    bytes: usize,
+}
+
+/// What is special about a message's place in history.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Place {
+    /// What follows it was shown before it.
+    pub late: bool,
+    /// So many before it are missing.
+    pub missing: u64,
+}
+
+impl Tx<'_> {
+    /// Counts and tells of what was shown.
+    pub(super) fn tell_shown(&mut self, contact: i64, shown: Shown) -> Result<(), StoreError> {
+        if let Some(newest) = shown.ids.last() {
+            self.stored_message(*newest);
+            self.conn
+                .prepare_cached("UPDATE conversations SET unread = unread + ?2 WHERE id = ?1")?
+                .execute(params![contact, shown.ids.len() as i64])?;
+        }
+        let built = self.listeners.then_some(shown.built);
+        self.event_received(contact, shown.ids, built);
+        Ok(())
+    }
+
+    /// Gives a core its place in history, if it is one that shows.
+    pub(super) fn show(
+        &mut self,
+        contact: i64,
+        stream: &InStream,
+        core: &Core<'_>,
+        place: Place,
+        shown: &mut Shown,
+    ) -> Result<(), StoreError> {
+        let text = match Kind::parse(core.kind) {
+            Some(Kind::Text) => match Text::decode(core.payload) {
+                Ok(text) => text,
+                // The chain goes on: what cannot be read is not shown, but it was there.
+                Err(_) => return Ok(()),
+            },
+            _ => return Ok(()),
+        };
+        let (format, priority) = (format_of(text.format), priority_of(text.priority));
+        let kept: Vec<&str> = text.tags.iter().copied().filter(|tag| !tag.contains('\n')).collect();
+        let tags: String = kept.iter().flat_map(|tag| [*tag, "\n"]).collect();
+        let inserted = self
+            .conn
+            .prepare_cached(
+                "INSERT OR IGNORE INTO messages
+                   (msgid, conversation, sender, stream, seq, sent_at, received_at, flags, tags, reply_to, body)
+                 VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            )?
+            .execute(params![
+                core.id.as_bytes(),
+                contact,
+                stream.id,
+                core.seq as i64,
+                core.time,
+                self.now.0,
+                outbound::flags(priority, format, place.late) | missing_flags(place.missing),
+                tags,
+                text.reply_to.as_ref().map(|id| &id.0[..]),
+                text.body,
+            ])?;
+        if inserted == 0 {
+            shown.known += 1;
+            return Ok(());
+        }
+        shown.ids.push(self.conn.last_insert_rowid());
+        if self.listeners && shown.bytes <= MAX_BUILT_BYTES {
+            shown.bytes += text.body.len();
+            let (own, who) = (self.own()?, self.who(contact)?);
+            let mut event = Event::new(0, EventType::MessageReceived, self.now, own.name.clone());
+            event.who = Some(who.to_string());
+            event.message = Some(Message {
+                id: core.id,
+                conversation: core.conversation,
+                from: who.to_string(),
+                to: own.name.clone(),
+                body: text.body.to_owned(),
+                format,
+                tags: kept.into_iter().map(str::to_owned).collect(),
+                priority,
+                sent_at: Timestamp(core.time),
+                received_at: Some(self.now),
+                state: MessageState::Delivered,
+                reason: None,
+                reply_to: text.reply_to,
+                late: place.late,
+                missing: place.missing,
+            });
+            event.muted = self.muted(contact)?;
+            shown.built.push(event);
+        }
+        Ok(())
+    }
+
+    fn muted(&self, contact: i64) -> Result<bool, StoreError> {
+        let until: Option<i64> = self
+            .conn
+            .prepare_cached("SELECT muted_until FROM conversations WHERE id = ?1")?
+            .query_row([contact], |row| row.get(0))?;
+        Ok(until.is_some_and(|until| until > self.now.0))
+    }
+}
+
+fn missing_flags(missing: u64) -> i64 {
+    (missing.min(MAX_MISSING) as i64) << MISSING_SHIFT
+}
+
+/// How many messages were missing before one when it was shown.
+pub(super) fn missing_of(flags: i64) -> u64 {
+    (flags >> MISSING_SHIFT).max(0) as u64
+}
+
+pub(super) fn format_of(wire: u8) -> Format {
+    if wire == 1 { Format::Markdown } else { Format::Plain }
+}
+
+pub(super) fn priority_of(wire: u8) -> Priority {
+    match wire {
+        0 => Priority::Low,
+        2 => Priority::High,
+        _ => Priority::Normal,
+    }
+}

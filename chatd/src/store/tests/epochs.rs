@@ -1,0 +1,232 @@
+//! Own epochs: after a restore, a rolled-back disk, or a contact that lost what it had, nothing is lost and no number is
+//! used twice.
+
+use proto::ids::{ConversationId, Epoch};
+use proto::rpc::event::EventType;
+use proto::rpc::types::MessageState::{Delivered, Queued};
+use proto::time::Timestamp;
+use proto::wire::envelope::{AckEntry, Core};
+use proto::wire::payload::{Kind, Skip};
+
+use super::fixture::Person;
+use crate::store::epochs::{RECIPIENT_RESTORED, RESTORED, Resumed};
+use crate::store::feed::read_events;
+use crate::store::inbound::resume_entries;
+use crate::store::outbound::{AttemptNote, stream_of};
+
+fn friends() -> (Person, Person) {
+    let (alice, bob) = (Person::new("alice"), Person::new("bob"));
+    alice.befriend(&bob);
+    (alice, bob)
+}
+
+/// Epoch, seq and text of what waits.
+fn waiting(alice: &Person, bob: &Person) -> Vec<(Epoch, u64)> {
+    let place = |core: &Vec<u8>| {
+        let core = Core::decode(core).unwrap();
+        (core.epoch, core.seq)
+    };
+    alice.outbox(bob).iter().map(place).collect()
+}
+
+/// What bob's store shows of alice's streams.
+fn resume(bob: &Person, alice: &Person) -> Vec<AckEntry> {
+    let contact = bob.id(alice);
+    bob.read(|conn| resume_entries(conn, contact, alice.device_id()))
+}
+
+fn resumed(alice: &Person, bob: &Person, entries: Vec<AckEntry>) -> Resumed {
+    let (contact, device) = (alice.id(bob), bob.device_id());
+    alice.write(move |tx| tx.peer_resumed(contact, device, &entries)).unwrap()
+}
+
+fn attempted(alice: &Person, bob: &Person) {
+    let contact = alice.id(bob);
+    let places = waiting(alice, bob);
+    let stream = alice.read(|conn| stream_of(conn, contact, places[0].0)).unwrap();
+    let (low, high) = (places[0].1, places[places.len() - 1].1);
+    let note = AttemptNote { stream, low, high, path: "direct", outcome: "sent".into(), at: Timestamp::now() };
+    alice.write(move |tx| tx.attempt(contact, &note)).unwrap();
+}
+
+/// A copy of everything that a store holds of its streams and messages, and its way back: as if the disk went back.
+const TABLES: [&str; 7] = ["messages", "streams_out", "outbox", "marks", "attempts", "streams_in", "held"];
+
+fn snapshot(person: &Person) {
+    let sql: String = TABLES.iter().map(|t| format!("CREATE TABLE copy_{t} AS SELECT * FROM {t};")).collect();
+    person.write(move |tx| Ok(tx.conn.execute_batch(&sql)?)).unwrap();
+}
+
+fn roll_back(person: &Person) {
+    let sql: String =
+        TABLES.iter().map(|t| format!("DELETE FROM {t}; INSERT INTO {t} SELECT * FROM copy_{t};")).collect();
+    person
+        .write(move |tx| {
+            *tx.cache = crate::store::tx::Cache::default();
+            Ok(tx.conn.execute_batch(&sql)?)
+        })
+        .unwrap();
+}
+
+#[test]
+fn what_waits_is_issued_again_under_its_id_and_skips_are_not() {
+    let (alice, bob) = friends();
+    let contact = alice.id(&bob);
+    let ids = alice.send(&bob, &["1", "2", "3"]);
+    alice.deliver(&bob);
+    let more = alice.send(&bob, &["4", "5"]);
+    alice.write(move |tx| tx.append_core(contact, Kind::Skip, &Skip { low: 9, high: 9, reason: "" }.encode())).unwrap();
+    alice.write(move |tx| tx.append_core(contact, Kind::parse("skip").unwrap(), b"")).unwrap();
+    assert_eq!(waiting(&alice, &bob).iter().map(|place| place.1).collect::<Vec<_>>(), [4, 5, 6, 7]);
+    let old = waiting(&alice, &bob)[0].0;
+    assert_eq!(alice.write(|tx| tx.begin_epochs(RESTORED)).unwrap(), 1);
+    let places = waiting(&alice, &bob);
+    assert_eq!(places.iter().map(|place| place.1).collect::<Vec<_>>(), [1, 2]);
+    assert!(places.iter().all(|place| place.0 != old));
+    let again: Vec<_> = alice.outbox(&bob).iter().map(|core| Core::decode(core).unwrap().id).collect();
+    assert_eq!(again, more);
+    alice.send(&bob, &["6"]);
+    alice.deliver(&bob);
+    assert_eq!(bob.shown(&alice), ["1", "2", "3", "4", "5", "6"]);
+    assert!(ids.iter().chain(&more).all(|id| alice.state(*id).0 == Delivered));
+}
+
+#[test]
+fn what_was_acknowledged_above_a_hole_is_repeated_and_keeps_its_state() {
+    let (alice, bob) = friends();
+    let ids = alice.send(&bob, &["1", "2", "3"]);
+    let cores = alice.outbox(&bob);
+    let received = bob.receive(&alice, &[cores[0].clone(), cores[2].clone()]);
+    alice.acknowledged(&bob, received.entries);
+    alice.write(|tx| tx.begin_epochs(RESTORED)).unwrap();
+    assert_eq!(waiting(&alice, &bob).len(), 2);
+    assert_eq!(ids.iter().map(|id| alice.state(*id).0).collect::<Vec<_>>(), [Delivered, Queued, Delivered]);
+    alice.deliver(&bob);
+    assert_eq!(bob.shown(&alice), ["1", "2", "3"], "in order, though the hole of the old epoch stays");
+    assert!(alice.outbox(&bob).is_empty());
+}
+
+#[test]
+fn a_session_counter_that_did_not_count_on_begins_epochs() {
+    let (alice, bob) = friends();
+    let counted = |counter| alice.write(move |tx| tx.session_counted(counter)).unwrap();
+    assert!(!counted(1));
+    alice.send(&bob, &["1"]);
+    assert!(!counted(2) && !counted(3));
+    assert!(counted(5), "a session that we do not remember");
+    assert!(!counted(6));
+    assert!(counted(2), "the directory went back");
+    assert_eq!(waiting(&alice, &bob).len(), 1);
+    alice.write(|tx| Ok(tx.conn.execute("UPDATE account SET restored = 1", [])?)).unwrap();
+    assert!(counted(3) && !counted(4));
+}
+
+#[test]
+fn a_rolled_back_sender_uses_no_number_twice() {
+    let (alice, bob) = friends();
+    alice.send(&bob, &["1"]);
+    alice.deliver(&bob);
+    snapshot(&alice);
+    alice.send(&bob, &["2", "3"]);
+    attempted(&alice, &bob);
+    alice.deliver(&bob);
+    roll_back(&alice);
+    // She writes before she meets bob: the same numbers, other words, and one number that is not new to bob either.
+    let lost = alice.send(&bob, &["other 2", "other 3"]);
+    let shown = resume(&bob, &alice);
+    assert_eq!(resumed(&alice, &bob, shown.clone()), Resumed { own_epoch_lost: true, reissued: 0 });
+    alice.acknowledged(&bob, shown.clone());
+    assert!(lost.iter().all(|id| alice.state(*id).0 == Queued), "bob's acknowledgement is of other words");
+    assert_eq!(resumed(&alice, &bob, shown), Resumed::default(), "known now");
+    alice.deliver(&bob);
+    assert_eq!(bob.shown(&alice), ["1", "2", "3", "other 2", "other 3"]);
+    assert!(lost.iter().all(|id| alice.state(*id).0 == Delivered));
+}
+
+#[test]
+fn an_acknowledgement_of_numbers_never_given_takes_nothing() {
+    let (alice, bob) = friends();
+    alice.send(&bob, &["1"]);
+    alice.deliver(&bob);
+    snapshot(&alice);
+    alice.send(&bob, &["2", "3"]);
+    alice.deliver(&bob);
+    roll_back(&alice);
+    let id = alice.send(&bob, &["other 2"])[0];
+    alice.acknowledged(&bob, resume(&bob, &alice));
+    assert_eq!(alice.state(id).0, Queued);
+    alice.deliver(&bob);
+    assert_eq!(bob.shown(&alice), ["1", "2", "3", "other 2"]);
+}
+
+#[test]
+fn a_recipient_that_went_back_gets_again_what_it_lost() {
+    let (alice, bob) = friends();
+    alice.send(&bob, &["1", "2"]);
+    alice.deliver(&bob);
+    snapshot(&bob);
+    let lost = alice.send(&bob, &["3", "4"]);
+    alice.deliver(&bob);
+    let waits = alice.send(&bob, &["5"]);
+    roll_back(&bob);
+    assert_eq!(bob.shown(&alice), ["1", "2"]);
+    assert_eq!(resumed(&alice, &bob, resume(&bob, &alice)), Resumed { own_epoch_lost: false, reissued: 2 });
+    assert_eq!(alice.state(lost[0]).0, Queued);
+    let events = alice.read(|conn| read_events(conn, 0, 1_000)).events;
+    let told = events.iter().filter(|e| e.kind == EventType::MessageState && e.state == Some(Queued));
+    let told: Vec<_> = told.filter(|e| e.reason.as_deref() == Some(RECIPIENT_RESTORED)).filter_map(|e| e.id).collect();
+    assert_eq!(told, lost);
+    alice.deliver(&bob);
+    assert_eq!(bob.shown(&alice), ["1", "2", "3", "4", "5"]);
+    assert!(lost.iter().chain(&waits).all(|id| alice.state(*id).0 == Delivered));
+    assert_eq!(resumed(&alice, &bob, resume(&bob, &alice)), Resumed::default());
+}
+
+#[test]
+fn one_who_has_nothing_again_and_again_gets_no_more_than_a_days_worth() {
+    let (alice, bob) = friends();
+    for _ in 0..3 {
+        alice.send(&bob, &["x"; 500]);
+    }
+    alice.deliver(&bob);
+    let mut again = 0;
+    for _ in 0..9 {
+        again += resumed(&alice, &bob, Vec::new()).reissued;
+        alice.deliver(&bob);
+    }
+    assert_eq!(again, 10_000);
+    assert_eq!(bob.shown(&alice).len(), 1_500);
+    alice.write(|tx| Ok(tx.conn.execute("UPDATE marks SET at = at - 86400001", [])?)).unwrap();
+    assert_eq!(resumed(&alice, &bob, Vec::new()).reissued, 1_500);
+}
+
+#[test]
+fn invented_epochs_are_bounded() {
+    let (alice, bob) = friends();
+    alice.send(&bob, &["1"]);
+    let conversation = ConversationId::direct(alice.account, bob.account);
+    for round in 0..18_u64 {
+        let entries = (0..256).map(|n| AckEntry {
+            from_device: alice.device_id(),
+            conversation,
+            epoch: Epoch((round << 8 | n).to_be_bytes()),
+            contiguous: u64::MAX,
+            ranges: Vec::new(),
+        });
+        let entries: Vec<AckEntry> = entries.collect();
+        resumed(&alice, &bob, entries);
+    }
+    let streams = alice.count("SELECT count(*) FROM streams_out");
+    assert!((4_096..4_200).contains(&streams), "{streams}");
+    assert_eq!(waiting(&alice, &bob).len(), 1);
+    alice.deliver(&bob);
+    assert_eq!(bob.shown(&alice), ["1"]);
+}
+
+#[test]
+fn somebody_who_is_no_contact_moves_nothing() {
+    let (alice, bob) = (Person::new("alice"), Person::new("bob"));
+    alice.meet(&bob);
+    alice.send(&bob, &["1"]);
+    assert_eq!(resumed(&alice, &bob, Vec::new()), Resumed::default());
+}

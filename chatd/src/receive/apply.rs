@@ -61,6 +61,10 @@ pub(super) fn apply(
         if received.chain_broken {
             tracing::warn!(from = %row.account, "consecutive messages do not link: chain_broken");
         }
+        if received.refused > 0 {
+            tracing::warn!(from = %row.account, cores = received.refused, "too many holes: not everything was taken");
+        }
+        receipt.refused = received.refused > 0;
         receipt.entries = received.entries;
     }
     Ok(receipt)

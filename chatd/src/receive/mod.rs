@@ -90,6 +90,8 @@ pub struct Receipt {
     pub ids: Vec<MessageId>,
     /// A message of a non-contact, or of one who is blocked: nothing is acknowledged.
     pub silent: bool,
+    /// Not everything was taken, for want of room behind holes: whoever keeps the envelope must go on keeping it.
+    pub refused: bool,
 }
 
 /// Why an envelope was not taken; for the log.

@@ -95,6 +95,9 @@ async fn finish(account: &Account, mut round: Round) -> bool {
                 let due = !receipt.silent && !receipt.entries.is_empty();
                 if due && account.store.write(move |tx| tx.set_ack_due(contact, true)).await.is_err() {
                     round.release.push(number);
+                } else if receipt.refused {
+                    // It stays there, and comes again with the next session: by then a hole may be filled.
+                    tracing::info!(number, "an envelope of the mailbox waits for what is missing before it");
                 } else if session == round.session {
                     round.delete.push(number);
                 }

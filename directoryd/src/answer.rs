@@ -74,6 +74,8 @@ impl From<StoreError> for Refusal {
             StoreError::OtherName(_) | StoreError::Conflict { .. } => ErrorCode::Conflict,
             StoreError::NotFound => return Self::not_found(),
             StoreError::Full(_) => ErrorCode::NotAllowed,
+            StoreError::TokenRevoked => ErrorCode::TokenRevoked,
+            StoreError::MailboxFull(_) => ErrorCode::MailboxFull,
             StoreError::Unavailable(_) => ErrorCode::Unavailable,
         };
         let message = match &error {

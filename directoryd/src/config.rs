@@ -12,6 +12,9 @@ use proto::name::parse_domain;
 use proto::nearest::nearest;
 use serde::Deserialize;
 
+use crate::store;
+use crate::uptime::Monotonic;
+
 /// Who may list and search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -39,6 +42,10 @@ pub struct Limits {
     pub lookup_per_minute: u32,
     /// Requests of a member's session a minute.
     pub member_per_minute: u32,
+    /// Deposits with a contact's token at once.
+    pub deposit_burst: u32,
+    /// Deposits with a contact's token a minute, after the burst.
+    pub deposit_per_minute: u32,
 }
 
 impl Default for Limits {
@@ -49,6 +56,8 @@ impl Default for Limits {
             lookup_burst: 300,
             lookup_per_minute: 60,
             member_per_minute: 600,
+            deposit_burst: 600,
+            deposit_per_minute: 600,
         }
     }
 }
@@ -76,6 +85,14 @@ pub struct Config {
     pub max_connections: usize,
     /// TCP connections at once of one address that is not loopback.
     pub max_connections_per_address: usize,
+    /// Envelopes from contacts that lie in an account's mailbox at most.
+    pub mailbox_envelopes: u64,
+    /// Bytes of them at most.
+    pub mailbox_bytes: u64,
+    /// Envelopes from strangers (contact requests) that lie in an account's mailbox at most.
+    pub mailbox_strangers: u64,
+    /// Bytes in all mailboxes of this directory at most.
+    pub mailbox_total_bytes: u64,
     /// What to log, as a filter of the `tracing` crate: `info`, `directoryd=debug`, ...
     pub log: String,
     /// See [`Limits`].
@@ -83,9 +100,15 @@ pub struct Config {
     /// Not for operators: 30 s are promised. Tests are in more of a hurry.
     #[serde(skip)]
     pub timing: Timing,
+    /// Not for operators: what the mailbox's clock runs by.
+    #[serde(skip)]
+    pub clock: Monotonic,
+    /// Not for operators: pages of the database at most, for tests of a full disk.
+    #[serde(skip)]
+    pub max_pages: Option<u32>,
 }
 
-/// How a session notices that its client is gone.
+/// How a session notices that its client is gone, and what else happens from time to time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
     /// Between two pings.
@@ -94,11 +117,18 @@ pub struct Timing {
     pub silence: Duration,
     /// For an older session to show that it still lives, when a newer one has the same key.
     pub probe: Duration,
+    /// Between two sweeps of the mailboxes.
+    pub sweep: Duration,
 }
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { ping: Duration::from_secs(10), silence: Duration::from_secs(25), probe: Duration::from_secs(2) }
+        Self {
+            ping: Duration::from_secs(10),
+            silence: Duration::from_secs(25),
+            probe: Duration::from_secs(2),
+            sweep: Duration::from_secs(60),
+        }
     }
 }
 
@@ -114,9 +144,15 @@ impl Default for Config {
             max_accounts: 1_000_000,
             max_connections: 16_384,
             max_connections_per_address: 256,
+            mailbox_envelopes: 4_096,
+            mailbox_bytes: 64 << 20,
+            mailbox_strangers: 32,
+            mailbox_total_bytes: 10 << 30,
             log: "info".into(),
             limits: Limits::default(),
             timing: Timing::default(),
+            clock: Monotonic::default(),
+            max_pages: None,
         }
     }
 }
@@ -190,6 +226,23 @@ impl Config {
         })
     }
 
+    /// How the store is opened.
+    pub fn store(&self) -> store::Options {
+        let quotas = store::Quotas {
+            envelopes: self.mailbox_envelopes,
+            bytes: self.mailbox_bytes,
+            strangers: self.mailbox_strangers,
+            total_bytes: self.mailbox_total_bytes,
+        };
+        store::Options {
+            data_dir: self.data_dir.clone(),
+            max_accounts: self.max_accounts,
+            quotas,
+            clock: self.clock.clone(),
+            max_pages: self.max_pages,
+        }
+    }
+
     /// Checks what no single value tells, and brings the origin to its normal form.
     ///
     /// # Errors
@@ -210,7 +263,15 @@ impl Config {
             limits.lookup_burst,
             limits.lookup_per_minute,
             limits.member_per_minute,
+            limits.deposit_burst,
+            limits.deposit_per_minute,
         ];
+        let quotas = [self.mailbox_envelopes, self.mailbox_bytes, self.mailbox_strangers, self.mailbox_total_bytes];
+        if quotas.contains(&0) {
+            return Err(ConfigError::Value(
+                "a mailbox quota of 0 would refuse every envelope; remove the key to get its default".into(),
+            ));
+        }
         if rates.contains(&0) || self.max_connections == 0 || self.max_connections_per_address == 0 {
             return Err(ConfigError::Value(
                 "a limit of 0 would refuse everything; remove the key to get its default".into(),

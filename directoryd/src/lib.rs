@@ -1,4 +1,5 @@
-//! A directory: it serves a domain, says who has which name, where they are and whether they are there.
+//! A directory: it serves a domain, says who has which name, where they are and whether they are there, and keeps
+//! envelopes for those who are not.
 //!
 //! Not the job: trust. What it hands out is signed by the accounts themselves, and readers verify it. It never sees a
 //! message's plaintext.
@@ -22,6 +23,7 @@ pub mod routes;
 mod server;
 pub mod session;
 pub mod store;
+pub mod uptime;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +68,8 @@ pub struct Directory {
     pub nonces: nonce::Nonces,
     /// Counters.
     pub metrics: Arc<metrics::Metrics>,
+    /// A place for each session that holds mail in memory.
+    pub pushing: tokio::sync::Semaphore,
     /// Cancelled when the directory stops.
     pub stop: CancellationToken,
     /// Connections and sessions.
@@ -90,13 +94,8 @@ impl Opened {
         let index = Arc::new(index::Index::default());
         let metrics = Arc::new(metrics::Metrics::default());
         let failed = CancellationToken::new();
-        let (store, thread) = store::Store::open(
-            &config.data_dir,
-            config.max_accounts,
-            Arc::clone(&index),
-            Arc::clone(&metrics),
-            failed.clone(),
-        )?;
+        let (store, thread) =
+            store::Store::open(&config.store(), Arc::clone(&index), Arc::clone(&metrics), failed.clone())?;
         let limiter = limits::Limiter::new(&config.limits, config.limit_loopback);
         let directory = Arc::new(Directory {
             config,
@@ -106,6 +105,7 @@ impl Opened {
             limiter,
             nonces: nonce::Nonces::default(),
             metrics,
+            pushing: tokio::sync::Semaphore::new(session::PUSHING),
             stop: shutdown.child_token(),
             tasks: TaskTracker::new(),
         });
@@ -129,6 +129,7 @@ impl Opened {
     /// [`RunError::StoreFailed`] when the disk failed.
     pub async fn serve(self, listener: TcpListener) -> Result<(), RunError> {
         let Self { directory, thread, failed } = self;
+        directory.tasks.spawn(sweep(Arc::clone(&directory)));
         tokio::select! {
             () = server::accept(&directory, listener) => {}
             () = failed.cancelled() => directory.stop.cancel(),
@@ -146,6 +147,22 @@ impl Opened {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
         if failed.is_cancelled() { Err(RunError::StoreFailed) } else { Ok(()) }
+    }
+}
+
+/// Deletes expired mail and saves the mailbox's clock, until the directory stops.
+async fn sweep(directory: Arc<Directory>) {
+    let mut due = tokio::time::interval(directory.config.timing.sweep);
+    // A machine that was busy or suspended owes no sweeps.
+    due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = due.tick() => {}
+            () = directory.stop.cancelled() => return,
+        }
+        if let Err(error) = directory.store.sweep().await {
+            tracing::warn!(%error, "expired mail was not deleted; it is not handed out, and deleted later");
+        }
     }
 }
 

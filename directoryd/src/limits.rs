@@ -35,6 +35,8 @@ pub enum Class {
     Register,
     /// Everything else.
     Lookup,
+    /// A deposit with a contact's token.
+    Deposit,
 }
 
 /// The limits in force.
@@ -43,6 +45,7 @@ pub struct Limiter {
     register: DefaultKeyedRateLimiter<u32>,
     lookup: DefaultKeyedRateLimiter<u32>,
     member: DefaultKeyedRateLimiter<u32>,
+    deposit: DefaultKeyedRateLimiter<u32>,
     hasher: std::hash::RandomState,
     clock: DefaultClock,
     limit_loopback: bool,
@@ -59,6 +62,9 @@ impl Limiter {
                 per_minute(limits.lookup_per_minute).allow_burst(at_least_one(limits.lookup_burst)),
             ),
             member: RateLimiter::keyed(per_minute(limits.member_per_minute)),
+            deposit: RateLimiter::keyed(
+                per_minute(limits.deposit_per_minute).allow_burst(at_least_one(limits.deposit_burst)),
+            ),
             hasher: std::hash::RandomState::new(),
             clock: DefaultClock::default(),
             limit_loopback,
@@ -76,11 +82,15 @@ impl Limiter {
         let limiter = match (class, source) {
             // A member's session does not open new names more cheaply.
             (Class::Register, _) => &self.register,
+            // Whether the token holds is not known yet: the address is what counts.
+            (Class::Deposit, _) => &self.deposit,
             (Class::Lookup, Source::Address(_)) => &self.lookup,
             (Class::Lookup, Source::Member(_)) => &self.member,
         };
         let key = match (class, source) {
-            (Class::Register, _) | (Class::Lookup, Source::Address(_)) => self.hasher.hash_one(prefix(address)),
+            (Class::Register | Class::Deposit, _) | (Class::Lookup, Source::Address(_)) => {
+                self.hasher.hash_one(prefix(address))
+            }
             (Class::Lookup, Source::Member(account)) => self.hasher.hash_one(account),
         };
         let bucket = u32::try_from(key % BUCKETS).unwrap_or(0);
@@ -89,7 +99,7 @@ impl Limiter {
 
     /// Gives back the memory of those who have not asked for long.
     pub fn forget(&self) {
-        for limiter in [&self.register, &self.lookup, &self.member] {
+        for limiter in [&self.register, &self.lookup, &self.member, &self.deposit] {
             limiter.retain_recent();
             limiter.shrink_to_fit();
         }

@@ -24,12 +24,16 @@ pub enum Op {
     Users,
     /// `GET /v1/session`, until it ends
     Session,
+    /// `POST /v1/mailbox/{account}`
+    Deposit,
     /// Everything else: the page, the description, health, metrics, and paths that do not exist
     Other,
 }
 
+const OPERATIONS: usize = 10;
+
 impl Op {
-    const ALL: [(Self, &str); 9] = [
+    const ALL: [(Self, &str); OPERATIONS] = [
         (Self::Nonce, "nonce"),
         (Self::Publish, "publish"),
         (Self::Unregister, "unregister"),
@@ -38,6 +42,7 @@ impl Op {
         (Self::Reach, "reach"),
         (Self::Users, "users"),
         (Self::Session, "session"),
+        (Self::Deposit, "deposit"),
         (Self::Other, "other"),
     ];
 
@@ -60,13 +65,73 @@ pub enum Outcome {
 
 const OUTCOMES: [&str; 3] = ["ok", "refused", "failed"];
 
+/// Why a deposit was refused, where that says something of the mailboxes; the rest is in the operations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DepositRefused {
+    /// The token does not hold.
+    Token,
+    /// No room.
+    Full,
+    /// The account takes nothing from strangers, or from this one.
+    Policy,
+}
+
+const REFUSED: [&str; 3] = ["token", "full", "policy"];
+
+/// What lies in mailboxes, and what became of the rest.
+#[derive(Debug, Default)]
+pub struct MailboxMetrics {
+    envelopes: AtomicU64,
+    bytes: AtomicU64,
+    deleted: AtomicU64,
+    expired: AtomicU64,
+    refused: [AtomicU64; 3],
+    /// Envelopes that were pushed to devices, repetitions included.
+    pub pushed: AtomicU64,
+}
+
+impl MailboxMetrics {
+    /// Sets what lies there after a commit, and counts what it deleted.
+    pub fn committed(&self, envelopes: u64, bytes: u64, deleted: u64, expired: u64) {
+        self.envelopes.store(envelopes, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
+        self.deleted.fetch_add(deleted, Ordering::Relaxed);
+        self.expired.fetch_add(expired, Ordering::Relaxed);
+    }
+
+    /// Counts a refused deposit.
+    pub fn refused(&self, reason: DepositRefused) {
+        self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn render(&self, out: &mut String) {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        for (name, kind, help, value) in [
+            ("directoryd_mailbox_envelopes", "gauge", "Envelopes that lie in mailboxes.", get(&self.envelopes)),
+            ("directoryd_mailbox_bytes", "gauge", "Bytes of envelopes that lie in mailboxes.", get(&self.bytes)),
+            ("directoryd_mailbox_pushed_total", "counter", "Envelopes pushed to devices.", get(&self.pushed)),
+            ("directoryd_mailbox_deleted_total", "counter", "Envelopes deleted by devices.", get(&self.deleted)),
+            ("directoryd_mailbox_expired_total", "counter", "Envelopes that expired.", get(&self.expired)),
+        ] {
+            head(out, name, kind, help);
+            let _ = writeln!(out, "{name} {value}");
+        }
+        head(out, "directoryd_deposits_refused_total", "counter", "Deposits refused, by reason.");
+        for (reason, count) in REFUSED.iter().zip(&self.refused) {
+            let _ = writeln!(out, "directoryd_deposits_refused_total{{reason=\"{reason}\"}} {}", get(count));
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    operations: [[AtomicU64; 3]; 9],
-    micros: [AtomicU64; 9],
+    operations: [[AtomicU64; 3]; OPERATIONS],
+    micros: [AtomicU64; OPERATIONS],
     transactions: AtomicU64,
     writes: AtomicU64,
+    /// Of mailboxes.
+    pub mailbox: MailboxMetrics,
     /// TCP connections that are open.
     pub connections: AtomicUsize,
     /// Connections that were closed at once, because there were too many.
@@ -125,6 +190,7 @@ impl Metrics {
             head(&mut out, name, kind, help);
             let _ = writeln!(out, "{name} {value}");
         }
+        self.mailbox.render(&mut out);
         out
     }
 }

@@ -9,11 +9,11 @@
 //! Invariant: the lock is held for map operations and `try_send` only, never across an await.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proto::directory::api::{Base64, ServerFrame};
 use proto::ids::{AccountId, DeviceId};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// Frames that wait for a session at most. A session that is told of 4,096 watched contacts at once is sent those by
 /// its own task; what waits here are changes.
@@ -57,6 +57,7 @@ struct Live {
     queue: mpsc::Sender<ToSession>,
     /// With the hash of the token that allows it.
     watches: HashMap<AccountId, [u8; 32]>,
+    mail: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +88,8 @@ pub struct Joined {
     pub token: String,
     /// What it is told. Closed when it was too slow to take it.
     pub queue: mpsc::Receiver<ToSession>,
+    /// Woken when mail came for the device: once for any number, for the task reads the store.
+    pub mail: Arc<Notify>,
 }
 
 impl Presence {
@@ -103,13 +106,15 @@ impl Presence {
             let _ = older.queue.try_send(ToSession::Superseded { newer: sender.clone(), same_process });
         }
         maps.by_token.insert(token, id);
-        maps.sessions.insert(id, Live { account, device, token, queue: sender, watches: HashMap::new() });
+        let mail = Arc::new(Notify::new());
+        let live = Live { account, device, token, queue: sender, watches: HashMap::new(), mail: Arc::clone(&mail) };
+        maps.sessions.insert(id, live);
         let count = maps.live.entry(account).or_insert(0);
         *count += 1;
         if *count == 1 {
             maps.change(account, true, now);
         }
-        Joined { id, token: Base64::text(&token), queue }
+        Joined { id, token: Base64::text(&token), queue, mail }
     }
 
     /// Ends a session.
@@ -123,6 +128,14 @@ impl Presence {
         let token = <[u8; 32]>::try_from(token.0).ok()?;
         let maps = self.lock();
         maps.by_token.get(&token).and_then(|id| maps.sessions.get(id)).map(|live| live.account)
+    }
+
+    /// Wakes the newest session of a device: mail was committed for it.
+    pub fn mail(&self, device: DeviceId) {
+        let maps = self.lock();
+        if let Some(live) = maps.by_device.get(&device).and_then(|id| maps.sessions.get(id)) {
+            live.mail.notify_one();
+        }
     }
 
     /// Whether somebody is connected.

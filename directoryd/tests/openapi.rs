@@ -147,6 +147,23 @@ async fn real_answers_have_the_described_shapes() {
     }
     let session = directory.session(&alice).await;
     let account = alice.account();
+    let mailbox = "/v1/mailbox/{account}";
+    let envelope = envelope(alice.device_id(), 60, b"hello alice");
+    let mut session = session;
+    session.give_token(&[42; 32]).await;
+    for (response, expected) in [
+        (directory.deposit(&alice, Some(&[42; 32]), envelope.clone()).await, 201),
+        (directory.deposit(&alice, Some(&[42; 32]), envelope.clone()).await, 200),
+        (directory.deposit(&alice, Some(&[41; 32]), envelope.clone()).await, 403),
+        (directory.deposit(&alice, None, envelope.clone()).await, 403),
+        (directory.deposit(&person("nobody"), None, envelope.clone()).await, 404),
+        (directory.deposit(&alice, Some(&[42; 32]), vec![1; 5]).await, 400),
+        (directory.deposit(&alice, Some(&[42; 32]), vec![1; 100_000]).await, 413),
+    ] {
+        let status = true_answer(&api, &Method::POST, mailbox, response).await;
+        assert_eq!(status, expected);
+        note(&Method::POST, mailbox, status);
+    }
     for (path, url) in [
         ("/v1/nonce", "/v1/nonce".to_owned()),
         (records, "/v1/records/alice".into()),

@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 /// Registers many without HTTP, straight through the store.
 async fn fill(data_dir: &std::path::Path, count: usize) {
     let (index, metrics) = (Arc::new(Index::default()), Arc::new(Metrics::default()));
-    let (store, thread) =
-        Store::open(data_dir, u64::MAX, index, Arc::clone(&metrics), CancellationToken::new()).unwrap();
+    let config = directoryd::Config { data_dir: data_dir.to_owned(), ..directoryd::Config::default() };
+    let (store, thread) = Store::open(&config.store(), index, Arc::clone(&metrics), CancellationToken::new()).unwrap();
     // The keys do not matter to a list: one signature is shared, only the first keys differ, and nothing is verified.
     let template = person("template");
     let mut waiting = tokio::task::JoinSet::new();

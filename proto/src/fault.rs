@@ -1,9 +1,11 @@
 //! Fail points: places where a test may end the process, or shift its clock. In release builds both do nothing.
 //!
 //! `CHATD_FAULT=name:n` ends the process as `kill -9` does when it comes to the fail point for the n-th time (several are
-//! separated by commas). `CHATD_CLOCK_FILE=path` adds the seconds in that file, read again at each look, to the wall clock.
+//! separated by commas). `CHATD_CLOCK_FILE=path` adds the seconds in that file, read again at each look, to the wall clock;
+//! `CHATD_UPTIME_FILE=path` adds those in that one to the clock by which a directory's mailbox counts lifetimes.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// A fail point: before or after something that must not be lost.
@@ -31,9 +33,19 @@ fn parse(text: &str) -> HashMap<String, u64> {
 
 /// Seconds that a test adds to the wall clock.
 pub(crate) fn clock_shift() -> i64 {
+    static PATH: OnceLock<Option<PathBuf>> = OnceLock::new();
+    seconds_in(&PATH, "CHATD_CLOCK_FILE")
+}
+
+/// Seconds that a test adds to the clock of a directory's mailbox.
+pub fn uptime_shift() -> u64 {
+    static PATH: OnceLock<Option<PathBuf>> = OnceLock::new();
+    seconds_in(&PATH, "CHATD_UPTIME_FILE").max(0).unsigned_abs()
+}
+
+fn seconds_in(path: &OnceLock<Option<PathBuf>>, variable: &str) -> i64 {
     if cfg!(debug_assertions) {
-        static PATH: OnceLock<Option<std::path::PathBuf>> = OnceLock::new();
-        let path = PATH.get_or_init(|| std::env::var_os("CHATD_CLOCK_FILE").map(Into::into));
+        let path = path.get_or_init(|| std::env::var_os(variable).map(Into::into));
         let Some(path) = path else { return 0 };
         return std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
     }

@@ -3,6 +3,7 @@
 //! Invariant: every answer is JSON with `time`, except the page, the metrics and the description of the API; every
 //! error has one shape; what is not there and what is not for the one who asks look the same.
 
+mod mailbox;
 mod page;
 mod publish;
 mod reach;
@@ -18,8 +19,10 @@ use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Extension, Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, put};
-use proto::directory::api::{Base64, ErrorCode, HealthAnswer, MAX_BODY_BYTES, NonceAnswer};
+use axum::routing::{MethodRouter, get, post, put};
+use proto::directory::api::{
+    Base64, DEPOSIT_TOKEN_HEADER, ErrorCode, HealthAnswer, MAX_BODY_BYTES, MAX_DEPOSIT_BYTES, NonceAnswer, token_hash,
+};
 use proto::ids::AccountId;
 use proto::name::Name;
 use serde::de::DeserializeOwned;
@@ -28,6 +31,7 @@ use crate::Directory;
 use crate::answer::{Operation, Refusal, unix_now};
 use crate::limits::{Class, Source};
 use crate::metrics::Op;
+use crate::store::Checked;
 
 /// Where a request came from; put into each request by the server.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +58,7 @@ pub fn table() -> Vec<Route> {
         ("/v1/accounts/{account}", &["get"], get(records::by_account)),
         ("/v1/reach", &["put"], put(reach::publish)),
         ("/v1/reach/{account}", &["get"], get(reach::reach)),
+        ("/v1/mailbox/{account}", &["post"], post(mailbox::deposit).layer(DefaultBodyLimit::max(MAX_DEPOSIT_BYTES))),
         ("/v1/users", &["get"], get(users::users)),
         ("/v1/session", &["get"], get(crate::session::upgrade)),
         ("/healthz", &["get"], get(healthz)),
@@ -92,6 +97,14 @@ fn lookup_allowed(directory: &Directory, peer: Peer, headers: &HeaderMap) -> Res
     Ok(source)
 }
 
+/// The hash of the deposit token that a request carries, if it does.
+fn token(headers: &HeaderMap) -> Result<Option<[u8; 32]>, Refusal> {
+    let Some(value) = headers.get(DEPOSIT_TOKEN_HEADER) else { return Ok(None) };
+    let token = value.to_str().ok().and_then(Base64::parse).and_then(|token| <[u8; 32]>::try_from(token.0).ok());
+    let token = token.ok_or_else(|| Refusal::new(ErrorCode::Malformed, "a deposit token is 32 bytes in base64url"))?;
+    Ok(Some(token_hash(&token)))
+}
+
 fn path_text(path: PathText) -> Result<String, Refusal> {
     path.map(|Path(text)| text).map_err(|_| Refusal::new(ErrorCode::Malformed, "the path is not UTF-8"))
 }
@@ -104,15 +117,20 @@ fn path_account(text: &str) -> Result<AccountId, Refusal> {
     text.parse().map_err(|_| Refusal::new(ErrorCode::Malformed, "an account id has 32 hex digits"))
 }
 
-/// The JSON of a request.
-fn json<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
-    let body = body.map_err(|rejection| {
+/// The body of a request that may have `limit` bytes.
+fn whole(body: Body, limit: usize) -> Result<Bytes, Refusal> {
+    body.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            Refusal::new(ErrorCode::TooLarge, format!("a request has at most {MAX_BODY_BYTES} bytes"))
+            Refusal::new(ErrorCode::TooLarge, format!("a request here has at most {limit} bytes"))
         } else {
             Refusal::new(ErrorCode::Malformed, "the request's body broke off")
         }
-    })?;
+    })
+}
+
+/// The JSON of a request.
+fn json<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
+    let body = whole(body, MAX_BODY_BYTES)?;
     serde_json::from_slice(&body).map_err(|error| Refusal::new(ErrorCode::Malformed, error.to_string()))
 }
 
@@ -133,10 +151,19 @@ async fn nonce(State(directory): App, Extension(peer): Extension<Peer>) -> Respo
 
 async fn healthz(State(directory): App, Extension(peer): Extension<Peer>) -> Response {
     let operation = Operation::new(Op::Other, peer.0, "healthz", &directory.metrics);
-    let alive = directory.store.readers().alive().await;
-    operation.finish(alive.map_err(Refusal::from).map(|()| {
+    let alive = directory.store.readers().alive().await.map_err(Refusal::from);
+    let checked = directory.store.checked();
+    let whole = alive.and_then(|()| match &checked {
+        Checked::Damaged(what) => {
+            let message = format!("the database is damaged and only read: {what}; put a backup in its place");
+            Err(Refusal::new(ErrorCode::Unavailable, message))
+        }
+        _ => Ok(()),
+    });
+    operation.finish(whole.map(|()| {
         let (origin, version) = (directory.config.origin.clone(), env!("CARGO_PKG_VERSION").into());
-        (StatusCode::OK, HealthAnswer { status: "ok".into(), origin, version, time: unix_now() })
+        let database = checked.word().into();
+        (StatusCode::OK, HealthAnswer { status: "ok".into(), database, origin, version, time: unix_now() })
     }))
 }
 

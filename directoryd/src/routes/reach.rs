@@ -3,13 +3,11 @@
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use proto::directory::api::{
-    Base64, DEPOSIT_TOKEN_HEADER, ErrorCode, PublishReachAnswer, PublishReachRequest, ReachAnswer, token_hash,
-};
+use proto::directory::api::{Base64, ErrorCode, PublishReachAnswer, PublishReachRequest, ReachAnswer};
 use proto::directory::{ContactPolicy, ReachError, SignedReach, SignedRecord};
 use proto::ids::AccountId;
 
-use super::{App, Body, PathText, Peer, json, lookup_allowed, path_account, path_text};
+use super::{App, Body, PathText, Peer, json, lookup_allowed, path_account, path_text, token};
 use crate::Directory;
 use crate::answer::{Operation, Refusal, unix_now};
 use crate::index::Entry;
@@ -106,8 +104,7 @@ async fn tell(
 
 /// Whether the request carries a deposit token that the account honours.
 async fn presents_token(directory: &Directory, headers: &HeaderMap, account: AccountId) -> Result<bool, Refusal> {
-    let token = headers.get(DEPOSIT_TOKEN_HEADER).and_then(|value| value.to_str().ok()).and_then(Base64::parse);
-    let Some(token) = token.and_then(|token| <[u8; 32]>::try_from(token.0).ok()) else { return Ok(false) };
-    let honoured = directory.store.readers().honours(vec![(account, token_hash(&token))]).await?;
+    let Ok(Some(hash)) = token(headers) else { return Ok(false) };
+    let honoured = directory.store.readers().honours(vec![(account, hash)]).await?;
     Ok(honoured.first() == Some(&true))
 }

@@ -6,17 +6,29 @@ use proto::ids::{AccountId, DeviceId};
 use proto::name::Name;
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::{Answer, Command, MAX_TOKENS, Publish, Published, RESERVED_SECONDS, Reply, StoreError, StoreReach, read};
+use super::{
+    Command, MAX_TOKENS, Publish, Published, Quotas, RESERVED_SECONDS, Reply, StoreError, StoreReach, mailbox, read,
+};
 use crate::index::{Change, Entry};
 
-pub(super) struct Limits {
+/// Answers one command, once it is known whether the transaction was committed.
+pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>)>;
+
+/// What the commands of one transaction go by, and what they did to mailboxes.
+pub(super) struct Context {
     pub max_accounts: u64,
     /// Registered now, those of this transaction included.
     pub accounts: u64,
+    pub quotas: Quotas,
+    /// The mailbox's clock.
+    pub now: u64,
+    /// The disk was full a moment ago: no deposits.
+    pub disk_full: bool,
+    pub mail: mailbox::Touched,
 }
 
 /// A rule's refusal is an answer like any other; a database error ends the transaction.
-enum Failure {
+pub(super) enum Failure {
     Refused(StoreError),
     Database(rusqlite::Error),
 }
@@ -33,21 +45,21 @@ impl From<StoreError> for Failure {
     }
 }
 
-type Applied<T> = Result<T, Failure>;
+pub(super) type Applied<T> = Result<T, Failure>;
 
 /// Runs one command. Without a usable transaction nothing is done, and the answer will be the transaction's error.
 pub(super) fn apply(
     transaction: Option<&Transaction<'_>>,
     command: Command,
-    limits: &mut Limits,
+    context: &mut Context,
     changes: &mut Vec<Change>,
 ) -> (Result<(), rusqlite::Error>, Answer) {
     match command {
         Command::Publish(publish, reply) => {
-            finish(reply, transaction.map(|db| store_record(db, *publish, limits, changes)))
+            finish(reply, transaction.map(|db| store_record(db, *publish, context, changes)))
         }
         Command::Release { account, now, reply } => {
-            finish(reply, transaction.map(|db| release(db, account, now, changes)))
+            finish(reply, transaction.map(|db| release(db, account, now, context, changes)))
         }
         Command::Reach(reach, reply) => finish(reply, transaction.map(|db| store_reach(db, &reach, changes))),
         Command::Tokens { account, add, remove, reply } => {
@@ -56,6 +68,13 @@ pub(super) fn apply(
         Command::Session { account, device, reply } => {
             finish(reply, transaction.map(|db| count_session(db, account, device)))
         }
+        Command::Deposit(deposit, reply) => {
+            finish(reply, transaction.map(|db| mailbox::deposit(db, &deposit, context)))
+        }
+        Command::Delete { account, device, numbers, reply } => {
+            finish(reply, transaction.map(|db| mailbox::delete(db, account, device, &numbers, context)))
+        }
+        Command::Sweep(reply) => finish(reply, transaction.map(|db| mailbox::sweep(db, context))),
     }
 }
 
@@ -78,7 +97,7 @@ fn finish<T: 'static>(reply: Reply<T>, applied: Option<Applied<T>>) -> (Result<(
 fn store_record(
     db: &Transaction<'_>,
     new: Publish,
-    limits: &mut Limits,
+    context: &mut Context,
     changes: &mut Vec<Change>,
 ) -> Applied<Published> {
     let account = new.record.account();
@@ -90,20 +109,23 @@ fn store_record(
     let created = match stored {
         Some((_, bytes)) if bytes == new.bytes => return Ok(Published { created: false, seq: new.record.seq }),
         Some((name, bytes)) => {
-            may_replace(&name, &bytes, &new.record)?;
+            let old = may_replace(&name, &bytes, &new.record)?;
+            for gone in old.devices.iter().filter(|old| !new.record.devices.iter().any(|new| new.id == old.id)) {
+                mailbox::drop_device(db, account, gone.id, context)?;
+            }
             db.prepare_cached("UPDATE accounts SET seq = ?2, record = ?3 WHERE account = ?1")?
                 .execute(params![account.0, seq, new.bytes])?;
             false
         }
         None => {
-            may_register(db, &new, limits)?;
+            may_register(db, &new, context)?;
             let skeleton = new.record.name.skeleton();
             db.prepare_cached(
                 "INSERT INTO accounts (account, name, skeleton, seq, record) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
             .execute(params![account.0, new.record.name.as_str(), skeleton, seq, new.bytes])?;
             db.prepare_cached("DELETE FROM released WHERE name = ?1")?.execute(params![new.record.name.as_str()])?;
-            limits.accounts += 1;
+            context.accounts += 1;
             true
         }
     };
@@ -112,19 +134,20 @@ fn store_record(
     Ok(Published { created, seq: new.record.seq })
 }
 
-/// Compare-and-set against the record that is stored.
-fn may_replace(name: &str, stored: &[u8], new: &Record) -> Result<(), StoreError> {
+/// Compare-and-set against the record that is stored, which it gives.
+fn may_replace(name: &str, stored: &[u8], new: &Record) -> Result<Record, StoreError> {
     let conflict = |reason: String| StoreError::Conflict { reason, stored: Some(Base64(stored.to_vec())) };
     if name != new.name.as_str() {
         return Err(Name::parse(name).map_or(StoreError::NameTaken, StoreError::OtherName));
     }
     let old = SignedRecord::decode(stored).and_then(|signed| signed.peek());
     let old = old.map_err(|error| StoreError::Unavailable(format!("the stored record is damaged: {error}")))?;
-    supersedes(&old, new).map_err(|error| conflict(error.to_string()))
+    supersedes(&old, new).map_err(|error| conflict(error.to_string()))?;
+    Ok(old)
 }
 
 /// First come, first served: the name is free, was not given up by somebody else lately, and looks like no other.
-fn may_register(db: &Transaction<'_>, new: &Publish, limits: &mut Limits) -> Applied<()> {
+fn may_register(db: &Transaction<'_>, new: &Publish, context: &mut Context) -> Applied<()> {
     let (account, name) = (new.record.account(), new.record.name.as_str());
     let skeleton = new.record.name.skeleton();
     let taken: Option<String> = db
@@ -153,13 +176,19 @@ fn may_register(db: &Transaction<'_>, new: &Publish, limits: &mut Limits) -> App
         let reason = format!("the record's seq is {}, and this account has used {last}", new.record.seq);
         return Err(StoreError::Conflict { reason, stored: None }.into());
     }
-    if limits.accounts >= limits.max_accounts {
+    if context.accounts >= context.max_accounts {
         return Err(StoreError::Full("this directory takes no more accounts").into());
     }
     Ok(())
 }
 
-fn release(db: &Transaction<'_>, account: AccountId, now: i64, changes: &mut Vec<Change>) -> Applied<Name> {
+fn release(
+    db: &Transaction<'_>,
+    account: AccountId,
+    now: i64,
+    context: &mut Context,
+    changes: &mut Vec<Change>,
+) -> Applied<Name> {
     let held: Option<(String, String, i64)> = db
         .prepare_cached("DELETE FROM accounts WHERE account = ?1 RETURNING name, skeleton, seq")?
         .query_row(params![account.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
@@ -171,6 +200,7 @@ fn release(db: &Transaction<'_>, account: AccountId, now: i64, changes: &mut Vec
     .execute(params![text, skeleton, account.0, seq, now])?;
     db.prepare_cached("DELETE FROM reach WHERE account = ?1")?.execute(params![account.0])?;
     db.prepare_cached("DELETE FROM tokens WHERE account = ?1")?.execute(params![account.0])?;
+    mailbox::drop_account(db, account, context)?;
     // Rows that reserve nothing any more.
     db.prepare_cached("DELETE FROM released WHERE released_at <= ?1")?.execute(params![now - RESERVED_SECONDS])?;
     changes.push(Change::Remove(account));
@@ -226,7 +256,7 @@ fn count_session(db: &Transaction<'_>, account: AccountId, device: DeviceId) -> 
     Ok(started.unsigned_abs())
 }
 
-fn registered(db: &Transaction<'_>, account: AccountId) -> Applied<()> {
+pub(super) fn registered(db: &Transaction<'_>, account: AccountId) -> Applied<()> {
     let known = db.prepare_cached("SELECT 1 FROM accounts WHERE account = ?1")?.exists(params![account.0])?;
     if known { Ok(()) } else { Err(StoreError::NotFound.into()) }
 }

@@ -1,15 +1,18 @@
 //! Reading: the fill of the index at the start, and the connections that only read.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use proto::directory::{SignedReach, SignedRecord};
-use proto::ids::AccountId;
+use proto::ids::{AccountId, DeviceId};
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::Semaphore;
 
+use super::mailbox::signed;
 use super::{OpenError, StoreError, schema};
 use crate::index::{Change, Entry, Index};
+use crate::uptime::Uptime;
 
 /// Reading connections: more would only wait for the two cores that a small directory has.
 const READERS: usize = 4;
@@ -21,15 +24,25 @@ const LOAD_CHUNK: usize = 1_000;
 pub struct Readers {
     free: Arc<Mutex<Vec<Connection>>>,
     permits: Arc<Semaphore>,
+    uptime: Arc<Uptime>,
+}
+
+/// Envelopes of a mailbox, in the order of their numbers.
+#[derive(Debug, Default)]
+pub struct Mail {
+    /// Number and exact bytes.
+    pub envelopes: Vec<(u64, Vec<u8>)>,
+    /// Whether there was one that did not fit any more.
+    pub more: bool,
 }
 
 impl Readers {
-    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+    pub(super) fn open(path: &Path, uptime: Arc<Uptime>) -> Result<Self, OpenError> {
         let connections = (0..READERS)
             .map(|_| schema::open_reader(path))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
-        Ok(Self { free: Arc::new(Mutex::new(connections)), permits: Arc::new(Semaphore::new(READERS)) })
+        Ok(Self { free: Arc::new(Mutex::new(connections)), permits: Arc::new(Semaphore::new(READERS)), uptime })
     }
 
     /// The exact bytes of an account's record.
@@ -66,6 +79,64 @@ impl Readers {
         self.read(move |db| {
             let mut query = db.prepare_cached("SELECT 1 FROM tokens WHERE account = ?1 AND hash = ?2")?;
             pairs.iter().map(|(account, hash)| query.exists(params![account.0, hash])).collect()
+        })
+        .await
+    }
+
+    /// The highest number that lies in the mailbox for a device.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn last_mail(&self, account: AccountId, device: DeviceId) -> Result<Option<u64>, StoreError> {
+        let now = signed(self.uptime.now());
+        self.read(move |db| {
+            db.prepare_cached(
+                "SELECT number FROM mailbox WHERE account = ?1 AND device = ?2 AND expires > ?3
+                 ORDER BY number DESC LIMIT 1",
+            )?
+            .query_row(params![account.0, device.0, now], |row| row.get::<_, i64>(0))
+            .optional()
+            .map(|number| number.map(i64::unsigned_abs))
+        })
+        .await
+    }
+
+    /// What lies in the mailbox for a device with numbers above `after`, without those in `except`: at most `count`, and
+    /// at most `bytes` of them unless it is one.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn mail(
+        &self,
+        (account, device): (AccountId, DeviceId),
+        after: u64,
+        except: HashSet<u64>,
+        (count, bytes): (usize, usize),
+    ) -> Result<Mail, StoreError> {
+        let now = signed(self.uptime.now());
+        self.read(move |db| {
+            let mut query = db.prepare_cached(
+                "SELECT number, size, envelope FROM mailbox
+                 WHERE account = ?1 AND device = ?2 AND number > ?3 AND expires > ?4 ORDER BY number",
+            )?;
+            let mut rows = query.query(params![account.0, device.0, signed(after), now])?;
+            let mut mail = Mail::default();
+            let mut taken = 0usize;
+            while let Some(row) = rows.next()? {
+                let number = row.get::<_, i64>(0)?.unsigned_abs();
+                if except.contains(&number) {
+                    continue;
+                }
+                let size = usize::try_from(row.get::<_, i64>(1)?).unwrap_or(usize::MAX);
+                let fits = mail.envelopes.is_empty() || taken.saturating_add(size) <= bytes;
+                if mail.envelopes.len() == count || !fits {
+                    mail.more = true;
+                    break;
+                }
+                taken = taken.saturating_add(size);
+                mail.envelopes.push((number, row.get(2)?));
+            }
+            Ok(mail)
         })
         .await
     }

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use proto::fault::point;
 use rusqlite::{Connection, OpenFlags};
 
-use super::OpenError;
+use super::{OpenError, files};
 
 /// One entry for each schema version, run in order in one transaction.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE accounts (
         account   BLOB NOT NULL PRIMARY KEY,
         name      TEXT NOT NULL UNIQUE,
@@ -41,9 +43,52 @@ const MIGRATIONS: &[&str] = &["
         device   BLOB NOT NULL PRIMARY KEY,
         sessions INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    CREATE TABLE mailbox (
+        number   INTEGER PRIMARY KEY AUTOINCREMENT,
+        account  BLOB NOT NULL,
+        device   BLOB NOT NULL,
+        stranger INTEGER NOT NULL,
+        expires  INTEGER NOT NULL,
+        hash     BLOB NOT NULL,
+        size     INTEGER NOT NULL,
+        envelope BLOB NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX mailbox_by_hash ON mailbox (account, stranger, hash);
+    CREATE INDEX mailbox_by_device ON mailbox (account, device, number);
+    CREATE INDEX mailbox_by_expiry ON mailbox (expires);
+    CREATE TABLE mailbox_usage (
+        account   BLOB NOT NULL,
+        stranger  INTEGER NOT NULL,
+        envelopes INTEGER NOT NULL,
+        bytes     INTEGER NOT NULL,
+        PRIMARY KEY (account, stranger)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE mailbox_total (
+        id        INTEGER PRIMARY KEY CHECK (id = 1),
+        envelopes INTEGER NOT NULL,
+        bytes     INTEGER NOT NULL,
+        uptime    INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO mailbox_total (id, envelopes, bytes, uptime) VALUES (1, 0, 0, 0);
+    CREATE TRIGGER mailbox_added AFTER INSERT ON mailbox BEGIN
+        INSERT INTO mailbox_usage (account, stranger, envelopes, bytes)
+            VALUES (NEW.account, NEW.stranger, 1, NEW.size)
+            ON CONFLICT (account, stranger) DO UPDATE SET envelopes = envelopes + 1, bytes = bytes + excluded.bytes;
+        UPDATE mailbox_total SET envelopes = envelopes + 1, bytes = bytes + NEW.size;
+    END;
+    CREATE TRIGGER mailbox_gone AFTER DELETE ON mailbox BEGIN
+        UPDATE mailbox_usage SET envelopes = envelopes - 1, bytes = bytes - OLD.size
+            WHERE account = OLD.account AND stranger = OLD.stranger;
+        DELETE FROM mailbox_usage WHERE account = OLD.account AND stranger = OLD.stranger AND envelopes = 0;
+        UPDATE mailbox_total SET envelopes = envelopes - 1, bytes = bytes - OLD.size;
+    END;
+",
+];
 
-pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
+/// Opens it for writing, brought to the newest schema; an older one is copied first, and changed in one transaction.
+pub(super) fn open(path: &Path, max_pages: Option<u32>) -> Result<Connection, OpenError> {
     let failed = |source| OpenError::Database { path: path.to_owned(), source };
     let mut connection = Connection::open(path).map_err(failed)?;
     configure(&connection).map_err(failed)?;
@@ -52,12 +97,21 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     if found > known {
         return Err(OpenError::TooNew { path: path.to_owned(), found, known });
     }
+    if found > 0 && found < known {
+        tracing::info!(found, known, file = %path.display(), "bringing the database to the newest schema; a copy is kept");
+        files::back_up(&connection, path, found)?;
+    }
     let transaction = connection.transaction().map_err(failed)?;
     for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
         transaction.execute_batch(migration).map_err(failed)?;
     }
     transaction.pragma_update(None, "user_version", known).map_err(failed)?;
+    point("directory.upgrade.before_commit");
     transaction.commit().map_err(failed)?;
+    point("directory.upgrade.after_commit");
+    if let Some(pages) = max_pages {
+        connection.pragma_update(None, "max_page_count", pages).map_err(failed)?;
+    }
     Ok(connection)
 }
 
@@ -70,7 +124,7 @@ fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.pragma_update(None, "wal_autocheckpoint", 4_096)?;
     // Bytes that the log file keeps after it was copied back.
     connection.pragma_update(None, "journal_size_limit", 32 << 20)?;
-    connection.set_prepared_statement_cache_capacity(32);
+    connection.set_prepared_statement_cache_capacity(64);
     Ok(())
 }
 

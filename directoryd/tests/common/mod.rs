@@ -1,6 +1,8 @@
 //! A throwaway directory in this process, and people who use it.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod mail;
+
 use std::time::Duration;
 
 use directoryd::Config;
@@ -10,12 +12,13 @@ use proto::directory::api::*;
 use proto::directory::{
     ContactPolicy, Device, Prekey, Reach, Record, Rotation, SignedReach, SignedRecord, recovery_hash,
 };
-use proto::ids::{AccountId, DeviceId, NodeId};
+use proto::ids::{AccountId, DeviceId, NodeId, PrekeyId};
 use proto::name::Name;
 use proto::time::Timestamp;
+use proto::wire::envelope::Outer;
 use reqwest::{Response, StatusCode};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
@@ -62,11 +65,34 @@ impl Directory {
 
     /// Stops, and starts again on the same address and data.
     pub async fn restart(&mut self) {
+        self.halt().await;
+        self.resume().await;
+    }
+
+    /// Stops, and stays so until it is told to go on.
+    pub async fn halt(&mut self) {
         self.stop.cancel();
         timeout(PATIENCE, &mut self.task).await.unwrap().unwrap().unwrap();
+    }
+
+    /// Goes on after [`Directory::halt`].
+    pub async fn resume(&mut self) {
         let address = self.url.trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind(address).await.unwrap();
         *self = Self::on(listener, self.config.clone(), self.data.take());
+    }
+
+    /// Asks for the metrics until they say this.
+    pub async fn until(&self, line: &str) {
+        let begun = std::time::Instant::now();
+        loop {
+            let text = self.get("/metrics").await.text().await.unwrap();
+            if text.contains(line) {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{line}: {text}");
+            tokio::task::yield_now().await;
+        }
     }
 
     pub async fn stop(self) {
@@ -107,6 +133,16 @@ impl Directory {
         let signature = Base64(person.identity.sign(&unregister_message(ORIGIN, &nonce)).to_bytes().to_vec());
         let url = format!("{}/v1/records/{}", self.url, person.name);
         self.http.delete(url).json(&UnregisterRequest { nonce, signature }).send().await.unwrap()
+    }
+
+    /// Leaves an envelope; with a contact's token, or as a stranger.
+    pub async fn deposit(&self, to: &Person, token: Option<&[u8; 32]>, envelope: Vec<u8>) -> Response {
+        let url = format!("{}/v1/mailbox/{}", self.url, to.account());
+        let mut request = self.http.post(url).header("content-type", "application/octet-stream").body(envelope);
+        if let Some(token) = token {
+            request = request.header(DEPOSIT_TOKEN_HEADER, Base64::text(token));
+        }
+        request.send().await.unwrap()
     }
 
     pub async fn session(&self, person: &Person) -> Session {
@@ -156,13 +192,78 @@ impl Session {
 
     /// The next frame, or `None` when the directory closed the session.
     pub async fn frame_or_end(&mut self) -> Option<ServerFrame> {
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            match timeout(PATIENCE, self.socket.next()).await.expect("no frame came") {
+            match timeout_at(deadline, self.socket.next()).await.expect("no frame came") {
                 Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 Some(Ok(_) | Err(_)) | None => return None,
             }
         }
+    }
+
+    /// The next frame or mail that is no ping.
+    pub async fn said(&mut self) -> Option<Said> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match timeout_at(deadline, self.socket.next()).await.expect("nothing came") {
+                Some(Ok(Message::Text(text))) => return Some(Said::Frame(serde_json::from_str(&text).unwrap())),
+                Some(Ok(Message::Binary(bytes))) => {
+                    let (number, envelope) = decode_push(&bytes).unwrap();
+                    return Some(Said::Mail(number, envelope.to_vec()));
+                }
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(_) | Err(_)) | None => return None,
+            }
+        }
+    }
+
+    /// The next thing said, which is mail.
+    pub async fn mail(&mut self) -> (u64, Vec<u8>) {
+        match self.said().await {
+            Some(Said::Mail(number, envelope)) => (number, envelope),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Asks for the mailbox, and takes what comes until `drained`.
+    pub async fn drain(&mut self) -> (Vec<(u64, Vec<u8>)>, u64) {
+        self.send(&ClientFrame::Mailbox).await;
+        let mut mail = Vec::new();
+        loop {
+            match self.said().await {
+                Some(Said::Mail(number, envelope)) => mail.push((number, envelope)),
+                Some(Said::Frame(ServerFrame::Drained { upto })) => return (mail, upto),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Sends a deletion signed by `who`.
+    pub async fn send_delete(&mut self, who: &Person, numbers: &[u64]) {
+        let signature = Base64(who.device.sign(&delete_message(ORIGIN, numbers)).to_bytes().to_vec());
+        self.send(&ClientFrame::Delete { numbers: numbers.to_vec(), signature }).await;
+    }
+
+    /// Deletes, and waits until it is durable; nothing else may be said meanwhile.
+    pub async fn delete(&mut self, who: &Person, numbers: &[u64]) {
+        self.send_delete(who, numbers).await;
+        assert_eq!(self.frame().await, ServerFrame::Deleted { numbers: numbers.to_vec() });
+    }
+
+    /// Deletes, and takes what the room brings: these numbers, in this order, and the answer somewhere among them.
+    pub async fn delete_and_take(&mut self, who: &Person, numbers: &[u64], expected: &[u64]) {
+        self.send_delete(who, numbers).await;
+        let (mut mail, mut deleted) = (Vec::new(), false);
+        while mail.len() < expected.len() || !deleted {
+            match self.said().await {
+                Some(Said::Mail(number, _)) => mail.push(number),
+                Some(Said::Frame(ServerFrame::Deleted { .. })) => deleted = true,
+                Some(Said::Frame(ServerFrame::Drained { .. })) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(mail, expected);
     }
 
     pub async fn presence(&mut self) -> (AccountId, bool) {
@@ -188,6 +289,18 @@ impl Session {
         let watch = Watch { account, token: Base64(token.to_vec()) };
         self.send(&ClientFrame::Watch { accounts: vec![watch] }).await;
     }
+}
+
+/// What a session says to a client that fetches its mail.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Said {
+    Mail(u64, Vec<u8>),
+    Frame(ServerFrame),
+}
+
+/// The outside of an envelope is all that a directory looks at.
+pub fn envelope(to_device: DeviceId, ttl: u32, ciphertext: &[u8]) -> Vec<u8> {
+    Outer { suite: 1, to_device, prekey_id: PrekeyId([7; 8]), ttl, ciphertext }.encode()
 }
 
 pub struct Person {

@@ -306,8 +306,11 @@ pub struct User {
 /// `GET /healthz`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthAnswer {
-    /// `ok`: the store answered.
+    /// `ok`: the store answered, and is not known to be damaged.
     pub status: String,
+    /// What is known of the database: `clean` (its last end was), `checking`, or `checked` and found whole.
+    #[serde(default)]
+    pub database: String,
     /// The domain that this directory serves.
     pub origin: String,
     /// The program's version.

@@ -1,8 +1,13 @@
-//! `GET /v1/session`: the WebSocket that makes a device present, and tells it of its contacts.
+//! `GET /v1/session`: the WebSocket that makes a device present, tells it of its contacts, and brings its mail
+//! (the `push` module).
 //!
 //! One task for each session. It proves the device's key, counts the start durably, and from then on answers frames,
 //! pings every 10 s, and ends when the client has been silent for 25 s ([`crate::config::Timing`]): a killed client is
 //! offline within 30 s, one whose connection closes at once.
+
+mod push;
+
+pub(crate) use push::PUSHING;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,7 +23,7 @@ use proto::directory::api::{
     session_message, token_hash,
 };
 use proto::directory::verified;
-use proto::ids::{AccountId, unhex};
+use proto::ids::{AccountId, DeviceId, unhex};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::Directory;
@@ -85,8 +90,10 @@ async fn serve(directory: Arc<Directory>, address: IpAddr, mut socket: WebSocket
     let mut session = Session {
         directory: &directory,
         account: hello.account,
+        device: hello.device,
         address,
         joined,
+        push: push::Push::default(),
         socket: Socket { socket },
         heard: Instant::now(),
         probe: None,
@@ -134,8 +141,10 @@ async fn begin(
 struct Session<'a> {
     directory: &'a Directory,
     account: AccountId,
+    device: DeviceId,
     address: IpAddr,
     joined: Joined,
+    push: push::Push,
     socket: Socket,
     heard: Instant,
     /// A newer session of the same device, and until when this one may show that it lives.
@@ -149,7 +158,10 @@ impl Session<'_> {
         self.socket.send(&ServerFrame::Ready { token, session_counter, record_seq, time: unix_now() }).await?;
         let mut ping = tokio::time::interval(timing.ping);
         ping.reset();
+        let mail = Arc::clone(&self.joined.mail);
         loop {
+            // While it is not known which of two sessions of this device lives, nothing more is pushed.
+            let pushing = self.push.wants() && self.probe.is_none();
             let deadline = match &self.probe {
                 Some((_, until)) => (self.heard + timing.silence).min(*until),
                 None => self.heard + timing.silence,
@@ -172,6 +184,9 @@ impl Session<'_> {
                     Some(told) => self.told(told).await?,
                     None => return Err("too slow to take what it was told"),
                 },
+                () = mail.notified() => self.push.wake(),
+                // Branches that are ready take turns at random: frames are answered while there is much to push.
+                () = std::future::ready(()), if pushing => self.push().await?,
                 _ = ping.tick() => self.socket.ping().await?,
                 () = sleep_until(deadline) => {
                     // A dead connection that a reconnect has replaced is no clone.
@@ -214,20 +229,15 @@ impl Session<'_> {
     }
 
     async fn frame(&mut self, text: &str) -> Ended {
-        let done = match self.directory.limiter.check(Source::Member(self.account), self.address, Class::Lookup) {
-            Err(wait) => Err(Refusal::rate_limited(wait)),
-            Ok(()) => match serde_json::from_str(text) {
-                Ok(ClientFrame::Tokens { add, remove }) => self.tokens(&add, &remove).await,
-                Ok(ClientFrame::Watch { accounts }) => self.watch(&accounts).await,
-                Ok(ClientFrame::Unwatch { accounts }) => {
-                    self.directory.presence.unwatch(self.joined.id, &accounts);
-                    Ok(Vec::new())
-                }
-                // The mailbox is not there yet.
-                Ok(ClientFrame::Mailbox | ClientFrame::Delete { .. } | ClientFrame::Release { .. }) => {
-                    Err(Refusal::new(ErrorCode::Unavailable, "this directory has no mailbox yet"))
-                }
-                Err(error) => Err(Refusal::new(ErrorCode::Malformed, error.to_string())),
+        let done = match serde_json::from_str(text) {
+            // The answer to a push is not a request, and is bounded by the window.
+            Ok(ClientFrame::Delete { numbers, signature }) if self.push.has_any(&numbers) => {
+                self.delete(&numbers, &signature).await
+            }
+            Ok(ClientFrame::Release { numbers }) if self.push.has_any(&numbers) => self.release(&numbers),
+            parsed => match self.directory.limiter.check(Source::Member(self.account), self.address, Class::Lookup) {
+                Ok(()) => self.request(parsed).await,
+                Err(wait) => Err(Refusal::rate_limited(wait)),
             },
         };
         match done {
@@ -241,6 +251,20 @@ impl Session<'_> {
             Err(refusal) => {
                 self.socket.send(&ServerFrame::Error { code: refusal.code, message: refusal.message }).await
             }
+        }
+    }
+
+    async fn request(&mut self, parsed: serde_json::Result<ClientFrame>) -> Result<Vec<ServerFrame>, Refusal> {
+        match parsed.map_err(|error| Refusal::new(ErrorCode::Malformed, error.to_string()))? {
+            ClientFrame::Tokens { add, remove } => self.tokens(&add, &remove).await,
+            ClientFrame::Watch { accounts } => self.watch(&accounts).await,
+            ClientFrame::Unwatch { accounts } => {
+                self.directory.presence.unwatch(self.joined.id, &accounts);
+                Ok(Vec::new())
+            }
+            ClientFrame::Mailbox => self.mailbox().await,
+            ClientFrame::Delete { numbers, signature } => self.delete(&numbers, &signature).await,
+            ClientFrame::Release { numbers } => self.release(&numbers),
         }
     }
 
@@ -294,6 +318,10 @@ impl Socket {
     async fn send(&mut self, frame: &ServerFrame) -> Ended {
         let text = serde_json::to_string(frame).map_err(|_| "a frame that has no JSON")?;
         self.message(Message::Text(text.into())).await
+    }
+
+    async fn binary(&mut self, bytes: Vec<u8>) -> Ended {
+        self.message(Message::Binary(bytes.into())).await
     }
 
     async fn ping(&mut self) -> Ended {

@@ -1,0 +1,108 @@
+//! `POST /v1/mailbox/{account}`: leaving an envelope for somebody who is not there.
+//!
+//! Contacts show the deposit token that the account gave them. Who shows none is a stranger, and the account's
+//! first-contact policy decides; strangers have little room, of their own. There is no way to read, list or count here:
+//! mail is told to the session of the device that it is for (session/push.rs), and to nobody else.
+
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use proto::directory::ContactPolicy;
+use proto::directory::api::{DepositAnswer, ErrorCode, MAX_DEPOSIT_BYTES};
+use proto::ids::{AccountId, sha256};
+use proto::wire::MAX_STRANGER_ENVELOPE_BYTES;
+use proto::wire::envelope::Outer;
+
+use super::{App, Body, PathText, Peer, path_account, path_text, source, token, whole};
+use crate::Directory;
+use crate::answer::{Operation, Refusal, unix_now};
+use crate::limits::{Class, Source};
+use crate::metrics::{DepositRefused, Op};
+use crate::store::{Deposit, Lane};
+
+pub(super) async fn deposit(
+    State(directory): App,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    path: PathText,
+    body: Body,
+) -> Response {
+    let path = path_text(path);
+    let shown = path.clone().unwrap_or_default();
+    let operation = Operation::new(Op::Deposit, peer.0, shown, &directory.metrics);
+    let result = match path.and_then(|text| path_account(&text)) {
+        Ok(account) => store(&directory, peer, &headers, account, body).await,
+        Err(refusal) => Err(refusal),
+    };
+    if let Err(refusal) = &result {
+        let reason = match refusal.code {
+            ErrorCode::TokenRevoked => Some(DepositRefused::Token),
+            ErrorCode::MailboxFull => Some(DepositRefused::Full),
+            ErrorCode::NotAllowed => Some(DepositRefused::Policy),
+            _ => None,
+        };
+        reason.into_iter().for_each(|reason| directory.metrics.mailbox.refused(reason));
+    }
+    operation.finish(result)
+}
+
+async fn store(
+    directory: &Directory,
+    peer: Peer,
+    headers: &HeaderMap,
+    account: AccountId,
+    body: Body,
+) -> Result<(StatusCode, DepositAnswer), Refusal> {
+    let token = token(headers)?;
+    let source = source(directory, peer, headers)?;
+    let limit = |source, class| directory.limiter.check(source, peer.0, class).map_err(Refusal::rate_limited);
+    if token.is_some() {
+        limit(source, Class::Deposit)?;
+    } else {
+        limit(source, Class::Lookup)?;
+        if matches!(source, Source::Member(_)) {
+            // Strangers are counted by address as well: sessions are free to whoever has registered.
+            limit(Source::Address(peer.0), Class::Lookup)?;
+        }
+    }
+    let envelope = whole(body, MAX_DEPOSIT_BYTES)?;
+    let entry = directory.index.by_account(account).ok_or_else(Refusal::not_found)?;
+    let lane = match token {
+        Some(hash) => Lane::Contact(hash),
+        None => {
+            strangers_may(entry.policy, source)?;
+            if envelope.len() > MAX_STRANGER_ENVELOPE_BYTES {
+                let message =
+                    format!("without a deposit token an envelope has at most {MAX_STRANGER_ENVELOPE_BYTES} bytes");
+                return Err(Refusal::new(ErrorCode::TooLarge, message));
+            }
+            Lane::Stranger
+        }
+    };
+    let outer = Outer::decode(&envelope).map_err(|error| Refusal::new(ErrorCode::Malformed, error.to_string()))?;
+    let device = outer.to_device;
+    if entry.device_key(device).is_none() {
+        return Err(Refusal::new(ErrorCode::NotFound, "the account's record names no such device; look it up again"));
+    }
+    let (ttl, hash) = (outer.ttl, sha256(&[&envelope]));
+    let deposited = directory.store.deposit(Deposit { account, device, lane, ttl, hash, envelope }).await?;
+    if deposited.created {
+        directory.presence.mail(device);
+    }
+    let status = if deposited.created { StatusCode::CREATED } else { StatusCode::OK };
+    let (number, expires_in) = (deposited.number, deposited.expires_in);
+    Ok((status, DepositAnswer { number, expires_in, time: unix_now() }))
+}
+
+/// Whether this stranger may leave a request. An account that takes none looks like one that is not there.
+fn strangers_may(policy: ContactPolicy, source: Source) -> Result<(), Refusal> {
+    match (policy, source) {
+        (ContactPolicy::Open, _) | (ContactPolicy::Members, Source::Member(_)) => Ok(()),
+        (ContactPolicy::Members, Source::Address(_)) => Err(Refusal::new(
+            ErrorCode::NotAllowed,
+            "this account takes requests from members of this directory only; register here and deposit with the \
+             bearer token of a session, or ask for an invite",
+        )),
+        (ContactPolicy::Invite | ContactPolicy::Closed, _) => Err(Refusal::not_found()),
+    }
+}

@@ -1,0 +1,183 @@
+//! Mail of a session: what is pushed to the device, in what order and how far ahead of its deletions.
+//!
+//! Nothing waits in memory: a session that has room in its window reads the next envelopes from the store, sends them,
+//! and reads again. It is woken when something is deposited.
+//!
+//! Invariants: pushed in the order of numbers; at most [`PUSH_WINDOW`] envelopes and [`PUSH_WINDOW_BYTES`] are with the
+//! client and neither deleted nor released; an envelope stays in the store until the client has signed for it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
+
+use proto::directory::api::{
+    Base64, ErrorCode, MAX_DELETE_NUMBERS, MAX_DEPOSIT_BYTES, PUSH_WINDOW, PUSH_WINDOW_BYTES, ServerFrame,
+    delete_message, encode_push,
+};
+use proto::directory::verified;
+
+use super::{Ended, Session};
+use crate::answer::Refusal;
+
+/// Bytes that are read at once at most: two large envelopes, or all of a window of small ones.
+const CHUNK_BYTES: usize = 160 * 1024;
+/// Sessions that hold a chunk at the same time at most: bounds the memory of all, to 40 MiB. One whose client does not
+/// take what it is sent ends within the time for a frame, and gives its place back.
+pub const PUSHING: usize = 256;
+
+/// What a session knows of its device's mail.
+#[derive(Debug, Default)]
+pub(super) struct Push {
+    /// The client wants it.
+    asked: bool,
+    /// There may be something in the store that was not pushed.
+    due: bool,
+    /// Everything up to here was pushed.
+    upto: u64,
+    /// With the client, with their bytes.
+    out: HashMap<u64, usize>,
+    /// Sum of the above.
+    bytes: usize,
+    /// The highest number that lay there when the client asked, until it was told that it has all.
+    drain: Option<u64>,
+}
+
+impl Push {
+    /// Mail came, or may have come.
+    pub fn wake(&mut self) {
+        self.due = true;
+    }
+
+    /// Whether there is something to read, and room to send it.
+    pub fn wants(&self) -> bool {
+        self.asked && self.due && self.room().is_some()
+    }
+
+    /// Envelopes and bytes that may be sent now. One may always be under way, however large.
+    fn room(&self) -> Option<(usize, usize)> {
+        let envelopes = PUSH_WINDOW.saturating_sub(self.out.len());
+        let bytes = PUSH_WINDOW_BYTES.saturating_sub(self.bytes);
+        let open = envelopes > 0 && (self.out.is_empty() || bytes >= MAX_DEPOSIT_BYTES);
+        open.then_some((envelopes, bytes.min(CHUNK_BYTES)))
+    }
+
+    /// Whether any of these is with the client: then the frame that names it is the answer to a push.
+    pub fn has_any(&self, numbers: &[u64]) -> bool {
+        numbers.iter().any(|number| self.out.contains_key(number))
+    }
+
+    fn settle(&mut self, numbers: &[u64]) {
+        for number in numbers {
+            self.bytes -= self.out.remove(number).unwrap_or(0);
+        }
+    }
+}
+
+impl Session<'_> {
+    /// `mailbox`: begins with the first envelope again, except those that are with the client.
+    pub(super) async fn mailbox(&mut self) -> Result<Vec<ServerFrame>, Refusal> {
+        let last = self.directory.store.readers().last_mail(self.account, self.device).await?;
+        self.push.asked = true;
+        self.push.due = true;
+        self.push.upto = 0;
+        self.push.drain = last;
+        Ok(if last.is_none() { vec![ServerFrame::Drained { upto: 0 }] } else { Vec::new() })
+    }
+
+    /// `delete`: answered when it is durable.
+    pub(super) async fn delete(&mut self, numbers: &[u64], signature: &Base64) -> Result<Vec<ServerFrame>, Refusal> {
+        few(numbers)?;
+        let entry = self.directory.index.by_account(self.account).ok_or_else(Refusal::not_found)?;
+        let key = entry.device_key(self.device);
+        let message = delete_message(&self.directory.config.origin, numbers);
+        let signature = <[u8; 64]>::try_from(&signature[..]);
+        if !key.zip(signature.ok()).is_some_and(|(key, signature)| verified(key, &message, &signature)) {
+            return Err(Refusal::new(ErrorCode::BadSignature, "the deletion is not signed by the device's key"));
+        }
+        self.directory.store.delete(self.account, self.device, numbers.to_vec()).await?;
+        self.push.settle(numbers);
+        Ok(vec![ServerFrame::Deleted { numbers: numbers.to_vec() }])
+    }
+
+    /// `release`: they stay in the store, and out of the window.
+    pub(super) fn release(&mut self, numbers: &[u64]) -> Result<Vec<ServerFrame>, Refusal> {
+        few(numbers)?;
+        self.push.settle(numbers);
+        Ok(Vec::new())
+    }
+
+    /// Sends what there is room for, one chunk of it.
+    pub(super) async fn push(&mut self) -> Ended {
+        let Some(room) = self.push.room() else { return Ok(()) };
+        let _place = self.directory.pushing.acquire().await.map_err(|_| "the directory stops")?;
+        // Before the read: what is committed after it wakes the session once more.
+        self.push.due = false;
+        let out: HashSet<u64> = self.push.out.keys().copied().collect();
+        let readers = self.directory.store.readers();
+        let mail = readers.mail((self.account, self.device), self.push.upto, out, room).await;
+        let mail = mail.map_err(|error| {
+            tracing::error!(%error, "cannot read a mailbox");
+            "the mailbox cannot be read"
+        })?;
+        for (number, envelope) in mail.envelopes {
+            if self.push.drain.is_some_and(|last| last < number) {
+                self.drained().await?;
+            }
+            self.push.upto = number;
+            self.push.out.insert(number, envelope.len());
+            self.push.bytes += envelope.len();
+            self.socket.binary(encode_push(number, &envelope)).await?;
+            self.directory.metrics.mailbox.pushed.fetch_add(1, Ordering::Relaxed);
+            if self.push.drain == Some(number) {
+                self.drained().await?;
+            }
+        }
+        if mail.more {
+            self.push.due = true;
+        } else if self.push.drain.is_some() {
+            // The last one expired, or was deleted, before its turn came; or it is with the client.
+            self.drained().await?;
+        }
+        Ok(())
+    }
+
+    async fn drained(&mut self) -> Ended {
+        match self.push.drain.take() {
+            Some(upto) => self.socket.send(&ServerFrame::Drained { upto }).await,
+            None => Ok(()),
+        }
+    }
+}
+
+fn few(numbers: &[u64]) -> Result<(), Refusal> {
+    if numbers.len() <= MAX_DELETE_NUMBERS {
+        return Ok(());
+    }
+    Err(Refusal::new(ErrorCode::TooLarge, format!("a frame names at most {MAX_DELETE_NUMBERS} envelopes")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_closes_at_its_number_and_its_bytes() {
+        let mut push = Push { asked: true, due: true, ..Push::default() };
+        assert_eq!(push.room(), Some((PUSH_WINDOW, CHUNK_BYTES)));
+        for number in 1..=PUSH_WINDOW as u64 {
+            assert!(push.wants());
+            push.out.insert(number, 1);
+            push.bytes += 1;
+        }
+        assert!(!push.wants());
+        push.settle(&[1, 1, 999]);
+        assert!(push.wants() && push.bytes == PUSH_WINDOW - 1, "named twice, settled once");
+        push.out.insert(500, PUSH_WINDOW_BYTES);
+        push.bytes += PUSH_WINDOW_BYTES;
+        assert_eq!(push.room(), None);
+        // All but the large one gone: it still is what the window holds.
+        push.settle(&(2..=PUSH_WINDOW as u64).collect::<Vec<_>>());
+        assert_eq!(push.room(), None);
+        push.settle(&[500]);
+        assert!(push.wants());
+    }
+}

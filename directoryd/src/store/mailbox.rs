@@ -1,0 +1,197 @@
+//! Envelopes that lie here, as the transaction sees them: deposits, deletions, lifetimes, quotas.
+//!
+//! Invariants: nothing is evicted to make room; strangers and contacts never take each other's; a number is given once
+//! (`AUTOINCREMENT`); the sums in `mailbox_usage` and `mailbox_total` are kept by triggers, so they cannot drift.
+
+use proto::ids::{AccountId, DeviceId};
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use super::apply::{Applied, Context, registered};
+use super::{Deposit, Deposited, Lane, StoreError};
+
+/// Expired envelopes that one sweep takes at most: keeps its transaction to some milliseconds.
+pub(super) const SWEEP: usize = 512;
+
+/// What a transaction did to mailboxes.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    pub deposited: bool,
+    pub deleted: u64,
+    pub expired: u64,
+    /// Mail of devices or accounts that are no more.
+    pub dropped: bool,
+}
+
+impl Touched {
+    pub fn any(&self) -> bool {
+        self.deposited || self.dropped || self.deleted > 0 || self.expired > 0
+    }
+}
+
+pub(super) fn deposit(db: &Transaction<'_>, new: &Deposit, context: &mut Context) -> Applied<Deposited> {
+    if context.disk_full {
+        return Err(StoreError::Unavailable("the disk is full; try again later".into()).into());
+    }
+    registered(db, new.account)?;
+    let stranger = match &new.lane {
+        Lane::Contact(hash) => {
+            let honoured = db
+                .prepare_cached("SELECT 1 FROM tokens WHERE account = ?1 AND hash = ?2")?
+                .exists(params![new.account.0, hash])?;
+            if !honoured {
+                return Err(StoreError::TokenRevoked.into());
+            }
+            false
+        }
+        Lane::Stranger => true,
+    };
+    let held: Option<(i64, i64, i64)> = db
+        .prepare_cached("SELECT number, expires, size FROM mailbox WHERE account = ?1 AND stranger = ?2 AND hash = ?3")?
+        .query_row(params![new.account.0, stranger, new.hash], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let now = signed(context.now);
+    if let Some((number, expires, _)) = held.filter(|(_, expires, _)| *expires > now && !stranger) {
+        let expires_in = (expires - now).unsigned_abs();
+        return Ok(Deposited { created: false, number: number.unsigned_abs(), expires_in });
+    }
+    // Of a stranger's, the same bytes take the place of those that lie here, under a new number: the answer is the same
+    // whether or not they do, so that a repetition does not tell a stranger whether somebody has fetched them.
+    let replaced = held.map_or(0, |(_, _, size)| size.unsigned_abs());
+    while let Some(full) = no_room(db, new, stranger, held.is_some(), replaced, context)? {
+        // What has expired is in nobody's way.
+        if expire(db, context)? == 0 {
+            return Err(StoreError::MailboxFull(full).into());
+        }
+    }
+    if let Some((number, ..)) = held {
+        db.prepare_cached("DELETE FROM mailbox WHERE number = ?1")?.execute(params![number])?;
+    }
+    // Rounded up: what is left of the second that has begun is the envelope's.
+    let expires = now.saturating_add(i64::from(new.ttl)).saturating_add(1);
+    let size = i64::try_from(new.envelope.len()).unwrap_or(i64::MAX);
+    let number: i64 = db
+        .prepare_cached(
+            "INSERT INTO mailbox (account, device, stranger, expires, hash, size, envelope)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING number",
+        )?
+        .query_row(
+            params![new.account.0, new.device.0, stranger, expires, new.hash, size, &new.envelope[..]],
+            |row| row.get(0),
+        )?;
+    context.mail.deposited = true;
+    Ok(Deposited { created: true, number: number.unsigned_abs(), expires_in: new.ttl.into() })
+}
+
+/// Why there is no room, if there is none. What `new` would replace makes room.
+fn no_room(
+    db: &Transaction<'_>,
+    new: &Deposit,
+    stranger: bool,
+    replaces: bool,
+    replaced: u64,
+    context: &Context,
+) -> Applied<Option<&'static str>> {
+    let (envelopes, bytes): (i64, i64) = db
+        .prepare_cached("SELECT envelopes, bytes FROM mailbox_usage WHERE account = ?1 AND stranger = ?2")?
+        .query_row(params![new.account.0, stranger], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?
+        .unwrap_or_default();
+    let size = new.envelope.len() as u64;
+    let envelopes = envelopes.unsigned_abs() + 1 - u64::from(replaces);
+    let bytes = (bytes.unsigned_abs() + size).saturating_sub(replaced);
+    let quotas = &context.quotas;
+    if stranger {
+        if envelopes > quotas.strangers {
+            return Ok(Some("as many requests of strangers wait for this account as may; try again later"));
+        }
+    } else if envelopes > quotas.envelopes || bytes > quotas.bytes {
+        return Ok(Some("the mailbox is full until its owner fetches what lies in it; try again later"));
+    }
+    let total = (lying(db)?.1 + size).saturating_sub(replaced);
+    Ok((total > quotas.total_bytes).then_some("this directory's mailboxes are full; try again later"))
+}
+
+/// Deletes envelopes of one device, and nothing else; how many there were.
+pub(super) fn delete(
+    db: &Transaction<'_>,
+    account: AccountId,
+    device: DeviceId,
+    numbers: &[u64],
+    context: &mut Context,
+) -> Applied<u64> {
+    let mut delete = db.prepare_cached("DELETE FROM mailbox WHERE number = ?1 AND account = ?2 AND device = ?3")?;
+    let mut deleted = 0;
+    for number in numbers {
+        deleted += delete.execute(params![signed(*number), account.0, device.0])? as u64;
+    }
+    context.mail.deleted += deleted;
+    Ok(deleted)
+}
+
+/// Deletes some of what has expired, and saves the clock while there is anything whose time it counts; whether there may
+/// be more.
+pub(super) fn sweep(db: &Transaction<'_>, context: &mut Context) -> Applied<bool> {
+    let expired = expire(db, context)?;
+    if lying(db)?.0 > 0 {
+        save_uptime(db, context.now)?;
+    }
+    Ok(expired == SWEEP)
+}
+
+fn expire(db: &Transaction<'_>, context: &mut Context) -> Applied<usize> {
+    let expired = db
+        .prepare_cached(
+            "DELETE FROM mailbox WHERE number IN
+                 (SELECT number FROM mailbox WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
+        )?
+        .execute(params![signed(context.now), SWEEP as i64])?;
+    context.mail.expired += expired as u64;
+    Ok(expired)
+}
+
+/// Mail for a device that the account's record no longer names: nobody could fetch it.
+pub(super) fn drop_device(
+    db: &Transaction<'_>,
+    account: AccountId,
+    device: DeviceId,
+    context: &mut Context,
+) -> Result<(), rusqlite::Error> {
+    let dropped = db
+        .prepare_cached("DELETE FROM mailbox WHERE account = ?1 AND device = ?2")?
+        .execute(params![account.0, device.0])?;
+    context.mail.dropped |= dropped > 0;
+    Ok(())
+}
+
+/// All mail of an account that is no more.
+pub(super) fn drop_account(
+    db: &Transaction<'_>,
+    account: AccountId,
+    context: &mut Context,
+) -> Result<(), rusqlite::Error> {
+    let dropped = db.prepare_cached("DELETE FROM mailbox WHERE account = ?1")?.execute(params![account.0])?;
+    context.mail.dropped |= dropped > 0;
+    Ok(())
+}
+
+/// Envelopes in all mailboxes, and their bytes.
+pub(super) fn lying(db: &rusqlite::Connection) -> Result<(u64, u64), rusqlite::Error> {
+    db.prepare_cached("SELECT envelopes, bytes FROM mailbox_total")?
+        .query_row([], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, i64>(1)?.unsigned_abs())))
+}
+
+/// The clock, as it was saved last.
+pub(super) fn saved_uptime(db: &rusqlite::Connection) -> Result<u64, rusqlite::Error> {
+    db.query_row("SELECT uptime FROM mailbox_total", [], |row| Ok(row.get::<_, i64>(0)?.unsigned_abs()))
+}
+
+/// Saves the clock, which never goes back.
+pub(super) fn save_uptime(db: &Transaction<'_>, now: u64) -> Result<(), rusqlite::Error> {
+    db.prepare_cached("UPDATE mailbox_total SET uptime = max(uptime, ?1)")?.execute(params![signed(now)])?;
+    Ok(())
+}
+
+/// SQLite's integers are signed; numbers and seconds that are beyond them do not come to be.
+pub(super) fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,174 @@
+//! The thread that owns the write connection.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use proto::fault::point;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::apply::{self, Answer, Context};
+use super::health::Health;
+use super::{Command, Quotas, StoreError, mailbox};
+use crate::index::{Change, Index};
+use crate::metrics::Metrics;
+use crate::uptime::Uptime;
+
+/// Commands in one transaction at most: keeps the longest wait for a commit to some milliseconds.
+const BATCH: usize = 512;
+/// After the disk was full, deposits are refused for so long without a try: what else there is to write, deletions from
+/// the mailbox above all, must not be lost in a transaction that a deposit has filled.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
+
+pub(super) struct Writer {
+    pub connection: Connection,
+    pub index: Arc<Index>,
+    pub metrics: Arc<Metrics>,
+    pub uptime: Arc<Uptime>,
+    pub health: Arc<Health>,
+    pub max_accounts: u64,
+    pub quotas: Quotas,
+    pub failed: CancellationToken,
+    /// Since when the disk is full.
+    pub full: Option<Instant>,
+}
+
+impl Writer {
+    pub fn run(mut self, mut queue: mpsc::Receiver<Command>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
+            self.serve(&mut batch);
+        }
+        self.close();
+    }
+
+    /// Serves what has come, and empties `batch`.
+    fn serve(&mut self, batch: &mut Vec<Command>) {
+        let mut changes = Vec::new();
+        let mut answers = Vec::with_capacity(batch.len());
+        let outcome = match self.refusal() {
+            Some(refusal) => {
+                let mut nothing = self.context();
+                answers
+                    .extend(batch.drain(..).map(|command| apply::apply(None, command, &mut nothing, &mut changes).1));
+                Err(refusal)
+            }
+            None => self.transaction(batch, &mut changes, &mut answers).map_err(|error| {
+                tracing::error!(%error, commands = answers.len(), "transaction rolled back");
+                self.note(&error);
+                StoreError::Unavailable(error.to_string())
+            }),
+        };
+        if outcome.is_ok() {
+            self.metrics.committed(answers.len());
+            self.index.apply(changes);
+        }
+        answers.into_iter().for_each(|answer| answer(outcome.clone()));
+    }
+
+    /// Why nothing may be written any more.
+    fn refusal(&self) -> Option<StoreError> {
+        if self.failed.is_cancelled() {
+            // A second sync says "ok" after a first one failed and lost the pages: nothing is tried again.
+            return Some(StoreError::Unavailable("the disk failed, and the directory is stopping".into()));
+        }
+        let damage = self.health.damage()?;
+        Some(StoreError::Unavailable(format!("the database is damaged and only read: {damage}")))
+    }
+
+    fn context(&self) -> Context {
+        Context {
+            max_accounts: self.max_accounts,
+            accounts: self.index.len() as u64,
+            quotas: self.quotas,
+            now: self.uptime.now(),
+            disk_full: self.full.is_some_and(|since| since.elapsed() < FULL_PAUSE),
+            mail: mailbox::Touched::default(),
+        }
+    }
+
+    fn transaction(
+        &mut self,
+        batch: &mut Vec<Command>,
+        changes: &mut Vec<Change>,
+        answers: &mut Vec<Answer>,
+    ) -> Result<(), rusqlite::Error> {
+        let mut context = self.context();
+        let begun = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let (transaction, mut outcome) = match begun {
+            Ok(transaction) => (Some(transaction), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        for command in batch.drain(..) {
+            // After a failure the rest is only told about it: the transaction is lost as a whole.
+            let usable = transaction.as_ref().filter(|_| outcome.is_ok());
+            let (result, answer) = apply::apply(usable, command, &mut context, changes);
+            answers.push(answer);
+            if let Err(error) = result {
+                outcome = outcome.and(Err(error));
+            }
+        }
+        outcome?;
+        match transaction {
+            Some(transaction) => commit(transaction, &context, &self.metrics),
+            None => Ok(()),
+        }
+    }
+
+    /// After a failed write or sync nobody knows what the disk holds: retrying could acknowledge what is lost. The
+    /// process ends and recovers from the write-ahead log. A full disk is none of these: what was rolled back is known.
+    fn note(&mut self, error: &rusqlite::Error) {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, DiskFull, NotADatabase, ReadOnly, SystemIoFailure};
+        match error.sqlite_error_code() {
+            Some(SystemIoFailure | DatabaseCorrupt | NotADatabase | ReadOnly) => {
+                tracing::error!(%error, "the database can no longer be trusted to keep what it is given: stopping");
+                self.failed.cancel();
+            }
+            Some(DiskFull) => self.full = Some(Instant::now()),
+            _ => {}
+        }
+    }
+
+    fn close(mut self) {
+        if self.refusal().is_none() {
+            let now = self.uptime.now();
+            let saved = self.connection.transaction().and_then(|transaction| {
+                mailbox::save_uptime(&transaction, now)?;
+                transaction.commit()
+            });
+            if let Err(error) = saved {
+                tracing::warn!(%error, "the mailbox's clock was not saved; it goes on from the last minute");
+            }
+        }
+        // The last connection to close copies the log back into the database.
+        if let Err((_, error)) = self.connection.close() {
+            tracing::warn!(%error, "the database did not close cleanly; it will be recovered at the next start");
+        }
+    }
+}
+
+fn commit(transaction: Transaction<'_>, context: &Context, metrics: &Metrics) -> Result<(), rusqlite::Error> {
+    let mail = &context.mail;
+    if mail.deposited {
+        mailbox::save_uptime(&transaction, context.now)?;
+    }
+    let lying = if mail.any() { Some(mailbox::lying(&transaction)?) } else { None };
+    if mail.deposited {
+        point("directory.deposit.before_commit");
+    }
+    if mail.deleted > 0 {
+        point("directory.delete.before_commit");
+    }
+    transaction.commit()?;
+    if mail.deposited {
+        point("directory.deposit.after_commit");
+    }
+    if mail.deleted > 0 {
+        point("directory.delete.after_commit");
+    }
+    if let Some((envelopes, bytes)) = lying {
+        metrics.mailbox.committed(envelopes, bytes, mail.deleted, mail.expired);
+    }
+    Ok(())
+}

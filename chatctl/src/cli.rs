@@ -115,6 +115,14 @@ verbs! {
     Profile => profile,
     /// Show every attempt on a message
     Trace => trace,
+    /// Replace the identity key
+    Key => key,
+    /// Show or change settings
+    Settings => settings,
+    /// Write the account to an encrypted file
+    Backup => backup,
+    /// Make the account anew from a backup
+    Restore => restore,
     /// Print a completion script
     Completion => completion,
     /// Print a manual page
@@ -159,6 +167,13 @@ mod tests {
             "--json whoami",
             "whoami --json --account alice --socket /tmp/s",
             "completion bash",
+            "key rotate",
+            "key recover --recovery-file /tmp/key --new-recovery-file /tmp/new",
+            "backup /tmp/alice.age --recipient age1x --recipient age1y",
+            "restore /tmp/alice.age --identity-file /tmp/key",
+            "settings",
+            "settings --read-receipts off --lifetime never",
+            "send bob --lifetime 10m hello",
         ];
         for line in good {
             let parsed = Cli::try_parse_from(format!("chatctl {line}").split(' '));
@@ -178,6 +193,11 @@ mod tests {
             ("trace xyz", "is not a message id"),
             ("history bob -n 0", "not in 1"),
             ("profile set", "required arguments"),
+            ("key recover", "--recovery-file"),
+            ("key", "rotate"),
+            ("backup f --recipient age1x --passphrase-file p", "cannot be used with"),
+            ("settings --lifetime 0s", "or never"),
+            ("settings --read-receipts maybe", "possible values: on, off"),
             ("whoami bob", "unexpected argument 'bob'"),
         ];
         for (line, says) in bad {

@@ -54,6 +54,7 @@ impl Exit {
             | ErrorCode::DirectoryUnreachable
             | ErrorCode::DirectoryRefused
             | ErrorCode::LimitReached
+            | ErrorCode::BackupUnusable
             | ErrorCode::StoreUnavailable
             | ErrorCode::Internal => Self::Failed,
         }
@@ -175,6 +176,7 @@ mod tests {
             (ErrorCode::LimitReached, 1),
             (ErrorCode::TimedOut, 6),
             (ErrorCode::Refused, 7),
+            (ErrorCode::BackupUnusable, 1),
             (ErrorCode::StoreUnavailable, 1),
             (ErrorCode::ShuttingDown, 3),
             (ErrorCode::Internal, 1),

@@ -67,6 +67,9 @@ fn lines(message: &Message, from: &str, line_break: &str, colour: bool) -> Strin
 pub fn words(reason: &str) -> Cow<'_, str> {
     match reason {
         AWAITING_ACCEPTANCE => "not accepted yet".into(),
+        "key_changed" => "the recipient's key changed".into(),
+        "lifetime_ended" => "its lifetime ended".into(),
+        "copy_may_arrive" => "its lifetime ended; a copy that was on its way may still arrive".into(),
         "peer_unreachable" => "not reachable".into(),
         "recipient_keys_expired" => "the recipient's keys are too old".into(),
         other => terminal::line(other),
@@ -105,8 +108,7 @@ pub fn event(event: &Event, colour: bool) -> Option<String> {
         EventType::ContactRemoved => format!("{} is no longer a contact", who()),
         EventType::ContactKeyChanged => {
             let name = event.who.as_deref().unwrap_or("WHO");
-            let text = format!("the key of {} changed; compare: chatctl verify {}", who(), argument(name));
-            style::paint(&text, RED, colour)
+            key_change(event.reason.as_deref(), &who(), &argument(name), colour)
         }
         EventType::ContactProfile => {
             let status = event.contact.as_ref().and_then(|c| c.profile.as_ref()).map(|p| p.status.as_str());
@@ -120,6 +122,28 @@ pub fn event(event: &Event, colour: bool) -> Option<String> {
         }
     };
     Some(format!("{} {said}", style::paint(&clock(event.at), DIM, colour)))
+}
+
+/// What became of somebody's key, and what to do about it.
+fn key_change(reason: Option<&str>, who: &str, name: &str, colour: bool) -> String {
+    let text = match reason {
+        Some("rotated") => {
+            return format!("{who} has a new key, signed by the old one; to compare again: chatctl verify {name}");
+        }
+        Some("accepted") => return format!("the new key of {who} is accepted; what waited is sent"),
+        Some("kept") => {
+            return format!("the old key of {who} holds; the other one is refused, and what waited is sent");
+        }
+        Some("recovered") => {
+            format!(
+                "{who} HAS A NEW KEY, by the recovery key: the old one may be in other hands; compare: chatctl verify {name}"
+            )
+        }
+        _ => format!(
+            "THE KEY OF {who} CHANGED and nobody vouches for the new one; nothing is sent. Compare: chatctl verify {name}"
+        ),
+    };
+    style::paint(&text, RED, colour)
 }
 
 /// A request of `who` that waits, with the command that accepts it.
@@ -200,6 +224,7 @@ pub mod samples {
             received_at: Some(Timestamp(1_760_000_000_500)),
             state: MessageState::Delivered,
             reason: None,
+            state_at: None,
             reply_to: None,
             late: false,
             missing: 0,
@@ -217,6 +242,7 @@ pub mod samples {
             state: ContactState::Pending,
             trust: Trust::Unverified,
             fingerprint: "ab12-cd34".into(),
+            new_fingerprint: None,
             confirmed: false,
             blocked: false,
             muted_until: None,

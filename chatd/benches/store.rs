@@ -110,6 +110,7 @@ fn batch() -> Vec<NewMessage> {
         priority: Priority::Normal,
         tags: Vec::new(),
         reply_to: None,
+        expires: None,
     };
     (0..BATCH).map(make).collect()
 }

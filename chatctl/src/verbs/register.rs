@@ -1,8 +1,6 @@
 //! `chatctl register`: makes an account, and hands over its recovery key this once.
 
-use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use proto::rpc::methods::AccountRegister;
@@ -10,6 +8,7 @@ use proto::rpc::types::{AccountInfo, RegisterParams};
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
+use crate::newfile;
 use crate::output::{note, say};
 use crate::session::Session;
 
@@ -42,7 +41,8 @@ struct WithFile<'a> {
 /// Does it.
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     // Opened first: the key is told once, so there must be a place for it before there is a key.
-    let mut file = args.recovery_file.as_ref().map(create).transpose()?;
+    let mut file =
+        args.recovery_file.as_ref().map(|path| newfile::create(path, "nothing was registered")).transpose()?;
     let params = RegisterParams {
         name: args.name,
         directory: args.directory,
@@ -87,12 +87,4 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
 
 fn registered(account: &AccountInfo) {
     note(&format!("registered {} (fingerprint {})", account.address, account.fingerprint));
-}
-
-fn create(path: &PathBuf) -> Result<File, Failure> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| Failure::Other {
-        exit: Exit::Failed,
-        text: format!("cannot create {}: {error}; nothing was registered", path.display()),
-        hint: Some("name a file that does not exist yet, in a directory that does".to_owned()),
-    })
 }

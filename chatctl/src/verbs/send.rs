@@ -49,6 +49,9 @@ pub struct Args {
     /// The message that this one answers
     #[arg(long, value_name = "ID")]
     reply_to: Option<MessageId>,
+    /// Let it end by itself if it is not delivered after this long, such as 10m, or never [default: the settings']
+    #[arg(long, value_name = "DURATION", value_parser = super::settings::lifetime)]
+    lifetime: Option<u64>,
     /// Return when the message is in this state [default: queued]
     #[arg(long, value_enum, value_name = "STATE")]
     wait: Option<Until>,
@@ -113,6 +116,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         },
         reply_to: args.reply_to,
         id: None,
+        lifetime: args.lifetime,
     };
     let timeout = args.timeout.unwrap_or(DEFAULT_TIMEOUT);
     if args.stdin_lines {

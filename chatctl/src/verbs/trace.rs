@@ -9,7 +9,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::Out;
 use crate::session::Session;
 use crate::table::Table;
-use crate::terminal;
+use crate::{show, terminal};
 
 /// What it takes.
 #[derive(Debug, clap::Args)]
@@ -28,12 +28,13 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
 
 fn print(out: &mut Out, trace: &TraceResult) -> Result<(), Failure> {
     let safe = |text: &str| terminal::line(text).into_owned();
-    let reason = trace.reason.as_deref().map(|reason| format!(" ({})", safe(reason))).unwrap_or_default();
+    let reason = trace.reason.as_deref().map(|reason| format!(" ({})", show::words(reason))).unwrap_or_default();
     out.line(&format!("{} with {}: {}{reason}", trace.id, safe(&trace.who), trace.state.as_str()))?;
     let mut table = Table::new([0; 4]);
     for step in &trace.steps {
         let optional = |text: &Option<String>, absent: &str| safe(text.as_deref().unwrap_or(absent));
-        table.row([clock::precise(step.at), safe(&step.what), optional(&step.path, "-"), optional(&step.detail, "")]);
+        let detail = step.detail.as_deref().map(show::words).unwrap_or_default().into_owned();
+        table.row([clock::precise(step.at), safe(&step.what), optional(&step.path, "-"), detail]);
     }
     table.print(out)?;
     out.line(&format!("next: {}", safe(&trace.next)))

@@ -1,7 +1,8 @@
 //! Secrets of 32 bytes in files of their own.
 //!
 //! The one place of this folder that does IO. A file is written once: creation fails when there is one already, because
-//! an identity that is made again is another person to all contacts. What loosely protected files hold is not used: by
+//! an identity that is made again is another person to all contacts. A rotation puts one complete file in another's
+//! place. What loosely protected files hold is not used: by
 //! then someone may have read it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -142,6 +143,27 @@ pub fn load(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     let mut secret = Zeroizing::new([0; SECRET_BYTES]);
     file.read_exact(&mut *secret).map_err(io_error("read", path))?;
     Ok(secret)
+}
+
+/// Puts the key file `next` in the place of `path`, durable when this returns: a crash leaves the one or the other.
+///
+/// # Errors
+/// [`KeyFileError::Io`].
+pub fn replace(next: &Path, path: &Path) -> Result<(), KeyFileError> {
+    fs::rename(next, path).map_err(io_error("replace", path))?;
+    sync_directory(directory_of(path)?)
+}
+
+/// Removes a key file, if there is one, durable when this returns.
+///
+/// # Errors
+/// [`KeyFileError::Io`].
+pub fn remove(path: &Path) -> Result<(), KeyFileError> {
+    if fs::symlink_metadata(path).is_err() {
+        return Ok(());
+    }
+    remove_if_there(path)?;
+    sync_directory(directory_of(path)?)
 }
 
 fn write_new(path: &Path, secret: &[u8; 32]) -> Result<(), KeyFileError> {

@@ -1,13 +1,15 @@
 //! Keys, signatures and the sealing of envelopes.
 //!
 //! Not its job: which key to trust (that is a pin in the store), when to rotate, what a message means. Nothing here does
-//! IO, except [`keyfile`].
+//! IO, except [`keyfile`] and the streams of [`archive`].
 //!
 //! Invariants:
 //! - Ed25519 signatures are checked with `verify_strict` only, over received bytes and behind a domain string.
-//! - No age code sees a header that [`prescan`] has not accepted; nothing here ever builds or tries a passphrase stanza.
+//! - No age code sees a header that [`prescan`] has not accepted; passphrases are for backups only ([`archive`]), whose header has a
+//!   limit of its own.
 //! - Secrets are zeroized when dropped and their `Debug` prints no secret byte.
 
+pub mod archive;
 pub mod claim;
 pub mod envelope;
 pub mod keyfile;

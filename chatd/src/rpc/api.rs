@@ -34,6 +34,16 @@ macro_rules! with_methods {
             ordered AccountUnregister account_unregister;
             concurrent AccountList account_list;
             concurrent AccountWhoami account_whoami;
+            ordered AccountSettings account_settings;
+            ordered KeyRotate key_rotate;
+            ordered KeyRecover key_recover;
+            ordered BackupBegin backup_begin;
+            ordered BackupRead backup_read;
+            ordered BackupEnd backup_end;
+            ordered RestoreBegin restore_begin;
+            ordered RestoreWrite restore_write;
+            ordered RestoreFinish restore_finish;
+            ordered RestoreEnd restore_end;
             concurrent DirectoryUsers directory_users;
             ordered ContactAdd contact_add;
             concurrent ContactRequests contact_requests;

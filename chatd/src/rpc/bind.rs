@@ -12,11 +12,13 @@ use proto::rpc::types::{SendParams, SendResult, SubscribeParams, SubscribeResult
 use proto::rpc::{ErrorCode, RpcError};
 
 use super::api::{Api, FeedSource, with_methods};
+use crate::crypto::archive::ArchiveError;
 use crate::directory::DirectoryError;
 use crate::model::Caller;
 use crate::service::{Feed, Service, ServiceError};
 use crate::store::StoreError;
 use crate::store::search::SearchError;
+use crate::store::snapshot::SnapshotError;
 
 impl FeedSource for Feed {
     async fn next(&mut self) -> Option<Arc<Vec<Event>>> {
@@ -99,6 +101,15 @@ fn code(error: &ServiceError) -> ErrorCode {
         ServiceError::ShuttingDown => ErrorCode::ShuttingDown,
         ServiceError::Directory(error) => directory_code(error),
         ServiceError::Store(error) => store_code(error),
+        ServiceError::Archive(error) => match error {
+            ArchiveError::Keys | ArchiveError::Recipient(_) | ArchiveError::Identity | ArchiveError::Passphrase => {
+                ErrorCode::InvalidParams
+            }
+            ArchiveError::Io(_) => ErrorCode::StoreUnavailable,
+            _ => ErrorCode::BackupUnusable,
+        },
+        ServiceError::Snapshot(SnapshotError::Store(error)) => store_code(error),
+        ServiceError::Snapshot(_) => ErrorCode::BackupUnusable,
         ServiceError::DataDir(_) | ServiceError::Io { .. } => ErrorCode::StoreUnavailable,
         ServiceError::KeyFile(_)
         | ServiceError::Crypto(_)

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use proto::directory::SignedRecord;
 use proto::ids::{AccountId, DeviceId};
 use proto::time::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -36,6 +37,8 @@ pub(super) struct Account {
     running: Mutex<Option<Running>>,
     session: watch::Sender<SessionState>,
     presence: Mutex<HashMap<AccountId, (bool, Timestamp)>>,
+    /// Held by what replaces the identity key.
+    pub rotating: Arc<tokio::sync::Mutex<()>>,
     /// The account is deleted, or the daemon stops: whatever waits for something of it waits no longer.
     pub gone: CancellationToken,
 }
@@ -65,8 +68,9 @@ impl Account {
     /// Opens the account in a folder.
     pub fn open(service: &Service, folder: &Path) -> Result<Arc<Self>, ServiceError> {
         let inner = &service.inner;
-        let keys = Keys::load(folder)?;
         let store = Store::open(folder, &inner.indexer)?;
+        let card = store.read_blocking(account::own_card)?;
+        let keys = Keys::load(folder, &SignedRecord::decode(&card.record)?.peek()?.identity_key)?;
         let prekeys = PrekeyStore::open(folder)?;
         let row = store.read_blocking(account::load)?;
         if row.device != keys.device_id() {
@@ -97,8 +101,14 @@ impl Account {
             running: Mutex::default(),
             session: watch::Sender::default(),
             presence: Mutex::default(),
+            rotating: Arc::default(),
             gone: inner.stop.child_token(),
         }))
+    }
+
+    /// The time in Unix seconds, if clocks agree on it.
+    pub fn agreed(&self) -> Option<i64> {
+        self.session.borrow().up.then(|| Timestamp::now().unix_seconds())
     }
 
     pub fn row(&self) -> AccountRow {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use proto::directory::SignedRecord;
+use proto::ids::AccountId;
 use proto::name::Address;
 use proto::rpc::types::{
     AccountInfo, AccountListResult, AccountParams, Done, Empty, RegisterParams, RegisterResult, UnregisterParams,
@@ -22,17 +23,17 @@ use crate::model::{AccountRow, Caller};
 use crate::store::account::NewAccount;
 use crate::store::{PrekeyStore, Store};
 
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ServiceError + '_ {
+pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ServiceError + '_ {
     move |source| ServiceError::Io { path: path.to_owned(), source }
 }
 
-fn private_dir(path: &Path) -> Result<(), ServiceError> {
+pub(super) fn private_dir(path: &Path) -> Result<(), ServiceError> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io(path))
 }
 
 /// See [`Service::reserve`]; given back when dropped.
-struct Reservation {
+pub(super) struct Reservation {
     service: Service,
     key: (String, String),
 }
@@ -44,8 +45,13 @@ impl Drop for Reservation {
 }
 
 impl Service {
-    fn accounts_dir(&self) -> PathBuf {
+    pub(super) fn accounts_dir(&self) -> PathBuf {
         self.inner.data_dir.join("accounts")
+    }
+
+    /// Where an account lives.
+    pub(super) fn folder_of(&self, id: AccountId) -> PathBuf {
+        self.accounts_dir().join(id.to_string())
     }
 
     /// Opens every account in the data directory and brings those online that want to be.
@@ -58,7 +64,9 @@ impl Service {
             if name.starts_with('.') {
                 // Half made or half deleted when the daemon was killed; nobody was told that it exists.
                 tracing::info!(%name, "an unfinished account is removed");
-                let _ = std::fs::remove_dir_all(&path);
+                if let Err(error) = std::fs::remove_dir_all(&path) {
+                    tracing::warn!(%name, %error, "it was not removed");
+                }
                 continue;
             }
             let account = Account::open(self, &path)?;
@@ -72,13 +80,14 @@ impl Service {
     }
 
     /// Lets an account be found. Before it goes online, so that it misses no link that comes or goes meanwhile.
-    fn keep(&self, account: &Arc<Account>) {
+    pub(super) fn keep(&self, account: &Arc<Account>) {
         let mut accounts = self.inner.accounts.write().unwrap_or_else(PoisonError::into_inner);
         accounts.insert(account.id, Arc::clone(account));
+        self.spawn(super::settings::watch_lifetimes(Arc::clone(account)));
     }
 
     /// Runs a call to its end even if its client goes away meanwhile: half an account is worse than an answer unheard.
-    async fn whole<T: Send + 'static>(
+    pub(super) async fn whole<T: Send + 'static>(
         call: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
     ) -> Result<T, ServiceError> {
         // Not one of the tasks that a stop waits for: it may be waiting for a directory.
@@ -86,7 +95,7 @@ impl Service {
     }
 
     /// Holds a name, and a place under the cap, while an account is made.
-    fn reserve(&self, caller: &Caller, name: &str, directory: &str) -> Result<Reservation, ServiceError> {
+    pub(super) fn reserve(&self, caller: &Caller, name: &str, directory: &str) -> Result<Reservation, ServiceError> {
         if caller.uid == OVERFLOW_UID {
             // It stands for many users: what is made would be nobody's, and count for nobody.
             return Err(ServiceError::Refused("the system does not say which user you are: no account for you".into()));
@@ -211,7 +220,8 @@ impl Service {
         keys: &Keys,
     ) -> Result<(), ServiceError> {
         let Some(client) = directory else { return Ok(()) };
-        let sign = |message: &[u8]| keys.identity.sign(&[message]);
+        let identity = keys.identity();
+        let sign = |message: &[u8]| identity.sign(&[message]);
         let published = match client.publish(&address.name, record, &sign).await {
             // The answer may be lost while the name is claimed; with the keys, the name would be lost for ever.
             Err(DirectoryError::Unreachable { .. } | DirectoryError::Protocol { .. }) => {
@@ -284,7 +294,7 @@ impl Service {
     async fn delete(&self, account: &Account, row: &AccountRow) -> Result<Done, ServiceError> {
         if let Some(client) = &account.directory {
             let address: Address = row.name.parse()?;
-            let identity = account.keys.identity.clone();
+            let identity = account.keys.identity();
             match client.unregister(&address.name, &move |message: &[u8]| identity.sign(&[message])).await {
                 // Gone there already is gone.
                 Ok(_) | Err(DirectoryError::NotFound) => {}
@@ -330,7 +340,7 @@ impl Service {
         AccountInfo {
             address: row.address(),
             id: account.id,
-            fingerprint: fingerprint(&account.keys.identity.public()),
+            fingerprint: fingerprint(&account.keys.identity().public()),
             directory: (!row.directory.is_empty()).then_some(row.directory),
             logged_in: row.logged_in,
             online: account.session().up,

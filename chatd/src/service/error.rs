@@ -1,10 +1,12 @@
 //! What can go wrong in the service, in words that say what to do next. Only the RPC room turns these into codes.
 
 use crate::crypto::CryptoError;
+use crate::crypto::archive::ArchiveError;
 use crate::crypto::keyfile::KeyFileError;
 use crate::directory::DirectoryError;
 use crate::link::LinkError;
 use crate::store::StoreError;
+use crate::store::snapshot::SnapshotError;
 
 /// Why a call did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +56,12 @@ pub enum ServiceError {
     /// Over a cap.
     #[error("{0}")]
     LimitReached(String),
+    /// A backup that cannot be made or opened.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// What is in a backup cannot be used.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// The directory.
     #[error(transparent)]
     Directory(#[from] DirectoryError),

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::{PoisonError, RwLock};
 
 use proto::directory::{Device, Prekey, Reach, Record, Rotation, SignedReach, SignedRecord, recovery_hash};
 use proto::ids::{AccountId, DeviceId, NodeId};
@@ -11,41 +12,100 @@ use proto::wire::SUITE_X25519;
 
 use super::ServiceError;
 use super::config::Config;
-use crate::crypto::keyfile;
+use crate::crypto::keyfile::{self, KeyFileError};
 use crate::crypto::keys::SigningKey;
 use crate::crypto::prekey::PrekeySecret;
 
 /// Lifetime of a record in seconds: 7 days, renewed daily with the prekey.
-const RECORD_LIFETIME_SECONDS: i64 = 7 * 86_400;
+pub(super) const RECORD_LIFETIME_SECONDS: i64 = 7 * 86_400;
 /// A prekey is offered for so long before a new one takes its place.
 pub(super) const PREKEY_ROTATION_SECONDS: i64 = 86_400;
 /// Addresses in a reach at most (design of the directory).
 const MAX_ADDRESSES: usize = 8;
 
+/// The identity key, and the one that is to take its place while a rotation is under way.
+const IDENTITY_FILE: &str = "identity.key";
+const NEXT_IDENTITY_FILE: &str = "identity.key.next";
+const DEVICE_FILE: &str = "device.key";
+
 /// The keys of an account on this node.
 pub(super) struct Keys {
-    pub identity: SigningKey,
+    /// Replaced by a rotation while the account runs.
+    identity: RwLock<SigningKey>,
     pub device: SigningKey,
 }
 
 impl Keys {
     pub fn generate() -> Result<Self, ServiceError> {
-        Ok(Self { identity: SigningKey::generate()?, device: SigningKey::generate()? })
+        Ok(Self::new(SigningKey::generate()?, SigningKey::generate()?))
     }
 
-    pub fn load(folder: &Path) -> Result<Self, ServiceError> {
+    pub fn new(identity: SigningKey, device: SigningKey) -> Self {
+        Self { identity: RwLock::new(identity), device }
+    }
+
+    /// Loads the keys of the account whose own record names `identity` as its key. A rotation that was cut short is
+    /// finished if the record was committed, and undone if it was not.
+    pub fn load(folder: &Path, identity: &[u8; 32]) -> Result<Self, ServiceError> {
         let key = |name| keyfile::load(&folder.join(name)).map(|secret| SigningKey::from_bytes(&secret));
-        Ok(Self { identity: key("identity.key")?, device: key("device.key")? })
+        let next_file = folder.join(NEXT_IDENTITY_FILE);
+        let next = match key(NEXT_IDENTITY_FILE) {
+            Err(KeyFileError::Missing { .. }) => None,
+            next => Some(next?),
+        };
+        let device = key(DEVICE_FILE)?;
+        match next {
+            Some(next) if next.public() == *identity => {
+                keyfile::replace(&next_file, &folder.join(IDENTITY_FILE))?;
+                tracing::warn!(folder = %folder.display(), "a rotation of the identity key was cut short; it is finished now");
+                return Ok(Self::new(next, device));
+            }
+            Some(_) => keyfile::remove(&next_file)?,
+            None => {}
+        }
+        let known = key(IDENTITY_FILE)?;
+        if known.public() != *identity {
+            return Err(ServiceError::DataDir(format!(
+                "{}: identity.key is not the key of the account in messages.db; restore both from one backup, or take the \
+                 account over with its recovery key",
+                folder.display()
+            )));
+        }
+        Ok(Self::new(known, device))
     }
 
     pub fn create(&self, folder: &Path) -> Result<(), ServiceError> {
-        keyfile::create(&folder.join("identity.key"), &self.identity.to_bytes())?;
-        keyfile::create(&folder.join("device.key"), &self.device.to_bytes())?;
+        keyfile::create(&folder.join(IDENTITY_FILE), &self.identity().to_bytes())?;
+        keyfile::create(&folder.join(DEVICE_FILE), &self.device.to_bytes())?;
         Ok(())
     }
 
+    /// The identity key that signs now.
+    pub fn identity(&self) -> SigningKey {
+        self.identity.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// First step of a rotation: the next key is on disk, and signs nothing yet.
+    pub fn prepare_next(folder: &Path, next: &SigningKey) -> Result<(), ServiceError> {
+        let file = folder.join(NEXT_IDENTITY_FILE);
+        // Left by a rotation that failed before its record was committed: nobody knows that key.
+        keyfile::remove(&file)?;
+        Ok(keyfile::create(&file, &next.to_bytes())?)
+    }
+
+    /// Undoes [`Keys::prepare_next`].
+    pub fn forget_next(folder: &Path) -> Result<(), ServiceError> {
+        Ok(keyfile::remove(&folder.join(NEXT_IDENTITY_FILE))?)
+    }
+
+    /// Last step of a rotation: the record that names the next key is committed.
+    pub fn take_next(&self, folder: &Path, next: SigningKey) -> Result<(), ServiceError> {
+        *self.identity.write().unwrap_or_else(PoisonError::into_inner) = next;
+        Ok(keyfile::replace(&folder.join(NEXT_IDENTITY_FILE), &folder.join(IDENTITY_FILE))?)
+    }
+
     pub fn account(&self) -> AccountId {
-        AccountId::of_first_key(&self.identity.public())
+        AccountId::of_first_key(&self.identity().public())
     }
 
     pub fn device_id(&self) -> DeviceId {
@@ -86,18 +146,19 @@ pub(super) fn make_record(
     prekey: &PrekeySecret,
 ) -> Result<(Vec<u8>, u64), ServiceError> {
     let now = Timestamp::now().unix_seconds();
+    let identity = keys.identity();
     let old = previous.map(SignedRecord::verify).transpose()?;
     let device = Device::of_key(keys.device.public());
     let record = Record {
         origin: facts.origin.to_owned(),
         name: facts.name.clone(),
-        first_key: old.as_ref().map_or(keys.identity.public(), |old| old.first_key),
+        first_key: old.as_ref().map_or(identity.public(), |old| old.first_key),
         // The first link vouches for the recovery key, so that a stranger can trust a rotation signed by it later.
         rotations: match &old {
             Some(old) => old.rotations.clone(),
-            None => vec![Rotation::genesis(keys.identity.inner(), facts.recovery_hash)],
+            None => vec![Rotation::genesis(identity.inner(), facts.recovery_hash)],
         },
-        identity_key: keys.identity.public(),
+        identity_key: identity.public(),
         recovery_hash: facts.recovery_hash,
         seq: old.as_ref().map_or(1, |old| old.seq + 1),
         prev: previous.map_or([0; 32], SignedRecord::hash),
@@ -118,7 +179,7 @@ pub(super) fn make_record(
         show_online: facts.config.show_online,
     };
     let seq = record.seq;
-    Ok((SignedRecord::sign(&record, keys.identity.inner())?.encode(), seq))
+    Ok((SignedRecord::sign(&record, identity.inner())?.encode(), seq))
 }
 
 /// Signs where a device is.

@@ -18,7 +18,7 @@ use crate::model::Caller;
 use crate::policy::contact::{ContactError, Event, Incoming, Outgoing, Relation};
 use crate::store::ContactRow;
 use crate::store::outbound::{NewMessage, Stored};
-use crate::store::{Pending, StoreError, contacts, history, trace};
+use crate::store::{Pending, StoreError, account, contacts, history, lifetimes, trace};
 
 /// Messages in one answer at most.
 const MAX_PAGE: u32 = 1_000;
@@ -71,6 +71,10 @@ struct Target {
     contact: i64,
     /// Ask them first.
     ask: bool,
+    /// Seconds that messages live unless they say otherwise; 0 for ever.
+    lifetime: u64,
+    /// The time by which they are counted.
+    agreed: Option<i64>,
 }
 
 impl Service {
@@ -87,7 +91,8 @@ impl Service {
             };
             let message = target.and_then(|target| {
                 targets.insert(key, target.clone());
-                Ok((target, new_message(params)?))
+                let message = new_message(params, &target)?;
+                Ok((target, message))
             });
             match message {
                 Ok((target, message)) => match &mut run {
@@ -121,7 +126,9 @@ impl Service {
         }
         let row = self.known_or_found(&account, to).await?;
         let ask = must_ask(&row, to)?;
-        Ok(Target { account, contact: row.id, ask })
+        let lifetime = account.store.read_blocking(account::settings)?.lifetime.unwrap_or(0);
+        let agreed = account.agreed();
+        Ok(Target { account, contact: row.id, ask, lifetime, agreed })
     }
 
     /// `message.wait`.
@@ -277,7 +284,9 @@ fn must_ask(row: &ContactRow, who: &str) -> Result<bool, ServiceError> {
     }
     if row.trust == Trust::Changed {
         return Err(ServiceError::KeyNotTrusted(format!(
-            "the key of {who} changed without a valid rotation: compare with chatctl verify {who}, then send again"
+            "the key of {who} changed, and neither the old key nor the recovery key vouches for the new one: it may be \
+             somebody else's. Nothing is sent to {who} before you decide. Ask {who}, in person or by phone, for the safety \
+             number, then: chatctl verify {who} NUMBER (or, without comparing: chatctl verify {who} --accept-unverified)"
         )));
     }
     match row.state.relation {
@@ -289,7 +298,8 @@ fn must_ask(row: &ContactRow, who: &str) -> Result<bool, ServiceError> {
     }
 }
 
-fn new_message(params: SendParams) -> Result<NewMessage, ServiceError> {
+fn new_message(params: SendParams, target: &Target) -> Result<NewMessage, ServiceError> {
+    super::settings::check_lifetime(params.lifetime)?;
     let size = params.body.len();
     if size > MAX_TEXT_BYTES {
         return Err(ServiceError::InvalidText(format!(
@@ -311,6 +321,10 @@ fn new_message(params: SendParams) -> Result<NewMessage, ServiceError> {
         priority: params.priority,
         tags: params.tags,
         reply_to: params.reply_to,
+        expires: match params.lifetime.unwrap_or(target.lifetime) {
+            0 => None,
+            seconds => Some(lifetimes::expiry(seconds, target.agreed)),
+        },
     })
 }
 

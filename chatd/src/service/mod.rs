@@ -7,11 +7,13 @@
 //! nor the directory.
 
 mod account;
+mod backup;
 pub mod config;
 mod create;
 mod error;
 mod feed;
 mod identity;
+mod keys;
 mod links;
 mod mail;
 mod messages;
@@ -19,6 +21,7 @@ mod people;
 mod profile;
 mod resolve;
 mod session;
+mod settings;
 mod status;
 
 use std::collections::HashMap;
@@ -73,6 +76,7 @@ struct Inner {
     links: Mutex<HashMap<u64, OpenLink>>,
     /// Accounts that are being registered: (name, directory's URL) -> whose they will be.
     registering: Mutex<HashMap<(String, String), u32>>,
+    transfers: backup::Transfers,
     clients: AtomicU64,
     started: Instant,
     stop: CancellationToken,
@@ -117,6 +121,7 @@ impl Service {
                 accounts: RwLock::default(),
                 links: Mutex::default(),
                 registering: Mutex::default(),
+                transfers: backup::Transfers::default(),
                 clients: AtomicU64::new(0),
                 started: Instant::now(),
                 stop: CancellationToken::new(),

@@ -185,20 +185,44 @@ impl Service {
     pub async fn contact_verify(&self, caller: &Caller, params: VerifyParams) -> Result<VerifyResult, ServiceError> {
         let account = self.account(caller, params.account.as_deref())?;
         let row = self.known(&account, &params.who).await?;
-        let own = account.keys.identity.public();
-        let number = safety_number((account.id, &own), (row.account, &row.identity_key));
+        let own = account.keys.identity().public();
+        let number_of = |key: &[u8; 32]| safety_number((account.id, &own), (row.account, key));
+        // Of a key that changed, the new one's number is what the other side sees, if it is theirs.
+        let changed = row.new_key();
+        let number = number_of(&changed.unwrap_or(row.identity_key));
+        let id = row.id;
         if let Some(typed) = &params.safety_number {
+            if let Some(key) = changed {
+                if same_number(typed, &number) {
+                    account.store.write(move |tx| tx.adopt_changed_key(id, &key, Trust::Verified)).await?;
+                } else if same_number(typed, &number_of(&row.identity_key)) {
+                    account.store.write(move |tx| tx.keep_pinned_key(id)).await?;
+                } else {
+                    return Err(ServiceError::KeyNotTrusted(format!(
+                        "the number is neither that of the new key nor that of the old one: nothing is sent to {0}. \
+                         Compare again with {0}, in person or by phone",
+                        params.who
+                    )));
+                }
+                let row = account.store.read(move |conn| contacts::load(conn, id)).await?;
+                return Ok(VerifyResult {
+                    safety_number: number_of(&row.identity_key),
+                    contact: self.contact_view(&account, &row),
+                });
+            }
             if !same_number(typed, &number) {
                 return Err(ServiceError::KeyNotTrusted(format!(
                     "the numbers differ: this is not the key that {} sees. Do not trust it before you have compared again",
                     params.who
                 )));
             }
-            let id = row.id;
-            account.store.write(move |tx| tx.set_trust(id, Trust::Verified)).await?;
-        } else if params.accept_unverified && row.trust == Trust::Changed {
-            let id = row.id;
-            account.store.write(move |tx| tx.set_trust(id, Trust::Unverified)).await?;
+            // Only while it is still that key: it may have been rotated since it was read.
+            let key = row.identity_key;
+            account.store.write(move |tx| tx.trust_key(id, &key, Trust::Verified)).await?;
+        } else if params.accept_unverified
+            && let Some(key) = changed
+        {
+            account.store.write(move |tx| tx.adopt_changed_key(id, &key, Trust::Unverified)).await?;
         }
         Ok(VerifyResult { safety_number: number, contact: self.view(&account, row.id).await? })
     }

@@ -253,8 +253,13 @@ pub(super) async fn publish(service: &Service, account: &Arc<Account>) -> Result
     match publish_once(account).await {
         Err(ServiceError::Directory(DirectoryError::Conflict { stored: Some(stored), message })) => {
             let theirs = SignedRecord::decode(&stored)?.verify()?;
-            if theirs.account() != account.id || theirs.identity_key != account.keys.identity.public() {
+            if theirs.account() != account.id {
                 return Err(DirectoryError::Conflict { stored: Some(stored), message }.into());
+            }
+            if theirs.identity_key != account.keys.identity().public() {
+                // Before a rotation of ours, or after one that is not ours.
+                service.outrank(account, &theirs).await?;
+                return publish_once(account).await;
             }
             tracing::warn!(seq = theirs.seq, "the directory has a newer record of this account: going on from there");
             account.store.write(move |tx| tx.set_own_record(&stored, theirs.seq)).await?;
@@ -269,7 +274,7 @@ async fn publish_once(account: &Arc<Account>) -> Result<(), ServiceError> {
     let Some(client) = &account.directory else { return Ok(()) };
     let card = account.store.read(account::own_card).await?;
     let name = Name::parse(&account.row().name)?;
-    let identity = account.keys.identity.clone();
+    let identity = account.keys.identity();
     client.publish(&name, &card.record, &move |message: &[u8]| identity.sign(&[message])).await?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use proto::ids::{AccountId, DeviceId};
 use proto::time::Timestamp;
+use proto::wire::payload::Kind;
 use rusqlite::{Connection, params};
 
 use super::{StoreError, Tx};
@@ -135,7 +136,51 @@ pub(super) fn insert(conn: &Connection, new: &NewAccount) -> Result<(), StoreErr
     Ok(())
 }
 
+/// What the owner chose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Contacts are told what was read.
+    pub read_receipts: bool,
+    /// Seconds that undelivered messages live; `None`: for ever.
+    pub lifetime: Option<u64>,
+}
+
+/// The settings as they are.
+///
+/// # Errors
+/// Those of the database.
+pub fn settings(conn: &Connection) -> Result<Settings, StoreError> {
+    Ok(conn.prepare_cached("SELECT read_receipts, lifetime FROM account")?.query_row([], |row| {
+        let lifetime: Option<i64> = row.get(1)?;
+        Ok(Settings { read_receipts: row.get(0)?, lifetime: lifetime.and_then(|seconds| u64::try_from(seconds).ok()) })
+    })?)
+}
+
 impl Tx<'_> {
+    /// Whether contacts are told what was read.
+    pub(super) fn tells_reads(&self) -> Result<bool, StoreError> {
+        Ok(settings(self.conn)?.read_receipts)
+    }
+
+    /// Changes settings; what is `None` stays, a lifetime of 0 is none. Answers how they are then.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn set_settings(&mut self, read_receipts: Option<bool>, lifetime: Option<u64>) -> Result<Settings, StoreError> {
+        if let Some(on) = read_receipts {
+            self.conn.execute("UPDATE account SET read_receipts = ?1", [on])?;
+            if !on {
+                // Those that have not left would tell after the owner said not to.
+                self.conn.execute("DELETE FROM signals WHERE kind = ?1", [Kind::Receipt.as_str()])?;
+            }
+        }
+        if let Some(seconds) = lifetime {
+            let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+            self.conn.execute("UPDATE account SET lifetime = nullif(?1, 0)", [seconds])?;
+        }
+        settings(self.conn)
+    }
+
     /// Remembers whether the account is to be online.
     ///
     /// # Errors
@@ -156,6 +201,24 @@ impl Tx<'_> {
             params![record, seq as i64],
         )?;
         Ok(())
+    }
+
+    /// Keeps an own record with another identity key, and the recovery hash that goes with it, if the record that it was
+    /// made from is still the newest; whether it is.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn set_rotated_record(
+        &mut self,
+        from: &[u8],
+        (record, seq): (&[u8], u64),
+        recovery_hash: &[u8; 32],
+    ) -> Result<bool, StoreError> {
+        let changed = self.conn.execute(
+            "UPDATE account SET record = ?2, record_seq = ?3, recovery_hash = ?4 WHERE record = ?1 AND record_seq < ?3",
+            params![from, record, seq as i64, &recovery_hash[..]],
+        )?;
+        Ok(changed > 0)
     }
 
     /// Keeps a newer own reach; an older one is ignored.

@@ -79,8 +79,8 @@ fn state_from(number: i64) -> ContactState {
 
 const COLUMNS: &str = "c.id, c.account, v.conversation, c.name, c.origin, c.label, c.state, c.trust, c.confirmed,
   v.muted_until, c.record, c.record_seq, c.identity_key, c.reach, c.reach_seq, c.token_given, c.token_held,
-  c.request_text, c.request_at, c.ids, v.unread, v.read_upto, c.profile_version, c.display_name, c.status, c.bio
-  FROM contacts c JOIN conversations v ON v.id = c.id";
+  c.request_text, c.request_at, c.ids, v.unread, v.read_upto, c.profile_version, c.display_name, c.status, c.bio,
+  c.rejected_record FROM contacts c JOIN conversations v ON v.id = c.id";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<ContactRow> {
     let fixed = |n: usize| -> rusqlite::Result<Vec<u8>> { row.get(n) };
@@ -122,6 +122,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<ContactRow> {
             status: row.get(24)?,
             bio: row.get(25)?,
         },
+        rejected_record: row.get(26)?,
     })
 }
 
@@ -282,6 +283,7 @@ pub fn to_rpc(row: &ContactRow) -> Contact {
         state,
         trust: row.trust,
         fingerprint: fingerprint(&row.identity_key),
+        new_fingerprint: row.new_key().map(|key| fingerprint(&key)),
         confirmed: row.confirmed,
         blocked: row.state.blocked,
         muted_until: row.muted_until.filter(|until| *until > Timestamp::now()),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use proto::ids::{ConversationId, MessageId};
-use proto::rpc::types::Message;
+use proto::rpc::types::{Message, MessageState};
 use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -67,18 +67,17 @@ fn message(conn: &Connection, row: &Row<'_>, names: &Names) -> Result<Message, S
     let tags: String = row.get(9)?;
     let msgid: Vec<u8> = row.get(1)?;
     let reply_to: Option<Vec<u8>> = row.get(10)?;
-    let (from, to, state, reason, received_at);
+    let (from, to, state, reason, received_at, state_at);
     if sender == 0 {
         (from, to, received_at) = (names.own.clone(), who, None);
-        (state, reason) = trace::state_at(conn, contact, row.get(4)?, row.get(5)?)?;
+        let (stream, seq, sent_at) = (row.get(4)?, row.get(5)?, Timestamp(row.get(6)?));
+        (state, reason) = trace::state_at(conn, contact, stream, seq)?;
+        let queued = (state == MessageState::Queued).then_some(sent_at);
+        state_at = queued.map_or_else(|| trace::since(conn, stream, seq, state), |at| Ok(Some(at)))?;
     } else {
         (from, to, received_at) = (who, names.own.clone(), Some(Timestamp(row.get(7)?)));
-        state = if id <= read_upto {
-            proto::rpc::types::MessageState::Read
-        } else {
-            proto::rpc::types::MessageState::Delivered
-        };
-        reason = None;
+        state = if id <= read_upto { MessageState::Read } else { MessageState::Delivered };
+        (reason, state_at) = (None, received_at.filter(|_| state == MessageState::Delivered));
     }
     Ok(Message {
         id: MessageId::from_slice(&msgid).ok_or(StoreError::Damaged("message id"))?,
@@ -93,6 +92,7 @@ fn message(conn: &Connection, row: &Row<'_>, names: &Names) -> Result<Message, S
         received_at,
         state,
         reason,
+        state_at,
         reply_to: reply_to.and_then(|bytes| MessageId::from_slice(&bytes)),
         late: flags & 16 != 0,
         missing: shown::missing_of(flags),

@@ -209,7 +209,7 @@ impl Tx<'_> {
         self.conn
             .prepare_cached("UPDATE conversations SET read_upto = ?2, unread = max(0, unread - ?3) WHERE id = ?1")?
             .execute(params![contact, row, newly])?;
-        if newly > 0 && super::contacts::load(self.conn, contact)?.state.may_talk() {
+        if newly > 0 && self.tells_reads()? && super::contacts::load(self.conn, contact)?.state.may_talk() {
             self.queue_receipt(contact, row)?;
         }
         Ok(newly as u64)

@@ -141,7 +141,7 @@ fn copy(conn: &Connection, unfinished: &Path, to: &Path, reserve: Option<u8>) ->
 }
 
 /// A path as SQLite takes it with options.
-fn uri(path: &Path, reserve: Option<u8>) -> String {
+pub(super) fn uri(path: &Path, reserve: Option<u8>) -> String {
     use std::fmt::Write;
     use std::os::unix::ffi::OsStrExt;
     let mut text = String::from("file:");

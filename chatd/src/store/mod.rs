@@ -20,6 +20,7 @@ pub mod feed;
 pub mod gaps;
 pub mod history;
 pub mod inbound;
+pub mod lifetimes;
 mod migrate;
 pub mod outbound;
 mod person;
@@ -31,6 +32,7 @@ pub mod search;
 mod settle;
 mod shown;
 pub mod signals;
+pub mod snapshot;
 pub mod space;
 mod streams;
 #[cfg(test)]
@@ -263,6 +265,11 @@ impl Store {
     /// Changes when damage is found.
     pub fn damage_watch(&self) -> watch::Receiver<Option<String>> {
         self.inner.care.watch()
+    }
+
+    /// The database's file.
+    fn path(&self) -> &Path {
+        &self.inner.path
     }
 
     /// Queues an operation and returns once it has its place in the order; the outcome comes after COMMIT.

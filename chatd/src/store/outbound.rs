@@ -25,6 +25,8 @@ pub struct NewMessage {
     pub tags: Vec<String>,
     /// Answered message.
     pub reply_to: Option<MessageId>,
+    /// Its end; see [`super::lifetimes::expiry`].
+    pub expires: Option<i64>,
 }
 
 /// What became of a [`NewMessage`].
@@ -218,6 +220,9 @@ impl Tx<'_> {
             let core = unplaced(&own, &row, message.id, self.now.0, Kind::Text, &payload);
             let core = stream.append(own.device, core);
             insert_outbox.execute(params![stream.id, seq as i64, local, core])?;
+            if let Some(expires) = message.expires {
+                self.set_lifetime(stream.id, seq, expires)?;
+            }
             fresh.push((local, message.id));
             stored.push(Stored { id: message.id, state: MessageState::Queued, reason: reason.clone() });
         }

@@ -1,5 +1,6 @@
 //! A person as stored.
 
+use proto::directory::SignedRecord;
 use proto::ids::{AccountId, ConversationId};
 use proto::rpc::types::Trust;
 use proto::time::Timestamp;
@@ -37,6 +38,8 @@ pub struct ContactRow {
     pub record_seq: u64,
     /// Pinned identity key.
     pub identity_key: [u8; 32],
+    /// A newer record with another key for which no rotation vouches, until `verify` decides.
+    pub rejected_record: Option<Vec<u8>>,
     /// Newest signed reach, if any was seen.
     pub reach: Vec<u8>,
     /// Its seq.
@@ -60,6 +63,12 @@ pub struct ContactRow {
 }
 
 impl ContactRow {
+    /// The key that waits for `verify`, while the trust is [`Trust::Changed`].
+    pub fn new_key(&self) -> Option<[u8; 32]> {
+        let record = self.rejected_record.as_ref().filter(|_| self.trust == Trust::Changed)?;
+        Some(SignedRecord::decode(record).and_then(|signed| signed.peek()).ok()?.identity_key)
+    }
+
     /// The name by which the owner writes to them: `bob` in the home directory, `bob@example.org` elsewhere.
     pub fn who(&self, home_origin: &str) -> String {
         if self.origin == home_origin || self.origin.is_empty() {

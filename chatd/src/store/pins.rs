@@ -3,7 +3,7 @@
 //! Invariants: a record replaces another only if the pinned key vouches for it; what a newer seq said is never undone by an
 //! older one; a device belongs to the account for which it signed, whoever else names it.
 
-use proto::directory::{SignedReach, SignedRecord, supersedes};
+use proto::directory::{Record, SignedReach, SignedRecord, supersedes};
 use proto::ids::{AccountId, ConversationId, DeviceId};
 use proto::rpc::event::EventType;
 use proto::rpc::types::Trust;
@@ -13,6 +13,18 @@ use rusqlite::params;
 use super::contacts::{NewContact, by_account, device_of, load, node_of};
 use super::{StoreError, Tx};
 use crate::model::ProfileRow;
+use crate::store::ContactRow;
+
+/// Reasons of `contact.key_changed`: the old key signed the new one.
+pub const KEY_ROTATED: &str = "rotated";
+/// The recovery key signed the new one.
+pub const KEY_RECOVERED: &str = "recovered";
+/// Nothing vouches for the new one.
+pub const KEY_NOT_VOUCHED: &str = "no_valid_rotation";
+/// The user took the new one.
+pub const KEY_ACCEPTED: &str = "accepted";
+/// The user compared, and the old one holds.
+pub const KEY_KEPT: &str = "kept";
 
 impl Tx<'_> {
     /// Requests that wait for the user.
@@ -127,19 +139,72 @@ impl Tx<'_> {
             return Ok(true);
         }
         if supersedes(&old, &new).is_err() {
-            if row.trust != Trust::Changed {
-                tracing::warn!(contact = %row.account, "another key without a valid rotation: sending stops until it is verified");
-                self.set_trust(contact, Trust::Changed)?;
-                self.event_contact(EventType::ContactKeyChanged, contact);
-            }
+            self.reject_record(&row, record, &new)?;
             return Ok(false);
         }
         self.update_record(contact, record, new.seq, confirmed)?;
         if new.identity_key != row.identity_key {
             let trust = if row.trust == Trust::Verified { Trust::Rotated } else { row.trust };
-            self.set_key(contact, &new.identity_key, trust)?;
+            let recovered =
+                new.rotations.iter().any(|link| link.recovery_key.is_some() && !old.rotations.contains(link));
+            let reason = if recovered { KEY_RECOVERED } else { KEY_ROTATED };
+            if recovered {
+                tracing::warn!(contact = %row.account, "the recovery key of a contact gave it a new identity key");
+            }
+            self.set_key(contact, &new.identity_key, trust, reason)?;
         }
         Ok(true)
+    }
+
+    /// Keeps a record for which the pinned key does not vouch, until `verify` decides: nothing is sealed to what it names,
+    /// and nothing is sent meanwhile. One whose key `verify` has refused before changes nothing.
+    fn reject_record(&mut self, row: &ContactRow, record: &[u8], new: &Record) -> Result<(), StoreError> {
+        let held = row.rejected_record.as_ref();
+        let held = held.and_then(|bytes| SignedRecord::decode(bytes).and_then(|signed| signed.peek()).ok());
+        let same_key = held.as_ref().is_some_and(|held| held.identity_key == new.identity_key);
+        if row.trust != Trust::Changed && same_key {
+            return Ok(());
+        }
+        if held.as_ref().is_some_and(|held| row.trust == Trust::Changed && held.seq >= new.seq) {
+            return Ok(());
+        }
+        self.conn.execute("UPDATE contacts SET rejected_record = ?2 WHERE id = ?1", params![row.id, record])?;
+        if row.trust != Trust::Changed || !same_key {
+            tracing::warn!(contact = %row.account, "another key without a valid rotation: sending stops until it is verified");
+            self.set_trust(row.id, Trust::Changed)?;
+            self.event_contact_because(EventType::ContactKeyChanged, row.id, KEY_NOT_VOUCHED);
+        }
+        Ok(())
+    }
+
+    /// Takes the key that changed, as the user decided: its record, its devices, and what waits may go. `key` is the one
+    /// that the user decided on: another may have come meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when no such key waits.
+    pub fn adopt_changed_key(&mut self, contact: i64, key: &[u8; 32], trust: Trust) -> Result<(), StoreError> {
+        let row = load(self.conn, contact)?;
+        let waits = StoreError::NotFound("the changed key that was decided on");
+        let Some(record) = row.rejected_record.as_ref().filter(|_| row.new_key() == Some(*key)) else {
+            return Err(waits);
+        };
+        let new = SignedRecord::decode(record).and_then(|signed| signed.verify()).map_err(|_| waits)?;
+        self.conn.execute(
+            "UPDATE contacts SET record = ?2, record_seq = ?3, rejected_record = NULL WHERE id = ?1",
+            params![contact, record, new.seq as i64],
+        )?;
+        self.index_devices(contact, record)?;
+        self.set_key(contact, &new.identity_key, trust, KEY_ACCEPTED)
+    }
+
+    /// The pinned key was found to be the right one after all: the other is remembered as refused, and what waits may go.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn keep_pinned_key(&mut self, contact: i64) -> Result<(), StoreError> {
+        self.set_trust(contact, Trust::Verified)?;
+        self.event_contact_because(EventType::ContactKeyChanged, contact, KEY_KEPT);
+        Ok(())
     }
 
     /// Takes a reach that says it is of one of a contact's devices.
@@ -182,11 +247,11 @@ impl Tx<'_> {
     }
 
     /// Pins another identity key, with the trust that goes with it, and tells.
-    fn set_key(&mut self, contact: i64, identity_key: &[u8; 32], trust: Trust) -> Result<(), StoreError> {
+    fn set_key(&mut self, contact: i64, identity_key: &[u8; 32], trust: Trust, reason: &str) -> Result<(), StoreError> {
         self.conn
             .execute("UPDATE contacts SET identity_key = ?2 WHERE id = ?1", params![contact, &identity_key[..]])?;
         self.set_trust(contact, trust)?;
-        self.event_contact(EventType::ContactKeyChanged, contact);
+        self.event_contact_because(EventType::ContactKeyChanged, contact, reason);
         Ok(())
     }
 
@@ -204,6 +269,18 @@ impl Tx<'_> {
         self.conn.execute("UPDATE contacts SET trust = ?2 WHERE id = ?1", params![contact, number])?;
         self.wake_delivery(contact);
         Ok(())
+    }
+
+    /// Sets the trust in a contact's key, if it is this one.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when the key changed since.
+    pub fn trust_key(&mut self, contact: i64, key: &[u8; 32], trust: Trust) -> Result<(), StoreError> {
+        let row = load(self.conn, contact)?;
+        if row.identity_key != *key || row.new_key().is_some() {
+            return Err(StoreError::NotFound("the key that was compared: it changed meanwhile, and"));
+        }
+        self.set_trust(contact, trust)
     }
 
     /// Gives a label, or takes it away.

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Migration `n` brings `user_version` from `n` to `n + 1`. Never edit one that was released; append.
-const MIGRATIONS: &[&str] = &[V1, V2];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2];
 
 /// The schema that this program writes.
 pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;

@@ -40,6 +40,7 @@ impl Tx<'_> {
                     self.settle(contact, stream, low, high, MessageState::Delivered, "acknowledged")?;
                 }
             }
+            self.acknowledged_expired(contact, stream, entry)?;
         }
         Ok(())
     }
@@ -225,8 +226,11 @@ impl Tx<'_> {
             .conn
             .prepare_cached("SELECT coalesce(max(high), 0) FROM marks WHERE stream = ?1 AND state = ?2")?
             .query_row(params![stream, trace::state_number(MessageState::Read)], |row| row.get(0))?;
+        // A receipt names one message; of those before it that had expired, nobody knows whether they came.
+        let back = self.arrived_after_all(contact, stream, seq, MessageState::Read)?;
         if seq <= before {
-            return Ok(());
+            let messages = self.with_ids(back.then_some(row).into_iter())?;
+            return self.event_state(contact, MessageState::Read, None, messages);
         }
         // What was read was received, even if the acknowledgement itself is still on its way.
         self.settle(contact, stream, 1, seq as u64, MessageState::Delivered, "read")?;
@@ -242,7 +246,9 @@ impl Tx<'_> {
                 if of != stream || seq <= before {
                     break;
                 }
-                rows.push(id);
+                if !trace::is_expired(self.conn, stream, seq)? {
+                    rows.push(id);
+                }
             }
         }
         rows.reverse();

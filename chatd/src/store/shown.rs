@@ -113,6 +113,7 @@ impl Tx<'_> {
                 received_at: Some(self.now),
                 state: MessageState::Delivered,
                 reason: None,
+                state_at: Some(self.now),
                 reply_to: text.reply_to,
                 late: place.late,
                 missing: place.missing,

@@ -45,15 +45,17 @@ pub(super) fn state_at(
     stream: i64,
     seq: i64,
 ) -> Result<(MessageState, Option<String>), StoreError> {
+    // First: a receipt for a later message covers it, and says nothing of it.
+    if let Some(mark) = mark(conn, stream, MessageState::Expired, seq)? {
+        return Ok((MessageState::Expired, Some(mark.cause)));
+    }
     for state in [MessageState::Read, MessageState::Delivered] {
         if mark(conn, stream, state, seq)?.is_some() {
             return Ok((state, None));
         }
     }
-    for state in [MessageState::Rejected, MessageState::Expired] {
-        if let Some(mark) = mark(conn, stream, state, seq)? {
-            return Ok((state, Some(mark.cause)));
-        }
+    if let Some(mark) = mark(conn, stream, MessageState::Rejected, seq)? {
+        return Ok((MessageState::Rejected, Some(mark.cause)));
     }
     if deposits::lies_there(conn, stream, seq, Timestamp::now().0)? {
         return Ok((MessageState::Mailboxed, None));
@@ -71,6 +73,29 @@ pub(super) fn state_at(
     let row = contacts::load(conn, contact)?;
     let reason = contacts::wait_reason(&row).map(str::to_owned).or(last);
     Ok((MessageState::Queued, reason))
+}
+
+/// Whether an own message ended by its lifetime.
+pub(super) fn is_expired(conn: &Connection, stream: i64, seq: i64) -> Result<bool, StoreError> {
+    Ok(mark(conn, stream, MessageState::Expired, seq)?.is_some())
+}
+
+/// When an own message came to a state, where a mark or an attempt tells.
+pub(super) fn since(
+    conn: &Connection,
+    stream: i64,
+    seq: i64,
+    state: MessageState,
+) -> Result<Option<Timestamp>, StoreError> {
+    if state == MessageState::Sent {
+        let first = conn
+            .prepare_cached(
+                "SELECT min(at) FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2 AND outcome = 'sent'",
+            )?
+            .query_row(params![stream, seq], |row| row.get::<_, Option<i64>>(0))?;
+        return Ok(first.map(Timestamp));
+    }
+    Ok(mark(conn, stream, state, seq)?.map(|mark| Timestamp(mark.at)))
 }
 
 /// State and reason of an own message by its id.

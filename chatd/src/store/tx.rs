@@ -255,6 +255,13 @@ impl<'t> Tx<'t> {
         self.events.push(NewEvent { kind: EventType::MessageGap, count: 1, body, built: None });
     }
 
+    /// Something about a contact, and why.
+    pub fn event_contact_because(&mut self, kind: EventType, contact: i64, reason: &str) {
+        self.cache.who.remove(&contact);
+        let body = StoredEvent { contact, reason: Some(reason.to_owned()), ..StoredEvent::default() };
+        self.events.push(NewEvent { kind, count: 1, body, built: None });
+    }
+
     /// A contact came online or went.
     pub fn event_presence(&mut self, contact: i64, online: bool) {
         let body = StoredEvent { contact, online: Some(online), ..StoredEvent::default() };

@@ -15,7 +15,7 @@ pub mod signed;
 
 pub use reach::{Reach, ReachError, SignedReach};
 pub use record::{ContactPolicy, Device, Prekey, Record, RecordError};
-pub use rotation::{Rotation, RotationError, recovery_hash};
+pub use rotation::{MAX_ROTATIONS, Rotation, RotationError, Statement, recovery_hash};
 pub use signed::{Conflict, SignedRecord, supersedes};
 
 use ed25519_dalek::{Signature, VerifyingKey};

@@ -56,6 +56,16 @@ methods! {
     AccountUnregister "account.unregister" (UnregisterParams) -> Done: "Gives the name up and deletes the account from this daemon.";
     AccountList "account.list" (Empty) -> AccountListResult: "The caller's accounts.";
     AccountWhoami "account.whoami" (AccountParams) -> AccountInfo: "One account.";
+    AccountSettings "account.settings" (SettingsParams) -> SettingsResult: "Changes settings; answers how they are then.";
+    KeyRotate "key.rotate" (AccountParams) -> KeyResult: "A new identity key, signed by the one before.";
+    KeyRecover "key.recover" (KeyRecoverParams) -> KeyResult: "A new identity key and a new recovery key, signed by the recovery key.";
+    BackupBegin "backup.begin" (BackupBeginParams) -> BackupBeginResult: "Makes an encrypted copy of the account, to be read with `backup.read`.";
+    BackupRead "backup.read" (BackupReadParams) -> BackupReadResult: "The next part of a backup.";
+    BackupEnd "backup.end" (TransferParams) -> Done: "Drops a backup that was read.";
+    RestoreBegin "restore.begin" (Empty) -> RestoreBeginResult: "Begins to take a backup.";
+    RestoreWrite "restore.write" (RestoreWriteParams) -> Done: "The next part of the backup.";
+    RestoreFinish "restore.finish" (RestoreFinishParams) -> RestoreResult: "Opens the backup and makes the account from it.";
+    RestoreEnd "restore.end" (TransferParams) -> Done: "Drops an upload that was not finished.";
     DirectoryUsers "directory.users" (UsersParams) -> UsersResult: "Who is in the account's directory, a page at a time.";
     ContactAdd "contact.add" (ContactAddParams) -> Contact: "Asks somebody to become a contact. Asking again is no error.";
     ContactRequests "contact.requests" (AccountParams) -> ContactsResult: "Requests that wait for an answer.";

@@ -65,6 +65,8 @@ pub enum ErrorCode {
     TimedOut,
     /// The peer refused (rejected request, blocked).
     Refused,
+    /// A backup does not open, is damaged, or is none.
+    BackupUnusable,
     /// The daemon cannot write: disk full or damaged store.
     StoreUnavailable,
     /// The daemon is stopping.
@@ -98,6 +100,7 @@ impl ErrorCode {
             Self::LimitReached => "limit_reached",
             Self::TimedOut => "timed_out",
             Self::Refused => "refused",
+            Self::BackupUnusable => "backup_unusable",
             Self::StoreUnavailable => "store_unavailable",
             Self::ShuttingDown => "shutting_down",
             Self::Internal => "internal",

@@ -100,6 +100,9 @@ pub struct Message {
     /// Why it stands there, where that needs a reason: `awaiting_acceptance`, `recipient_keys_expired`, `peer_unreachable`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// When it came to stand there, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_at: Option<Timestamp>,
     /// The message that this one answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
@@ -395,6 +398,9 @@ pub struct Contact {
     pub trust: Trust,
     /// The identity key, short.
     pub fingerprint: String,
+    /// While `trust` is `changed`: the key that waits for `verify`, short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_fingerprint: Option<String>,
     /// The name was confirmed by its directory.
     pub confirmed: bool,
     /// Blocked by the caller.
@@ -475,7 +481,7 @@ pub struct VerifyParams {
 /// `contact.verify`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VerifyResult {
-    /// Sixty digits in groups of five; the same on both sides.
+    /// Sixty digits in groups of five; the same on both sides. Of a key that changed, the number of the new one.
     pub safety_number: String,
     /// The contact after it.
     pub contact: Contact,
@@ -507,6 +513,10 @@ pub struct SendParams {
     /// Chosen by the client, so that repeating the call cannot send twice; made by the daemon if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<MessageId>,
+    /// Seconds after which the message ends by itself if it was not delivered; 0 for never; that of the settings if left
+    /// out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<u64>,
 }
 
 /// `message.send`: stored durably; and `message.wait`: as it stands now.
@@ -768,4 +778,147 @@ pub struct ProfileSetParams {
     /// New bio.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bio: Option<String>,
+}
+
+/// `account.settings`: what is left out stays.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SettingsParams {
+    /// See [`AccountParams::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Whether contacts are told what was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_receipts: Option<bool>,
+    /// Seconds that messages live which are not delivered, unless `message.send` says otherwise; 0 for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<u64>,
+}
+
+/// `account.settings`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SettingsResult {
+    /// Whether contacts are told what was read.
+    pub read_receipts: bool,
+    /// Seconds that messages live which are not delivered; absent when they never end by themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<u64>,
+}
+
+/// `key.recover`.
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRecoverParams {
+    /// See [`AccountParams::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The recovery key that `account.register` told, or the last `key.recover`.
+    pub recovery_key: String,
+}
+
+/// `key.rotate`, `key.recover`.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeyResult {
+    /// The account with its new key.
+    pub account: AccountInfo,
+    /// After `key.recover`: the new recovery key, told this once; the one before is of no use any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_key: Option<String>,
+    /// Whether the directory has the new key; if not, the daemon tells it as soon as it can.
+    pub published: bool,
+}
+
+/// `backup.begin`.
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupBeginParams {
+    /// See [`AccountParams::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Whom the file is encrypted to, as `age1...`; 16 at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
+    /// Or a passphrase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase: Option<String>,
+}
+
+/// `backup.begin`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackupBeginResult {
+    /// Names the backup in `backup.read` and `backup.end`. It is dropped after two minutes without a call.
+    pub transfer: String,
+    /// Bytes of the file.
+    pub size: u64,
+    /// The account that is in it.
+    pub account: AccountInfo,
+}
+
+/// `backup.read`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupReadParams {
+    /// From `backup.begin`.
+    pub transfer: String,
+    /// From this byte of the file.
+    pub offset: u64,
+}
+
+/// `backup.read`.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackupReadResult {
+    /// At most 524,288 bytes; empty at the end.
+    #[serde(with = "serde_bytes")]
+    pub data: Vec<u8>,
+}
+
+/// `backup.end`, and `restore.end`, which drops what was uploaded.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransferParams {
+    /// From `backup.begin` or `restore.begin`.
+    pub transfer: String,
+}
+
+/// `restore.begin`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RestoreBeginResult {
+    /// Names the upload in `restore.write` and `restore.finish`. It is dropped after two minutes without a call.
+    pub transfer: String,
+}
+
+/// `restore.write`.
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreWriteParams {
+    /// From `restore.begin`.
+    pub transfer: String,
+    /// The next part of the file, at most 524,288 bytes.
+    #[serde(with = "serde_bytes")]
+    pub data: Vec<u8>,
+}
+
+/// `restore.finish`.
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreFinishParams {
+    /// From `restore.begin`.
+    pub transfer: String,
+    /// Keys of age that may open the file, as `AGE-SECRET-KEY-1...`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identities: Vec<String>,
+    /// Or its passphrase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase: Option<String>,
+}
+
+/// `restore.finish`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RestoreResult {
+    /// The account, online.
+    pub account: AccountInfo,
+    /// When the backup was made.
+    pub made: Timestamp,
+    /// Whether the directory knows the new device; if not, the daemon tells it as soon as it can.
+    pub published: bool,
 }

@@ -312,6 +312,7 @@ pub(crate) fn message(text: &str) -> NewMessage {
         priority: Priority::Normal,
         tags: Vec::new(),
         reply_to: None,
+        expires: None,
     }
 }
 

@@ -1,12 +1,14 @@
 //! Stores of alice and bob, without any network between them.
 
 mod contacts;
-mod deposits;
 mod damage;
+mod deposits;
 mod epochs;
 mod feed;
 pub(crate) mod fixture;
 mod gaps;
+mod keys;
+mod lifetimes;
 mod order;
 mod states;
 mod upgrade;

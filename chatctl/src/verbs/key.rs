@@ -1,0 +1,109 @@
+//! `chatctl key rotate` and `chatctl key recover`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use proto::rpc::methods::{KeyRecover, KeyRotate};
+use proto::rpc::types::{AccountInfo, KeyRecoverParams, KeyResult};
+use serde::Serialize;
+
+use crate::failure::{Exit, Failure};
+use crate::output::{note, say};
+use crate::session::Session;
+use crate::{newfile, secret};
+
+/// What it takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Make a new identity key, signed by the old one
+    ///
+    /// Contacts follow by themselves; those who had verified you are asked to compare again.
+    Rotate,
+    /// Make a new identity key and a new recovery key, signed by the recovery key
+    ///
+    /// For when the identity key may be in other hands. The recovery key given is of no use afterwards.
+    Recover {
+        /// The file with the recovery key that `register` printed, or the last `key recover`
+        #[arg(long, value_name = "FILE")]
+        recovery_file: PathBuf,
+        /// Write the new recovery key to this new file instead of standard output
+        #[arg(long, value_name = "FILE")]
+        new_recovery_file: Option<PathBuf>,
+    },
+}
+
+/// What `--json` prints when the key went into a file.
+#[derive(Serialize)]
+struct WithFile<'a> {
+    account: &'a AccountInfo,
+    published: bool,
+    recovery_file: String,
+}
+
+/// Does it.
+pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
+    match args.action {
+        Action::Rotate => {
+            let params = session.account_params();
+            let result = session.call::<KeyRotate>(&params).await?;
+            session.out.either(&result, |_, result| {
+                told(result);
+                Ok(())
+            })?;
+        }
+        Action::Recover { recovery_file, new_recovery_file } => {
+            recover(session, &recovery_file, new_recovery_file.as_deref()).await?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+async fn recover(session: &mut Session, from: &std::path::Path, to: Option<&std::path::Path>) -> Result<(), Failure> {
+    let recovery_key = secret::file(from, "recovery key")?;
+    // Opened first: the key is told once, so there must be a place for it before there is a key.
+    let mut file = to.map(|path| newfile::create(path, "nothing was changed")).transpose()?;
+    let params = KeyRecoverParams { account: session.account(), recovery_key };
+    let result = session.call::<KeyRecover>(&params).await;
+    if let (Err(Failure::Rpc(_)), Some(path)) = (&result, to) {
+        let _ = std::fs::remove_file(path);
+    }
+    let result = result?;
+    let key = result.recovery_key.clone().unwrap_or_default();
+    if let (Some(file), Some(path)) = (&mut file, to) {
+        match writeln!(file, "{key}").and_then(|()| file.sync_all()) {
+            Ok(()) if session.out.json => {
+                let (account, published) = (&result.account, result.published);
+                return session.out.object(&WithFile { account, published, recovery_file: path.display().to_string() });
+            }
+            Ok(()) => {
+                told(&result);
+                note(&format!("The new recovery key is in {}. The one before is of no use any more.", path.display()));
+                return Ok(());
+            }
+            // The account has the new key, and it must not be lost: it goes to standard output after all.
+            Err(error) => say(&format!("cannot write {}: {error}; the new recovery key follows here", path.display())),
+        }
+    }
+    session.out.either(&result, |out, result| {
+        told(result);
+        note(
+            "The line below is the new recovery key. It is shown this once and stored nowhere: write it down. The one \
+             before is of no use any more.",
+        );
+        out.line(&crate::terminal::line(&key))
+    })
+}
+
+fn told(result: &KeyResult) {
+    let account = &result.account;
+    note(&format!("{} has a new identity key (fingerprint {})", account.address, account.fingerprint));
+    if !result.published {
+        note("the directory has not taken it yet; the daemon goes on trying");
+    }
+}

@@ -306,6 +306,7 @@ impl Service {
         let facts = Facts {
             name: &Name::parse(&row.name)?,
             origin: &row.origin,
+            directory: &row.directory,
             recovery_hash: contents.card.recovery_hash,
             config: &self.inner.config,
         };

@@ -29,7 +29,7 @@ const TRIES: usize = 4;
 /// Who vouches for the new key.
 enum Voucher {
     Identity,
-    Recovery(SigningKey),
+    Recovery(Box<SigningKey>),
 }
 
 impl Service {
@@ -51,7 +51,7 @@ impl Service {
         let account = self.account(caller, params.account.as_deref())?;
         let key = read_recovery_key(&params.recovery_key)?;
         let service = self.clone();
-        Self::whole(async move { service.replace_key(&account, Voucher::Recovery(key)).await }).await
+        Self::whole(async move { service.replace_key(&account, Voucher::Recovery(Box::new(key))).await }).await
     }
 
     async fn replace_key(&self, account: &Arc<Account>, voucher: Voucher) -> Result<KeyResult, ServiceError> {

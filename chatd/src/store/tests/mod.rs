@@ -3,8 +3,10 @@
 mod contacts;
 mod damage;
 mod deposits;
+mod epochs;
 mod feed;
 pub(crate) mod fixture;
+mod gaps;
 mod keys;
 mod lifetimes;
 mod order;

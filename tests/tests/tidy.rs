@@ -15,7 +15,7 @@ const LONG_FILES: [(&str, &str); 1] =
     [("proto/src/rpc/types.rs", "the objects of the RPC, one after the other: a table, read with a search")];
 
 /// What may stand in the repository's folder.
-const TOP_LEVEL: [&str; 24] = [
+const TOP_LEVEL: [&str; 25] = [
     ".cargo",
     ".ci",
     ".git",
@@ -34,6 +34,7 @@ const TOP_LEVEL: [&str; 24] = [
     "deny.toml",
     "directoryd",
     "docs",
+    "fuzz",
     "packaging",
     "proto",
     "rustfmt.toml",

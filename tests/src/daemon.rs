@@ -178,6 +178,19 @@ impl Daemon {
         }
     }
 
+    /// Starts it again on the same data after it ended, with this in its environment beside what its options say.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn try_again(&mut self, env: &[(String, String)]) -> Result<()> {
+        self.process = None;
+        let before = self.options.env.len();
+        self.options.env.extend_from_slice(env);
+        let result = self.launch();
+        self.options.env.truncate(before);
+        result
+    }
+
     /// The same with other options; the folders stay.
     ///
     /// # Panics

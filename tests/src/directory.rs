@@ -27,6 +27,8 @@ pub struct DirectoryOptions {
     pub config: Option<String>,
     /// More arguments.
     pub args: Vec<OsString>,
+    /// More environment.
+    pub env: Vec<(String, String)>,
 }
 
 impl DirectoryOptions {
@@ -105,7 +107,7 @@ impl Directory {
             std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
             command.arg("--config").arg(file);
         }
-        command.args(&self.options.args);
+        command.args(&self.options.args).envs(self.options.env.iter().map(|(name, value)| (name, value)));
         let log = self.home.join("directoryd.log");
         let (process, ready) = Process::start("directoryd", command, &log, READY)?;
         let url = ready
@@ -201,6 +203,20 @@ impl Directory {
             ensure!(status.success(), "directoryd ended with {status} after SIGTERM; log:\n{}", process.log_tail());
         }
         Ok(())
+    }
+
+    /// Starts it again on the same data and port after it ended, with this in its environment beside what its options
+    /// say.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn try_again(&mut self, env: &[(String, String)]) -> Result<()> {
+        self.process = None;
+        let before = self.options.env.len();
+        self.options.env.extend_from_slice(env);
+        let result = self.launch();
+        self.options.env.truncate(before);
+        result
     }
 
     /// Starts it again on the same data and port; stops it before, if it runs.

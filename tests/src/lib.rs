@@ -13,6 +13,7 @@ pub mod daemon;
 pub mod directory;
 pub mod hostile;
 pub mod http;
+pub mod oracle;
 pub mod people;
 pub mod place;
 pub mod process;

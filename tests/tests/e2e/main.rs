@@ -22,4 +22,5 @@ mod real_input;
 mod rpc_abuse;
 mod start;
 mod terminal;
+mod torture_kills;
 mod util;

@@ -1,4 +1,5 @@
-//! The project's own tool: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`.
+//! The project's own tool: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`,
+//! `cargo xtask torture`.
 //!
 //! Not its job: anything that a user of an installed package needs.
 
@@ -7,6 +8,7 @@ mod debian;
 mod demo;
 mod step;
 mod test;
+mod torture;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -26,6 +28,8 @@ enum Command {
     Test(test::Options),
     /// Measure, and print one table
     Bench(bench::Options),
+    /// Run the slow tests: kills, floods, fuzzing
+    Torture(torture::Options),
 }
 
 fn main() -> Result<()> {
@@ -33,5 +37,6 @@ fn main() -> Result<()> {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Torture(options) => torture::run(&options),
     }
 }

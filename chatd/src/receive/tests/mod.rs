@@ -1,5 +1,6 @@
 //! Real envelopes into real stores: what is taken, what is refused, and that nothing is left of the latter.
 
+mod contexts;
 mod known;
 mod stranger;
 

@@ -112,6 +112,7 @@ impl Runner {
                 return self.claim(from_device, to_device, &signature).await;
             }
             Frame::Ack { from_device, to_device, entries, ids } => {
+                proto::fault::point("delivery.ack.before");
                 if let Some((account, contact)) = self.proved(to_device, from_device) {
                     self.tell(&account, News::Ack { contact, entries, ids }).await;
                 }
@@ -319,9 +320,11 @@ impl Acker {
                 continue;
             }
             let frame = Frame::Ack { from_device: own, to_device: theirs, entries, ids };
+            proto::fault::point("receive.ack.before");
             if self.open.sender.send(frame).await.is_err() {
                 return false;
             }
+            proto::fault::point("receive.ack.after");
         }
         true
     }

@@ -6,9 +6,11 @@
 //! Invariants: state that strangers can grow is bounded and evicted; nothing here waits.
 
 pub mod backoff;
+pub mod clock;
 pub mod contact;
 pub mod contact_ids;
 pub mod dial;
 pub mod failures;
 pub mod limits;
+pub mod prekeys;
 pub mod rate;

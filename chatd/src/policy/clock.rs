@@ -124,6 +124,7 @@ pub struct Clock {
     last: Reading,
     /// The directory's clock minus the seconds that passed here, sleep included.
     heard: Option<i64>,
+    heard_at: Option<i64>,
     /// It was heard since the machine was last off or asleep.
     fresh: bool,
 }
@@ -157,6 +158,7 @@ impl Clock {
             steady: 0,
             last: now,
             heard: None,
+            heard_at: None,
             fresh: false,
         }
     }
@@ -225,6 +227,7 @@ impl Clock {
     pub fn directory_says(&mut self, time: i64, now: Reading) {
         self.tick(now);
         self.heard = Some(time.saturating_sub(self.awake_and_asleep()));
+        self.heard_at = Some(self.awake_and_asleep());
         self.fresh = true;
         if !self.open {
             self.settle();
@@ -274,9 +277,9 @@ impl Clock {
         (ahead.unsigned_abs() > SKEW_SECONDS.unsigned_abs()).then_some(ahead)
     }
 
-    /// When the clocks were last looked at.
-    pub fn last(&self) -> Reading {
-        self.last
+    /// Seconds since the directory was last heard; `None` if it never was in this process's life.
+    pub fn unheard(&self) -> Option<i64> {
+        Some(self.awake_and_asleep().saturating_sub(self.heard_at?))
     }
 
     fn awake_and_asleep(&self) -> i64 {

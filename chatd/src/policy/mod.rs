@@ -14,3 +14,4 @@ pub mod failures;
 pub mod limits;
 pub mod prekeys;
 pub mod rate;
+pub mod timekeeper;

@@ -208,7 +208,7 @@ impl Service {
     ) -> Result<(), ServiceError> {
         private_dir(folder)?;
         keys.create(folder)?;
-        PrekeyStore::open(folder)?.insert(prekey)?;
+        PrekeyStore::open(folder)?.insert(prekey, 0)?;
         Ok(Store::create(folder, &new)?)
     }
 
@@ -351,7 +351,7 @@ impl Service {
     /// Signs and keeps a new record with a new prekey, in this order: secret, record, then the directory.
     pub(super) async fn renew_record(&self, account: &Arc<Account>) -> Result<(), ServiceError> {
         let prekey = PrekeySecret::generate(Timestamp::now().unix_seconds())?;
-        account.prekeys.insert(&prekey)?;
+        account.prekeys.insert(&prekey, 0)?;
         let card = account.store.read(crate::store::account::own_card).await?;
         let previous = SignedRecord::decode(&card.record)?;
         let row = account.row();

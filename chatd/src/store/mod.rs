@@ -51,7 +51,7 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 pub use person::ContactRow;
-pub use prekeys::PrekeyStore;
+pub use prekeys::{PrekeyAge, PrekeyStore};
 pub use tx::Tx;
 
 use crate::events::EventHub;

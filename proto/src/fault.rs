@@ -2,7 +2,7 @@
 //!
 //! `CHATD_FAULT=name:n` ends the process as `kill -9` does when it comes to the fail point for the n-th time (several are
 //! separated by commas). `CHATD_CLOCK_FILE=path` adds the seconds in that file, read again at each look, to the wall clock;
-//! `CHATD_UPTIME_FILE=path` adds those in that one to the clock by which a directory's mailbox counts lifetimes.
+//! `CHATD_UPTIME_FILE=path` adds those in that one to the clocks that count how long a process has run.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -37,10 +37,16 @@ pub(crate) fn clock_shift() -> i64 {
     seconds_in(&PATH, "CHATD_CLOCK_FILE")
 }
 
-/// Seconds that a test adds to the clock of a directory's mailbox.
+/// Seconds that a test adds to the time for which this process has run.
 pub fn uptime_shift() -> u64 {
     static PATH: OnceLock<Option<PathBuf>> = OnceLock::new();
     seconds_in(&PATH, "CHATD_UPTIME_FILE").max(0).unsigned_abs()
+}
+
+/// Whether a test moves clocks: then they are looked at more often.
+pub fn clocks_move() -> bool {
+    let set = |name| std::env::var_os(name).is_some();
+    cfg!(debug_assertions) && (set("CHATD_CLOCK_FILE") || set("CHATD_UPTIME_FILE"))
 }
 
 fn seconds_in(path: &OnceLock<Option<PathBuf>>, variable: &str) -> i64 {

@@ -1,9 +1,8 @@
 //! `prekeys.db`: the secrets that open envelopes, in a database of their own so that destroying one destroys it; and the
 //! account's clock, by which that is decided.
 //!
-//! `secure_delete` overwrites what is deleted, the file is then rewritten without what pages left behind when rows moved
-//! within them, and the WAL is truncated: without all three the bytes stay on disk. A copy made before a migration would
-//! keep them, too, so this database has none.
+//! `secure_delete` overwrites what is deleted, and then the WAL is truncated: without both the bytes stay on disk. A copy
+//! made before a migration would keep them, too, so this database has none.
 //!
 //! Not its job: deciding when.
 //!
@@ -88,7 +87,6 @@ impl PrekeyStore {
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         checksum::install();
         let mut conn = Connection::open(folder.join("prekeys.db"))?;
-        // Before anything is written: a page of a database that has auto_vacuum or the like is none of ours.
         let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         let newest = MIGRATIONS.len() as i64;
         if found > newest {
@@ -283,24 +281,15 @@ impl Inner {
         if !self.unclean {
             return Ok(true);
         }
-        let done = self.rewrite();
-        match done {
-            Ok(clean) => {
-                self.unclean = !clean;
-                Ok(clean)
+        let busy = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        match busy {
+            Ok(busy) => {
+                self.unclean = busy != 0;
+                Ok(busy == 0)
             }
             Err(error) if is_busy(&error) => Ok(false),
             Err(error) => Err(error.into()),
         }
-    }
-
-    fn rewrite(&self) -> Result<bool, rusqlite::Error> {
-        // Rows that moved when a page was split or filled leave their old bytes in the gap, where secure_delete does not
-        // look; a page that is written anew has none.
-        self.conn.execute_batch("VACUUM")?;
-        fault::point("prekey.vacuumed");
-        let busy: i64 = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-        Ok(busy == 0)
     }
 }
 

@@ -252,7 +252,10 @@ fn no_prekey_is_destroyed_early_whatever_one_clock_does() {
         [Rules::Awake, Rules::SteadyDirectory, Rules::SteadyWall, Rules::NoDirectory, Rules::OneMachine].map(|rules| {
             std::thread::spawn(move || {
                 let sum = walk(rules, runs, 0);
-                println!("{rules:?}: {runs} runs, {} destroyed, {} early, {} s too fast at most", sum.destroyed, sum.early, sum.fastest);
+                println!(
+                    "{rules:?}: {runs} runs, {} destroyed, {} early, {} s too fast at most",
+                    sum.destroyed, sum.early, sum.fastest
+                );
                 assert!(sum.destroyed > runs / 10, "{rules:?}: hardly anything is ever destroyed");
                 sum.early
             })

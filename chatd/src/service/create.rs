@@ -351,7 +351,8 @@ impl Service {
     /// Signs and keeps a new record with a new prekey, in this order: secret, record, then the directory.
     pub(super) async fn renew_record(&self, account: &Arc<Account>) -> Result<(), ServiceError> {
         let prekey = PrekeySecret::generate(Timestamp::now().unix_seconds())?;
-        account.prekeys.insert(&prekey, 0)?;
+        // Not used yet: nothing is destroyed before accounts have their clocks.
+        account.prekeys.insert(&prekey, i64::MAX)?;
         let card = account.store.read(crate::store::account::own_card).await?;
         let previous = SignedRecord::decode(&card.record)?;
         let row = account.row();

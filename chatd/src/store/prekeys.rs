@@ -112,7 +112,9 @@ impl PrekeyStore {
         let mut inner = Inner { conn, unclean: true };
         match inner.clean() {
             Ok(true) => {}
-            Ok(false) => tracing::warn!(folder = %folder.display(), "somebody reads prekeys.db: it is cleaned up later"),
+            Ok(false) => {
+                tracing::warn!(folder = %folder.display(), "somebody reads prekeys.db: it is cleaned up later")
+            }
             // A full disk, for one. The account is of use all the same.
             Err(error) => tracing::warn!(%error, folder = %folder.display(), "prekeys.db is cleaned up later"),
         }

@@ -65,7 +65,8 @@ fn nor_after_many_came_and_went() {
     for _ in 0..3 {
         live.extend(made(&store, 150));
         while live.len() > 5 {
-            let doomed: Vec<PrekeySecret> = (0..live.len().min(15)).map(|_| live.swap_remove(below(live.len()))).collect();
+            let doomed: Vec<PrekeySecret> =
+                (0..live.len().min(15)).map(|_| live.swap_remove(below(live.len()))).collect();
             assert!(store.destroy(&ids(&doomed)).unwrap());
             gone.extend(doomed.iter().map(|key| <[u8; 16]>::try_from(&key.secret_bytes()[8..24]).unwrap()));
             let wanted: std::collections::HashSet<&[u8]> = gone.iter().map(|part| &part[..]).collect();

@@ -196,7 +196,7 @@ fn the_other_databases_notice_too() {
     let indexer = Indexer::start();
     let (alice, _bob) = written();
     let prekeys = crate::store::PrekeyStore::open(alice.folder.path()).unwrap();
-    prekeys.insert(&alice.prekey).unwrap();
+    prekeys.insert(&alice.prekey, 0).unwrap();
     drop(prekeys);
     let hits = |store: &Store| store.search().query("answer", None, 500, None).unwrap().len();
     run(alice.store.close());
@@ -211,7 +211,10 @@ fn the_other_databases_notice_too() {
     for page in 0..pages("prekeys.db") {
         let folder = copy(alice.folder.path());
         flip(&folder.path().join("prekeys.db"), page * PAGE_BYTES + 2_000, 4);
-        let read = crate::store::PrekeyStore::open(folder.path()).and_then(|store| store.all());
+        let read = crate::store::PrekeyStore::open(folder.path()).and_then(|store| {
+            store.checkpoint()?;
+            store.all()
+        });
         // The third page is that of an index which this does not read.
         let same = |all: Vec<PrekeySecret>| all.len() == 1 && all[0].secret_bytes() == alice.prekey.secret_bytes();
         assert!(read.map_or(true, |all| page == 2 && same(all)), "page {page}");

@@ -318,7 +318,7 @@ impl Service {
         let folder = scratch.0.clone();
         blocking(move || {
             keys.create(&folder)?;
-            PrekeyStore::open(&folder)?.insert(&prekey)?;
+            PrekeyStore::open(&folder)?.insert(&prekey, 0)?;
             Ok(snapshot::move_in(&folder, &NewHome { row, record, record_seq })?)
         })
         .await?;

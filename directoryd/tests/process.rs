@@ -3,53 +3,17 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::io::BufRead;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use common::process::*;
 use common::*;
 use ed25519_dalek::Signer;
 use proto::directory::SignedRecord;
 use proto::directory::api::*;
-
-struct Process {
-    child: Child,
-    url: String,
-    stderr: BufReader<std::process::ChildStderr>,
-}
-
-impl Process {
-    fn start(data_dir: &std::path::Path, extra: &[&str]) -> Self {
-        let mut child = command(data_dir, extra).stderr(Stdio::piped()).spawn().unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let url = loop {
-            let mut line = String::new();
-            assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended before it was ready");
-            if let Some(rest) = line.strip_prefix("directoryd ready: ") {
-                assert!(rest.contains("origin=example.org"), "{line}");
-                break rest.split_whitespace().next().unwrap().to_owned();
-            }
-        };
-        Self { child, url, stderr }
-    }
-
-    /// Sends a signal, and gives the rest of the log.
-    fn end(mut self, signal: nix::sys::signal::Signal) -> (String, std::process::ExitStatus) {
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id() as i32), signal).unwrap();
-        let mut log = String::new();
-        self.stderr.read_to_string(&mut log).unwrap();
-        assert!(!log.contains("panicked"), "{log}");
-        (log, self.child.wait().unwrap())
-    }
-}
-
-fn command(data_dir: &std::path::Path, extra: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_directoryd"));
-    command.arg("--data-dir").arg(data_dir).args(["--listen", "127.0.0.1:0", "--origin", ORIGIN]).args(extra);
-    command
-}
 
 fn fails(mut command: Command) -> String {
     let output = command.output().unwrap();

@@ -61,6 +61,23 @@ impl Health {
         }
     }
 
+    /// Something is wrong, whoever found it.
+    pub(super) fn damaged(&self, what: &str) {
+        tracing::error!(
+            what,
+            "the database is damaged and only read from now on; stop, put a backup in its place, and start again"
+        );
+        self.set(Checked::Damaged(what.to_owned()));
+    }
+
+    /// Unless a write has found something meanwhile.
+    fn whole(&self) {
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if *checked == Checked::Running {
+            *checked = Checked::Whole;
+        }
+    }
+
     fn set(&self, checked: Checked) {
         *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = checked;
     }
@@ -86,7 +103,6 @@ impl Check {
         let interrupt = connection.get_interrupt_handle();
         let health = Arc::clone(health);
         health.set(Checked::Running);
-        let file = path.to_owned();
         let thread = std::thread::Builder::new()
             .name("directory-check".into())
             .spawn(move || {
@@ -95,16 +111,9 @@ impl Check {
                     Ok(None) => {
                         let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
                         tracing::info!(millis, "the last end was not clean; the database was checked and is whole");
-                        health.set(Checked::Whole);
+                        health.whole();
                     }
-                    Ok(Some(problems)) => {
-                        tracing::error!(
-                            problems,
-                            file = %file.display(),
-                            "the database is damaged and only read from now on; stop, put a backup in its place, and start again"
-                        );
-                        health.set(Checked::Damaged(problems));
-                    }
+                    Ok(Some(problems)) => health.damaged(&problems),
                     // Interrupted, because the directory stops.
                     Err(error) => tracing::warn!(%error, "the database was not checked to the end"),
                 }
@@ -129,7 +138,11 @@ fn problems(connection: &Connection) -> Result<Option<String>, rusqlite::Error> 
         .and_then(|mut query| query.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>());
     match found {
         Ok(rows) if rows.iter().all(|row| row == "ok") => Ok(None),
-        Ok(rows) => Ok(Some(rows.join("; "))),
+        // One row may hold several lines, and a heading.
+        Ok(rows) => {
+            let lines = rows.iter().flat_map(|row| row.lines()).filter(|line| !line.starts_with("***"));
+            Ok(Some(lines.collect::<Vec<_>>().join("; ")))
+        }
         Err(error) if matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)) => {
             Ok(Some(error.to_string()))
         }

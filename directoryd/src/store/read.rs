@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use proto::directory::{SignedReach, SignedRecord};
-use proto::ids::{AccountId, DeviceId};
+use proto::ids::{AccountId, DeviceId, sha256};
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::Semaphore;
 
@@ -116,7 +116,7 @@ impl Readers {
         let now = signed(self.uptime.now());
         self.read(move |db| {
             let mut query = db.prepare_cached(
-                "SELECT number, size, envelope FROM mailbox
+                "SELECT number, size, hash, envelope FROM mailbox
                  WHERE account = ?1 AND device = ?2 AND number > ?3 AND expires > ?4 ORDER BY number",
             )?;
             let mut rows = query.query(params![account.0, device.0, signed(after), now])?;
@@ -133,8 +133,17 @@ impl Readers {
                     mail.more = true;
                     break;
                 }
+                let envelope: Vec<u8> = row.get(3)?;
+                if row.get::<_, [u8; 32]>(2)? != sha256(&[&envelope]) {
+                    // SQLite does not notice a flipped bit. What was not deposited is not handed out as if it was.
+                    tracing::error!(
+                        number,
+                        "an envelope is damaged on the disk; it is left out, and its sender sends it again"
+                    );
+                    continue;
+                }
                 taken = taken.saturating_add(size);
-                mail.envelopes.push((number, row.get(2)?));
+                mail.envelopes.push((number, envelope));
             }
             Ok(mail)
         })

@@ -91,12 +91,12 @@ const MIGRATIONS: &[&str] = &[
 pub(super) fn open(path: &Path, max_pages: Option<u32>) -> Result<Connection, OpenError> {
     let failed = |source| OpenError::Database { path: path.to_owned(), source };
     let mut connection = Connection::open(path).map_err(failed)?;
-    configure(&connection).map_err(failed)?;
     let known = MIGRATIONS.len() as i64;
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     if found > known {
         return Err(OpenError::TooNew { path: path.to_owned(), found, known });
     }
+    configure(&connection).map_err(failed)?;
     if found > 0 && found < known {
         tracing::info!(found, known, file = %path.display(), "bringing the database to the newest schema; a copy is kept");
         files::back_up(&connection, path, found)?;

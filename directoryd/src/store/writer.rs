@@ -117,14 +117,16 @@ impl Writer {
     }
 
     /// After a failed write or sync nobody knows what the disk holds: retrying could acknowledge what is lost. The
-    /// process ends and recovers from the write-ahead log. A full disk is none of these: what was rolled back is known.
+    /// process ends and recovers from the write-ahead log. A damaged database is only read from here on: what is whole
+    /// of it still serves. A full disk is neither: what was rolled back is known.
     fn note(&mut self, error: &rusqlite::Error) {
         use rusqlite::ErrorCode::{DatabaseCorrupt, DiskFull, NotADatabase, ReadOnly, SystemIoFailure};
         match error.sqlite_error_code() {
-            Some(SystemIoFailure | DatabaseCorrupt | NotADatabase | ReadOnly) => {
+            Some(SystemIoFailure | ReadOnly) => {
                 tracing::error!(%error, "the database can no longer be trusted to keep what it is given: stopping");
                 self.failed.cancel();
             }
+            Some(DatabaseCorrupt | NotADatabase) => self.health.damaged(&error.to_string()),
             Some(DiskFull) => self.full = Some(Instant::now()),
             _ => {}
         }
@@ -171,4 +173,72 @@ fn commit(transaction: Transaction<'_>, context: &Context, metrics: &Metrics) ->
         metrics.mailbox.committed(envelopes, bytes, mail.deleted, mail.expired);
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proto::ids::AccountId;
+    use rusqlite::ffi;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::store::schema;
+    use crate::uptime::Monotonic;
+
+    fn writer(folder: &tempfile::TempDir) -> Writer {
+        Writer {
+            connection: schema::open(&folder.path().join("directory.db"), None).unwrap(),
+            index: Arc::default(),
+            metrics: Arc::default(),
+            uptime: Arc::new(Uptime::resume(Monotonic::manual(), 0)),
+            health: Arc::default(),
+            max_accounts: 10,
+            quotas: Quotas { envelopes: 10, bytes: 10_000, strangers: 10, total_bytes: 10_000 },
+            failed: CancellationToken::new(),
+            full: None,
+        }
+    }
+
+    /// What a write says: no such account, when the store does write.
+    fn write(writer: &mut Writer) -> StoreError {
+        let (reply, mut answer) = oneshot::channel();
+        let tokens = Command::Tokens { account: AccountId([1; 16]), add: vec![[1; 32]], remove: vec![], reply };
+        writer.serve(&mut vec![tokens]);
+        answer.try_recv().unwrap().unwrap_err()
+    }
+
+    fn failure(code: i32) -> rusqlite::Error {
+        rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)
+    }
+
+    #[test]
+    fn nothing_is_written_after_a_failed_sync_or_to_a_damaged_database() {
+        for (code, words, stops) in [
+            (ffi::SQLITE_IOERR_FSYNC, "the disk failed", true),
+            (ffi::SQLITE_IOERR_WRITE, "the disk failed", true),
+            (ffi::SQLITE_READONLY, "the disk failed", true),
+            (ffi::SQLITE_CORRUPT, "damaged", false),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut writer = writer(&folder);
+            assert!(matches!(write(&mut writer), StoreError::NotFound));
+            writer.note(&failure(code));
+            let refusal = write(&mut writer);
+            assert!(matches!(&refusal, StoreError::Unavailable(why) if why.contains(words)), "{code}: {refusal}");
+            assert_eq!(writer.failed.is_cancelled(), stops, "{code}");
+        }
+    }
+
+    #[test]
+    fn after_a_full_disk_only_deposits_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(&folder);
+        writer.note(&failure(ffi::SQLITE_FULL));
+        assert!(writer.context().disk_full);
+        assert!(matches!(write(&mut writer), StoreError::NotFound), "others are tried at once");
+        writer.full = Instant::now().checked_sub(FULL_PAUSE);
+        assert!(!writer.context().disk_full);
+        assert!(!writer.failed.is_cancelled());
+    }
 }

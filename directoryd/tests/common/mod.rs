@@ -2,6 +2,10 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 pub mod mail;
+pub mod process;
+mod session;
+
+pub use session::*;
 
 use std::time::Duration;
 
@@ -32,7 +36,7 @@ pub struct Directory {
     pub http: reqwest::Client,
     pub config: Config,
     stop: CancellationToken,
-    task: tokio::task::JoinHandle<Result<(), directoryd::RunError>>,
+    task: Option<tokio::task::JoinHandle<Result<(), directoryd::RunError>>>,
     data: Option<tempfile::TempDir>,
 }
 
@@ -52,14 +56,19 @@ impl Directory {
     fn on(listener: TcpListener, config: Config, data: Option<tempfile::TempDir>) -> Self {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let task = tokio::spawn(directoryd::run(config.clone(), listener, stop.clone()));
+        let task = Some(tokio::spawn(directoryd::run(config.clone(), listener, stop.clone())));
+        Self { config, stop, task, data, ..Self::at(&url) }
+    }
+
+    /// One that is a process of its own.
+    pub fn at(url: &str) -> Self {
         Self {
-            url,
+            url: url.into(),
             http: reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap(),
-            config,
-            stop,
-            task,
-            data,
+            config: Config::default(),
+            stop: CancellationToken::new(),
+            task: None,
+            data: None,
         }
     }
 
@@ -72,7 +81,7 @@ impl Directory {
     /// Stops, and stays so until it is told to go on.
     pub async fn halt(&mut self) {
         self.stop.cancel();
-        timeout(PATIENCE, &mut self.task).await.unwrap().unwrap().unwrap();
+        timeout(PATIENCE, self.task.take().unwrap()).await.unwrap().unwrap().unwrap();
     }
 
     /// Goes on after [`Directory::halt`].
@@ -95,9 +104,8 @@ impl Directory {
         }
     }
 
-    pub async fn stop(self) {
-        self.stop.cancel();
-        timeout(PATIENCE, self.task).await.unwrap().unwrap().unwrap();
+    pub async fn stop(mut self) {
+        self.halt().await;
     }
 
     pub async fn get(&self, path: &str) -> Response {
@@ -145,6 +153,13 @@ impl Directory {
         request.send().await.unwrap()
     }
 
+    /// Leaves an envelope with a directory that may be dead, which then gives no answer.
+    pub async fn try_deposit(&self, to: &Person, token: &[u8; 32], envelope: Vec<u8>) -> Option<Response> {
+        let url = format!("{}/v1/mailbox/{}", self.url, to.account());
+        let request = self.http.post(url).header(DEPOSIT_TOKEN_HEADER, Base64::text(token)).body(envelope);
+        request.send().await.ok()
+    }
+
     pub async fn session(&self, person: &Person) -> Session {
         self.session_after(person, None).await
     }
@@ -171,131 +186,6 @@ impl Directory {
         let (socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
         Session { socket, token: String::new(), counter: 0, record_seq: 0 }
     }
-}
-
-pub struct Session {
-    pub socket: WebSocketStream<TcpStream>,
-    pub token: String,
-    pub counter: u64,
-    pub record_seq: u64,
-}
-
-impl Session {
-    pub async fn send(&mut self, frame: &impl serde::Serialize) {
-        self.socket.send(Message::Text(serde_json::to_string(frame).unwrap().into())).await.unwrap();
-    }
-
-    /// The next frame that is no ping.
-    pub async fn frame(&mut self) -> ServerFrame {
-        self.frame_or_end().await.expect("the session ended")
-    }
-
-    /// The next frame, or `None` when the directory closed the session.
-    pub async fn frame_or_end(&mut self) -> Option<ServerFrame> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match timeout_at(deadline, self.socket.next()).await.expect("no frame came") {
-                Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                Some(Ok(_) | Err(_)) | None => return None,
-            }
-        }
-    }
-
-    /// The next frame or mail that is no ping.
-    pub async fn said(&mut self) -> Option<Said> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match timeout_at(deadline, self.socket.next()).await.expect("nothing came") {
-                Some(Ok(Message::Text(text))) => return Some(Said::Frame(serde_json::from_str(&text).unwrap())),
-                Some(Ok(Message::Binary(bytes))) => {
-                    let (number, envelope) = decode_push(&bytes).unwrap();
-                    return Some(Said::Mail(number, envelope.to_vec()));
-                }
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                Some(Ok(_) | Err(_)) | None => return None,
-            }
-        }
-    }
-
-    /// The next thing said, which is mail.
-    pub async fn mail(&mut self) -> (u64, Vec<u8>) {
-        match self.said().await {
-            Some(Said::Mail(number, envelope)) => (number, envelope),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// Asks for the mailbox, and takes what comes until `drained`.
-    pub async fn drain(&mut self) -> (Vec<(u64, Vec<u8>)>, u64) {
-        self.send(&ClientFrame::Mailbox).await;
-        let mut mail = Vec::new();
-        loop {
-            match self.said().await {
-                Some(Said::Mail(number, envelope)) => mail.push((number, envelope)),
-                Some(Said::Frame(ServerFrame::Drained { upto })) => return (mail, upto),
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    /// Sends a deletion signed by `who`.
-    pub async fn send_delete(&mut self, who: &Person, numbers: &[u64]) {
-        let signature = Base64(who.device.sign(&delete_message(ORIGIN, numbers)).to_bytes().to_vec());
-        self.send(&ClientFrame::Delete { numbers: numbers.to_vec(), signature }).await;
-    }
-
-    /// Deletes, and waits until it is durable; nothing else may be said meanwhile.
-    pub async fn delete(&mut self, who: &Person, numbers: &[u64]) {
-        self.send_delete(who, numbers).await;
-        assert_eq!(self.frame().await, ServerFrame::Deleted { numbers: numbers.to_vec() });
-    }
-
-    /// Deletes, and takes what the room brings: these numbers, in this order, and the answer somewhere among them.
-    pub async fn delete_and_take(&mut self, who: &Person, numbers: &[u64], expected: &[u64]) {
-        self.send_delete(who, numbers).await;
-        let (mut mail, mut deleted) = (Vec::new(), false);
-        while mail.len() < expected.len() || !deleted {
-            match self.said().await {
-                Some(Said::Mail(number, _)) => mail.push(number),
-                Some(Said::Frame(ServerFrame::Deleted { .. })) => deleted = true,
-                Some(Said::Frame(ServerFrame::Drained { .. })) => {}
-                other => panic!("{other:?}"),
-            }
-        }
-        assert_eq!(mail, expected);
-    }
-
-    pub async fn presence(&mut self) -> (AccountId, bool) {
-        match self.frame().await {
-            ServerFrame::Presence { account, online, .. } => (account, online),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    pub async fn give_token(&mut self, token: &[u8; 32]) {
-        let add = vec![proto::ids::hex(&token_hash(token))];
-        self.send(&ClientFrame::Tokens { add, remove: vec![] }).await;
-        assert!(matches!(self.frame().await, ServerFrame::TokensStored { .. }));
-    }
-
-    pub async fn revoke_token(&mut self, token: &[u8; 32]) {
-        let remove = vec![proto::ids::hex(&token_hash(token))];
-        self.send(&ClientFrame::Tokens { add: vec![], remove }).await;
-        assert!(matches!(self.frame().await, ServerFrame::TokensStored { .. }));
-    }
-
-    pub async fn watch(&mut self, account: AccountId, token: &[u8; 32]) {
-        let watch = Watch { account, token: Base64(token.to_vec()) };
-        self.send(&ClientFrame::Watch { accounts: vec![watch] }).await;
-    }
-}
-
-/// What a session says to a client that fetches its mail.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Said {
-    Mail(u64, Vec<u8>),
-    Frame(ServerFrame),
 }
 
 /// The outside of an envelope is all that a directory looks at.

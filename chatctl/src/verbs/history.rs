@@ -48,6 +48,9 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         let labels = session.labels().await?;
         result.messages.iter_mut().for_each(|message| labels.message(message));
     }
+    if let Some(damaged) = &result.damaged {
+        note(damaged);
+    }
     session.out.either(&result, |out, result| {
         if result.messages.is_empty() {
             note("no messages");
@@ -81,7 +84,7 @@ pub async fn collect(session: &mut Session, mut params: HistoryParams, limit: u3
                 if !forward {
                     pages.reverse();
                 }
-                return Ok(MessagesResult { messages: pages.concat(), more });
+                return Ok(MessagesResult { messages: pages.concat(), more, damaged: page.damaged });
             }
         }
     }

@@ -30,6 +30,9 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let mut result = session.call::<MessageSearch>(&params).await?;
     let labels = session.labels().await?;
     result.messages.iter_mut().for_each(|message| labels.message(message));
+    if let Some(damaged) = &result.damaged {
+        note(damaged);
+    }
     session.out.either(&result, |out, result| {
         if result.messages.is_empty() {
             note("nothing found");

@@ -53,6 +53,9 @@ fn print_account(out: &mut Out, account: &AccountStatus) -> Result<(), Failure> 
     if let Some(error) = &account.store_error {
         facts.push(("store", error.clone()));
     }
+    if let Some(damaged) = &account.damaged {
+        facts.push(("damaged", damaged.clone()));
+    }
     facts.push(("queued", account.queued.to_string()));
     facts.push(("unread", account.unread.to_string()));
     facts.push(("requests", account.requests.to_string()));

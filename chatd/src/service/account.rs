@@ -43,6 +43,14 @@ pub(super) struct Account {
     pub gone: CancellationToken,
 }
 
+/// What was opened of an account.
+pub(super) struct Parts {
+    pub row: AccountRow,
+    pub keys: Keys,
+    pub store: Store,
+    pub prekeys: PrekeyStore,
+}
+
 struct Running {
     delivery: Delivery,
     commands: mpsc::Sender<SessionCommand>,
@@ -68,7 +76,7 @@ impl Account {
     /// Opens the account in a folder.
     pub fn open(service: &Service, folder: &Path) -> Result<Arc<Self>, ServiceError> {
         let inner = &service.inner;
-        let store = Store::open(folder, &inner.indexer)?;
+        let store = Store::open_on(folder, &inner.indexer, Some(Arc::clone(&inner.space)))?;
         let card = store.read_blocking(account::own_card)?;
         let keys = Keys::load(folder, &SignedRecord::decode(&card.record)?.peek()?.identity_key)?;
         let prekeys = PrekeyStore::open(folder)?;
@@ -79,6 +87,13 @@ impl Account {
                 folder.display()
             )));
         }
+        Self::assemble(service, Parts { row, keys, store, prekeys })
+    }
+
+    /// Puts an account together.
+    pub fn assemble(service: &Service, parts: Parts) -> Result<Arc<Self>, ServiceError> {
+        let inner = &service.inner;
+        let Parts { row, keys, store, prekeys } = parts;
         let directory = if row.directory.is_empty() { None } else { Some(DirectoryClient::new(&row.directory)?) };
         let inbox = Inbox::new(
             row.id,

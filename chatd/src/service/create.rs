@@ -15,6 +15,7 @@ use proto::wire::payload::Profile;
 use super::account::Account;
 use super::identity::{Facts, Keys, make_record, recovery_key};
 use super::resolve::OVERFLOW_UID;
+use super::storage::mark;
 use super::{Service, ServiceError};
 use crate::crypto::prekey::PrekeySecret;
 use crate::crypto::safety::fingerprint;
@@ -30,6 +31,13 @@ pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ServiceError + '
 pub(super) fn private_dir(path: &Path) -> Result<(), ServiceError> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io(path))
+}
+
+/// Also the name survives a power cut.
+fn rename_durably(from: &Path, to: &Path) -> Result<(), ServiceError> {
+    std::fs::rename(from, to).map_err(io(to))?;
+    let parent = to.parent().unwrap_or(to);
+    std::fs::File::open(parent).and_then(|folder| folder.sync_all()).map_err(io(parent))
 }
 
 /// See [`Service::reserve`]; given back when dropped.
@@ -69,12 +77,10 @@ impl Service {
                 }
                 continue;
             }
-            let account = Account::open(self, &path)?;
+            let Some(account) = self.open_or_salvage(&path)? else { continue };
             tracing::info!(name = %account.row().name, account = %account.id, "account opened");
             self.keep(&account);
-            if account.row().logged_in {
-                account.go_online(self);
-            }
+            self.begin(&account);
         }
         Ok(())
     }
@@ -178,7 +184,7 @@ impl Service {
         let folder = self.accounts_dir().join(id.to_string());
         let result = match made {
             // Everything is on disk before the name is claimed, so that a kill at any moment leaves a name with its keys.
-            Ok(()) => match std::fs::rename(&unfinished, &folder).map_err(io(&folder)) {
+            Ok(()) => match rename_durably(&unfinished, &folder) {
                 Ok(()) => self.claim(&directory, &address, &record, &keys).await,
                 Err(error) => Err(error),
             },
@@ -192,7 +198,7 @@ impl Service {
         }
         let account = Account::open(self, &folder)?;
         self.keep(&account);
-        account.go_online(self);
+        self.begin(&account);
         account.settled().await;
         let info = self.info(&account);
         tracing::info!(name = %info.address, account = %id, uid = caller.uid, "account registered");
@@ -332,12 +338,12 @@ impl Service {
     /// # Errors
     /// When no account is selected.
     pub async fn account_whoami(&self, caller: &Caller, params: AccountParams) -> Result<AccountInfo, ServiceError> {
-        Ok(self.info(&*self.account(caller, params.account.as_deref())?))
+        Ok(self.info(&*self.account_to_read(caller, params.account.as_deref())?))
     }
 
     pub(super) fn info(&self, account: &Account) -> AccountInfo {
         let row = account.row();
-        AccountInfo {
+        let info = AccountInfo {
             address: row.address(),
             id: account.id,
             fingerprint: fingerprint(&account.keys.identity().public()),
@@ -345,7 +351,9 @@ impl Service {
             logged_in: row.logged_in,
             online: account.session().up,
             name: row.name,
-        }
+            damaged: None,
+        };
+        mark(info, account)
     }
 
     /// Signs and keeps a new record with a new prekey, in this order: secret, record, then the directory.

@@ -13,12 +13,12 @@ use proto::wire::MAX_TEXT_BYTES;
 use proto::wire::payload::Text;
 
 use super::account::Account;
-use super::{Service, ServiceError};
+use super::{Service, ServiceError, storage};
 use crate::model::Caller;
 use crate::policy::contact::{ContactError, Event, Incoming, Outgoing, Relation};
 use crate::store::ContactRow;
 use crate::store::outbound::{NewMessage, Stored};
-use crate::store::{Pending, StoreError, account, contacts, history, lifetimes, trace};
+use crate::store::{Pending, StoreError, account, contacts, history, lifetimes, salvage, trace};
 
 /// Messages in one answer at most.
 const MAX_PAGE: u32 = 1_000;
@@ -166,19 +166,23 @@ impl Service {
         caller: &Caller,
         params: HistoryParams,
     ) -> Result<MessagesResult, ServiceError> {
-        let account = self.account(caller, params.account.as_deref())?;
+        let account = self.account_to_read(caller, params.account.as_deref())?;
         let contact = self.known(&account, &params.who).await?.id;
         let limit = params.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE) as usize;
-        let page = account
-            .store
-            .read(move |conn| {
+        let (before, after, tag) = (params.before, params.after, params.tag);
+        let (intact_tag, salvaged_tag) = (tag.clone(), tag);
+        storage::read_around_damage(
+            &account,
+            move |conn| {
                 let row = |id: Option<MessageId>| id.map(|id| history::row_of(conn, contact, &id)).transpose();
-                let (before, after) = (row(params.before)?, row(params.after)?);
-                history::page(conn, contact, limit, before, after, params.tag.as_deref())
-            })
-            .await
-            .map_err(no_message)?;
-        Ok(MessagesResult { messages: page.messages, more: page.more })
+                let (before, after) = (row(before)?, row(after)?);
+                let page = history::page(conn, contact, limit, before, after, intact_tag.as_deref())?;
+                Ok((page.messages, page.more))
+            },
+            move |conn| salvage::page(conn, contact, limit, before, after, salvaged_tag.as_deref()),
+        )
+        .await
+        .map_err(no_message)
     }
 
     /// `message.search`.
@@ -186,28 +190,26 @@ impl Service {
     /// # Errors
     /// Nobody of that name; nothing to search for.
     pub async fn message_search(&self, caller: &Caller, params: SearchParams) -> Result<MessagesResult, ServiceError> {
-        let account = self.account(caller, params.account.as_deref())?;
+        let account = self.account_to_read(caller, params.account.as_deref())?;
         let contact = match &params.who {
             Some(who) => Some(self.known(&account, who).await?.id),
             None => None,
         };
         let limit = params.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE) as usize;
         let search = account.store.search().clone();
-        let words = params.query;
-        let mut rows = tokio::task::spawn_blocking(move || search.query(&words, contact, limit + 1, None))
-            .await
-            .map_err(|_| ServiceError::ShuttingDown)?
-            .map_err(StoreError::from)?;
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let messages = account
-            .store
-            .read(move |conn| history::by_rows(conn, &rows, &history::Names::load(conn)?))
-            .await?
-            .into_iter()
-            .map(|(_, message)| message)
-            .collect();
-        Ok(MessagesResult { messages, more })
+        let (words, again) = (params.query.clone(), params.query);
+        let result = storage::read_around_damage(
+            &account,
+            move |conn| {
+                let mut rows = search.query(&words, contact, limit + 1, None)?;
+                let more = rows.len() > limit;
+                rows.truncate(limit);
+                let found = history::by_rows(conn, &rows, &history::Names::load(conn)?)?;
+                Ok((found.into_iter().map(|(_, message)| message).collect(), more))
+            },
+            move |conn| salvage::search(conn, &again, contact, limit),
+        );
+        Ok(result.await?)
     }
 
     /// `message.unread`.
@@ -215,7 +217,7 @@ impl Service {
     /// # Errors
     /// When no account is selected.
     pub async fn message_unread(&self, caller: &Caller, params: AccountParams) -> Result<UnreadResult, ServiceError> {
-        let account = self.account(caller, params.account.as_deref())?;
+        let account = self.account_to_read(caller, params.account.as_deref())?;
         let home = account.row().origin;
         let conversations: Vec<Unread> = account
             .store
@@ -248,7 +250,7 @@ impl Service {
     /// # Errors
     /// No such message.
     pub async fn message_trace(&self, caller: &Caller, params: TraceParams) -> Result<TraceResult, ServiceError> {
-        let account = self.account(caller, params.account.as_deref())?;
+        let account = self.account_to_read(caller, params.account.as_deref())?;
         let id = params.id;
         let (trace, row) = account
             .store

@@ -23,6 +23,7 @@ mod resolve;
 mod session;
 mod settings;
 mod status;
+mod storage;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -46,6 +47,7 @@ use crate::directory::Directories;
 use crate::link::{Link, LinkCaps, LinkConfig, Node, PeerTable};
 use crate::policy::rate::RateLimits;
 use crate::store::search::Indexer;
+use crate::store::space::Space;
 use account::Account;
 use config::Config;
 
@@ -68,6 +70,8 @@ struct Inner {
     node_key: SigningKey,
     table: PeerTable,
     indexer: Indexer,
+    /// The disk under the data directory.
+    space: Arc<Space>,
     limits: Arc<RateLimits>,
     /// Those that the configuration names.
     directories: Directories,
@@ -95,6 +99,8 @@ impl Service {
     /// # Errors
     /// When keys, stores or sockets cannot be opened.
     pub async fn start(config: Config, data_dir: PathBuf) -> Result<Self, ServiceError> {
+        // First: on a full disk this makes the room that a start needs.
+        let space = Space::open(&data_dir);
         let node_key = identity::node_key(&data_dir)?;
         let mut link = LinkConfig::new(*node_key.to_bytes());
         link.listen = config.listen.clone();
@@ -118,6 +124,7 @@ impl Service {
                 limits: Arc::new(RateLimits::new(&config.limits)),
                 directories,
                 indexer: Indexer::start(),
+                space,
                 accounts: RwLock::default(),
                 links: Mutex::default(),
                 registering: Mutex::default(),
@@ -135,6 +142,7 @@ impl Service {
         };
         service.spawn(links::run(service.clone(), new_links));
         service.open_accounts().await?;
+        service.spawn(service.clone().watch_disk());
         service.spawn(session::watch_addresses(service.clone()));
         Ok(service)
     }

@@ -98,7 +98,7 @@ impl Service {
         params: &AccountParams,
         keep: impl Fn(&ContactRow) -> bool,
     ) -> Result<ContactsResult, ServiceError> {
-        let account = self.account(caller, params.account.as_deref())?;
+        let account = self.account_to_read(caller, params.account.as_deref())?;
         let rows = account.store.read(contacts::all).await?;
         let contacts = rows.iter().filter(|row| keep(row)).map(|row| self.contact_view(&account, row)).collect();
         Ok(ContactsResult { contacts })

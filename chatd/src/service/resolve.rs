@@ -33,8 +33,8 @@ impl Service {
             .collect()
     }
 
-    /// The account that a call names, or the caller's only one.
-    pub(super) fn account(&self, caller: &Caller, name: Option<&str>) -> Result<Arc<Account>, ServiceError> {
+    /// The account that a call names, or the caller's only one; damaged or not.
+    pub(super) fn account_of(&self, caller: &Caller, name: Option<&str>) -> Result<Arc<Account>, ServiceError> {
         let mut own = self.owned(caller);
         if let Some(name) = name.filter(|name| !name.is_empty()) {
             own.retain(|account| {

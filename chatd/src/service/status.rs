@@ -31,7 +31,7 @@ impl Service {
     /// No account of the given name.
     pub async fn system_status(&self, caller: &Caller, params: AccountParams) -> Result<StatusResult, ServiceError> {
         let mut chosen = match &params.account {
-            Some(name) => vec![self.account(caller, Some(name))?],
+            Some(name) => vec![self.account_to_read(caller, Some(name))?],
             None => self.owned(caller),
         };
         chosen.sort_by_key(|account| account.row().address());
@@ -53,7 +53,10 @@ impl Service {
 }
 
 async fn account_status(account: &Account) -> Result<AccountStatus, ServiceError> {
-    let (queued, unread, requests, contacts) = account.store.read(history::counts).await?;
+    let counts = account.store.read(history::counts).await;
+    // Of a damaged account, what can be told is told.
+    let (queued, unread, requests, contacts) =
+        if account.store.damage().is_some() { counts.unwrap_or_default() } else { counts? };
     let (row, session) = (account.row(), account.session());
     Ok(AccountStatus {
         address: row.address(),
@@ -68,5 +71,6 @@ async fn account_status(account: &Account) -> Result<AccountStatus, ServiceError
         contacts,
         seq: account.store.hub().head(),
         store_error: account.store.write_error(),
+        damaged: account.store.damage(),
     })
 }

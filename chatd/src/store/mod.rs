@@ -27,6 +27,7 @@ mod person;
 mod pins;
 mod prekeys;
 mod reissue;
+pub mod salvage;
 mod schema;
 pub mod search;
 mod settle;
@@ -41,9 +42,9 @@ pub(crate) mod tests;
 pub mod trace;
 mod tx;
 mod vfs;
+mod wake;
 mod writer;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -53,6 +54,8 @@ use tokio::sync::watch;
 pub use person::ContactRow;
 pub use prekeys::{PrekeyAge, PrekeyStore};
 pub use tx::Tx;
+pub use wake::Pending;
+use wake::Wake;
 
 use crate::events::EventHub;
 use search::{Indexer, Search};
@@ -242,19 +245,23 @@ impl Store {
         Ok(Self { inner: Arc::new(Inner { path, care, space, writer, readers: Mutex::default(), hub, wake, search }) })
     }
 
-    /// Opens what is left of a damaged store, to be read: `why` is the error of [`Store::open`]. Writes nothing, ever.
+    /// Opens what is left of a damaged store, to be read: `text` is what writers are told. Writes nothing, ever.
     ///
     /// # Errors
     /// When the search thread has stopped.
-    pub fn open_damaged(folder: &Path, indexer: &Indexer, why: &StoreError) -> Result<Self, StoreError> {
+    pub fn open_damaged(folder: &Path, indexer: &Indexer, text: String) -> Result<Self, StoreError> {
         checksum::install();
         let path = path_in(folder);
-        let text = care::describe(&path, &why.to_string());
         let care = Arc::new(care::Care::new(path.clone(), Some(text)));
         let search = Arc::new(Search::open(indexer, path.clone(), path.with_file_name("search.db"))?);
         let (hub, wake, writer) = (Arc::new(EventHub::new(0)), Arc::new(Wake::default()), writer::Writer::none());
         let inner = Inner { path, care, space: None, writer, readers: Mutex::default(), hub, wake, search };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// What to tell of a store in `folder` whose opening met damage.
+    pub fn describe_damage(folder: &Path, what: &str) -> String {
+        care::describe(&path_in(folder), what)
     }
 
     /// What is damaged, where, and what to do; `None` while nothing is known of damage.
@@ -374,35 +381,4 @@ impl Store {
 /// The database in an account's folder, under the name by which SQLite calls it.
 fn path_in(folder: &Path) -> PathBuf {
     folder.canonicalize().unwrap_or_else(|_| folder.to_owned()).join("messages.db")
-}
-
-/// Tells delivery for whom there may be something to do, without knowing delivery.
-#[derive(Debug, Default)]
-struct Wake {
-    signal: watch::Sender<u64>,
-    dirty: Mutex<BTreeSet<i64>>,
-}
-
-impl Wake {
-    fn mark(&self, contacts: Vec<i64>) {
-        if contacts.is_empty() {
-            return;
-        }
-        self.dirty.lock().unwrap_or_else(PoisonError::into_inner).extend(contacts);
-        self.signal.send_modify(|n| *n += 1);
-    }
-}
-
-/// The outcome of an operation, known after COMMIT.
-#[derive(Debug)]
-pub struct Pending<T>(tokio::sync::oneshot::Receiver<Result<T, StoreError>>);
-
-impl<T> Pending<T> {
-    /// Waits for the COMMIT.
-    ///
-    /// # Errors
-    /// Those of the operation or of the commit.
-    pub async fn outcome(self) -> Result<T, StoreError> {
-        self.0.await.unwrap_or(Err(StoreError::Closed))
-    }
 }

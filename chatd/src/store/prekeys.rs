@@ -121,6 +121,16 @@ impl PrekeyStore {
         Ok(Self { inner: Mutex::new(inner) })
     }
 
+    /// One without a file, for an account that can only be read.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn detached() -> Result<Self, StoreError> {
+        let conn = Connection::open_in_memory()?;
+        MIGRATIONS.iter().try_for_each(|sql| conn.execute_batch(sql))?;
+        Ok(Self { inner: Mutex::new(Inner { conn, unclean: false }) })
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -209,6 +209,9 @@ pub struct AccountInfo {
     pub logged_in: bool,
     /// The directory session is up.
     pub online: bool,
+    /// What of it is damaged, where, and what to do; such an account can only be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
 }
 
 /// `account.unregister`.
@@ -280,6 +283,9 @@ pub struct AccountStatus {
     /// Whether the store takes writes; the reason if not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store_error: Option<String>,
+    /// See [`AccountInfo::damaged`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
 }
 
 /// `directory.users`.
@@ -576,6 +582,9 @@ pub struct MessagesResult {
     pub messages: Vec<Message>,
     /// More exist beyond the limit.
     pub more: bool,
+    /// The account is damaged, and messages may be missing here: what, where, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
 }
 
 /// `message.search`.

@@ -17,11 +17,11 @@ pub const MAX_TERMS: usize = 32;
 const MARK: char = '\u{1}';
 
 /// The FTS5 arguments that the index and the in-memory tail share: both must cut text the same way.
-pub(super) const FTS5_ARGUMENTS: &str = "body, content='', contentless_delete=1, \
+pub(in crate::store) const FTS5_ARGUMENTS: &str = "body, content='', contentless_delete=1, \
      tokenize=\"unicode61 remove_diacritics 2 tokenchars '\u{1}'\"";
 
 /// Writes to `out` the indexed text of a message: its conversation's token, then the body.
-pub(super) fn document(out: &mut String, conversation: i64, body: &str) {
+pub(in crate::store) fn document(out: &mut String, conversation: i64, body: &str) {
     out.clear();
     // As u64: a minus sign would be a separator. Writing to a String does not fail.
     let _ = write!(out, "{MARK}{} ", conversation.cast_unsigned());
@@ -33,7 +33,7 @@ pub(super) fn document(out: &mut String, conversation: i64, body: &str) {
 }
 
 /// The MATCH expression of a user's query.
-pub(super) fn expression(query: &str, conversation: Option<i64>) -> Result<String, SearchError> {
+pub(in crate::store) fn expression(query: &str, conversation: Option<i64>) -> Result<String, SearchError> {
     if query.len() > MAX_QUERY_BYTES {
         return Err(SearchError::TooLong { got: query.len(), max: MAX_QUERY_BYTES });
     }

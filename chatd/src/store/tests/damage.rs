@@ -58,7 +58,7 @@ fn judge(figures: &mut Figures, indexer: &Indexer, folder: &Path, states: &[Vec<
         Err(error) => {
             assert!(error.is_damage() || matches!(error, StoreError::NewerSchema { .. }), "{error}");
             figures.refused += 1;
-            let store = Store::open_damaged(folder, indexer, &error).unwrap();
+            let store = Store::open_damaged(folder, indexer, error.to_string()).unwrap();
             assert!(matches!(run(store.write(|_| Ok(()))), Err(StoreError::ReadOnly(_))));
             if let Ok(read) = dump(&store) {
                 figures.wrong += usize::from(!states.contains(&read));

@@ -43,6 +43,9 @@ impl Tx<'_> {
     /// # Errors
     /// Those of the database; then nothing of it is stored, and nothing may be acknowledged.
     pub fn receive(&mut self, contact: i64, cores: &[(&[u8], &Core<'_>)]) -> Result<Received, StoreError> {
+        if !cores.is_empty() {
+            self.needs_room()?;
+        }
         let mut result = Received::default();
         let mut shown = Shown::default();
         let mut current: Option<(StreamKey, InStream)> = None;

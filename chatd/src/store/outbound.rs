@@ -170,6 +170,7 @@ impl Tx<'_> {
     /// # Errors
     /// Those of the database; then none of them is stored.
     pub fn send(&mut self, contact: i64, messages: &[NewMessage]) -> Result<Vec<Stored>, StoreError> {
+        self.needs_room()?;
         let own = self.own()?;
         let row = contacts::load(self.conn, contact)?;
         let mut stream = self.out_stream(contact)?;

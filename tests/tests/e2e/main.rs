@@ -21,6 +21,7 @@ mod python;
 mod real_input;
 mod rpc_abuse;
 mod start;
+mod storage;
 mod terminal;
 mod torture_kills;
 mod util;

@@ -60,26 +60,74 @@ fn a_data_directory_is_locked() {
 }
 
 #[test]
-fn twenty_simultaneous_starts_have_one_winner() {
+fn a_hundred_simultaneous_starts_have_one_winner() {
+    const STARTS: usize = 100;
     let place = Place::new().unwrap();
     let home = place.folder("chatd").unwrap();
-    let mut children: Vec<_> = (0..20)
+    let mut children: Vec<_> = (0..STARTS)
         .map(|number| {
             let log = std::fs::File::create(home.join(format!("{number}.log"))).unwrap();
             chatd(&home, &DaemonOptions::default()).stdin(Stdio::null()).stderr(log).spawn().unwrap()
         })
         .collect();
-    wait_for("nineteen have ended", || children.iter_mut().filter_map(|child| child.try_wait().unwrap()).count() == 19);
+    wait_for("all but one have ended", || {
+        children.iter_mut().filter_map(|child| child.try_wait().unwrap()).count() == STARTS - 1
+    });
     // The losers end before the winner has bound its socket.
     let ctl = tests::Ctl::new(&home.join("run/chatd.sock"), &home);
     wait_for("the winner answers", || ctl.run(["status"]).code == Some(0));
-    for child in &mut children {
-        let _ = child.kill();
-        let _ = child.wait();
-    }
-    for number in 0..20 {
+    let mut losers = 0;
+    for (number, child) in children.iter_mut().enumerate() {
         let log = std::fs::read_to_string(home.join(format!("{number}.log"))).unwrap();
         assert!(!log.contains("panicked at"), "{log}");
+        match child.try_wait().unwrap() {
+            Some(status) => {
+                assert_eq!(status.code(), Some(1), "{log}");
+                assert!(log.contains("another") && log.contains("data"), "it says why: {log}");
+                losers += 1;
+            }
+            None => {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+    }
+    println!("{STARTS} starts on one data directory: {} winner", STARTS - losers);
+    assert_eq!(losers, STARTS - 1);
+}
+
+#[test]
+fn many_starts_on_one_socket_have_one_winner() {
+    const STARTS: usize = 12;
+    let place = Place::new().unwrap();
+    let home = place.folder("chatd").unwrap();
+    let mut children: Vec<_> = (0..STARTS)
+        .map(|number| {
+            let mut command = Command::new(program("chatd").unwrap());
+            tests::daemon::isolate(&mut command, &home);
+            command.arg("--data-dir").arg(home.join(format!("data-{number}")));
+            command.arg("--socket").arg(home.join("run.sock")).args(["--listen", "127.0.0.1:0"]);
+            let log = std::fs::File::create(home.join(format!("{number}.log"))).unwrap();
+            command.stdin(Stdio::null()).stderr(log).spawn().unwrap()
+        })
+        .collect();
+    wait_for("all but one have ended", || {
+        children.iter_mut().filter_map(|child| child.try_wait().unwrap()).count() == STARTS - 1
+    });
+    let ctl = tests::Ctl::new(&home.join("run.sock"), &home);
+    wait_for("the winner answers", || ctl.run(["status"]).code == Some(0));
+    for (number, child) in children.iter_mut().enumerate() {
+        match child.try_wait().unwrap() {
+            Some(status) => {
+                let log = std::fs::read_to_string(home.join(format!("{number}.log"))).unwrap();
+                assert_eq!(status.code(), Some(1), "{log}");
+                assert!(log.contains("run.sock") && !log.contains("panicked at"), "{log}");
+            }
+            None => {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
     }
 }
 
@@ -181,10 +229,10 @@ fn an_address_in_use_is_named() {
 }
 
 /// A small file system of its own, mounted for one test.
-struct Tmpfs(std::path::PathBuf);
+pub(crate) struct Tmpfs(std::path::PathBuf);
 
 impl Tmpfs {
-    fn mount(folder: &Path, size: &str) -> Option<Self> {
+    pub(crate) fn mount(folder: &Path, size: &str) -> Option<Self> {
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={size},mode=0700"), "none"]).arg(folder);
         let output = mount.output().ok()?;

@@ -93,7 +93,7 @@ fn keys_are_never_made_anew() {
             None => std::fs::remove_file(files.join(key)).unwrap(),
         }
         pair.alice_daemon.restart();
-        assert_eq!(bodies(&bob, "alice", 9), ["before"]);
+        assert_eq!(bodies(&bob, "alice", 9)[0], "before");
         assert!(text(&status(&bob)["damaged"]).contains(key), "{}", status(&bob));
         bob.run(["send", "alice", "never"]).says(&[key, "read-only"]);
         alice.ok(["whoami"]);

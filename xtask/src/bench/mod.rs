@@ -7,6 +7,7 @@
 mod accounts;
 mod connections;
 mod directory;
+mod directory_mailbox;
 mod latency;
 mod memory;
 mod offline;
@@ -57,8 +58,19 @@ impl Scale {
 }
 
 /// Names, in the order of running: what needs a quiet machine first.
-const SCENARIOS: [&str; 10] =
-    ["throughput", "latency", "process", "rpc", "directory", "connections", "mailbox", "recovery", "memory", "store"];
+const SCENARIOS: [&str; 11] = [
+    "throughput",
+    "latency",
+    "process",
+    "rpc",
+    "directory",
+    "directory-mailbox",
+    "connections",
+    "mailbox",
+    "recovery",
+    "memory",
+    "store",
+];
 
 /// Runs it.
 pub fn run(options: &Options) -> Result<()> {
@@ -99,6 +111,7 @@ async fn measure(name: &str, scale: Scale) -> Result<Vec<Row>> {
         "process" => process::measure(scale),
         "rpc" => rpc::measure(scale).await,
         "directory" => directory::measure(scale).await,
+        "directory-mailbox" => directory_mailbox::measure(scale).await,
         "connections" => connections::measure(scale).await,
         "mailbox" => offline::mailbox(scale).await,
         "recovery" => offline::recovery(scale).await,

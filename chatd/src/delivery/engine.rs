@@ -184,10 +184,10 @@ impl Engine {
                 route.stumbled = false;
                 route.mailbox.absent = false;
                 route.backoff.succeeded();
+                route.ask_directory = true;
                 if route.phase == Phase::Connecting {
                     // The dial under way goes to where they were.
                     route.phase = Phase::Down;
-                    route.ask_directory = true;
                 }
                 self.advance(contact);
             }

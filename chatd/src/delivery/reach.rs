@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use proto::directory::SignedReach;
+use proto::directory::{SignedReach, SignedRecord};
 use proto::ids::NodeId;
 
 use super::Context;
@@ -73,6 +73,18 @@ async fn refresh_reach(context: &Context, row: &ContactRow, bearer: Option<&str>
             return Ok(());
         }
     };
+    // A device that the known record does not name: it was restored from a backup, and has a new record.
+    let strange = |row: &ContactRow| {
+        let record = SignedRecord::decode(&row.record).and_then(|signed| signed.peek());
+        let known = |bytes: &Vec<u8>| {
+            let record = record.as_ref().ok()?;
+            SignedReach::decode(bytes).and_then(|signed| signed.verify(record)).ok()
+        };
+        found.iter().any(|bytes| known(bytes).is_none())
+    };
+    if strange(row) {
+        refresh_record(context, row, bearer).await?;
+    }
     for bytes in found {
         let contact = row.id;
         context.store.write(move |tx| tx.take_reach(contact, &bytes)).await?;

@@ -22,6 +22,9 @@ use crate::store::{PrekeyStore, Store, account};
 /// How long a call that brings an account online waits for its directory session.
 const SETTLE: std::time::Duration = std::time::Duration::from_secs(2);
 
+/// What is told when a second process has this device's key.
+const CLONED: &str = "cloned: another machine or process runs a copy of this data directory; stop one of the two, and give it an account of its own with chatctl backup and restore";
+
 /// See the module.
 pub(super) struct Account {
     pub id: AccountId,
@@ -39,6 +42,7 @@ pub(super) struct Account {
     presence: Mutex<HashMap<AccountId, (bool, Timestamp)>>,
     /// Held by what replaces the identity key.
     pub rotating: Arc<tokio::sync::Mutex<()>>,
+    cloned: std::sync::atomic::AtomicBool,
     /// The account is deleted, or the daemon stops: whatever waits for something of it waits no longer.
     pub gone: CancellationToken,
 }
@@ -117,6 +121,7 @@ impl Account {
             session: watch::Sender::default(),
             presence: Mutex::default(),
             rotating: Arc::default(),
+            cloned: std::sync::atomic::AtomicBool::new(false),
             gone: inner.stop.child_token(),
         }))
     }
@@ -149,6 +154,19 @@ impl Account {
 
     pub fn set_session(&self, state: SessionState) {
         self.session.send_replace(state);
+    }
+
+    /// Two processes have this device's key. Told until this one ends: which of them is the copy, only people know.
+    pub fn set_cloned(&self) {
+        self.cloned.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// What is wrong with the session, or with what the directory says of it.
+    pub fn session_error(&self) -> Option<String> {
+        if self.cloned.load(std::sync::atomic::Ordering::Relaxed) {
+            return Some(CLONED.to_owned());
+        }
+        self.session.borrow().error.clone()
     }
 
     /// Waits until the directory session is up or has failed once, a moment at most: who has just logged in wants to know.

@@ -268,10 +268,20 @@ impl Service {
             (_, MessageState::Read) => format!("nothing: {who} has read it"),
             (_, MessageState::Rejected | MessageState::Expired) => "nothing: it will not be sent".to_owned(),
             (_, MessageState::Sent) => format!("wait for the acknowledgement of {who}'s daemon, then send it again"),
+            (_, MessageState::Mailboxed) => format!(
+                "wait for the acknowledgement of {who}'s daemon, which takes it out of the mailbox when it is there; put it \
+                 there again after 7 days. You may go offline: {who} gets it if that is within 7 days"
+            ),
             _ => match contacts::wait_reason(&row) {
                 Some("awaiting_acceptance") => format!("send it when {who} accepts the contact request"),
                 Some("key_changed") => format!("wait until you have verified {who}: chatctl verify {who}"),
                 Some(_) => format!("wait until {who} is unblocked: chatctl unblock {who}"),
+                None if trace.reason.as_deref().is_some_and(|reason| reason.starts_with("recipient_keys_expired")) => {
+                    format!("wait until {who} was online once: the keys to seal to are older than 7 days")
+                }
+                None if trace.reason.as_deref().is_some_and(|reason| reason.starts_with("token_revoked")) => {
+                    format!("try to reach {who} directly; if {who} has removed you: chatctl add {who} asks again")
+                }
                 None => format!("try again as soon as {who} is reachable, and once a minute at least"),
             },
         };

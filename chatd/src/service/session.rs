@@ -202,7 +202,8 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
             }
         }
         SessionEvent::Cloned => {
-            tracing::error!(name = %account.row().name, "another machine uses a copy of this data directory");
+            account.set_cloned();
+            tracing::error!(name = %account.row().name, "cloned: another machine uses a copy of this data directory");
         }
         SessionEvent::Refused { code, message } => {
             tracing::warn!(?code, %message, "the directory refused a command");

@@ -14,6 +14,12 @@ fn trace(ctl: &Ctl, id: &str) -> String {
     ctl.json(["trace", id])["steps"].to_string()
 }
 
+/// Why a message is in its state; empty if nothing is said.
+#[track_caller]
+fn reason(ctl: &Ctl, id: &str) -> String {
+    ctl.json(["trace", id])["reason"].as_str().unwrap_or_default().to_owned()
+}
+
 #[track_caller]
 fn wait_for_state(ctl: &Ctl, id: &str, state: &str) {
     wait_for(&format!("{id} is {state}"), || state_of(ctl, id) == state);
@@ -120,9 +126,7 @@ fn a_full_mailbox_is_told_and_evicts_nothing() {
         ids.push(id);
     }
     let over = send(&pair.alice, "bob", "one too many");
-    wait_for("alice is told that it is full", || {
-        text(&pair.alice.json(["trace", &over])["reason"]).starts_with("mailbox_full")
-    });
+    wait_for("alice is told that it is full", || reason(&pair.alice, &over).starts_with("mailbox_full"));
     assert_eq!(state_of(&pair.alice, &over), "queued", "it waits here");
     assert!(ids.iter().all(|id| state_of(&pair.alice, id) == "mailboxed"));
     pair.bob_daemon().restart();
@@ -170,6 +174,25 @@ fn a_directory_restored_from_an_old_backup_is_noticed_and_given_again_what_it_lo
     pair.bob_daemon().restart();
     wait_for_body(&pair.bob, "alice", "lost 2");
     assert_eq!(bodies(&pair.bob, "alice", 10), ["early", "lost 0", "lost 1", "lost 2"]);
+}
+
+#[test]
+fn what_lay_there_for_its_whole_time_is_put_there_again() {
+    let mut pair = Pair::start();
+    pair.bob_daemon().stop();
+    let id = send(&pair.alice, "bob", "for a week");
+    wait_for_state(&pair.alice, &id, "mailboxed");
+    pair.alice_daemon.stop();
+    let clock = pair.alice_daemon.home().join("clock");
+    std::fs::write(&clock, (8 * 86_400).to_string()).unwrap();
+    let clock = ("CHATD_CLOCK_FILE".to_owned(), clock.display().to_string());
+    pair.alice_daemon.restart_with(|options| options.env.push(clock));
+    wait_for("alice is told", || trace(&pair.alice, &id).contains("its time in the mailbox was over"));
+    wait_for_state(&pair.alice, &id, "mailboxed");
+    pair.alice_daemon.stop();
+    pair.bob_daemon().restart();
+    wait_for_body(&pair.bob, "alice", "for a week");
+    assert_eq!(bodies(&pair.bob, "alice", 10), ["for a week"], "once, though it lay there twice");
 }
 
 /// Alice in a.test, bob in b.test, who takes requests of anybody.

@@ -57,9 +57,9 @@ pub(super) enum DepositError {
 }
 
 impl DepositError {
-    /// Asking again soon would be answered the same.
+    /// Asking again soon would be answered the same. A new contact's token may just be on its way to the directory.
     pub fn is_refusal(&self) -> bool {
-        !matches!(self, Self::Unreachable(_) | Self::Store(_))
+        !matches!(self, Self::Unreachable(_) | Self::Store(_) | Self::Revoked)
     }
 
     fn of(error: DirectoryError) -> Self {

@@ -151,6 +151,12 @@ impl Keeper {
                 },
                 () = sleep_until(heard + SILENCE) => return Some(Ended::new("the directory is silent")),
                 () = shutdown.cancelled() => {
+                    // What was said before the goodbye is still passed on.
+                    while let Ok(command) = commands.try_recv() {
+                        if let Err(ended) = self.pass_on(&mut socket, command).await {
+                            return Some(ended);
+                        }
+                    }
                     close(&mut socket).await;
                     return None;
                 }

@@ -244,6 +244,7 @@ impl Account {
         let delivery = Delivery::spawn(context, links, stop.clone());
         let (commands, queue) = mpsc::channel(session::COMMANDS);
         if self.directory.is_some() {
+            let queue = (commands.clone(), queue);
             session::spawn(service.clone(), Arc::clone(self), queue, stop.clone(), goodbye.clone());
         } else {
             goodbye.cancel();

@@ -24,6 +24,7 @@ mod session;
 mod settings;
 mod status;
 mod storage;
+mod told;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

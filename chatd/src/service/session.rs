@@ -1,12 +1,9 @@
 //! An account's life with its directory: the session, publishing record and reach, tokens, presence, daily renewal.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto::directory::api::token_hash;
 use proto::directory::{SignedRecord, api};
-use proto::ids::AccountId;
 use proto::name::Name;
 use proto::time::Timestamp;
 use tokio::sync::mpsc;
@@ -15,12 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::account::{Account, SessionState};
 use super::identity::{PREKEY_ROTATION_SECONDS, make_reach};
+use super::told::{Told, changed_tokens, sync};
 use super::{Service, ServiceError, mail};
 use crate::delivery::News;
 use crate::directory::DirectoryError;
 use crate::directory::session::{self, SessionCommand, SessionEvent};
-use crate::policy::contact::Relation;
-use crate::store::ContactRow;
 use crate::store::{account, contacts};
 
 /// Commands to the session that wait at most.
@@ -37,8 +33,6 @@ const UNSURE_PAUSE: Duration = Duration::from_secs(2);
 const UNSURE_TRIES: u32 = 30;
 /// How long going online waits for the directory to hear where we are.
 const FIRST_REACH: Duration = Duration::from_secs(2);
-/// Names confirmed in one go at most: a flood of requests must not become a flood of look-ups.
-const CONFIRMATIONS: usize = 4;
 
 /// Whether a directory's URL is on this machine.
 pub(super) fn is_local(url: &str) -> bool {
@@ -50,23 +44,11 @@ pub(super) fn is_local(url: &str) -> bool {
     }
 }
 
-/// What the directory knows of us.
-#[derive(Default)]
-struct Told {
-    tokens: HashSet<[u8; 32]>,
-    watched: HashMap<AccountId, [u8; 32]>,
-    asked_names: HashSet<i64>,
-    /// Watches that may have come before their token did: accounts of which nothing is known, and how often it was asked.
-    unsure: HashMap<AccountId, u32>,
-    /// The record was published after the last refusal: if that did not help, the next attempt takes its time.
-    republished: bool,
-}
-
 /// Starts the session of an account and the task that lives with it. `goodbye` is cancelled when both have ended.
 pub(super) fn spawn(
     service: Service,
     account: Arc<Account>,
-    commands: mpsc::Receiver<SessionCommand>,
+    (last_words, commands): (mpsc::Sender<SessionCommand>, mpsc::Receiver<SessionCommand>),
     stop: CancellationToken,
     goodbye: CancellationToken,
 ) {
@@ -77,7 +59,9 @@ pub(super) fn spawn(
     let device_key = account.keys.device.clone();
     let sign: session::SessionSign = Arc::new(move |message: &[u8]| device_key.sign(&[message]));
     let member = session::Member { account: account.id, device: account.device, origin: account.row().origin };
-    let session_stop = stop.clone();
+    // Of its own: what the directory has to know is told before the session ends.
+    let session_stop = CancellationToken::new();
+    let told_all = session_stop.clone();
     let first = (service.clone(), Arc::clone(&account));
     tokio::spawn(async move {
         // Who is told that we are online asks at once where we are: that must be known first. A directory that cannot
@@ -98,17 +82,22 @@ pub(super) fn spawn(
         }
     });
     tokio::spawn(async move {
+        let mut told = Told::default();
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
-            () = live(service, account, events) => {}
+            () = live(&service, &account, events, &mut told) => {}
         }
+        // A token that a contact was given a moment ago is worth nothing to it before the directory knows it.
+        if let Ok(Some(tokens)) = changed_tokens(&account, &mut told).await {
+            let _ = last_words.try_send(tokens);
+        }
+        told_all.cancel();
     });
 }
 
-async fn live(service: Service, account: Arc<Account>, mut events: mpsc::Receiver<SessionEvent>) {
+async fn live(service: &Service, account: &Arc<Account>, mut events: mpsc::Receiver<SessionEvent>, told: &mut Told) {
     let mut changes = account.store.outbox_watch();
-    let mut told = Told::default();
     let mut renewal = tokio::time::interval(RENEWAL_CHECK);
     let mut unsure = tokio::time::interval(UNSURE_PAUSE);
     // While nothing is unsure nobody looks at it: what was missed then must not come all at once.
@@ -116,7 +105,7 @@ async fn live(service: Service, account: Arc<Account>, mut events: mpsc::Receive
     loop {
         tokio::select! {
             event = events.recv() => match event {
-                Some(event) => handle(&service, &account, &mut told, event).await,
+                Some(event) => handle(service, account, told, event).await,
                 None => return,
             },
             changed = changes.changed() => {
@@ -124,7 +113,7 @@ async fn live(service: Service, account: Arc<Account>, mut events: mpsc::Receive
                     return;
                 }
                 if account.session().up
-                    && let Err(error) = sync(&account, &mut told).await
+                    && let Err(error) = sync(account, told).await
                 {
                     tracing::warn!(%error, "tokens and watches are not up to date");
                 }
@@ -137,7 +126,7 @@ async fn live(service: Service, account: Arc<Account>, mut events: mpsc::Receive
                 account.command(SessionCommand::Watch(again)).await;
             }
             _ = renewal.tick() => {
-                if let Err(error) = renew_if_due(&service, &account).await {
+                if let Err(error) = renew_if_due(service, account).await {
                     tracing::warn!(%error, name = %account.row().name, "the record was not renewed");
                 }
             }
@@ -309,77 +298,6 @@ pub(super) async fn watch_addresses(service: Service) {
         }
         service.tell_all(|| News::TryAll).await;
     }
-}
-
-/// Brings tokens and watches at the directory in line with the contacts, and confirms names.
-async fn sync(account: &Arc<Account>, told: &mut Told) -> Result<(), ServiceError> {
-    let everybody = account.store.read(contacts::all).await?;
-    let tokens: HashSet<[u8; 32]> =
-        everybody.iter().filter_map(|row| row.token_given.as_ref().map(token_hash)).collect();
-    let add: Vec<[u8; 32]> = tokens.difference(&told.tokens).copied().collect();
-    let remove: Vec<[u8; 32]> = told.tokens.difference(&tokens).copied().collect();
-    if !add.is_empty() || !remove.is_empty() {
-        account.command(SessionCommand::Tokens { add, remove }).await;
-        told.tokens = tokens;
-    }
-    let own = account.row();
-    let watched: HashMap<AccountId, [u8; 32]> = everybody
-        .iter()
-        .filter(|row| row.state.relation == Relation::Accepted && !row.state.blocked && row.origin == own.origin)
-        .filter_map(|row| Some((row.account, row.token_held?)))
-        .collect();
-    let new: Vec<(AccountId, [u8; 32])> = watched
-        .iter()
-        .filter(|(who, token)| told.watched.get(*who) != Some(*token))
-        .map(|(who, token)| (*who, *token))
-        .collect();
-    let gone: Vec<AccountId> = told.watched.keys().filter(|who| !watched.contains_key(*who)).copied().collect();
-    if !new.is_empty() {
-        account.command(SessionCommand::Watch(new)).await;
-    }
-    if !gone.is_empty() {
-        for who in &gone {
-            account.forget_presence(*who);
-        }
-        account.command(SessionCommand::Unwatch(gone)).await;
-    }
-    told.watched = watched;
-    confirm_names(account, told, &everybody, &own.origin).await
-}
-
-/// Asks the directory of its domain whether a stranger is who the request says.
-async fn confirm_names(
-    account: &Arc<Account>,
-    told: &mut Told,
-    everybody: &[ContactRow],
-    origin: &str,
-) -> Result<(), ServiceError> {
-    let unknown: Vec<&ContactRow> = everybody
-        .iter()
-        .filter(|row| !row.confirmed && !told.asked_names.contains(&row.id))
-        .filter(|row| account.directories.of(&row.origin).is_some())
-        .take(CONFIRMATIONS)
-        .collect();
-    for row in unknown {
-        told.asked_names.insert(row.id);
-        let Ok(name) = Name::parse(&row.name) else { continue };
-        let Some(client) = account.directories.of(&row.origin) else { continue };
-        let bearer = account.bearer().filter(|_| row.origin == origin);
-        match client.lookup(&name, bearer.as_deref()).await {
-            Ok(found) if found.account == row.account => {
-                let contact = row.id;
-                account.store.write(move |tx| tx.take_record(contact, &found.record, true).map(drop)).await?;
-            }
-            Ok(_) | Err(DirectoryError::NotFound) => {
-                tracing::warn!(name = %row.name, account = %row.account, "the directory does not confirm this name");
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a name was not confirmed");
-                told.asked_names.remove(&row.id);
-            }
-        }
-    }
-    Ok(())
 }
 
 /// A new prekey every day, and with it a new record.

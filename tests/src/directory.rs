@@ -101,7 +101,9 @@ impl Directory {
         let mut command = Command::new(program("directoryd")?);
         isolate(&mut command, &self.home);
         command.arg("--data-dir").arg(self.home.join("data")).args(["--listen", &self.listen]);
-        command.args(["--origin", ORIGIN]);
+        if !self.options.args.iter().any(|arg| arg == "--origin") {
+            command.args(["--origin", ORIGIN]);
+        }
         if let Some(text) = &self.options.config {
             let file = self.home.join("directoryd.toml");
             std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;

@@ -221,10 +221,12 @@ async fn came_up(
     account
         .store
         .write(move |tx| {
-            if let Some(mailbox) = mailbox {
-                tx.mailbox_went_back(&mailbox)?;
+            let lying = mailbox.as_deref().map(|url| tx.deposited_at(url)).transpose()?;
+            tx.session_counted(session_counter)?;
+            if let (Some(url), Some(contacts)) = (mailbox, lying) {
+                tx.mailbox_went_back(&url, &contacts)?;
             }
-            tx.session_counted(session_counter).map(drop)
+            Ok(())
         })
         .await?;
     if record_seq != card.record_seq {

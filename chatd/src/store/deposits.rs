@@ -16,6 +16,9 @@ use super::{StoreError, Tx, inbound, trace};
 /// still fits.
 const MAX_ACKS: usize = 8;
 
+/// What `trace` says when a directory turns out to be older than it was.
+const WENT_BACK: &str = "lost: the directory was restored from a backup; it is put there again";
+
 /// An envelope that a mailbox has taken.
 #[derive(Debug, Clone)]
 pub struct Deposit {
@@ -114,7 +117,7 @@ impl Tx<'_> {
                 mailbox = url,
                 "the directory was restored from a backup: what is lost there is put there again"
             );
-            self.lose(url, number, "lost: the directory was restored from a backup; it is put there again")?;
+            self.lose(url, number, WENT_BACK)?;
         }
         self.conn
             .prepare_cached(
@@ -125,12 +128,29 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// A directory went back in time: whatever was deposited there may be gone.
+    /// A directory went back in time: whatever was deposited there may be gone. To be called after new epochs were begun for
+    /// the same reason, which move what waits.
     ///
     /// # Errors
     /// Those of the database.
-    pub fn mailbox_went_back(&mut self, url: &str) -> Result<(), StoreError> {
-        self.lose(url, 0, "the directory went back in time: it is put there again")
+    pub fn mailbox_went_back(&mut self, url: &str, contacts: &[i64]) -> Result<(), StoreError> {
+        self.lose(url, 0, WENT_BACK)?;
+        for contact in contacts {
+            self.attempt_failed(*contact, "mailbox", WENT_BACK)?;
+            self.wake_delivery(*contact);
+        }
+        Ok(())
+    }
+
+    /// Contacts for whom something lies in a mailbox.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn deposited_at(&self, url: &str) -> Result<Vec<i64>, StoreError> {
+        let mut select = self.conn.prepare_cached(
+            "SELECT DISTINCT s.conversation FROM deposits d JOIN streams_out s ON s.id = d.stream WHERE d.mailbox = ?1",
+        )?;
+        Ok(select.query_map([url], |row| row.get(0))?.collect::<Result<_, _>>()?)
     }
 
     /// Forgets deposits from a number on, and says so in the trace of each.

@@ -119,7 +119,12 @@ fn a_directory_that_went_back_is_given_again_what_it_lost() {
         assert!(details.iter().any(|text| text.contains("restored from a backup")), "{details:?}");
     }
     assert_eq!(alice.read(|conn| deposits::highest_of(conn, URL)), 15);
-    alice.write(|tx| tx.mailbox_went_back(URL)).unwrap();
+    alice
+        .write(|tx| {
+            let contacts = tx.deposited_at(URL)?;
+            tx.mailbox_went_back(URL, &contacts)
+        })
+        .unwrap();
     assert_eq!(open(&alice, &bob, now), [1, 2, 3, 4]);
 }
 

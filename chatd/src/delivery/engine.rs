@@ -165,6 +165,7 @@ impl Engine {
                     self.advance(contact);
                 }
             }
+            News::Hole(contact) => self.ask_for(contact),
             News::Ack { contact, entries, ids } => {
                 self.acknowledge(contact, entries, ids).await;
                 let route = self.route(contact);

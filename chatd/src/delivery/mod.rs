@@ -164,6 +164,8 @@ pub enum News {
         /// Its marks.
         entries: Vec<AckEntry>,
     },
+    /// Something of a contact is missing before what is held: it is asked to send what is not acknowledged.
+    Hole(i64),
     /// A contact's device committed something.
     Ack {
         /// The contact.

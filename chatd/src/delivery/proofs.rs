@@ -40,6 +40,21 @@ impl Engine {
         link.answer(frames);
     }
 
+    /// Shows a contact what is here of its streams: it sends what lies above. Without a link, one is made; the marks go along
+    /// with its claim.
+    pub(super) fn ask_for(&mut self, contact: i64) {
+        let own = self.context.device;
+        let route = self.route(contact);
+        let usable = route.link.clone().filter(|_| route.is_usable());
+        let (Some(link), Some(device)) = (usable, route.device) else {
+            route.pending = true;
+            self.advance(contact);
+            return;
+        };
+        let entries = self.read(|conn| inbound::resume_entries(conn, contact, device)).unwrap_or_default();
+        link.answer(vec![Frame::Resume { from_device: own, to_device: device, entries }]);
+    }
+
     pub(super) fn claim(&self, link: &OpenLink, to: DeviceId) -> Frame {
         let session = Session { exporter: &link.exporter, dialer: link.dialer, acceptor: link.acceptor };
         let signature = sign_claim(&self.context.device_key, &session, to);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use proto::directory::SignedRecord;
 use proto::ids::{AccountId, DeviceId};
@@ -11,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::identity::Keys;
-use super::{Service, ServiceError, session};
+use super::{Service, ServiceError, gaps, session};
 use crate::delivery::{Context, Delivery};
 use crate::directory::session::SessionCommand;
 use crate::directory::{Directories, DirectoryClient};
@@ -43,6 +44,8 @@ pub(super) struct Account {
     /// Held by what replaces the identity key.
     pub rotating: Arc<tokio::sync::Mutex<()>>,
     cloned: std::sync::atomic::AtomicBool,
+    /// Since when nothing lies in the mailbox, as far as this session knows.
+    drained: Mutex<Option<Instant>>,
     /// The account is deleted, or the daemon stops: whatever waits for something of it waits no longer.
     pub gone: CancellationToken,
 }
@@ -122,6 +125,7 @@ impl Account {
             presence: Mutex::default(),
             rotating: Arc::default(),
             cloned: std::sync::atomic::AtomicBool::new(false),
+            drained: Mutex::default(),
             gone: inner.stop.child_token(),
         }))
     }
@@ -153,6 +157,9 @@ impl Account {
     }
 
     pub fn set_session(&self, state: SessionState) {
+        if !state.up {
+            *lock(&self.drained) = None;
+        }
         self.session.send_replace(state);
     }
 
@@ -205,6 +212,12 @@ impl Account {
     /// Everything that lay in the mailbox is stored here.
     pub fn mailbox_drained(&self) {
         tracing::debug!(account = %self.id, "the mailbox is drained");
+        lock(&self.drained).get_or_insert_with(Instant::now);
+    }
+
+    /// Whether nothing can be in the mailbox that has not been stored here for so long: it was drained, or there is none.
+    pub fn is_drained_for(&self, time: Duration) -> bool {
+        self.directory.is_none() || lock(&self.drained).is_some_and(|since| since.elapsed() >= time)
     }
 
     /// Tells the directory session something, if there is one.
@@ -249,6 +262,7 @@ impl Account {
         } else {
             goodbye.cancel();
         }
+        gaps::spawn(Arc::clone(self), stop.clone());
         *running = Some(Running { delivery, commands, stop, goodbye });
     }
 

@@ -1,0 +1,94 @@
+//! Watches over holes in what contacts send: asks for what is missing, and gives it up when its time is over.
+//!
+//! Not its job: to decide what a hole is, or how long it is awaited (`store::gaps`).
+//!
+//! A timer runs only while something is held. A hole is asked for after a few seconds, not at once: what comes by mailbox
+//! and by link at the same time is out of order for a moment.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use proto::time::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::account::Account;
+use crate::delivery::News;
+use crate::store::StoreError;
+use crate::store::gaps::{HOLD_MS, holes};
+
+/// A hole is asked for when it is so old.
+const ASK_AFTER_MS: i64 = 5_000;
+/// And again after so long, twice as long each time.
+const ASK_AGAIN: Duration = Duration::from_secs(25);
+/// How often holes are looked at while there are any.
+const LOOK: Duration = Duration::from_secs(5);
+/// Changes of the store are looked at so often at most.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The mailbox must have been empty for so long: as long as a hole is awaited.
+const DRAINED_FOR: Duration = Duration::from_millis(HOLD_MS as u64);
+
+/// Lives until the account goes offline.
+pub(super) fn spawn(account: Arc<Account>, stop: CancellationToken) {
+    tokio::spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = watch(account) => {}
+        }
+    });
+}
+
+/// When each contact was asked last, and when it may be asked again.
+type Asked = HashMap<i64, (Instant, Duration)>;
+
+async fn watch(account: Arc<Account>) {
+    let mut changes = account.store.outbox_watch();
+    let mut asked = Asked::new();
+    loop {
+        let held = match look(&account, &mut asked).await {
+            Ok(held) => held,
+            Err(StoreError::Closed) => return,
+            Err(error) => {
+                tracing::warn!(%error, "holes cannot be looked after now");
+                true
+            }
+        };
+        // Not a wait for something to happen: a bound on how often the same is looked at.
+        tokio::time::sleep(PAUSE).await;
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(LOOK), if held => {}
+        }
+    }
+}
+
+/// Whether something is held still.
+async fn look(account: &Account, asked: &mut Asked) -> Result<bool, StoreError> {
+    let found = account.store.read(holes).await?;
+    if found.is_empty() {
+        asked.clear();
+        return Ok(false);
+    }
+    let now = Timestamp::now();
+    // One from the future was written before the clock was set back: the store puts that right.
+    let age = |since: Timestamp| if since > now { i64::MAX } else { now.0 - since.0 };
+    asked.retain(|contact, _| found.iter().any(|hole| hole.contact == *contact));
+    for hole in found.iter().filter(|hole| age(hole.since) >= ASK_AFTER_MS) {
+        let wait = match asked.get(&hole.contact) {
+            Some((at, wait)) if at.elapsed() < *wait => continue,
+            Some((_, wait)) => wait.saturating_mul(2),
+            None => ASK_AGAIN,
+        };
+        asked.insert(hole.contact, (Instant::now(), wait));
+        tracing::info!(contact = hole.contact, "messages are missing: asking for them");
+        if let Some(delivery) = account.delivery() {
+            delivery.tell(News::Hole(hole.contact)).await;
+        }
+    }
+    if found.iter().any(|hole| age(hole.since) >= HOLD_MS) {
+        let drained = account.is_drained_for(DRAINED_FOR);
+        let again = account.store.write(move |tx| tx.give_up_gaps(tx.now, drained)).await?;
+        return Ok(again.is_some());
+    }
+    Ok(true)
+}

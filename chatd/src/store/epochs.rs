@@ -270,10 +270,8 @@ impl Tx<'_> {
         }
         if found.len() == room {
             tracing::warn!(contact, "the contact lost more than is sent again in a day");
-            for placed in &found {
-                self.unmark(placed.stream, (placed.seq as u64, placed.seq as u64))?;
-            }
         } else {
+            // Nothing but what was found has these marks: whoever says the same again is not searched for.
             for (stream, ranges) in missing {
                 for range in ranges {
                     self.unmark(stream, range)?;
@@ -285,7 +283,7 @@ impl Tx<'_> {
     }
 
     /// Takes numbers out of the marks that say that they arrived.
-    fn unmark(&mut self, stream: i64, (low, high): (u64, u64)) -> Result<(), StoreError> {
+    pub(super) fn unmark(&mut self, stream: i64, (low, high): (u64, u64)) -> Result<(), StoreError> {
         for state in [MessageState::Delivered, MessageState::Read].map(trace::state_number) {
             let cut: Vec<(i64, i64, i64, String)> = self
                 .conn

@@ -28,7 +28,8 @@ pub(super) struct Placed {
 enum Why {
     /// It is in the outbox; `message` is 0 if it belongs to none that is shown as waiting.
     Waits,
-    /// It was acknowledged, but above something that was not: repeated for the order's sake, its state stands.
+    /// It was acknowledged, but above something that was not: repeated for the order's sake. It waits again, for what holds
+    /// for its place must hold for what is around it.
     Repeated,
     /// The contact had it and lost it.
     Lost,
@@ -64,7 +65,7 @@ impl Tx<'_> {
                 _ => runs.push((stream.seq, stream.seq, cause)),
             }
             let was_sent = sent_upto.iter().any(|(of, high)| *of == placed.stream && placed.seq <= *high);
-            if placed.message != 0 && (why == Why::Lost || (why == Why::Waits && was_sent)) {
+            if placed.message != 0 && (why != Why::Waits || was_sent) {
                 queued.push((placed.message, cause));
             }
         }
@@ -108,9 +109,12 @@ impl Tx<'_> {
                 }
                 stream.append(own.device, core)
             }
-            Why::Repeated | Why::Lost => self.make_again(contact, stream, placed.message)?,
+            Why::Repeated | Why::Lost => {
+                self.unmark(placed.stream, (placed.seq as u64, placed.seq as u64))?;
+                self.make_again(contact, stream, placed.message)?
+            }
         };
-        let message = if why == Why::Repeated { 0 } else { placed.message };
+        let message = placed.message;
         self.conn
             .prepare_cached("INSERT INTO outbox (stream, seq, message, core) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![stream.id, stream.seq as i64, message, core])?;

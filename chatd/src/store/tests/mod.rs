@@ -10,6 +10,7 @@ mod gaps;
 mod keys;
 mod lifetimes;
 mod order;
+mod sim;
 mod states;
 mod upgrade;
 mod writer;

@@ -1,0 +1,124 @@
+//! What must hold, watched from outside of both stores.
+
+use std::collections::{HashMap, HashSet};
+
+use proto::ids::{DeviceId, Epoch, MessageId, sha256};
+use proto::wire::envelope::Core;
+
+use super::node::Node;
+
+/// What a message's flags say.
+const LATE: i64 = 16;
+const MISSING_SHIFT: u32 = 8;
+
+#[derive(Default)]
+pub struct Oracle {
+    pub violations: Vec<String>,
+    /// Messages that a user was told to be stored, with their place among the sender's.
+    pub sent: HashMap<MessageId, u64>,
+    /// Of them those that their sender's disk lost: nobody can promise them, and their order means nothing.
+    orphans: HashSet<MessageId>,
+    /// Messages that ended by their lifetime: a copy that was under way may come whenever it does.
+    expired: HashSet<MessageId>,
+    /// What was ever on its way under a number.
+    numbers: HashMap<(DeviceId, Epoch, u64), [u8; 32]>,
+    readers: [Reader; 2],
+    pub shown: u64,
+    pub late: u64,
+    pub gaps: u64,
+}
+
+/// What one side was shown.
+#[derive(Default)]
+struct Reader {
+    row: i64,
+    highest: u64,
+    seen: HashSet<MessageId>,
+    /// Places that a gap told to be missing.
+    missing: HashSet<u64>,
+}
+
+impl Oracle {
+    pub fn violation(&mut self, what: String) {
+        self.violations.push(what);
+    }
+
+    /// A core leaves.
+    pub fn leaves(&mut self, bytes: &[u8]) {
+        let core = Core::decode(bytes).unwrap();
+        let hash = sha256(&[bytes]);
+        let before = self.numbers.insert((core.from_device, core.epoch, core.seq), hash);
+        if before.is_some_and(|before| before != hash) {
+            self.violation(format!("number {} was used twice in one epoch", core.seq));
+        }
+    }
+
+    /// A message ends by its lifetime.
+    pub fn expires(&mut self, id: MessageId) {
+        self.expired.insert(id);
+    }
+
+    /// Looks at what a side shows now.
+    pub fn look(&mut self, side: usize, node: &Node) {
+        for (row, id, flags) in node.shown_after(self.readers[side].row) {
+            let reader = &mut self.readers[side];
+            reader.row = row;
+            self.shown += 1;
+            let Some(place) = self.sent.get(&id).copied() else {
+                self.violations.push("a message that nobody sent".to_owned());
+                continue;
+            };
+            if !reader.seen.insert(id) {
+                self.violations.push(format!("message {place} was shown twice"));
+            }
+            if self.orphans.contains(&id) || self.expired.contains(&id) {
+                continue;
+            }
+            if flags >> MISSING_SHIFT > 0 {
+                self.gaps += 1;
+                let unseen = self.sent.iter().filter(|(id, at)| **at < place && !reader.seen.contains(*id));
+                reader.missing.extend(unseen.map(|(_, at)| *at));
+            }
+            if flags & LATE != 0 {
+                self.late += 1;
+            } else if place < reader.highest && !reader.missing.contains(&place) {
+                self.violations.push(format!("message {place} was shown after {}", reader.highest));
+            }
+            reader.highest = reader.highest.max(place);
+        }
+    }
+
+    /// A side's disk went back: what it has not any more it was never shown, and nobody waits for what it had to send.
+    pub fn went_back(&mut self, side: usize, node: &Node, own: &HashSet<MessageId>, places: impl Fn(u64) -> usize) {
+        let lost = self.sent.iter().filter(|(id, at)| places(**at) == side && !own.contains(*id));
+        let lost: Vec<MessageId> = lost.map(|(id, _)| *id).collect();
+        self.orphans.extend(lost);
+        let mut reader = Reader::default();
+        for (row, id, _) in node.shown_after(0) {
+            reader.row = row;
+            reader.seen.insert(id);
+            if !self.orphans.contains(&id) {
+                reader.highest = reader.highest.max(self.sent[&id]);
+            }
+        }
+        reader.missing = std::mem::take(&mut self.readers[side].missing);
+        self.readers[side] = reader;
+    }
+
+    /// Nothing is on its way any more.
+    pub fn end(&mut self, nodes: &[Node; 2]) {
+        for side in [0, 1] {
+            self.look(side, &nodes[side]);
+            let there = &self.readers[1 - side].seen;
+            let lost = nodes[side].own_messages().into_iter().filter(|id| !there.contains(id)).count();
+            if lost > 0 {
+                self.violations.push(format!("{lost} messages of side {side} were accepted and lost"));
+            }
+            let waits = nodes[side].number("SELECT count(*) FROM outbox");
+            let held = nodes[side].number("SELECT count(*) FROM held");
+            if waits + held > 0 {
+                self.violations.push(format!("side {side} never drained: {waits} wait, {held} are held"));
+            }
+        }
+    }
+}

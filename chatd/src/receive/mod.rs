@@ -9,13 +9,14 @@
 //! acknowledgement exists only after COMMIT; whatever is refused costs the sender's allowance and nothing else.
 
 mod apply;
+mod parked;
 mod stranger;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use proto::ids::{AccountId, DeviceId, MessageId, PrekeyId};
 use proto::wire::envelope::{AckEntry, Outer};
@@ -38,6 +39,7 @@ pub struct Inbox {
     store: Store,
     prekeys: RwLock<HashMap<PrekeyId, Arc<PrekeySecret>>>,
     rules: Arc<Rules>,
+    parked: Mutex<parked::Lot>,
 }
 
 /// What operations need to know on the store's thread.
@@ -67,6 +69,14 @@ pub enum Verdict {
     Dropped {
         /// The peer broke the format or forged.
         blame: bool,
+    },
+    /// Its sender names a newer record than is known: fetch that, then [`Inbox::retry_parked`]. Nothing is acknowledged,
+    /// and whoever keeps the envelope must go on keeping it.
+    Parked {
+        /// Whose record is to be fetched.
+        contact: i64,
+        /// Its device is known: if the record cannot be had, it will be judged by the known one.
+        proved: bool,
     },
 }
 
@@ -124,7 +134,7 @@ impl Inbox {
         let prekeys = prekeys.into_iter().map(|prekey| (prekey.id(), Arc::new(prekey))).collect();
         let prekeys = RwLock::new(prekeys);
         let rules = Arc::new(Rules { account, limits, max_pending });
-        Self { device, store, prekeys, rules }
+        Self { device, store, prekeys, rules, parked: Mutex::default() }
     }
 
     /// Opens envelopes with one more prekey. Its secret is committed already.
@@ -134,6 +144,11 @@ impl Inbox {
 
     /// Takes an envelope to this account's device. `known` tells that the link has proved a contact of somebody here.
     pub async fn take(&self, outer: Vec<u8>) -> Verdict {
+        self.take_once(outer, true).await
+    }
+
+    /// `park`: it may wait for a newer record.
+    async fn take_once(&self, outer: Vec<u8>, park: bool) -> Verdict {
         let size = outer.len();
         let prekey = match Outer::decode(&outer) {
             Ok(parsed) if parsed.to_device == self.device => parsed.prekey_id,
@@ -146,10 +161,10 @@ impl Inbox {
         let secret = self.prekeys.read().unwrap_or_else(PoisonError::into_inner).get(&prekey).cloned();
         let Some(secret) = secret else { return Verdict::Refused(RefuseCode::PrekeyGone) };
         let work = move || {
-            let outer = Outer::decode(&outer)?;
-            open(&outer, &secret)
+            let opened = Outer::decode(&outer).map_err(Into::into).and_then(|outer| open(&outer, &secret));
+            (opened, outer)
         };
-        let opened = if size <= INLINE_BYTES {
+        let (opened, outer) = if size <= INLINE_BYTES {
             work()
         } else {
             match tokio::task::spawn_blocking(work).await {
@@ -158,7 +173,12 @@ impl Inbox {
             }
         };
         let result = match opened {
-            Ok(opened) => self.opened(opened, size).await,
+            Ok(opened) => match self.has_to_wait(&opened) {
+                Ok(Some((contact, proved))) if park => Ok(self.park(contact, outer, proved)),
+                Ok(Some((contact, false))) => Ok(Verdict::Parked { contact, proved: false }),
+                Ok(_) => self.opened(opened, size).await,
+                Err(error) => Err(error),
+            },
             Err(error) => Err(error.into()),
         };
         match result {
@@ -176,6 +196,28 @@ impl Inbox {
                 Verdict::Dropped { blame: true }
             }
         }
+    }
+
+    /// Whose newer record an envelope has to wait for, and whether its device is known and has signed it.
+    fn has_to_wait(&self, opened: &Opened) -> Result<Option<(i64, bool)>, Reject> {
+        let (from, from_device) = (opened.wrap().from, opened.wrap().from_device);
+        let newer = opened.wrap().record_seq;
+        let found = self.store.read_blocking(|conn| {
+            if contacts::record_seq_of(conn, from)?.is_none_or(|known| newer <= known) {
+                return Ok(None);
+            }
+            Ok(Some((contacts::by_account(conn, from)?, contacts::device_of(conn, from, from_device)?)))
+        })?;
+        let Some((Some(row), device)) = found else { return Ok(None) };
+        let proved = match &device {
+            // Nobody but the device can make it wait, or be blamed for it.
+            Some(device) => opened.verify(&device.key).is_ok(),
+            None => false,
+        };
+        if device.is_some() && !proved {
+            return Ok(None);
+        }
+        Ok(self.waits(&row, opened, proved)?.then_some((row.id, proved)))
     }
 
     async fn opened(&self, opened: Opened, size: usize) -> Result<Verdict, Reject> {

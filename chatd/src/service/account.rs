@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::identity::Keys;
-use super::{Service, ServiceError, gaps, session};
+use super::{Service, ServiceError, gaps, records, session};
 use crate::delivery::{Context, Delivery};
 use crate::directory::session::SessionCommand;
 use crate::directory::{Directories, DirectoryClient};
@@ -46,6 +46,7 @@ pub(super) struct Account {
     cloned: std::sync::atomic::AtomicBool,
     /// Since when nothing lies in the mailbox, as far as this session knows.
     drained: Mutex<Option<Instant>>,
+    pub fetched: records::Fetched,
     /// The account is deleted, or the daemon stops: whatever waits for something of it waits no longer.
     pub gone: CancellationToken,
 }
@@ -126,6 +127,7 @@ impl Account {
             rotating: Arc::default(),
             cloned: std::sync::atomic::AtomicBool::new(false),
             drained: Mutex::default(),
+            fetched: records::Fetched::default(),
             gone: inner.stop.child_token(),
         }))
     }

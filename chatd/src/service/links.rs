@@ -239,6 +239,11 @@ impl Runner {
                 true
             }
             Verdict::Dropped { blame } => !blame || self.blame(),
+            // Its sender has it, and sends it again if it is not acknowledged.
+            Verdict::Parked { contact, .. } => {
+                super::records::fetch(&account, contact);
+                true
+            }
         }
     }
 }

@@ -61,7 +61,7 @@ pub(super) async fn run(account: Arc<Account>, mut mail: mpsc::Receiver<Mail>) {
     }
 }
 
-async fn take(account: &Account, item: Mail, round: &mut Round) {
+async fn take(account: &Arc<Account>, item: Mail, round: &mut Round) {
     let (session, number, outer) = match item {
         Mail::Drained => {
             round.drained = true;
@@ -82,6 +82,14 @@ async fn take(account: &Account, item: Mail, round: &mut Round) {
             round.delete.push(number);
         }
         Verdict::Dropped { .. } => round.delete.push(number),
+        Verdict::Parked { contact, proved } => {
+            super::records::fetch(account, contact);
+            // Asked for again, it is judged by what is known then. If its device is not known, only the next session
+            // brings it again: until then it is in memory.
+            if proved {
+                round.release.push(number);
+            }
+        }
     }
 }
 

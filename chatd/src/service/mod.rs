@@ -20,6 +20,7 @@ mod mail;
 mod messages;
 mod people;
 mod profile;
+mod records;
 mod resolve;
 mod session;
 mod settings;

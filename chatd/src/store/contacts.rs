@@ -148,6 +148,18 @@ pub fn by_account(conn: &Connection, account: AccountId) -> Result<Option<Contac
         .optional()?)
 }
 
+/// The seq of the record that is kept of an account.
+///
+/// # Errors
+/// Those of the database.
+pub fn record_seq_of(conn: &Connection, account: AccountId) -> Result<Option<u64>, StoreError> {
+    Ok(conn
+        .prepare_cached("SELECT record_seq FROM contacts WHERE account = ?1")?
+        .query_row([account.as_bytes()], |row| row.get::<_, i64>(0))
+        .optional()?
+        .map(|seq| seq as u64))
+}
+
 /// A person by the owner's label, else by name and origin (`home` for a name without a domain). Of several who say that they
 /// are called so, a contact comes first, then one whom the directory confirmed: a stranger takes nobody's place.
 ///

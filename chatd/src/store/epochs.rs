@@ -49,7 +49,7 @@ pub struct Resumed {
 }
 
 impl Tx<'_> {
-    /// Begins a new epoch in every conversation in which a number was ever given; what is not acknowledged is issued again.
+    /// Begins a new epoch in every conversation that has one; what is not acknowledged is issued again.
     /// Answers how many epochs were begun.
     ///
     /// # Errors
@@ -57,10 +57,8 @@ impl Tx<'_> {
     pub fn begin_epochs(&mut self, cause: &str) -> Result<u64, StoreError> {
         let used: Vec<i64> = self
             .conn
-            .prepare_cached(
-                "SELECT s.conversation FROM streams_out s
-                 WHERE s.id = (SELECT max(id) FROM streams_out n WHERE n.conversation = s.conversation) AND s.seq > 0",
-            )?
+            // Also where no number was given yet, as far as this store knows: the epoch itself may have been used.
+            .prepare_cached("SELECT DISTINCT conversation FROM streams_out ORDER BY conversation")?
             .query_map([], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         for contact in &used {
@@ -174,25 +172,30 @@ impl Tx<'_> {
     /// Whether the entries acknowledge something of the stream in use that waits, and of which no attempt is known: then it
     /// is not that which the contact has. Attempts that a crash forgot look the same; that costs an epoch.
     fn unsent_numbers(&mut self, contact: i64, entries: &[AckEntry]) -> Result<bool, StoreError> {
-        let stream = self.out_stream(contact)?;
-        let current = |entry: &&AckEntry| entry.epoch == stream.epoch && highest(entry) > 0;
+        let newest: Option<(i64, Vec<u8>)> = self
+            .conn
+            .prepare_cached("SELECT id, epoch FROM streams_out WHERE conversation = ?1 ORDER BY id DESC LIMIT 1")?
+            .query_row([contact], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((stream, epoch)) = newest else { return Ok(false) };
+        let current = |entry: &&AckEntry| entry.epoch.as_bytes()[..] == epoch && highest(entry) > 0;
         let Some(entry) = self.of_ours(contact, entries)?.into_iter().find(current) else { return Ok(false) };
         let tried: i64 = self
             .conn
             .prepare_cached(
                 "SELECT coalesce(max(high), 0) FROM attempts WHERE stream = ?1 AND (outcome = 'sent' OR outcome LIKE 'deposited%')",
             )?
-            .query_row([stream.id], |row| row.get(0))?;
+            .query_row([stream], |row| row.get(0))?;
         let mut waits = self
             .conn
             .prepare_cached("SELECT 1 FROM outbox WHERE stream = ?1 AND seq > ?2 AND seq BETWEEN ?3 AND ?4")?;
         for (low, high) in covered(entry) {
-            if waits.exists(params![stream.id, tried, low as i64, high.min(MAX_SEQ) as i64])? {
+            if waits.exists(params![stream, tried, low as i64, high.min(MAX_SEQ) as i64])? {
                 drop(waits);
                 if !self.may_lose_epoch(contact)? {
                     return Ok(false);
                 }
-                self.conn.prepare_cached("UPDATE streams_out SET prev = x'' WHERE id = ?1")?.execute([stream.id])?;
+                self.conn.prepare_cached("UPDATE streams_out SET prev = x'' WHERE id = ?1")?.execute([stream])?;
                 return Ok(true);
             }
         }

@@ -2,6 +2,7 @@
 
 mod contexts;
 mod known;
+mod parked;
 mod stranger;
 
 use std::io::{Read, Write};
@@ -27,6 +28,7 @@ enum Outcome {
     Committed(Receipt),
     Refused(RefuseCode),
     Dropped { blame: bool },
+    Parked { proved: bool },
 }
 
 impl Outcome {
@@ -86,16 +88,22 @@ fn take(inbox: &Inbox, outer: Vec<u8>) -> Outcome {
             Verdict::Taken(taken) => Outcome::Committed(taken.outcome.outcome().await.unwrap()),
             Verdict::Refused(code) => Outcome::Refused(code),
             Verdict::Dropped { blame } => Outcome::Dropped { blame },
+            Verdict::Parked { proved, .. } => Outcome::Parked { proved },
         }
     })
 }
 
 fn sealed_with(from: &Person, to: &Person, acks: Vec<AckEntry>, cores: &[Vec<u8>]) -> Vec<u8> {
+    sealed_naming(1, from, to, acks, cores)
+}
+
+/// An envelope that names a record of its sender.
+fn sealed_naming(record_seq: u64, from: &Person, to: &Person, acks: Vec<AckEntry>, cores: &[Vec<u8>]) -> Vec<u8> {
     let sender = Sender {
         account: from.account,
         device: from.device_id(),
         key: &from.device,
-        record_seq: 1,
+        record_seq,
         record_hash: sha256(&[&from.record]),
     };
     let to = SealTo { device: to.device_id(), prekey: to.prekey.public().clone() };

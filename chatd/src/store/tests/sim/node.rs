@@ -202,14 +202,15 @@ impl Node {
         self.read(|conn| resume_entries(conn, CONTACT, of))
     }
 
-    /// Own messages that must arrive: those that did not end.
-    pub fn own_messages(&self) -> Vec<MessageId> {
+    /// Own messages that ended by their lifetime, or the others.
+    pub fn own_messages(&self, expired: bool) -> Vec<MessageId> {
         self.read(|conn| {
             let mut select = conn.prepare_cached(
                 "SELECT msgid FROM messages m WHERE sender = 0
-                 AND NOT EXISTS (SELECT 1 FROM marks k WHERE k.stream = m.stream AND k.state = 6 AND m.seq BETWEEN k.low AND k.high)",
+                 AND ?1 = EXISTS (SELECT 1 FROM marks k WHERE k.stream = m.stream AND k.state = 6
+                   AND m.seq BETWEEN k.low AND k.high)",
             )?;
-            let rows = select.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
+            let rows = select.query_map([expired], |row| row.get::<_, Vec<u8>>(0))?;
             Ok(rows.map(|id| MessageId::from_slice(&id.unwrap()).unwrap()).collect())
         })
     }
@@ -235,7 +236,7 @@ pub fn receive(tx: &mut Tx<'_>, acks: &[AckEntry], cores: &[Vec<u8>]) -> Result<
     if refs.is_empty() { Ok(Received::default()) } else { tx.receive(CONTACT, &refs) }
 }
 
-pub fn message(number: u64) -> NewMessage {
+pub fn message(number: u64, expires: Option<i64>) -> NewMessage {
     let mut id = [0; 16];
     id[8..].copy_from_slice(&number.to_be_bytes());
     NewMessage {
@@ -245,5 +246,6 @@ pub fn message(number: u64) -> NewMessage {
         priority: Priority::Normal,
         tags: Vec::new(),
         reply_to: None,
+        expires,
     }
 }

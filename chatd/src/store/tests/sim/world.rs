@@ -4,16 +4,12 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 use proto::ids::{DeviceId, MessageId};
-use proto::rpc::types::MessageState;
 use proto::time::Timestamp;
 use proto::wire::envelope::AckEntry;
-use proto::wire::payload::{Kind, Skip};
-use rusqlite::OptionalExtension;
 
 use super::node::{CONTACT, Node, device, message, receive};
 use super::oracle::Oracle;
 use crate::store::deposits::{self, Deposit};
-use crate::store::history;
 use crate::store::outbound::{AttemptNote, OutboxRow, outbox_after};
 
 const URL: &str = "http://127.0.0.1:7470";
@@ -139,10 +135,10 @@ impl<'n> World<'n> {
             66..72 => self.toggle_link(),
             72..79 => drop(self.deposit(side)),
             79..86 => drop(self.drain(side, true)),
-            86..90 => self.pass_time(),
-            90..92 => self.nodes[side].life.cursor = (0, 0),
-            92..94 => self.restart(side),
-            94 => self.expire(side),
+            86..89 => self.pass_time(),
+            89 => self.nodes[side].life.cursor = (0, 0),
+            90..92 => self.restart(side),
+            92..95 => self.expire(side),
             95 => {
                 self.say(|| format!("{side}: a copy of the disk is made"));
                 self.nodes[side].copy();
@@ -162,7 +158,8 @@ impl<'n> World<'n> {
         let mut new = Vec::new();
         for _ in 0..=self.random.below(3) {
             self.messages += 1;
-            new.push(message(self.messages * 2 + side as u64));
+            let expires = self.random.chance(10).then_some(self.now / 1_000 + 10);
+            new.push(message(self.messages * 2 + side as u64, expires));
         }
         let now = self.now;
         if self.random.chance(3) {
@@ -422,29 +419,13 @@ impl<'n> World<'n> {
         }
     }
 
-    /// The oldest message that waits ends by its lifetime.
+    /// What is over ends.
     fn expire(&mut self, side: usize) {
         let now = self.now;
-        let ended = self.nodes[side].tx(now, |tx| {
-            let newest = tx.out_stream(CONTACT)?.id;
-            let row: Option<(i64, i64)> = tx
-                .conn
-                .prepare_cached(
-                    "DELETE FROM outbox WHERE stream = ?1 AND seq = (SELECT min(seq) FROM outbox WHERE stream = ?1)
-                     AND message <> 0 RETURNING seq, message",
-                )?
-                .query_row([newest], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()?;
-            let Some((seq, message)) = row else { return Ok(None) };
-            let (low, high) = (seq as u64, seq as u64);
-            tx.mark(newest, MessageState::Expired, (low, high), "lifetime_ended")?;
-            tx.append_core(CONTACT, Kind::Skip, &Skip { low, high, reason: "expired" }.encode())?;
-            history::id_of(tx.conn, message)
-        });
-        if let Some(id) = ended {
-            self.say(|| format!("{side}: message {} expires", id.0[15]));
-            self.oracle.expires(id);
-        }
+        self.nodes[side].tx(now, |tx| tx.expire_due(now / 1_000));
+        let expired = self.nodes[side].own_messages(true);
+        self.say(|| format!("{side}: {} messages expired by now", expired.len()));
+        self.oracle.expired(expired);
     }
 
     fn go_back(&mut self, side: usize) {

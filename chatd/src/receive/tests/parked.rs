@@ -1,0 +1,108 @@
+//! Envelopes that name a newer record than is known.
+
+use proto::directory::ContactPolicy;
+
+use super::*;
+use crate::crypto::keys::SigningKey;
+use crate::store::tests::fixture::{sign_record, text_payload};
+
+fn friends() -> (Person, Person) {
+    let (alice, bob) = (Person::new("alice"), Person::new("bob"));
+    alice.befriend(&bob);
+    (alice, bob)
+}
+
+fn retried(inbox: &Inbox, contact: i64) -> usize {
+    run(async {
+        let taken = inbox.retry_parked(contact).await;
+        let count = taken.len();
+        for one in taken {
+            one.outcome.outcome().await.unwrap();
+        }
+        count
+    })
+}
+
+#[test]
+fn a_newer_record_is_awaited_and_then_the_envelope_counts() {
+    let (alice, bob) = friends();
+    alice.send(&bob, &["one"]);
+    let envelope = sealed_naming(2, &alice, &bob, Vec::new(), &alice.outbox(&bob));
+    let inbox = inbox(&bob);
+    assert!(matches!(take(&inbox, envelope), Outcome::Parked { proved: true }));
+    assert!(bob.shown(&alice).is_empty());
+    let contact = bob.id(&alice);
+    let newer = sign_record(&alice.identity, "alice", 2, &[&alice.device], Some(&alice.prekey), ContactPolicy::Members);
+    assert!(bob.write(move |tx| tx.take_record(contact, &newer, false)).unwrap());
+    assert_eq!(retried(&inbox, contact), 1);
+    assert_eq!(bob.shown(&alice), ["one"]);
+    assert_eq!(retried(&inbox, contact), 0);
+}
+
+#[test]
+fn a_newer_record_that_takes_the_device_away_takes_its_words_away() {
+    let (alice, bob) = friends();
+    alice.send(&bob, &["one"]);
+    let envelope = sealed_naming(2, &alice, &bob, Vec::new(), &alice.outbox(&bob));
+    let inbox = inbox(&bob);
+    assert!(matches!(take(&inbox, envelope), Outcome::Parked { .. }));
+    let (contact, other) = (bob.id(&alice), SigningKey::generate().unwrap());
+    let newer = sign_record(&alice.identity, "alice", 2, &[&other], None, ContactPolicy::Members);
+    bob.write(move |tx| tx.take_record(contact, &newer, false)).unwrap();
+    assert_eq!(retried(&inbox, contact), 0);
+    assert!(bob.shown(&alice).is_empty());
+}
+
+#[test]
+fn a_record_that_nobody_can_get_holds_up_no_known_device() {
+    let (alice, bob) = friends();
+    alice.send(&bob, &["one"]);
+    let envelope = sealed_naming(2, &alice, &bob, Vec::new(), &alice.outbox(&bob));
+    let inbox = inbox(&bob);
+    assert!(matches!(take(&inbox, envelope), Outcome::Parked { .. }));
+    // Fetching it failed.
+    assert_eq!(retried(&inbox, bob.id(&alice)), 1);
+    assert_eq!(bob.shown(&alice), ["one"]);
+    alice.send(&bob, &["two"]);
+    let next = sealed_naming(2, &alice, &bob, Vec::new(), &alice.outbox(&bob));
+    assert!(!take(&inbox, next).receipt().silent, "the next is not held up either");
+}
+
+#[test]
+fn a_device_that_no_known_record_names_waits_however_long() {
+    let (mut alice, bob) = friends();
+    alice.send(&bob, &["one"]);
+    let known = std::mem::replace(&mut alice.device, SigningKey::generate().unwrap());
+    let core = alice.core(&bob, "text", 1, &text_payload("from the new device"));
+    let envelope = sealed_naming(2, &alice, &bob, Vec::new(), &[core]);
+    let inbox = inbox(&bob);
+    assert!(matches!(take(&inbox, envelope.clone()), Outcome::Parked { proved: false }));
+    let contact = bob.id(&alice);
+    assert_eq!(retried(&inbox, contact), 0, "without the record, nothing vouches for it");
+    assert!(matches!(take(&inbox, envelope), Outcome::Parked { proved: false }));
+    let newer = sign_record(&alice.identity, "alice", 2, &[&known, &alice.device], None, ContactPolicy::Members);
+    bob.write(move |tx| tx.take_record(contact, &newer, false)).unwrap();
+    assert_eq!(retried(&inbox, contact), 1);
+    assert_eq!(bob.shown(&alice), ["from the new device"]);
+}
+
+#[test]
+fn nobody_makes_another_wait() {
+    let (alice, bob) = friends();
+    let mallory = Person::new("mallory");
+    // In alice's name and of her device, but signed by somebody else.
+    let forger = Person { device: mallory.device, account: alice.account, ..Person::new("forger") };
+    let core = forger.core(&bob, "text", 1, &text_payload("it is me"));
+    let inbox = inbox(&bob);
+    assert!(!matches!(
+        take(&inbox, sealed_naming(1, &forger, &bob, Vec::new(), &[core.clone()])),
+        Outcome::Parked { .. } | Outcome::Committed(_)
+    ));
+    // With a record that nobody has it waits, bounded, and says nothing.
+    assert!(matches!(
+        take(&inbox, sealed_naming(9, &forger, &bob, Vec::new(), &[core])),
+        Outcome::Parked { proved: false }
+    ));
+    assert_eq!(retried(&inbox, bob.id(&alice)), 0);
+    assert!(bob.shown(&alice).is_empty());
+}

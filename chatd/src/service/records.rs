@@ -1,0 +1,79 @@
+//! Fetches the newer record that an envelope named, and lets what waited for it be judged.
+//!
+//! Not its job: to decide what waits (`receive::parked`), or whether a record is taken (`store::pins`).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::account::Account;
+use crate::store::contacts;
+
+/// A directory that takes longer is given up; the known record then has to do.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// One contact's record is fetched so often at most: anybody who knows our prekey can name a record that does not exist.
+const PAUSE: Duration = Duration::from_secs(20);
+/// Contacts remembered at most; beyond, all of them may be fetched again.
+const REMEMBERED: usize = 1_024;
+
+/// When each contact's record was last fetched.
+#[derive(Debug, Default)]
+pub(super) struct Fetched(Mutex<HashMap<i64, Instant>>);
+
+impl Fetched {
+    fn may(&self, contact: i64, now: Instant) -> bool {
+        let mut at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if at.get(&contact).is_some_and(|last| now.saturating_duration_since(*last) < PAUSE) {
+            return false;
+        }
+        if at.len() >= REMEMBERED {
+            at.clear();
+        }
+        at.insert(contact, now);
+        true
+    }
+}
+
+/// Fetches in the background, once at a time for each contact.
+pub(super) fn fetch(account: &Arc<Account>, contact: i64) {
+    if !account.fetched.may(contact, Instant::now()) {
+        return;
+    }
+    let account = Arc::clone(account);
+    tokio::spawn(async move {
+        let gone = account.gone.clone();
+        let fetched = tokio::time::timeout(PATIENCE, newest(&account, contact));
+        // Whether it came or not: what waits is judged by what is known now.
+        if gone.run_until_cancelled(fetched).await.is_none() {
+            return;
+        }
+        for taken in account.inbox.retry_parked(contact).await {
+            match taken.outcome.outcome().await {
+                Ok(receipt) if !receipt.silent && !receipt.entries.is_empty() => {
+                    // The link that brought it may be gone: the mark goes out the way all do.
+                    let due = account.store.write(move |tx| tx.set_ack_due(contact, true)).await;
+                    if let Err(error) = due {
+                        tracing::warn!(%error, "an acknowledgement waits for the sender to ask again");
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "an envelope was not stored"),
+            }
+        }
+    });
+}
+
+async fn newest(account: &Account, contact: i64) {
+    let Ok(row) = account.store.read(move |conn| contacts::load(conn, contact)).await else { return };
+    let Some(directory) = account.directories.of(&row.origin) else { return };
+    let bearer = account.bearer().filter(|_| account.directories.is_home(&row.origin));
+    match directory.lookup_account(row.account, bearer.as_deref()).await {
+        Ok(found) => {
+            let taken = account.store.write(move |tx| tx.take_record(contact, &found.record, true)).await;
+            if let Err(error) = taken {
+                tracing::warn!(%error, "a contact's record was not stored");
+            }
+        }
+        Err(error) => tracing::debug!(%error, contact = %row.account, "no record from the directory"),
+    }
+}

@@ -145,6 +145,7 @@ fn every_kind_counts_in_its_context_only() {
                     }
                     Outcome::Dropped { .. } => {}
                     Outcome::Refused(code) => panic!("{case}: the sender learns {code:?}"),
+                    Outcome::Parked { .. } => panic!("{case}: it waits for a record"),
                 }
                 assert_eq!(trace(&alice, &bob), before, "{case}: a trace is left");
             }

@@ -1,6 +1,7 @@
 //! Stores of alice and bob, without any network between them.
 
 mod contacts;
+mod crash;
 mod damage;
 mod deposits;
 mod epochs;
@@ -10,6 +11,7 @@ mod gaps;
 mod keys;
 mod lifetimes;
 mod order;
+mod shim;
 mod sim;
 mod states;
 mod upgrade;

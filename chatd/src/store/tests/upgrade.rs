@@ -13,10 +13,10 @@ use crate::store::{Store, StoreError, migrate, schema, search::Indexer};
 const FOLDER: &str = "CHATD_TEST_UPGRADE";
 
 /// Tables of the first schema with their columns.
-type Tables = Vec<(String, String)>;
+pub(super) type Tables = Vec<(String, String)>;
 
 /// A store of the first schema as its release left it, with rows in every table.
-fn first_schema(folder: &Path, count: i64) -> (Tables, Vec<[u8; 32]>) {
+pub(super) fn first_schema(folder: &Path, count: i64) -> (Tables, Vec<[u8; 32]>) {
     checksum::install();
     let conn = Connection::open(folder.join("messages.db")).unwrap();
     conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA foreign_keys = OFF; BEGIN").unwrap();
@@ -54,7 +54,7 @@ fn first_schema(folder: &Path, count: i64) -> (Tables, Vec<[u8; 32]>) {
 }
 
 /// Opens it as a start does, and compares.
-fn is_whole(folder: &Path, known: &Tables, written: &[[u8; 32]]) {
+pub(super) fn is_whole(folder: &Path, known: &Tables, written: &[[u8; 32]]) {
     let indexer = Indexer::start();
     let store = Store::open(folder, &indexer).unwrap();
     let read = store.read_blocking(|conn| rows(conn, known)).unwrap();

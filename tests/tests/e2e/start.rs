@@ -92,7 +92,7 @@ fn a_hundred_simultaneous_starts_have_one_winner() {
             }
         }
     }
-    println!("{STARTS} starts on one data directory: {} winner", STARTS - losers);
+    println!("figure: {STARTS} starts on one data directory: {} winner", STARTS - losers);
     assert_eq!(losers, STARTS - 1);
 }
 

@@ -57,7 +57,7 @@ fn a_damaged_account_can_be_read_and_others_work() {
     assert!(found["damaged"].is_string(), "{found}");
     let found = bob.json(["search", "number-3-of-alice", "-n", "5"]);
     assert_eq!(text(&found["messages"][0]["body"]), written[3]);
-    println!("120 messages, one page damaged: {} are read, wrong = 0", messages.len());
+    println!("figure: 120 messages, one page damaged: {} are read, wrong = 0", messages.len());
 
     // Nothing is written, and it says why.
     wait_for("bob is offline", || bob.json(["status"])["accounts"][0]["online"] == false);
@@ -216,7 +216,7 @@ fn a_full_disk_loses_nothing_and_recovers_by_itself() {
     assert_eq!(bodies(&alice, "bob", 500).iter().filter(|body| *body == "anything").count(), accepted);
     assert!(!bodies(&alice, "bob", 500).contains(&"never".to_owned()));
     assert_eq!(state_of(&bob, &own), "delivered");
-    println!("full disk: violations = 0, receives again after {incoming:?}, all after {took:?}");
+    println!("figure: full disk: violations = 0, receives again after {incoming:?}, all after {took:?}");
     assert!(took < Duration::from_secs(5), "{took:?}");
     wait_for("the ballast is back", || it.data.join("ballast").exists());
     it.bob_daemon.stop();

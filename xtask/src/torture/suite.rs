@@ -20,6 +20,11 @@ struct Part {
 const TIME_LIMIT: Duration = Duration::from_secs(30 * 60);
 
 const PARTS: &[Part] = &[
+    Part { name: "power cuts and failing disks", package: "chatd", args: &["--lib", "store::tests::crash"], env: &[] },
+    Part { name: "damaged databases", package: "chatd", args: &["--lib", "store::tests::damage"], env: &[] },
+    Part { name: "upgrades", package: "chatd", args: &["--lib", "store::tests::upgrade"], env: &[] },
+    Part { name: "full disk, damaged accounts", package: "tests", args: &["--test", "e2e", "storage::"], env: &[] },
+    Part { name: "a hundred starts", package: "tests", args: &["--test", "e2e", "simultaneous_starts"], env: &[] },
     Part {
         name: "limiters",
         package: "chatd",

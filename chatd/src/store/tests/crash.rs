@@ -238,7 +238,7 @@ fn a_power_cut_at_any_io_loses_nothing_that_was_answered() {
     assert!(control.status.success(), "{}", shown(&control));
     let control_lost = figure(&control, "lost");
     println!(
-        "power cuts: {} ios with {} checkpoints, {points} points, lost = {lost}; control at synchronous=NORMAL lost {control_lost}",
+        "figure: power cuts: {} ios with {} checkpoints, {points} points, lost = {lost}; control at synchronous=NORMAL lost {control_lost}",
         figure(&full, "ios"),
         figure(&full, "checkpoints")
     );
@@ -307,7 +307,9 @@ fn failing_disk(full: bool, lasting: bool) {
     }
     let kind = if full { "ENOSPC" } else { "EIO" };
     let how = if lasting { "from there on" } else { "once" };
-    println!("{kind} {how}: {points} points, {syncs} of them a sync that ended the process, violations = {violations}");
+    println!(
+        "figure: {kind} {how}: {points} points, {syncs} of them a sync that ended the process, violations = {violations}"
+    );
     assert_eq!(violations, 0);
     assert!(points > 2);
 }
@@ -338,7 +340,7 @@ fn a_failed_sync_ends_the_process_whichever_file_it_was_of() {
     let (alice, _, _) = prepared();
     let output = child(&format!("folder {}", alice.folder.path().display()));
     assert!(!output.status.success() && shown(&output).contains("fsync of its folder failed"), "{}", shown(&output));
-    println!("failed syncs: each of {ended} of the prekeys and that of the folder ended the process");
+    println!("figure: failed syncs: each of {ended} of the prekeys and that of the folder ended the process");
     let moved = alice.folder.path().canonicalize().unwrap().with_extension("moved");
     std::fs::remove_dir_all(moved).unwrap();
     std::fs::remove_file(alice.folder.path()).unwrap();
@@ -365,6 +367,6 @@ fn an_upgrade_that_ends_at_any_io_is_made_by_the_next_start() {
         assert!(shown(&output).contains("ended at "), "{}", shown(&output));
         killed += 1;
     }
-    println!("upgrades ended at an io: {killed}, failures: 0");
+    println!("figure: upgrades ended at an io: {killed}, failures: 0");
     assert!(killed > 2);
 }

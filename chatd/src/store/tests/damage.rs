@@ -104,7 +104,7 @@ fn flipped_bytes_in_each_page_are_noticed() {
             judge(&mut figures, &indexer, folder.path(), std::slice::from_ref(&whole));
         }
     }
-    println!("bytes flipped in each of {} pages: {figures:?}", size / PAGE_BYTES);
+    println!("figure: bytes flipped in each of {} pages: {figures:?}", size / PAGE_BYTES);
     assert_eq!(figures.wrong, 0);
     // What is not noticed by a read is in pages that nothing uses.
     let folder = copy(alice.folder.path());
@@ -159,7 +159,7 @@ fn a_wal_that_is_cut_or_flipped_gives_what_was_committed_or_nothing() {
         flip(&wal(folder.path()), at, 0x41);
         judge(&mut flipped, &indexer, folder.path(), &states);
     }
-    println!("WAL of {} frames: cut {cut:?}; flipped {flipped:?}", size / frame);
+    println!("figure: WAL of {} frames: cut {cut:?}; flipped {flipped:?}", size / frame);
     assert_eq!((cut.wrong, flipped.wrong), (0, 0));
     // Only the last commit may go without a word: a tear there is what a power cut leaves of one that nobody was told of.
     assert!(flipped.refused > 9 * flipped.earlier, "{flipped:?}");
@@ -227,7 +227,11 @@ fn the_other_databases_notice_too() {
         assert_eq!(hits(&store), 11, "page {page}");
         run(store.close());
     }
-    println!("prekeys.db: {} pages, search.db: {} pages, each flipped", pages("prekeys.db"), pages("search.db"));
+    println!(
+        "figure: prekeys.db: {} pages, search.db: {} pages, each flipped",
+        pages("prekeys.db"),
+        pages("search.db")
+    );
 }
 
 /// The folder's own `sqlite3` or any other tool reads the files; so does one that knows the checksums.

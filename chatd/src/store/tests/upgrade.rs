@@ -140,6 +140,6 @@ fn an_upgrade_killed_at_any_step_is_made_by_the_next_start() {
             is_whole(folder.path(), &known, &written);
         }
     }
-    println!("upgrades killed: {killed}, failures: 0");
+    println!("figure: upgrades killed: {killed}, failures: 0");
     assert!(killed >= counts.len() * (2 * steps.len() - 4), "{killed}");
 }

@@ -108,8 +108,16 @@ impl Depositing {
                 continue;
             }
             let to = to.ok_or(DepositError::NoPrekey)?;
-            if !self.leave(waiting, &client, &to).await? {
-                break;
+            let row = waiting.row.clone();
+            match self.leave(waiting, &client, &to).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                // The device may be gone: a restored account has another one.
+                Err(DepositError::Refused(_)) if !refreshed => {
+                    refreshed = true;
+                    refresh_record(&self.context, &row, self.bearer.as_deref()).await?;
+                }
+                Err(error) => return Err(error),
             }
         }
         let contact = self.contact;

@@ -56,7 +56,7 @@ pub struct OpenLink {
 impl OpenLink {
     /// Sends a claim, or what answers one, in order. Never waits: a peer that does not read must not hold up the routes to others,
     /// nor two daemons each other.
-    fn answer(&self, frames: Vec<Frame>) {
+    pub fn answer(&self, frames: Vec<Frame>) {
         let mut frames = frames.into_iter();
         let mut rest = Vec::new();
         for frame in frames.by_ref() {
@@ -129,6 +129,12 @@ impl ClaimBook {
     /// Forgets all claims of one of our devices.
     pub fn forget_device(&self, own: DeviceId) {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner).retain(|(device, _)| *device != own);
+    }
+
+    /// To which devices one of ours has claimed.
+    pub fn peers_of(&self, own: DeviceId) -> Vec<DeviceId> {
+        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.iter().filter(|(device, _)| *device == own).map(|(_, theirs)| *theirs).collect()
     }
 
     /// Whether it went out.

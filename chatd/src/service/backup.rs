@@ -32,6 +32,7 @@ use crate::crypto::prekey::PrekeySecret;
 use crate::crypto::random_bytes;
 use crate::model::Caller;
 use crate::store::PrekeyStore;
+use crate::store::epochs::RESTORED;
 use crate::store::snapshot::{self, Contents, NewHome};
 
 /// Bytes of one part at most: half of what an RPC message holds.
@@ -327,6 +328,8 @@ impl Service {
         sync(&self.accounts_dir())?;
         proto::fault::point("restore.renamed");
         let account = Account::open(self, &here)?;
+        // What waits names the lost device: it is issued anew before anything can be sent.
+        account.store.write(|tx| tx.begin_epochs(RESTORED)).await?;
         self.keep(&account);
         // Before anybody is told that the account is online, so that they find the new device.
         let published = matches!(tokio::time::timeout(PUBLISH, session::publish(self, &account)).await, Ok(Ok(())));

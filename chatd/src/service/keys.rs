@@ -13,6 +13,7 @@ use proto::directory::{Record, Rotation, SignedRecord, Statement, recovery_hash,
 use proto::ids::unhex;
 use proto::rpc::types::{AccountParams, KeyRecoverParams, KeyResult};
 use proto::time::Timestamp;
+use proto::wire::frame::Frame;
 use zeroize::Zeroizing;
 
 use super::account::Account;
@@ -115,9 +116,18 @@ impl Service {
             }
         };
         proto::fault::point("key.published");
-        // Contacts with open links hear it at once; the others from the directory or at the next claim.
-        self.tell_all(|| crate::delivery::News::TryAll).await;
+        self.show_record(account).await?;
         Ok(KeyResult { account: info, recovery_key: recovery, published })
+    }
+
+    /// Gives the newest own record to contacts on open links; the others get it with the next claim, or ask the directory.
+    async fn show_record(&self, account: &Account) -> Result<(), ServiceError> {
+        let record = account.store.read(account::own_card).await?.record;
+        for link in self.open_links() {
+            let frame = |to_device| Frame::Record { from_device: account.device, to_device, record: record.clone() };
+            link.answer(link.claims.peers_of(account.device).into_iter().map(frame).collect());
+        }
+        Ok(())
     }
 
     /// The directory has a record of ours under another key. Ours goes above it if its rotations take the place of what is

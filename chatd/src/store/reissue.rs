@@ -47,7 +47,10 @@ impl Tx<'_> {
             )?
             .query_map([contact], |row| Ok(Placed { stream: row.get(0)?, seq: row.get(1)?, message: row.get(2)? }))?
             .collect::<Result<_, _>>()?;
-        all.extend(self.acknowledged_above(contact, &waiting)?.into_iter().map(|placed| (placed, Why::Repeated)));
+        // What a contact lost is a hole in the old stream, too: it holds what it has above it.
+        let mut first: Vec<Placed> = lost.iter().chain(&waiting).copied().collect();
+        first.sort_unstable();
+        all.extend(self.acknowledged_above(contact, &first)?.into_iter().map(|placed| (placed, Why::Repeated)));
         all.extend(waiting.into_iter().map(|placed| (placed, Why::Waits)));
         all.sort_unstable();
         let sent_upto = self.sent_upto(contact)?;

@@ -103,6 +103,8 @@ impl Store {
 /// [`SnapshotError`]; then nothing of it may be used.
 pub fn open(file: &Path, folder: &Path) -> Result<Contents, SnapshotError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // Before the first database is opened: a fresh daemon has none.
+    checksum::install();
     let conn = Connection::open_with_flags(file, flags)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;

@@ -3,13 +3,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod accounts;
+mod backup;
 mod bad_input;
 mod contacts;
 mod crowd;
 mod delivery;
 mod directory;
+mod expiry;
 mod feed;
 mod history;
+mod key_change;
 mod keys;
 mod lifecycle;
 mod local_users;

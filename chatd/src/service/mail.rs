@@ -16,6 +16,8 @@ use crate::receive::{Taken, Verdict};
 
 /// When something could not be stored, the mailbox is asked for it again after so long.
 const ASK_AGAIN: Duration = Duration::from_secs(3);
+/// And after so long for what waits for something that only others can bring: a hole that is filled, a record.
+const ASK_LATER: Duration = Duration::from_secs(60);
 
 /// What is to happen with the envelopes of one round. Numbers are those of the newest session only.
 #[derive(Default)]
@@ -24,6 +26,8 @@ struct Round {
     taken: Vec<(u64, u64, Taken)>,
     delete: Vec<u64>,
     release: Vec<u64>,
+    /// As `release`, and nothing is gained by having it again soon.
+    later: Vec<u64>,
     drained: bool,
 }
 
@@ -54,9 +58,9 @@ pub(super) async fn run(account: Arc<Account>, mut mail: mpsc::Receiver<Mail>) {
         while let Ok(item) = mail.try_recv() {
             take(&account, item, &mut round).await;
         }
-        let undone = finish(&account, round).await;
-        if undone {
-            ask_again = Some(tokio::time::Instant::now() + ASK_AGAIN);
+        if let Some(pause) = finish(&account, round).await {
+            let at = tokio::time::Instant::now() + pause;
+            ask_again = Some(ask_again.map_or(at, |earlier| earlier.min(at)));
         }
     }
 }
@@ -71,7 +75,7 @@ async fn take(account: &Arc<Account>, item: Mail, round: &mut Round) {
     };
     if session != round.session {
         // Of a session that is over: its numbers are not deleted in this one, and come again.
-        (round.delete, round.release, round.session) = (Vec::new(), Vec::new(), session);
+        *round = Round { session, taken: std::mem::take(&mut round.taken), drained: round.drained, ..Round::default() };
     }
     match account.inbox.take(outer).await {
         Verdict::Taken(taken) => round.taken.push((session, number, taken)),
@@ -84,17 +88,14 @@ async fn take(account: &Arc<Account>, item: Mail, round: &mut Round) {
         Verdict::Dropped { .. } => round.delete.push(number),
         Verdict::Parked { contact, proved } => {
             super::records::fetch(account, contact);
-            // Asked for again, it is judged by what is known then. If its device is not known, only the next session
-            // brings it again: until then it is in memory.
-            if proved {
-                round.release.push(number);
-            }
+            // It is judged by what is known when it comes again. Meanwhile it must not fill the directory's window.
+            if proved { &mut round.release } else { &mut round.later }.push(number);
         }
     }
 }
 
-/// Waits for the commits, then tells the directory; whether something has to come again.
-async fn finish(account: &Account, mut round: Round) -> bool {
+/// Waits for the commits, then tells the directory; after how long something should come again, if it should.
+async fn finish(account: &Account, mut round: Round) -> Option<Duration> {
     for (session, number, taken) in round.taken {
         let contact = taken.contact;
         match taken.outcome.outcome().await {
@@ -104,8 +105,10 @@ async fn finish(account: &Account, mut round: Round) -> bool {
                 if due && account.store.write(move |tx| tx.set_ack_due(contact, true)).await.is_err() {
                     round.release.push(number);
                 } else if receipt.refused {
-                    // It stays there, and comes again with the next session: by then a hole may be filled.
                     tracing::info!(number, "an envelope of the mailbox waits for what is missing before it");
+                    if session == round.session {
+                        round.later.push(number);
+                    }
                 } else if session == round.session {
                     round.delete.push(number);
                 }
@@ -118,16 +121,21 @@ async fn finish(account: &Account, mut round: Round) -> bool {
             }
         }
     }
-    let undone = !round.release.is_empty();
+    let again = match (round.release.is_empty(), round.later.is_empty()) {
+        (false, _) => Some(ASK_AGAIN),
+        (true, false) => Some(ASK_LATER),
+        (true, true) => None,
+    };
     proto::fault::point("mailbox.delete.before");
     if !round.delete.is_empty() {
         account.command(SessionCommand::Delete(round.session, round.delete)).await;
     }
-    if undone {
+    round.release.append(&mut round.later);
+    if !round.release.is_empty() {
         account.command(SessionCommand::Release(round.session, round.release)).await;
     }
-    if round.drained && !undone {
+    if round.drained && again.is_none() {
         account.mailbox_drained();
     }
-    undone
+    again
 }

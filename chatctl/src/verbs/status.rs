@@ -56,6 +56,9 @@ fn print_account(out: &mut Out, account: &AccountStatus) -> Result<(), Failure> 
     if let Some(damaged) = &account.damaged {
         facts.push(("damaged", damaged.clone()));
     }
+    if let Some(clock) = &account.clock {
+        facts.push(("clock", clock.problem.clone()));
+    }
     facts.push(("queued", account.queued.to_string()));
     facts.push(("unread", account.unread.to_string()));
     facts.push(("requests", account.requests.to_string()));

@@ -18,6 +18,8 @@ use crate::store::{StoreError, contacts, signals};
 
 /// Results of its own jobs that wait at most; there is one job at a time per contact and kind.
 const RESULTS: usize = 256;
+/// The reason of messages to somebody whose newest keys may not be sealed to any more.
+const KEYS_EXPIRED: &str = "recipient_keys_expired";
 /// How often deposits are looked for whose time in the mailbox is over without an answer.
 const DEPOSITS_CHECK: Duration = Duration::from_secs(3_600);
 /// A new message to somebody who could not be reached is tried after so long at most.
@@ -243,6 +245,8 @@ impl Engine {
                 }
             }
             Some(Problem::NoPrekey) => {
+                self.context.store.note(move |tx| tx.attempt_failed(contact, "direct", KEYS_EXPIRED));
+                let route = self.route(contact);
                 route.refresh_record = true;
                 route.stumbled = true;
                 route.pending = true;

@@ -38,7 +38,7 @@ const READ_BYTES: usize = 2 * capacity(0);
 pub(super) enum DepositError {
     #[error("no_mailbox: the directory of its domain is not known here")]
     NoDirectory,
-    #[error("recipient_keys_expired: it must come online once, so that its directory has fresh keys")]
+    #[error("recipient_keys_expired")]
     NoPrekey,
     #[error("mailbox_full: {0}")]
     Full(String),
@@ -99,7 +99,7 @@ impl Depositing {
             let Some(waiting) = self.read()? else { break };
             let home = self.context.directories.of(&waiting.row.origin);
             let client = home.ok_or(DepositError::NoDirectory)?.clone();
-            let now = Timestamp::now().unix_seconds();
+            let now = self.context.clock.judged();
             let to = target(&waiting.row, now);
             let old = newest_prekey(&waiting.row).is_none_or(|created| now - created > PREKEY_IS_OLD_SECONDS);
             if (to.is_none() || old) && !refreshed {
@@ -143,7 +143,7 @@ impl Depositing {
             let outer = seal(&sender(&self.context, &card), to, Vec::new(), &[&signal.core], MAX_TTL_SECONDS)?;
             let answer = self.post(client, &row, token.as_ref(), outer).await?;
             let (contact, id, kind) = (self.contact, signal.msgid, signal.kind);
-            let until = Timestamp::now().0.saturating_add(seconds_ms(answer.expires_in));
+            let until = (self.context.clock.judged() * 1_000).saturating_add(seconds_ms(answer.expires_in));
             self.context.store.write(move |tx| signal_left(tx, contact, id, kind, until)).await?;
         }
         // Nothing but the contact protocol goes without a contact's token.
@@ -237,7 +237,7 @@ impl Engine {
 
     /// What lay in a mailbox for its whole time there without an answer is put there again.
     pub(super) fn deposits_ended(&mut self) {
-        let now = Timestamp::now().0;
+        let now = self.context.clock.judged() * 1_000;
         for contact in self.read(|conn| deposits::ended(conn, now)).unwrap_or_default() {
             self.want(contact);
             self.advance(contact);
@@ -246,7 +246,7 @@ impl Engine {
 }
 
 fn read(conn: &Connection, context: &Context, contact: i64) -> Result<Option<Waiting>, StoreError> {
-    let now = Timestamp::now();
+    let now = Timestamp(context.clock.judged() * 1_000);
     let row = contacts::load(conn, contact)?;
     if row.state.blocked {
         return Ok(None);

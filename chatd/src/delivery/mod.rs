@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::crypto::keys::SigningKey;
 use crate::directory::Directories;
 use crate::link::{CloseCode, LinkError, LinkSender, PeerTable};
+use crate::policy::timekeeper::AccountClock;
 use crate::store::Store;
 
 /// News that wait for the task at most. Links wait for room: that is backpressure on the peer.
@@ -222,6 +223,8 @@ pub struct Context {
     pub node: NodeId,
     /// Its store.
     pub store: Store,
+    /// Its clock: by it, whether keys may still be sealed to.
+    pub clock: Arc<AccountClock>,
     /// The links.
     pub table: PeerTable,
     /// The directories that it may ask.

@@ -209,7 +209,7 @@ impl Job {
             return Ok(None);
         }
         let card = account::own_card(conn)?;
-        Ok(Some(Waiting { to: target(&row, now.unix_seconds()), card, signals, rows, room }))
+        Ok(Some(Waiting { to: target(&row, self.context.clock.judged()), card, signals, rows, room }))
     }
 
     /// Also says whether more waits.

@@ -14,6 +14,7 @@ use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
 use super::DirectoryError;
+use crate::policy::timekeeper::AccountClock;
 
 /// For a connection to stand.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -73,6 +74,7 @@ impl From<RecordAnswer> for Found {
 #[derive(Debug, Clone)]
 pub struct DirectoryClient {
     inner: Arc<Inner>,
+    clock: Option<Arc<AccountClock>>,
 }
 
 #[derive(Debug)]
@@ -100,7 +102,14 @@ impl DirectoryClient {
             .user_agent(concat!("chatd/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| DirectoryError::BadUrl { url: url.to_owned(), reason: error.to_string() })?;
-        Ok(Self { inner: Arc::new(Inner { base, http }) })
+        Ok(Self { inner: Arc::new(Inner { base, http }), clock: None })
+    }
+
+    /// The same; this clock hears what time each of its answers tells.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<AccountClock>) -> Self {
+        self.clock = Some(clock);
+        self
     }
 
     /// The URL in its normal form, without a final slash.
@@ -291,6 +300,11 @@ impl DirectoryClient {
             }
             body.extend_from_slice(&chunk);
         }
+        if let Some(clock) = &self.clock
+            && let Ok(Timed { time }) = serde_json::from_slice(&body)
+        {
+            clock.directory_says(time);
+        }
         if status.is_success() {
             let answer = serde_json::from_slice(&body).map_err(|error| strange(error.to_string()))?;
             return Ok((status, answer));
@@ -300,6 +314,12 @@ impl DirectoryClient {
             Err(_) => Err(strange(format!("status {status}"))),
         }
     }
+}
+
+/// What is common to all answers.
+#[derive(serde::Deserialize)]
+struct Timed {
+    time: i64,
 }
 
 fn with_bearer(request: RequestBuilder, bearer: Option<&str>) -> RequestBuilder {

@@ -26,6 +26,8 @@ use std::collections::VecDeque;
 pub const AGREEMENT_SECONDS: i64 = 3_600;
 /// A difference to the directory's clock, or to those of contacts, that is worth telling.
 pub const SKEW_SECONDS: i64 = 300;
+/// Of the year 9999.
+const LAST_SECOND: i64 = 253_402_300_799;
 /// Uptime that a kill may cost.
 const CHECKPOINT_SECONDS: i64 = 600;
 /// Clocks have to vouch for downtime through so many hours of uptime.
@@ -226,6 +228,8 @@ impl Clock {
     /// The home directory says what time it is.
     pub fn directory_says(&mut self, time: i64, now: Reading) {
         self.tick(now);
+        // Whatever it says, computing with it must not overflow.
+        let time = time.clamp(0, LAST_SECOND);
         self.heard = Some(time.saturating_sub(self.awake_and_asleep()));
         self.heard_at = Some(self.awake_and_asleep());
         self.fresh = true;

@@ -142,6 +142,13 @@ impl Inbox {
         self.prekeys.write().unwrap_or_else(PoisonError::into_inner).insert(prekey.id(), Arc::new(prekey));
     }
 
+    /// Opens nothing more with these prekeys, whose secrets are destroyed. What is being opened with one now ends.
+    pub fn remove_prekeys(&self, gone: &[PrekeyId]) {
+        if !gone.is_empty() {
+            self.prekeys.write().unwrap_or_else(PoisonError::into_inner).retain(|id, _| !gone.contains(id));
+        }
+    }
+
     /// Takes an envelope to this account's device. `known` tells that the link has proved a contact of somebody here.
     pub async fn take(&self, outer: Vec<u8>) -> Verdict {
         self.take_once(outer, true).await

@@ -12,11 +12,13 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::identity::Keys;
+use super::prekeys::open_clock;
 use super::{Service, ServiceError, gaps, records, session};
 use crate::delivery::{Context, Delivery};
 use crate::directory::session::SessionCommand;
 use crate::directory::{Directories, DirectoryClient};
 use crate::model::AccountRow;
+use crate::policy::timekeeper::AccountClock;
 use crate::receive::Inbox;
 use crate::store::{PrekeyStore, Store, account};
 
@@ -33,6 +35,7 @@ pub(super) struct Account {
     pub keys: Keys,
     pub store: Store,
     pub prekeys: PrekeyStore,
+    pub clock: Arc<AccountClock>,
     pub inbox: Arc<Inbox>,
     pub directory: Option<DirectoryClient>,
     /// Its own and others that it may ask.
@@ -102,7 +105,11 @@ impl Account {
     pub fn assemble(service: &Service, parts: Parts) -> Result<Arc<Self>, ServiceError> {
         let inner = &service.inner;
         let Parts { row, keys, store, prekeys } = parts;
-        let directory = if row.directory.is_empty() { None } else { Some(DirectoryClient::new(&row.directory)?) };
+        let clock = Arc::new(open_clock(&prekeys)?);
+        let directory = match row.directory.as_str() {
+            "" => None,
+            url => Some(DirectoryClient::new(url)?.with_clock(Arc::clone(&clock))),
+        };
         let inbox = Inbox::new(
             row.id,
             row.device,
@@ -117,6 +124,7 @@ impl Account {
             keys,
             store,
             prekeys,
+            clock,
             inbox: Arc::new(inbox),
             directories: inner.directories.with_home(&row.origin, directory.clone()),
             directory,
@@ -134,7 +142,7 @@ impl Account {
 
     /// The time in Unix seconds, if clocks agree on it.
     pub fn agreed(&self) -> Option<i64> {
-        self.session.borrow().up.then(|| Timestamp::now().unix_seconds())
+        self.clock.agreed()
     }
 
     pub fn row(&self) -> AccountRow {
@@ -213,7 +221,7 @@ impl Account {
 
     /// Everything that lay in the mailbox is stored here.
     pub fn mailbox_drained(&self) {
-        tracing::debug!(account = %self.id, "the mailbox is drained");
+        self.keep_drained();
         lock(&self.drained).get_or_insert_with(Instant::now);
     }
 
@@ -246,6 +254,7 @@ impl Account {
             device_key: Arc::new(self.keys.device.clone()),
             node: service.node_id(),
             store: self.store.clone(),
+            clock: Arc::clone(&self.clock),
             table: service.inner.table.clone(),
             directories: self.directories.clone(),
             directory_is_local: session::is_local(&row.directory),

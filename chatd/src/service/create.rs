@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
-use proto::directory::SignedRecord;
 use proto::ids::AccountId;
 use proto::name::Address;
 use proto::rpc::types::{
@@ -90,6 +89,7 @@ impl Service {
         let mut accounts = self.inner.accounts.write().unwrap_or_else(PoisonError::into_inner);
         accounts.insert(account.id, Arc::clone(account));
         self.spawn(super::settings::watch_lifetimes(Arc::clone(account)));
+        self.spawn(super::prekeys::watch(self.clone(), Arc::clone(account)));
     }
 
     /// Runs a call to its end even if its client goes away meanwhile: half an account is worse than an answer unheard.
@@ -149,9 +149,10 @@ impl Service {
         };
         let url = directory.as_ref().map(|client| client.url().to_owned()).unwrap_or_default();
         let _reservation = self.reserve(caller, address.name.as_str(), &url)?;
-        let origin = match &directory {
-            Some(client) => client.info().await?.origin,
-            None => String::new(),
+        let (origin, now) = match &directory {
+            // Its clock is what others judge by.
+            Some(client) => client.info().await.map(|info| (info.origin, info.time))?,
+            None => (String::new(), Timestamp::now().unix_seconds()),
         };
         if let Some(domain) = &address.domain
             && *domain != origin
@@ -163,7 +164,7 @@ impl Service {
         }
         let (recovery, recovery_hash) = recovery_key()?;
         let keys = Keys::generate()?;
-        let prekey = PrekeySecret::generate(Timestamp::now().unix_seconds())?;
+        let prekey = PrekeySecret::generate(now)?;
         let facts =
             Facts { name: &address.name, origin: &origin, directory: &url, recovery_hash, config: &self.inner.config };
         let (record, record_seq) = make_record(&keys, &facts, None, &prekey)?;
@@ -354,27 +355,5 @@ impl Service {
             damaged: None,
         };
         mark(info, account)
-    }
-
-    /// Signs and keeps a new record with a new prekey, in this order: secret, record, then the directory.
-    pub(super) async fn renew_record(&self, account: &Arc<Account>) -> Result<(), ServiceError> {
-        let prekey = PrekeySecret::generate(Timestamp::now().unix_seconds())?;
-        // Not used yet: nothing is destroyed before accounts have their clocks.
-        account.prekeys.insert(&prekey, i64::MAX)?;
-        let card = account.store.read(crate::store::account::own_card).await?;
-        let previous = SignedRecord::decode(&card.record)?;
-        let row = account.row();
-        let address: Address = row.name.parse()?;
-        let facts = Facts {
-            name: &address.name,
-            origin: &row.origin,
-            directory: &row.directory,
-            recovery_hash: card.recovery_hash,
-            config: &self.inner.config,
-        };
-        let (record, seq) = make_record(&account.keys, &facts, Some(&previous), &prekey)?;
-        account.inbox.add_prekey(prekey);
-        account.store.write(move |tx| tx.set_own_record(&record, seq)).await?;
-        Ok(())
     }
 }

@@ -18,8 +18,6 @@ use crate::crypto::prekey::PrekeySecret;
 
 /// Lifetime of a record in seconds: 7 days, renewed daily with the prekey.
 pub(super) const RECORD_LIFETIME_SECONDS: i64 = 7 * 86_400;
-/// A prekey is offered for so long before a new one takes its place.
-pub(super) const PREKEY_ROTATION_SECONDS: i64 = 86_400;
 /// Addresses in a reach at most (design of the directory).
 const MAX_ADDRESSES: usize = 8;
 
@@ -145,7 +143,8 @@ pub(super) fn make_record(
     previous: Option<&SignedRecord>,
     prekey: &PrekeySecret,
 ) -> Result<(Vec<u8>, u64), ServiceError> {
-    let now = Timestamp::now().unix_seconds();
+    // By the clock that the prekey was made by, a moment ago.
+    let now = prekey.created();
     let identity = keys.identity();
     let old = previous.map(SignedRecord::verify).transpose()?;
     let device = Device::of_key(keys.device.public());

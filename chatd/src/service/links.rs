@@ -47,6 +47,8 @@ pub(super) async fn run(service: Service, mut links: mpsc::Receiver<Link>) {
 struct Runner {
     service: Service,
     open: OpenLink,
+    /// Seconds that the peer's clock is ahead.
+    clock_ahead: i64,
     proved: Arc<Proved>,
     gate: Arc<Mutex<FailureGate<NodeId>>>,
 }
@@ -54,7 +56,7 @@ struct Runner {
 impl Runner {
     fn new(service: Service, link: &Link, gate: Arc<Mutex<FailureGate<NodeId>>>) -> Self {
         let open = service.open_link(link);
-        Self { service, open, proved: Arc::default(), gate }
+        Self { service, open, clock_ahead: link.peer_time_offset, proved: Arc::default(), gate }
     }
 
     async fn run(self, mut link: Link) {
@@ -208,6 +210,7 @@ impl Runner {
         }
         self.proved.lock().unwrap_or_else(PoisonError::into_inner).insert((to, from), contact);
         self.open.sender.mark_authenticated();
+        account.clock.contact_says(contact, self.clock_ahead);
         self.tell(&account, News::Claimed { contact, device: from, link: self.open.clone() }).await;
         self.open.claims.touch();
         true

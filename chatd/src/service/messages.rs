@@ -152,6 +152,9 @@ impl Service {
                 () = account.gone.cancelled() => true,
             };
             if over {
+                // Why it waits may have changed without an event.
+                let (state, reason) =
+                    account.store.read(move |conn| trace::own_state(conn, &id)).await.map_err(no_message)?;
                 return Ok(SendResult { id, state, reason });
             }
         }

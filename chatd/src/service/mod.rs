@@ -19,6 +19,7 @@ mod links;
 mod mail;
 mod messages;
 mod people;
+mod prekeys;
 mod profile;
 mod records;
 mod resolve;
@@ -174,6 +175,11 @@ impl Service {
         // Tasks end with the token; one that hangs must not keep the daemon from closing its stores.
         let _ = tokio::time::timeout(Duration::from_secs(2), self.inner.tasks.wait()).await;
         self.inner.node.close().await;
+        for account in &accounts {
+            if let Err(error) = account.save_clock(true) {
+                tracing::warn!(%error, account = %account.id, "the clock was not kept");
+            }
+        }
         join_all(accounts.iter().map(|account| account.store.close())).await;
     }
 

@@ -1,17 +1,16 @@
-//! An account's life with its directory: the session, publishing record and reach, tokens, presence, daily renewal.
+//! An account's life with its directory: the session, publishing record and reach, tokens, presence.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use proto::directory::{SignedRecord, api};
 use proto::name::Name;
-use proto::time::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::account::{Account, SessionState};
-use super::identity::{PREKEY_ROTATION_SECONDS, make_reach};
+use super::identity::make_reach;
 use super::told::{Told, changed_tokens, sync};
 use super::{Service, ServiceError, mail};
 use crate::delivery::News;
@@ -25,8 +24,6 @@ pub(super) const COMMANDS: usize = 64;
 const EVENTS: usize = 64;
 /// Tokens, watches and names are brought up to date this often at most while contacts change.
 const SYNC_PAUSE: Duration = Duration::from_millis(200);
-/// How often records are looked at for renewal.
-const RENEWAL_CHECK: Duration = Duration::from_secs(600);
 /// A watch that told nothing is asked again this often: the other side's token may have been on its way.
 const UNSURE_PAUSE: Duration = Duration::from_secs(2);
 /// And so many times at most; later changes of contacts begin anew.
@@ -98,7 +95,6 @@ pub(super) fn spawn(
 
 async fn live(service: &Service, account: &Arc<Account>, mut events: mpsc::Receiver<SessionEvent>, told: &mut Told) {
     let mut changes = account.store.outbox_watch();
-    let mut renewal = tokio::time::interval(RENEWAL_CHECK);
     let mut unsure = tokio::time::interval(UNSURE_PAUSE);
     // While nothing is unsure nobody looks at it: what was missed then must not come all at once.
     unsure.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -125,11 +121,6 @@ async fn live(service: &Service, account: &Arc<Account>, mut events: mpsc::Recei
                 let again = told.unsure.keys().filter_map(|who| Some((*who, *told.watched.get(who)?))).collect();
                 account.command(SessionCommand::Watch(again)).await;
             }
-            _ = renewal.tick() => {
-                if let Err(error) = renew_if_due(service, account).await {
-                    tracing::warn!(%error, name = %account.row().name, "the record was not renewed");
-                }
-            }
         }
     }
 }
@@ -137,9 +128,9 @@ async fn live(service: &Service, account: &Arc<Account>, mut events: mpsc::Recei
 async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, event: SessionEvent) {
     match event {
         SessionEvent::Up { token, session_counter, record_seq, time } => {
-            let skew = time.abs_diff(Timestamp::now().unix_seconds());
-            if skew > 300 {
-                tracing::warn!(skew, "this machine's clock and the directory's differ by more than 5 minutes");
+            account.clock.directory_says(time);
+            if let Some(clock) = account.clock_status() {
+                tracing::warn!(ahead = clock.ahead, "{}", clock.problem);
             }
             *told = Told::default();
             account.set_session(SessionState { up: true, bearer: Some(token.clone()), error: None });
@@ -300,17 +291,4 @@ pub(super) async fn watch_addresses(service: Service) {
         }
         service.tell_all(|| News::TryAll).await;
     }
-}
-
-/// A new prekey every day, and with it a new record.
-async fn renew_if_due(service: &Service, account: &Arc<Account>) -> Result<(), ServiceError> {
-    let card = account.store.read(account::own_card).await?;
-    let record = SignedRecord::decode(&card.record)?.peek()?;
-    let newest = record.prekeys.iter().map(|prekey| prekey.created).max().unwrap_or(0);
-    let age = Timestamp::now().unix_seconds() - newest;
-    if (0..PREKEY_ROTATION_SECONDS).contains(&age) {
-        return Ok(());
-    }
-    service.renew_record(account).await?;
-    publish(service, account).await
 }

@@ -72,5 +72,6 @@ async fn account_status(account: &Account) -> Result<AccountStatus, ServiceError
         seq: account.store.hub().head(),
         store_error: account.store.write_error(),
         damaged: account.store.damage(),
+        clock: account.clock_status(),
     })
 }

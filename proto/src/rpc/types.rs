@@ -286,6 +286,30 @@ pub struct AccountStatus {
     /// See [`AccountInfo::damaged`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damaged: Option<String>,
+    /// This machine's clock and others' differ by more than 5 minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockStatus>,
+}
+
+/// Clocks that differ, in [`AccountStatus`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClockStatus {
+    /// Seconds that this machine's clock is ahead; negative if it is behind.
+    pub ahead: i64,
+    /// Of whose.
+    pub of: ClockWitness,
+    /// What is wrong, and what to do.
+    pub problem: String,
+}
+
+/// Whose clock this machine's is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClockWitness {
+    /// The home directory's.
+    Directory,
+    /// Those of most contacts that were met of late; only while the directory's is not known.
+    Contacts,
 }
 
 /// `directory.users`.

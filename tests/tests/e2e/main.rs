@@ -5,6 +5,7 @@
 mod accounts;
 mod backup;
 mod bad_input;
+mod clocks;
 mod contacts;
 mod crowd;
 mod delivery;

@@ -216,7 +216,7 @@ fn a_message_to_somebody_whose_keys_are_too_old_waits_and_says_so() {
     wait_for("trace says why", waits);
     let trace = alice.ctl.json(["trace", &id]);
     assert_eq!(trace["state"], "queued");
-    assert!(text(&trace["next"]).contains("fresh keys"), "{trace}");
+    assert!(text(&trace["next"]).contains("was online once"), "{trace}");
     let sent = alice.ctl.run(["send", "bob", "me too", "--wait", "delivered", "--timeout", "3s"]).expect_code(6);
     assert!(sent.stderr.contains("keys"), "{sent:?}");
     assert!(bodies(&bob.ctl, "alice", 10).is_empty(), "nothing is sealed to a key that has expired");

@@ -17,13 +17,13 @@ use crate::util::{bodies, status};
 /// A refusal comes within this: the longest is the wait for a first frame, 10 s.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn node_of(daemon: &Daemon) -> (NodeId, Vec<SocketAddr>) {
+pub fn node_of(daemon: &Daemon) -> (NodeId, Vec<SocketAddr>) {
     let node = daemon.ready_value("node").and_then(unhex).map(NodeId).unwrap();
     let addresses = daemon.ready_value("addresses").unwrap().split(',').map(|word| word.parse().unwrap()).collect();
     (node, addresses)
 }
 
-async fn mallory() -> Endpoint {
+pub async fn mallory() -> Endpoint {
     let builder = Endpoint::builder(presets::Minimal)
         .crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .relay_mode(RelayMode::Disabled)

@@ -28,6 +28,8 @@ pub struct DaemonOptions {
     pub directory: Option<String>,
     /// Text of a config file, given by `--config`.
     pub config: Option<String>,
+    /// `--listen`, any port of 127.0.0.1 if left out.
+    pub listen: Option<String>,
     /// More arguments.
     pub args: Vec<OsString>,
     /// More environment.
@@ -108,7 +110,7 @@ impl Daemon {
         isolate(&mut command, home);
         command.arg("--data-dir").arg(home.join("data"));
         command.arg("--socket").arg(home.join("run").join("chatd.sock"));
-        command.args(["--listen", "127.0.0.1:0"]);
+        command.arg("--listen").arg(options.listen.as_deref().unwrap_or("127.0.0.1:0"));
         if let Some(directory) = &options.directory {
             command.arg("--directory").arg(directory);
         }

@@ -116,6 +116,39 @@ fn hostile_headers_are_refused() {
 }
 
 #[test]
+fn no_header_costs_more_than_five_milliseconds() {
+    let x = x25519();
+    let empty = "-> X25519\n".repeat(7_000);
+    let full = "A".repeat(64);
+    let long = format!("{x}-> {} 1 2 3 4\n{full}\n", "a".repeat(3_700) + "-grease");
+    let cases = [
+        ("64 KiB of stanzas", file(&empty)),
+        ("64 KiB of grease bodies", file(&format!("{x}-> a-grease\n{}\n", format!("{full}\n").repeat(1_000)))),
+        ("64 KiB of grease stanzas", file(&format!("{x}{}", "-> a-grease\n\n".repeat(5_000)))),
+        ("64 KiB of arguments", file(&format!("{x}-> a-grease {}\n\n", "1 ".repeat(32_000)))),
+        ("64 KiB without a line", vec![b'-'; 65_536]),
+        ("16 MiB of lines", b"age-encryption.org/v1\n".repeat(760_000)),
+        ("a tag of 3.7 KB, taken", file(&format!("{long}\n"))),
+    ];
+    let mut worst = (std::time::Duration::ZERO, "");
+    for (what, file) in &cases {
+        // What is taken goes on to age, which must be as quick. The best of some, for other programs run as well.
+        let once = || {
+            let since = std::time::Instant::now();
+            if prescan(file).is_ok() {
+                let _ = age::Decryptor::new_buffered(file.as_slice());
+            }
+            since.elapsed()
+        };
+        let best = (0..10).map(|_| once()).min().unwrap();
+        worst = worst.max((best, what));
+        assert!(best < std::time::Duration::from_millis(5), "{what}: {best:?}");
+    }
+    println!("figure: the slowest of {} hostile headers takes {:?} ({})", cases.len(), worst.0, worst.1);
+    assert!(prescan(&cases.last().unwrap().1).is_ok(), "one of them is taken");
+}
+
+#[test]
 fn cut_at_every_byte() {
     let made = made_by_age(&[recipient()], b"");
     for length in 0..made.len() {

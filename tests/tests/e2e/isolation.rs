@@ -40,7 +40,7 @@ fn not_a_packet_leaves_for_anybody_else() {
     let start = |name: &str| {
         // On an address that the world could reach, too.
         let mut options = DaemonOptions::new(name, directory.url()).place(directory.place());
-        options.args = ["--listen", "192.0.2.1:0"].map(Into::into).to_vec();
+        options.listen = Some("192.0.2.1:0".into());
         Daemon::start(options)
     };
     let (mut alices, mut bobs) = (start("alice"), start("bob"));

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chatd::crypto::keys::SigningKey;
 use chatd::link::{LinkConfig, Node};
 use iroh::endpoint::presets;
 use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMode, TransportAddr};
-use proto::ids::{NodeId, sha256, unhex};
+use proto::ids::{DeviceId, NodeId, PrekeyId, sha256, unhex};
 use proto::wire::ALPN;
+use proto::wire::envelope::Outer;
 use proto::wire::frame::Frame;
 use tests::{Daemon, Pair};
 
@@ -87,4 +89,64 @@ async fn forged_envelopes_of_a_stranger_leave_no_trace() {
     pair.alice.ok(["send", "bob", "unharmed", "--wait", "delivered"]);
     assert_eq!(bodies(&pair.bob, "alice", 10), ["unharmed"]);
     assert_eq!(status(&pair.bob)["requests"], 0);
+}
+
+/// Everything that a node answers to a few questions, in their order; pings mark where each answer ends.
+async fn answers(node: &Node, bob: NodeId, addresses: &[SocketAddr], questions: Vec<Frame>) -> Vec<Vec<Frame>> {
+    let mut link = node.dial(bob, addresses).await.unwrap();
+    let mut all = Vec::new();
+    for (nonce, question) in (1..).zip(questions) {
+        link.sender.send(question).await.unwrap();
+        link.sender.send(Frame::Ping { nonce, reply: false }).await.unwrap();
+        let mut heard = Vec::new();
+        loop {
+            let frame = tokio::time::timeout(PATIENCE, link.receiver.recv()).await.unwrap().unwrap().unwrap();
+            if frame == (Frame::Ping { nonce, reply: true }) {
+                break;
+            }
+            heard.push(frame);
+        }
+        all.push(heard);
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_who_probes_a_node_gets_one_answer_to_everything() {
+    let mut pair = Pair::start();
+    let (bob, addresses) = node_of(pair.bob_daemon());
+    let accounts = pair.bob_daemon().data_dir().join("accounts");
+    let account = std::fs::read_dir(accounts).unwrap().next().unwrap().unwrap().path();
+    let secret = chatd::crypto::keyfile::load(&account.join("device.key")).unwrap();
+    let bobs = DeviceId::of_key(&SigningKey::from_bytes(&secret).public());
+    let mut config = LinkConfig::new(sha256(&[b"mallory"]));
+    config.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+    let (node, _incoming) = Node::bind(config).await.unwrap();
+    // For a device that is online here, and for one that never was.
+    let questions = |to: DeviceId| {
+        let from_device = DeviceId([7; 16]);
+        let outer = Outer { suite: 1, to_device: to, prekey_id: PrekeyId([9; 8]), ttl: 60, ciphertext: &[1; 900] };
+        vec![
+            Frame::Claim { from_device, to_device: to, signature: [3; 64] },
+            Frame::Envelope { number: 1, outer: outer.encode() },
+            Frame::Record { from_device, to_device: to, record: vec![1; 300] },
+            Frame::Reach { from_device, to_device: to, reach: vec![1; 300] },
+            Frame::Ack { from_device, to_device: to, entries: vec![], ids: vec![] },
+            Frame::Resume { from_device, to_device: to, entries: vec![] },
+        ]
+    };
+    // A refusal names the device that was asked for.
+    let of = |answers: Vec<Vec<Frame>>, device: DeviceId| {
+        let shown = format!("{answers:?}");
+        shown.replace(&format!("{device:?}"), "DEVICE")
+    };
+    let nobody = DeviceId([8; 16]);
+    let unknown = of(answers(&node, bob, &addresses, questions(nobody)).await, nobody);
+    let online = of(answers(&node, bob, &addresses, questions(bobs)).await, bobs);
+    pair.bob.ok(["logout"]);
+    let offline = of(answers(&node, bob, &addresses, questions(bobs)).await, bobs);
+    assert_eq!(online, unknown, "who is here can be told from who is not");
+    assert_eq!(online, offline, "who is online can be told from who is not");
+    assert!(unknown.contains("Offline") && !unknown.contains("Ack") && !unknown.contains("Resume"), "{unknown}");
+    println!("figure: 6 probes of a stranger, the same answers whoever they ask for: {unknown}");
 }

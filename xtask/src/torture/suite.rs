@@ -1,4 +1,5 @@
-//! Tests of the suite with much more work, by the environment variables that they look at.
+//! Tests of the suite with much more work, by the environment variables that they look at. Whatever such a test prints is
+//! its figure.
 
 use std::time::{Duration, Instant};
 
@@ -6,18 +7,23 @@ use anyhow::{Context, Result};
 
 use crate::step::{self, cargo};
 
-/// One of them.
+/// Some tests of one package.
 struct Part {
     name: &'static str,
-    package: &'static str,
-    /// More arguments for cargo, which tests to take among them.
-    args: &'static [&'static str],
+    /// What to tell cargo: package, target, profile.
+    cargo: &'static [&'static str],
+    /// Which tests; any whose path contains one of these.
+    tests: &'static [&'static str],
     /// How much.
     env: &'static [(&'static str, &'static str)],
 }
 
 /// A part that hangs is ended.
-const TIME_LIMIT: Duration = Duration::from_secs(30 * 60);
+const TIME_LIMIT: Duration = Duration::from_secs(60 * 60);
+
+const CHATD: &[&str] = &["-p", "chatd", "--lib"];
+const E2E: &[&str] = &["-p", "tests", "--test", "e2e"];
+const SOURCES: &[(&str, &str)] = &[("CHATD_TORTURE_SOURCES", "10000000")];
 
 const PARTS: &[Part] = &[
     Part { name: "power cuts and failing disks", package: "chatd", args: &["--lib", "store::tests::crash"], env: &[] },
@@ -26,16 +32,53 @@ const PARTS: &[Part] = &[
     Part { name: "full disk, damaged accounts", package: "tests", args: &["--test", "e2e", "storage::"], env: &[] },
     Part { name: "a hundred starts", package: "tests", args: &["--test", "e2e", "simultaneous_starts"], env: &[] },
     Part {
-        name: "limiters",
-        package: "chatd",
-        args: &["--lib", "policy::"],
-        env: &[("CHATD_TORTURE_SOURCES", "10000000")],
+        name: "replay and gaps",
+        cargo: CHATD,
+        tests: &["store::tests::gaps"],
+        env: &[("CHATD_TORTURE_FRAMES", "1000000")],
     },
     Part {
-        name: "directory's limiter",
-        package: "directoryd",
-        args: &["--lib", "limits::"],
-        env: &[("CHATD_TORTURE_SOURCES", "10000000")],
+        name: "clocks and prekeys",
+        cargo: CHATD,
+        tests: &["policy::clock"],
+        env: &[("CHATD_TORTURE_SEEDS", "100000")],
+    },
+    Part {
+        name: "changing keys",
+        cargo: CHATD,
+        tests: &["store::tests::keys"],
+        env: &[("CHATD_TORTURE_SEEDS", "2000")],
+    },
+    Part { name: "upgrades killed at each step", cargo: CHATD, tests: &["store::tests::upgrade"], env: &[] },
+    Part { name: "damaged databases", cargo: CHATD, tests: &["store::tests::damage"], env: &[] },
+    Part {
+        name: "directory killed, its disk and clock",
+        cargo: &["-p", "directoryd", "--test", "durability"],
+        tests: &[],
+        env: &[("CHATD_TORTURE_KILLS", "30")],
+    },
+    Part { name: "mailbox end to end", cargo: E2E, tests: &["mailbox::"], env: &[] },
+    Part { name: "full disk, damage, a hundred starts", cargo: E2E, tests: &["storage::"], env: &[] },
+    Part {
+        name: "half-open connections",
+        cargo: E2E,
+        tests: &["torture_flood::half_open"],
+        env: &[("CHATD_TORTURE_CONNECTIONS", "10000")],
+    },
+    Part { name: "overload", cargo: E2E, tests: &["torture_flood::overload"], env: &[("CHATD_TORTURE_SECONDS", "60")] },
+    Part { name: "limiters", cargo: CHATD, tests: &["policy::rate", "policy::failures"], env: SOURCES },
+    Part {
+        name: "limiter of the directory",
+        cargo: &["-p", "directoryd", "--lib"],
+        tests: &["limits::"],
+        env: SOURCES,
+    },
+    Part { name: "hostile headers, kinds out of context", cargo: CHATD, tests: &["prescan::", "contexts::"], env: &[] },
+    Part {
+        name: "probes, packets to anybody else",
+        cargo: E2E,
+        tests: &["a_stranger_who_probes", "isolation::"],
+        env: &[],
     },
 ];
 
@@ -47,21 +90,62 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// Runs one: the figures that it printed, and whether all its tests passed.
 pub fn run(name: &str) -> Result<(String, bool)> {
     let part = PARTS.iter().find(|part| part.name == name).with_context(|| format!("no part {name}"))?;
-    let mut command = cargo(["test", "--locked", "-p", part.package]);
-    command.args(part.args).args(["--", "--nocapture"]).env("CHATD_TORTURE", "1").envs(part.env.iter().copied());
-    let (mut figures, mut passed) = (Vec::new(), 0);
-    let step = step::run(name, command, Instant::now() + TIME_LIMIT, |line| {
-        // A test's output may begin behind `test name ... ` on the same line.
-        if let Some((_, figure)) = line.split_once("figure: ") {
-            figures.push(figure.to_owned());
-        }
-        if let Some(rest) = line.strip_prefix("test result: ok. ") {
-            passed += rest.split(' ').next().and_then(|count| count.parse::<u64>().ok()).unwrap_or(0);
-        }
-    })?;
-    if figures.is_empty() {
-        figures.push(format!("{passed} tests passed"));
-    }
+    let mut command = cargo(["test", "--locked"]);
+    command.args(part.cargo).args(["--", "--nocapture"]).args(part.tests);
+    command.env("CHATD_TORTURE", "1").envs(part.env.iter().copied());
+    let mut seen = Seen::default();
+    let step = step::run(name, command, Instant::now() + TIME_LIMIT, |line| seen.read(line))?;
+    seen.figures.insert(0, format!("{} tests passed", seen.passed));
     // A filter that fits nothing passes for cargo.
-    Ok((figures.join("\n"), step.ok && passed > 0))
+    Ok((seen.figures.join("\n"), step.ok && seen.passed > 0))
+}
+
+/// What a test run printed.
+#[derive(Debug, Default)]
+struct Seen {
+    figures: Vec<String>,
+    passed: u64,
+}
+
+impl Seen {
+    fn read(&mut self, line: &str) {
+        if let Some(rest) = line.strip_prefix("test result: ") {
+            let passed = rest.split(" passed").next().and_then(|text| text.rsplit(' ').next()?.parse::<u64>().ok());
+            self.passed += passed.unwrap_or(0);
+            return;
+        }
+        // A test's output may begin behind `test name ... ` on the same line.
+        let text = match line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) {
+            Some((_, rest)) => rest,
+            None => line,
+        };
+        let text = text.strip_prefix("figure: ").unwrap_or(text).trim();
+        let chatter = ["", "ok", "FAILED", "failures:", "successes:"].contains(&text)
+            || ["running ", "thread ", "note: ", "stack backtrace"].iter().any(|start| text.starts_with(start));
+        if !chatter {
+            self.figures.push(text.to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests_of_suite {
+    use super::*;
+
+    #[test]
+    fn figures_are_what_tests_print() {
+        let mut seen = Seen::default();
+        for line in [
+            "running 2 tests",
+            "test a ... figure: 3 lost",
+            "ok",
+            "7 kills, lost = 0",
+            "test b ... ok",
+            "",
+            "test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 9 filtered out; finished in 0.10s",
+        ] {
+            seen.read(line);
+        }
+        assert_eq!((seen.figures, seen.passed), (vec!["3 lost".into(), "7 kills, lost = 0".into()], 2));
+    }
 }

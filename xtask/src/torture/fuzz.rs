@@ -1,7 +1,7 @@
 //! The fuzz targets of `fuzz/`, one after the other. They need a nightly compiler and cargo-fuzz; where these are missing,
 //! that is a failure and says so: what was not run has not held.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -56,7 +56,7 @@ pub fn run(target: &str, minutes: u64) -> Result<(String, bool)> {
 }
 
 /// Executions, edges and the worst time, out of libFuzzer's log.
-fn figure(log: &str, file: &PathBuf) -> String {
+fn figure(log: &str, file: &Path) -> String {
     let stat = |name: &str| log.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     let edges = log.lines().rev().find_map(|line| {
         let (_, rest) = line.split_once("cov: ")?;
@@ -82,10 +82,10 @@ mod tests_of_fuzz {
     fn figures_are_found_in_the_log() {
         let log = "#2\tINITED cov: 90 ft: 91\nworst: 12 us in prescan for 10 bytes\nworst: 55 us in age for 300 bytes\n\
                    #99 DONE   cov: 412 ft: 900 corp: 3/4b\nstat::number_of_executed_units: 4711\n";
-        let shown = figure(log, &PathBuf::new());
+        let shown = figure(log, Path::new(""));
         assert_eq!(shown, "4711 executions, 412 edges, crashes = 0, worst: 55 us in age for 300 bytes");
-        assert!(figure("error: no such command", &PathBuf::from("f.log")).contains("f.log"));
-        assert!(figure(&format!("{log}SUMMARY: libFuzzer: deadly signal"), &PathBuf::new()).contains("CRASHED"));
+        assert!(figure("error: no such command", Path::new("f.log")).contains("f.log"));
+        assert!(figure(&format!("{log}SUMMARY: libFuzzer: deadly signal"), Path::new("")).contains("CRASHED"));
     }
 
     #[test]

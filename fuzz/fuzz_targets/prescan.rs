@@ -51,14 +51,16 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn compare(file: &[u8]) {
-    let (verdict, time) = timed(|| prescan(file));
+    let (verdict, time) = best(|| prescan(file));
     told("prescan", time, file);
     let Ok(payload) = verdict else { return };
     assert!(payload <= MAX_HEADER_BYTES && payload + 32 <= file.len());
-    let mut rest = file;
-    let (decryptor, time) = timed(|| age::Decryptor::new_buffered(&mut rest));
+    let (_, time) = best(|| age::Decryptor::new_buffered(file).is_ok());
     told("age", time, file);
-    let Ok(decryptor) = decryptor else { panic!("age does not take what the pre-scan took") };
+    let mut rest = file;
+    let Ok(decryptor) = age::Decryptor::new_buffered(&mut rest) else {
+        panic!("age does not take what the pre-scan took")
+    };
     let stanzas = Recorder::default();
     let identity: &dyn age::Identity = &stanzas;
     assert!(decryptor.decrypt(std::iter::once(identity)).is_err(), "the recorder has no key");
@@ -73,6 +75,18 @@ fn compare(file: &[u8]) {
         assert!(grease.tag.ends_with("-grease") && grease.args.len() <= MAX_GREASE_ARGS, "{grease:?}");
         assert!(grease.body.len() <= MAX_GREASE_BODY_BYTES, "{grease:?}");
     }
+}
+
+/// What `work` gives, and the least time that it took of a few: a virtual machine may charge a pause to whoever runs.
+fn best<T>(work: impl Fn() -> T) -> (T, Duration) {
+    let (result, mut least) = timed(&work);
+    for _ in 0..5 {
+        if least < Duration::from_micros(100) {
+            break;
+        }
+        least = least.min(timed(&work).1);
+    }
+    (result, least)
 }
 
 /// Says when there is a new worst case, and fails at one that is too bad.

@@ -26,11 +26,6 @@ const E2E: &[&str] = &["-p", "tests", "--test", "e2e"];
 const SOURCES: &[(&str, &str)] = &[("CHATD_TORTURE_SOURCES", "10000000")];
 
 const PARTS: &[Part] = &[
-    Part { name: "power cuts and failing disks", package: "chatd", args: &["--lib", "store::tests::crash"], env: &[] },
-    Part { name: "damaged databases", package: "chatd", args: &["--lib", "store::tests::damage"], env: &[] },
-    Part { name: "upgrades", package: "chatd", args: &["--lib", "store::tests::upgrade"], env: &[] },
-    Part { name: "full disk, damaged accounts", package: "tests", args: &["--test", "e2e", "storage::"], env: &[] },
-    Part { name: "a hundred starts", package: "tests", args: &["--test", "e2e", "simultaneous_starts"], env: &[] },
     Part {
         name: "replay and gaps",
         cargo: CHATD,
@@ -49,6 +44,7 @@ const PARTS: &[Part] = &[
         tests: &["store::tests::keys"],
         env: &[("CHATD_TORTURE_SEEDS", "2000")],
     },
+    Part { name: "power cuts and failing disks", cargo: CHATD, tests: &["store::tests::crash"], env: &[] },
     Part { name: "upgrades killed at each step", cargo: CHATD, tests: &["store::tests::upgrade"], env: &[] },
     Part { name: "damaged databases", cargo: CHATD, tests: &["store::tests::damage"], env: &[] },
     Part {
@@ -58,7 +54,12 @@ const PARTS: &[Part] = &[
         env: &[("CHATD_TORTURE_KILLS", "30")],
     },
     Part { name: "mailbox end to end", cargo: E2E, tests: &["mailbox::"], env: &[] },
-    Part { name: "full disk, damage, a hundred starts", cargo: E2E, tests: &["storage::"], env: &[] },
+    Part {
+        name: "full disk, damage, a hundred starts",
+        cargo: E2E,
+        tests: &["storage::", "simultaneous_starts"],
+        env: &[],
+    },
     Part {
         name: "half-open connections",
         cargo: E2E,

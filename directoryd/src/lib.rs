@@ -68,7 +68,7 @@ pub struct Directory {
     pub nonces: nonce::Nonces,
     /// Counters.
     pub metrics: Arc<metrics::Metrics>,
-    /// A place for each session that holds mail in memory.
+    /// A place for each session that holds more than one envelope in memory.
     pub pushing: tokio::sync::Semaphore,
     /// Cancelled when the directory stops.
     pub stop: CancellationToken,
@@ -160,7 +160,11 @@ async fn sweep(directory: Arc<Directory>) {
             _ = due.tick() => {}
             () = directory.stop.cancelled() => return,
         }
-        if let Err(error) = directory.store.sweep().await {
+        let swept = tokio::select! {
+            swept = directory.store.sweep() => swept,
+            () = directory.stop.cancelled() => return,
+        };
+        if let Err(error) = swept {
             tracing::warn!(%error, "expired mail was not deleted; it is not handed out, and deleted later");
         }
     }

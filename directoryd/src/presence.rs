@@ -36,7 +36,7 @@ pub enum ToSession {
         /// It presented this session's token: the same process has reconnected, and nothing is cloned.
         same_process: bool,
     },
-    /// The account gave its name up.
+    /// The account gave its name up, or its record names this device no more.
     Unregistered,
 }
 
@@ -198,15 +198,22 @@ impl Presence {
         }
     }
 
-    /// Ends the sessions of an account that gave its name up, and all watches on it.
+    /// Ends the sessions of an account that gave its name up.
     pub fn unregistered(&self, account: AccountId) {
-        let mut maps = self.lock();
-        let sessions: Vec<_> =
-            maps.sessions.values().filter(|live| live.account == account).map(|live| live.queue.clone()).collect();
-        for queue in sessions {
-            let _ = queue.try_send(ToSession::Unregistered);
+        self.keep_devices(account, &[]);
+        self.lock().since.remove(&account);
+    }
+
+    /// Ends the sessions of an account's devices that its record does not name any more: a key that was taken out of use
+    /// speaks for nobody. Looks at every session: for records that drop a device, which are few.
+    pub fn keep_devices(&self, account: AccountId, devices: &[DeviceId]) {
+        let maps = self.lock();
+        if !maps.live.contains_key(&account) {
+            return;
         }
-        maps.since.remove(&account);
+        for live in maps.sessions.values().filter(|live| live.account == account && !devices.contains(&live.device)) {
+            let _ = live.queue.try_send(ToSession::Unregistered);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Maps> {

@@ -119,8 +119,10 @@ async fn strangers_have_what_the_policy_gives_them() {
         assert_eq!(post().bearer_auth(&member.token).send().await.unwrap().status(), a_member, "{policy:?}");
         let answer = post().bearer_auth("no session").send().await.unwrap();
         assert_eq!(refused(answer).await, (StatusCode::FORBIDDEN, ErrorCode::NotAllowed));
-        // A contact's token opens all of them.
+        // A contact's token opens all of them, whatever has become of a session meanwhile.
         left(directory.deposit(&bob, Some(&TOKEN), request(2)).await).await;
+        let contact = post().bearer_auth("no session").header(DEPOSIT_TOKEN_HEADER, Base64::text(&TOKEN));
+        assert!(contact.send().await.unwrap().status().is_success());
     }
     bob.policy = ContactPolicy::Open;
     assert!(directory.publish(&bob, seq + 1).await.status().is_success());
@@ -229,7 +231,13 @@ async fn mail_of_devices_and_accounts_that_are_no_more_goes() {
     record.devices.remove(0);
     record.prekeys.clear();
     record.seq = 3;
+    let mut old = directory.session(&bob).await;
     assert!(directory.publish_record(&bob, &record).await.status().is_success());
+    assert_eq!(old.frame_or_end().await, None, "the old machine's session has ended");
+    let url = format!("{}/v1/mailbox/{}", directory.url, bob.account());
+    let answer =
+        directory.http.post(url).bearer_auth(&old.token).body(envelope(new.device_id(), DAY, b"x")).send().await;
+    assert_eq!(refused(answer.unwrap()).await, (StatusCode::FORBIDDEN, ErrorCode::NotAllowed));
     directory.until("directoryd_mailbox_envelopes 1\n").await;
     assert!(directory.unregister(&bob).await.status().is_success());
     directory.until("directoryd_mailbox_envelopes 0\n").await;

@@ -54,8 +54,9 @@ async fn store(
     body: Body,
 ) -> Result<(StatusCode, DepositAnswer), Refusal> {
     let token = token(headers)?;
-    let source = source(directory, peer, headers)?;
     let limit = |source, class| directory.limiter.check(source, peer.0, class).map_err(Refusal::rate_limited);
+    // With a deposit token it does not matter who else this is, nor that a session has ended meanwhile.
+    let source = if token.is_some() { Source::Address(peer.0) } else { source(directory, peer, headers)? };
     if token.is_some() {
         limit(source, Class::Deposit)?;
     } else {

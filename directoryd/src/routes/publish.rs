@@ -64,8 +64,13 @@ async fn store_record(
         return Err(Refusal::new(ErrorCode::BadSignature, "the request is not signed by the record's identity key"));
     }
     let account = record.account();
+    let devices: Vec<_> = record.devices.iter().map(|device| device.id).collect();
+    let before = directory.index.by_account(account);
     let publish = Publish { bytes: request.record.0, signed, record, now };
     let published = directory.store.publish(publish).await?;
+    if before.is_some_and(|old| old.devices.iter().any(|device| !devices.contains(&device.id))) {
+        directory.presence.keep_devices(account, &devices);
+    }
     let status = if published.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, PublishAnswer { account, name, seq: published.seq, time: now }))
 }

@@ -212,8 +212,8 @@ impl Session<'_> {
                 self.socket.ping().await
             }
             ToSession::Unregistered => {
-                self.socket.close(POLICY, "unregistered").await;
-                Err("unregistered")
+                self.socket.close(POLICY, "no longer registered").await;
+                Err("the account or this device is no longer registered")
             }
         }
     }

@@ -20,8 +20,8 @@ use crate::answer::Refusal;
 
 /// Bytes that are read at once at most: two large envelopes, or all of a window of small ones.
 const CHUNK_BYTES: usize = 160 * 1024;
-/// Sessions that hold a chunk at the same time at most: bounds the memory of all, to 40 MiB. One whose client does not
-/// take what it is sent ends within the time for a frame, and gives its place back.
+/// Sessions that hold a chunk at the same time at most. When all places are taken, by many who fetch or by some who are
+/// slow, a session reads one envelope at a time: it waits for nobody, and holds little.
 pub const PUSHING: usize = 256;
 
 /// What a session knows of its device's mail.
@@ -107,8 +107,9 @@ impl Session<'_> {
 
     /// Sends what there is room for, one chunk of it.
     pub(super) async fn push(&mut self) -> Ended {
-        let Some(room) = self.push.room() else { return Ok(()) };
-        let _place = self.directory.pushing.acquire().await.map_err(|_| "the directory stops")?;
+        let Some((count, bytes)) = self.push.room() else { return Ok(()) };
+        let place = self.directory.pushing.try_acquire();
+        let room = (if place.is_ok() { count } else { 1 }, bytes);
         // Before the read: what is committed after it wakes the session once more.
         self.push.due = false;
         let out: HashSet<u64> = self.push.out.keys().copied().collect();

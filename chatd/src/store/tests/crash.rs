@@ -24,15 +24,18 @@ fn torture() -> bool {
     std::env::var_os("CHATD_TORTURE").is_some()
 }
 
-fn child(work: &str) -> Output {
+/// Its folders are in the one that is answered, and go with it: a process that ends does not clean up.
+fn child(work: &str) -> (Output, tempfile::TempDir) {
+    let place = tempfile::tempdir().unwrap();
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "store::tests::crash::child_that_works", "--nocapture"])
         .env(WORK, work)
+        .env("TMPDIR", place.path())
         .stdin(Stdio::null())
         .output()
         .unwrap();
     assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked at"), "{}", shown(&output));
-    output
+    (output, place)
 }
 
 fn shown(output: &Output) -> String {
@@ -231,10 +234,10 @@ fn cuts(control: bool) {
 
 #[test]
 fn a_power_cut_at_any_io_loses_nothing_that_was_answered() {
-    let full = child("cut full");
+    let (full, _place) = child("cut full");
     assert!(full.status.success(), "{}", shown(&full));
     let (points, lost) = (figure(&full, "cuts"), figure(&full, "lost"));
-    let control = child("cut control");
+    let (control, _place) = child("cut control");
     assert!(control.status.success(), "{}", shown(&control));
     let control_lost = figure(&control, "lost");
     println!(
@@ -283,7 +286,7 @@ fn failing_disk(full: bool, lasting: bool) {
     let (mut first, mut points, mut syncs, mut violations) = (1, 0_u64, 0_u64, 0);
     loop {
         let kind = if full { "full" } else { "error" };
-        let output = child(&format!("fail {kind} {} {first}", if lasting { "lasting" } else { "once" }));
+        let (output, _place) = child(&format!("fail {kind} {} {first}", if lasting { "lasting" } else { "once" }));
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let done: Vec<&str> = text.lines().filter(|line| line.starts_with("done ")).collect();
         points += done.len() as u64;
@@ -300,7 +303,6 @@ fn failing_disk(full: bool, lasting: bool) {
         let told: BTreeSet<String> =
             last.lines().filter_map(|line| line.strip_prefix("told ")).map(str::to_owned).collect();
         violations += broken(Path::new(&folder), &indexer, &told).len();
-        std::fs::remove_dir_all(&folder).unwrap();
         points += 1;
         syncs += 1;
         first = left + if torture() { 1 } else { 149 };
@@ -326,7 +328,7 @@ fn a_failed_sync_ends_the_process_whichever_file_it_was_of() {
     let mut ended = 0;
     for left in 1.. {
         let folder = tempfile::tempdir().unwrap();
-        let output = child(&format!("prekeys {} {left}", folder.path().display()));
+        let (output, _place) = child(&format!("prekeys {} {left}", folder.path().display()));
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         if !output.status.success() {
             assert!(text.contains("failed sync"), "{}", shown(&output));
@@ -338,7 +340,7 @@ fn a_failed_sync_ends_the_process_whichever_file_it_was_of() {
     assert!(ended > 0);
     // Of the folder, so that the WAL is there after a power cut.
     let (alice, _, _) = prepared();
-    let output = child(&format!("folder {}", alice.folder.path().display()));
+    let (output, _place) = child(&format!("folder {}", alice.folder.path().display()));
     assert!(!output.status.success() && shown(&output).contains("fsync of its folder failed"), "{}", shown(&output));
     println!("figure: failed syncs: each of {ended} of the prekeys and that of the folder ended the process");
     let moved = alice.folder.path().canonicalize().unwrap().with_extension("moved");
@@ -359,7 +361,7 @@ fn an_upgrade_that_ends_at_any_io_is_made_by_the_next_start() {
     for left in (1..).step_by(step) {
         let folder = tempfile::tempdir().unwrap();
         let (known, written) = super::upgrade::first_schema(folder.path(), 60);
-        let output = child(&format!("upgrade {} {left}", folder.path().display()));
+        let (output, _place) = child(&format!("upgrade {} {left}", folder.path().display()));
         super::upgrade::is_whole(folder.path(), &known, &written);
         if output.status.success() {
             break;

@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use common::mail::*;
 use common::process::*;
@@ -35,8 +35,9 @@ fn which(envelope: &[u8]) -> u32 {
 }
 
 /// Fetches and deletes until the directory is gone.
-async fn fetch(directory: Directory, bob: Person, oracle: &mut Oracle) {
+async fn fetch(directory: Directory, bob: Person, oracle: &mut Oracle, up: &AtomicBool) {
     let mut session = directory.session(&bob).await;
+    up.store(true, Ordering::Relaxed);
     session.send(&ClientFrame::Mailbox).await;
     let mut asked: Vec<u32> = Vec::new();
     let mut last = 0;
@@ -70,8 +71,12 @@ async fn what_was_acknowledged_survives_kill_9() {
     let next = Arc::new(AtomicU32::new(0));
     let mut oracle = Oracle::default();
     let bob = person("bob");
+    // Room for whatever a torture leaves.
+    let config = data.path().join("directoryd.toml");
+    std::fs::write(&config, "mailbox_envelopes = 100000000\nmailbox_bytes = 1000000000").unwrap();
+    let args = ["--config", config.to_str().unwrap()];
     for round in 0..rounds(6) {
-        let process = Process::start(data.path(), &[]);
+        let process = Process::start(data.path(), &args);
         if round == 0 {
             process.client().publish(&bob, 1).await;
             process.client().session(&bob).await.give_token(&TOKEN).await;
@@ -95,10 +100,11 @@ async fn what_was_acknowledged_survives_kill_9() {
                 }
             });
         }
-        let fetching = fetch(process.client(), person("bob"), &mut oracle);
+        let up = AtomicBool::new(false);
+        let fetching = fetch(process.client(), person("bob"), &mut oracle, &up);
         let killing = async {
             // In the midst of it, each time somewhere else.
-            while acknowledged.load(Ordering::Relaxed) < 20 + round * 7 {
+            while acknowledged.load(Ordering::Relaxed) < 20 + round * 7 % 83 || !up.load(Ordering::Relaxed) {
                 tokio::task::yield_now().await;
             }
             process.kill();
@@ -108,7 +114,7 @@ async fn what_was_acknowledged_survives_kill_9() {
             oracle.left.extend(mine.unwrap());
         }
     }
-    let process = Process::start(data.path(), &[]);
+    let process = Process::start(data.path(), &args);
     let mut session = process.client().session(&bob).await;
     let mut found = BTreeSet::new();
     session.send(&ClientFrame::Mailbox).await;

@@ -33,6 +33,9 @@ const PREKEY_IS_OLD_SECONDS: i64 = 26 * 3_600;
 /// Bytes of cores read at a time: two full envelopes.
 const READ_BYTES: usize = 2 * capacity(0);
 
+/// Rounds of a job at most: at two envelopes each, twice what a mailbox holds.
+const MAX_ROUNDS: usize = 4_096;
+
 /// Why a deposit was not made. The text is what `trace` and `reason` show: one word, then words.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DepositError {
@@ -95,7 +98,8 @@ impl Depositing {
     /// Leaves everything that waits; `true` when nothing at all waits for this contact any more.
     pub async fn run(self) -> Result<bool, DepositError> {
         let mut refreshed = false;
-        loop {
+        // Whatever else goes wrong, this ends: a mailbox holds no more.
+        for _ in 0..MAX_ROUNDS {
             let Some(waiting) = self.read()? else { break };
             let home = self.context.directories.of(&waiting.row.origin);
             let client = home.ok_or(DepositError::NoDirectory)?.clone();
@@ -154,11 +158,12 @@ impl Depositing {
         let mut ack_due = ack_due;
         while !rest.is_empty() || ack_due {
             let acks = if ack_due { self.acks(to)? } else { Vec::new() };
-            let count = fit(rest, acks.len());
+            // A deposit is a range: what lies there already ends it.
+            let count = consecutive(&rest[..fit(rest, acks.len())]);
             let (head, tail) = rest.split_at(count);
             let cores: Vec<&[u8]> = head.iter().map(|row| row.core.as_slice()).collect();
             let outer = seal(&sender(&self.context, &card), to, acks, &cores, MAX_TTL_SECONDS)?;
-            let at = Timestamp::now();
+            let at = Timestamp(self.context.clock.judged() * 1_000);
             proto::fault::point("mailbox.deposit.before");
             let answer = self.post(client, &row, token.as_ref(), outer).await?;
             proto::fault::point("mailbox.deposit.after");
@@ -236,12 +241,9 @@ impl Engine {
     }
 
     /// What lay in a mailbox for its whole time there without an answer is put there again.
-    pub(super) fn deposits_ended(&mut self) {
+    pub(super) fn deposits_ended(&self) {
         let now = self.context.clock.judged() * 1_000;
-        for contact in self.read(|conn| deposits::ended(conn, now)).unwrap_or_default() {
-            self.want(contact);
-            self.advance(contact);
-        }
+        self.context.store.note(move |tx| tx.end_deposits(now));
     }
 }
 
@@ -256,7 +258,7 @@ fn read(conn: &Connection, context: &Context, contact: i64) -> Result<Option<Wai
         .into_iter()
         .filter(|signal| signal.deposited_until <= now.0 && (may_talk || is_contact_kind(signal.kind)))
         .collect();
-    let rows = if may_talk { deposits::undeposited(conn, contact, now.0, READ_BYTES)? } else { Vec::new() };
+    let rows = if may_talk { deposits::undeposited(conn, contact, READ_BYTES)? } else { Vec::new() };
     let ack_due = may_talk && deposits::ack_is_due(conn, contact)?;
     if signals.is_empty() && rows.is_empty() && !ack_due {
         return Ok(None);
@@ -280,6 +282,12 @@ fn signal_left(
         Kind::ContactReject | Kind::ContactRemove => tx.signals_done(contact, &[id]),
         _ => tx.signals_deposited(contact, &[id], until),
     }
+}
+
+/// How many rows follow each other without a gap.
+fn consecutive(rows: &[OutboxRow]) -> usize {
+    let follows = |pair: &[OutboxRow]| pair[0].seq + 1 == pair[1].seq;
+    rows.windows(2).take_while(|pair| follows(pair)).count() + usize::from(!rows.is_empty())
 }
 
 fn seconds_ms(seconds: u64) -> i64 {

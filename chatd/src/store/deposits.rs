@@ -34,7 +34,7 @@ pub struct Deposit {
     pub number: u64,
     /// The highest number that was known of this mailbox before the envelope went out.
     pub floor: u64,
-    /// When it was put there.
+    /// When it was put there, by the clock that [`Tx::end_deposits`] is given.
     pub at: Timestamp,
     /// For how many seconds it is kept.
     pub seconds: u64,
@@ -55,20 +55,17 @@ impl Tx<'_> {
     /// Those of the database.
     pub fn deposited(&mut self, contact: i64, deposit: &Deposit) -> Result<(), StoreError> {
         let (stream, low, high) = (deposit.stream, deposit.low as i64, deposit.high as i64);
-        let again = self
-            .conn
+        self.conn
             .prepare_cached("DELETE FROM deposits WHERE stream = ?1 AND high >= ?2 AND low <= ?3")?
-            .execute(params![stream, low, high])?
-            > 0;
+            .execute(params![stream, low, high])?;
         self.mailbox_counts(&deposit.mailbox, deposit.number, deposit.floor)?;
-        let outcome = if again { "deposited again: its time in the mailbox was over" } else { "deposited" };
         self.note_attempt(&AttemptNote {
             stream,
             low: deposit.low,
             high: deposit.high,
             path: "mailbox",
-            outcome: outcome.to_owned(),
-            at: deposit.at,
+            outcome: "deposited".to_owned(),
+            at: self.now,
         })?;
         let waits = self
             .conn
@@ -153,13 +150,48 @@ impl Tx<'_> {
         Ok(select.query_map([url], |row| row.get(0))?.collect::<Result<_, _>>()?)
     }
 
+    /// Deposits whose time in the mailbox is over at `now` (Unix ms, by the clock that [`Deposit::at`] was told by) without
+    /// an acknowledgement count no longer; nor do those from the future, which a clock made that has gone back since.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn end_deposits(&mut self, now: i64) -> Result<(), StoreError> {
+        let ended = self.forget_where("until <= ?1 OR at > ?1", params![now])?;
+        self.say_lost(ended, "its time in the mailbox was over: it is put there again")?;
+        let signals: Vec<i64> = self
+            .conn
+            .prepare_cached(
+                "UPDATE signals SET deposited_until = 0 WHERE deposited_until > 0 AND deposited_until <= ?1
+                 RETURNING contact",
+            )?
+            .query_map([now], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        signals.into_iter().for_each(|contact| self.wake_delivery(contact));
+        Ok(())
+    }
+
     /// Forgets deposits from a number on, and says so in the trace of each.
     fn lose(&mut self, url: &str, from: u64, outcome: &str) -> Result<(), StoreError> {
-        let lost: Vec<(i64, i64, i64)> = self
+        let lost = self.forget_where("mailbox = ?1 AND number >= ?2", params![url, from as i64])?;
+        self.say_lost(lost, outcome)?;
+        self.conn.execute("UPDATE signals SET deposited_until = 0 WHERE deposited_until > 0", [])?;
+        Ok(())
+    }
+
+    /// The stream, low and high of each deposit that was forgotten.
+    fn forget_where(
+        &mut self,
+        condition: &str,
+        with: &[&dyn rusqlite::ToSql],
+    ) -> Result<Vec<(i64, i64, i64)>, StoreError> {
+        Ok(self
             .conn
-            .prepare_cached("DELETE FROM deposits WHERE mailbox = ?1 AND number >= ?2 RETURNING stream, low, high")?
-            .query_map(params![url, from as i64], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-            .collect::<Result<_, _>>()?;
+            .prepare_cached(&format!("DELETE FROM deposits WHERE {condition} RETURNING stream, low, high"))?
+            .query_map(with, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .collect::<Result<_, _>>()?)
+    }
+
+    fn say_lost(&mut self, lost: Vec<(i64, i64, i64)>, outcome: &str) -> Result<(), StoreError> {
         for (stream, low, high) in lost {
             let (low, high, at) = (low as u64, high as u64, self.now);
             self.note_attempt(&AttemptNote { stream, low, high, path: "mailbox", outcome: outcome.into(), at })?;
@@ -172,7 +204,6 @@ impl Tx<'_> {
                 self.wake_delivery(contact);
             }
         }
-        self.conn.execute("UPDATE signals SET deposited_until = 0 WHERE deposited_until > 0", [])?;
         Ok(())
     }
 
@@ -264,12 +295,11 @@ pub fn highest_of(conn: &Connection, url: &str) -> Result<u64, StoreError> {
     Ok(highest.unwrap_or(0) as u64)
 }
 
-/// What waits for a contact and does not lie in its mailbox at `now` (Unix ms), oldest first, up to `max_bytes` of cores
-/// (one at least).
+/// What waits for a contact and does not lie in its mailbox, oldest first, up to `max_bytes` of cores (one at least).
 ///
 /// # Errors
 /// Those of the database.
-pub fn undeposited(conn: &Connection, contact: i64, now: i64, max_bytes: usize) -> Result<Vec<OutboxRow>, StoreError> {
+pub fn undeposited(conn: &Connection, contact: i64, max_bytes: usize) -> Result<Vec<OutboxRow>, StoreError> {
     let streams: Vec<i64> = conn
         .prepare_cached(
             "SELECT id FROM streams_out s WHERE conversation = ?1
@@ -280,12 +310,9 @@ pub fn undeposited(conn: &Connection, contact: i64, now: i64, max_bytes: usize) 
     let mut room = max_bytes;
     let mut out = Vec::new();
     for stream in streams {
-        // A deposit from the future says that the clock went back: it counts no longer.
         let covered: Vec<(i64, i64)> = conn
-            .prepare_cached(
-                "SELECT low, high FROM deposits WHERE stream = ?1 AND until > ?2 AND at <= ?2 ORDER BY low",
-            )?
-            .query_map(params![stream, now], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .prepare_cached("SELECT low, high FROM deposits WHERE stream = ?1 ORDER BY low")?
+            .query_map([stream], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<Result<_, _>>()?;
         let mut from = 1;
         let ends = covered.into_iter().chain([(i64::MAX, i64::MAX)]);
@@ -307,24 +334,9 @@ pub fn undeposited(conn: &Connection, contact: i64, now: i64, max_bytes: usize) 
     Ok(out)
 }
 
-/// Contacts of whom a deposit has ended without an acknowledgement.
-///
-/// # Errors
-/// Those of the database.
-pub fn ended(conn: &Connection, now: i64) -> Result<Vec<i64>, StoreError> {
-    let mut select = conn.prepare_cached(
-        "SELECT DISTINCT s.conversation FROM deposits d JOIN streams_out s ON s.id = d.stream
-         WHERE d.until <= ?1 OR d.at > ?1
-         UNION SELECT contact FROM signals WHERE deposited_until > 0 AND deposited_until <= ?1",
-    )?;
-    Ok(select.query_map([now], |row| row.get(0))?.collect::<Result<_, _>>()?)
-}
-
-/// Whether a seq of an own stream lies in a mailbox at `now`.
-pub(super) fn lies_there(conn: &Connection, stream: i64, seq: i64, now: i64) -> Result<bool, StoreError> {
+/// Whether a seq of an own stream lies in a mailbox.
+pub(super) fn lies_there(conn: &Connection, stream: i64, seq: i64) -> Result<bool, StoreError> {
     Ok(conn
-        .prepare_cached(
-            "SELECT 1 FROM deposits WHERE stream = ?1 AND high >= ?2 AND low <= ?2 AND until > ?3 AND at <= ?3 LIMIT 1",
-        )?
-        .exists(params![stream, seq, now])?)
+        .prepare_cached("SELECT 1 FROM deposits WHERE stream = ?1 AND high >= ?2 AND low <= ?2 LIMIT 1")?
+        .exists(params![stream, seq])?)
 }

@@ -57,7 +57,7 @@ pub(super) fn state_at(
     if let Some(mark) = mark(conn, stream, MessageState::Rejected, seq)? {
         return Ok((MessageState::Rejected, Some(mark.cause)));
     }
-    if deposits::lies_there(conn, stream, seq, Timestamp::now().0)? {
+    if deposits::lies_there(conn, stream, seq)? {
         return Ok((MessageState::Mailboxed, None));
     }
     let last: Option<String> = conn

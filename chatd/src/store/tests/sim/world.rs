@@ -348,7 +348,8 @@ impl<'n> World<'n> {
             self.known[side] = self.nodes[there].device;
         }
         self.mailboxes[there].entries.retain(|(_, at, _)| now - at < WEEK_SECONDS as i64 * 1_000);
-        let mut rows = self.nodes[side].read(|conn| deposits::undeposited(conn, CONTACT, now, 600));
+        self.nodes[side].tx(now, |tx| tx.end_deposits(now));
+        let mut rows = self.nodes[side].read(|conn| deposits::undeposited(conn, CONTACT, 600));
         // One envelope holds consecutive numbers: a deposit covers them all.
         Self::fit(&mut rows, true);
         if self.mailboxes[there].entries.len() >= MAILBOX {

@@ -55,6 +55,7 @@ pub(super) fn apply(
     if !contacts::by_id(tx, contact)?.state.may_talk() {
         return Ok(silent);
     }
+    tx.heed_mailed(contact, &cores.wrap.acks)?;
     tx.acknowledged(contact, &cores.wrap.acks)?;
     if !chain.is_empty() {
         let received = tx.receive(contact, &chain)?;

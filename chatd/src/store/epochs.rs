@@ -34,6 +34,8 @@ pub const RECIPIENT_RESTORED: &str = "recipient_restored";
 /// Messages that one contact gets again in a day at most: one that says again and again that it has nothing costs no more
 /// than that. The newest count.
 const MAX_REISSUED: u64 = 10_000;
+/// Messages of a stream in doubt that are sent again at once at most: so many may have been acknowledged by mistake.
+const MAX_DOUBTED: u64 = 1_000;
 const DAY_MS: i64 = 86_400_000;
 /// Epochs that a contact may show of a conversation without our knowing them. One that invents them only deprives itself
 /// of being noticed later.
@@ -108,16 +110,24 @@ impl Tx<'_> {
         if !contacts::load(self.conn, contact)?.state.may_talk() {
             return Ok(Resumed::default());
         }
-        let own_epoch_lost = self.unknown_numbers(contact, entries)? || self.unsent_numbers(contact, entries)?;
-        let lost = self.lost_by_peer(contact, entries)?;
+        let doubtful = self.doubtful(contact, entries, true)?;
+        let own_epoch_lost = doubtful.is_some();
+        let mut lost = match doubtful {
+            Some(stream) => self.newest_delivered(contact, stream)?,
+            None => Vec::new(),
+        };
+        lost.extend(self.lost_by_peer(contact, entries)?);
+        lost.sort_unstable();
+        lost.dedup();
         if own_epoch_lost || !lost.is_empty() {
-            self.renew(contact, NUMBERS_UNKNOWN, &lost)?;
+            let cause = if own_epoch_lost { NUMBERS_UNKNOWN } else { RECIPIENT_RESTORED };
+            self.renew(contact, cause, &lost)?;
         }
         if own_epoch_lost {
             tracing::warn!(contact, %device, "the contact has numbers of ours that we do not know: a new epoch");
         }
         if !lost.is_empty() {
-            tracing::warn!(contact, %device, messages = lost.len(), "the contact lost what it had: sent again");
+            tracing::warn!(contact, %device, messages = lost.len(), "messages that the contact may have lost are sent again");
         }
         Ok(Resumed { own_epoch_lost, reissued: lost.len() as u64 })
     }
@@ -125,10 +135,64 @@ impl Tx<'_> {
     /// The part of [`Tx::peer_resumed`] that every acknowledgement needs: one above what we gave must not take out of the
     /// outbox what has the same number here and another content there.
     pub(super) fn heed_epochs(&mut self, contact: i64, entries: &[AckEntry]) -> Result<(), StoreError> {
-        if self.unknown_numbers(contact, entries)? {
-            self.renew(contact, NUMBERS_UNKNOWN, &[])?;
+        self.heed(contact, entries, false)
+    }
+
+    /// Heeds acknowledgements that came by mailbox, and so may be of long ago: of what this store had sent before its disk
+    /// went back. Then they name numbers that wait here and that nobody tried to send yet.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn heed_mailed(&mut self, contact: i64, entries: &[AckEntry]) -> Result<(), StoreError> {
+        if entries.is_empty() { Ok(()) } else { self.heed(contact, entries, true) }
+    }
+
+    fn heed(&mut self, contact: i64, entries: &[AckEntry], unsent: bool) -> Result<(), StoreError> {
+        if let Some(stream) = self.doubtful(contact, entries, unsent)? {
+            tracing::warn!(contact, "an acknowledgement names numbers of ours that we do not know: a new epoch");
+            let again = self.newest_delivered(contact, stream)?;
+            self.renew(contact, NUMBERS_UNKNOWN, &again)?;
         }
         Ok(())
+    }
+
+    /// The stream in use, if the entries show that its numbers cannot be relied upon. `unsent`: also if they acknowledge what
+    /// was not tried. On a link, the note of an attempt may be a moment behind the acknowledgement.
+    fn doubtful(&mut self, contact: i64, entries: &[AckEntry], unsent: bool) -> Result<Option<i64>, StoreError> {
+        let newest: Option<i64> = self
+            .conn
+            .prepare_cached("SELECT max(id) FROM streams_out WHERE conversation = ?1")?
+            .query_row([contact], |row| row.get(0))?;
+        let doubted = self.unknown_numbers(contact, entries)? || (unsent && self.unsent_numbers(contact, entries)?);
+        Ok(doubted.then(|| newest.unwrap_or(0)))
+    }
+
+    /// The newest messages of a stream in doubt that were acknowledged: what was acknowledged may be what had their numbers
+    /// before. Whoever has them sees nothing of it.
+    fn newest_delivered(&mut self, contact: i64, stream: i64) -> Result<Vec<Placed>, StoreError> {
+        let room = MAX_DOUBTED.min(MAX_REISSUED.saturating_sub(self.reissued_today(contact)?));
+        if room == 0 {
+            return Ok(Vec::new());
+        }
+        let newest: Vec<Placed> = self
+            .conn
+            .prepare_cached(
+                "SELECT m.stream, m.seq, m.id FROM messages m WHERE m.conversation = ?1 AND m.sender = 0 AND m.stream = ?2
+                 AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.stream = m.stream AND o.seq = m.seq)
+                 ORDER BY m.id DESC LIMIT ?3",
+            )?
+            .query_map(params![contact, stream, room as i64], |row| {
+                Ok(Placed { stream: row.get(0)?, seq: row.get(1)?, message: row.get(2)? })
+            })?
+            .collect::<Result<_, _>>()?;
+        let mut out = Vec::new();
+        for placed in newest.into_iter().rev() {
+            let (state, _) = trace::state_at(self.conn, contact, placed.stream, placed.seq)?;
+            if matches!(state, MessageState::Delivered | MessageState::Read) {
+                out.push(placed);
+            }
+        }
+        Ok(out)
     }
 
     /// Whether the entries name numbers of ours that were never given. Remembers them as given.
@@ -317,13 +381,14 @@ impl Tx<'_> {
             .conn
             .prepare_cached(
                 "SELECT coalesce(sum(m.high - m.low + 1), 0) FROM streams_out s JOIN marks m ON m.stream = s.id
-                 WHERE s.conversation = ?1 AND m.state = ?2 AND m.cause = ?3 AND m.at > ?4",
+                 WHERE s.conversation = ?1 AND m.state = ?2 AND m.cause IN (?3, ?4) AND m.at > ?5",
             )?
             .query_row(
                 params![
                     contact,
                     trace::state_number(MessageState::Queued),
                     RECIPIENT_RESTORED,
+                    NUMBERS_UNKNOWN,
                     self.now.0.saturating_sub(DAY_MS)
                 ],
                 |row| row.get(0),

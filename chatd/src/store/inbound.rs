@@ -10,14 +10,18 @@
 
 use proto::ids::{DeviceId, MessageId, sha256};
 use proto::wire::envelope::{AckEntry, Core};
+use proto::wire::payload::{Kind, Text};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::shown::{Place, Shown};
-use super::streams::{InStream, MAX_SEQ, StreamKey, decode_ranges, encode_ranges, fill_skipped};
+use super::streams::{InStream, MAX_SEQ, StreamKey, decode_ranges, encode_ranges, fill_skipped, told_ranges};
 use super::{StoreError, Tx};
 
 /// The reason in a `message.gap` event that names no missing messages: consecutive ones do not link.
 pub const CHAIN_BROKEN: &str = "chain_broken";
+
+/// Messages among which a number that came twice is looked for.
+const SEARCHED: i64 = 4_096;
 
 /// What an envelope's chain cores did.
 #[derive(Debug, Default)]
@@ -91,6 +95,10 @@ impl Tx<'_> {
     ) -> Result<(), StoreError> {
         if stream.has(core.seq) {
             result.duplicates += 1;
+            if !stream.reused && self.is_another(contact, stream, core)? {
+                tracing::warn!(contact, seq = core.seq, "a number came again with another message: its sender is told");
+                stream.reused = true;
+            }
             return Ok(());
         }
         if !fill_skipped(stream, core, self.now.0) {
@@ -115,6 +123,37 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Whether a core has a number under which another message was received. Only looked for in what is held and in the
+    /// newest part of history: a sender that lost count uses again what it gave lately, and the search stays cheap whoever
+    /// asks for it how often. A message that a skip said would never come has nobody's number.
+    fn is_another(&mut self, contact: i64, stream: &InStream, core: &Core<'_>) -> Result<bool, StoreError> {
+        if Kind::parse(core.kind) != Some(Kind::Text) || Text::decode(core.payload).is_err() {
+            return Ok(false);
+        }
+        let shown = self
+            .conn
+            .prepare_cached("SELECT 1 FROM messages WHERE msgid = ?1 AND sender = ?2")?
+            .exists(params![core.id.as_bytes(), contact])?;
+        if shown {
+            return Ok(false);
+        }
+        let held: Option<Vec<u8>> = self
+            .conn
+            .prepare_cached("SELECT core FROM held WHERE stream = ?1 AND seq = ?2")?
+            .query_row(params![stream.id, core.seq as i64], |row| row.get(0))
+            .optional()?;
+        if let Some(held) = held {
+            return Ok(Core::decode(&held).is_ok_and(|held| held.id != core.id));
+        }
+        Ok(self
+            .conn
+            .prepare_cached(
+                "SELECT 1 FROM (SELECT sender, stream, seq FROM messages WHERE conversation = ?1 ORDER BY id DESC LIMIT ?4)
+                 WHERE sender = ?1 AND stream = ?2 AND seq = ?3",
+            )?
+            .exists(params![contact, stream.id, core.seq as i64, SEARCHED])?)
+    }
+
     pub(super) fn in_stream(&mut self, contact: i64, key: &StreamKey) -> Result<InStream, StoreError> {
         if let Some(stream) = self.cache.inbound.get(key) {
             return Ok(stream.clone());
@@ -122,14 +161,15 @@ impl Tx<'_> {
         let found = self
             .conn
             .prepare_cached(
-                "SELECT id, contiguous, shown, given_up, prev, ranges FROM streams_in
+                "SELECT id, contiguous, shown, given_up, prev, ranges, reused FROM streams_in
                  WHERE device = ?1 AND conversation = ?2 AND epoch = ?3",
             )?
             .query_row(params![key.device.as_bytes(), key.conversation.as_bytes(), key.epoch.as_bytes()], |row| {
                 let (id, contiguous, shown): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
                 let (given_up, prev, ranges): (i64, Vec<u8>, Vec<u8>) = (row.get(3)?, row.get(4)?, row.get(5)?);
                 let (contiguous, shown, ranges) = (contiguous as u64, shown as u64, decode_ranges(&ranges));
-                Ok((InStream { id, contiguous, ranges, shown, prev: None, given_up }, prev))
+                let reused = row.get(6)?;
+                Ok((InStream { id, contiguous, ranges, shown, prev: None, given_up, reused }, prev))
             })
             .optional()?;
         if let Some((stream, prev)) = found {
@@ -157,7 +197,8 @@ impl Tx<'_> {
         let prev = stream.prev.as_ref().map_or(&[][..], |prev| &prev[..]);
         self.conn
             .prepare_cached(
-                "UPDATE streams_in SET contiguous = ?2, prev = ?3, ranges = ?4, shown = ?5, given_up = ?6 WHERE id = ?1",
+                "UPDATE streams_in SET contiguous = ?2, prev = ?3, ranges = ?4, shown = ?5, given_up = ?6,
+                   reused = ?7 WHERE id = ?1",
             )?
             .execute(params![
                 stream.id,
@@ -165,7 +206,8 @@ impl Tx<'_> {
                 prev,
                 encode_ranges(&stream.ranges),
                 stream.shown as i64,
-                stream.given_up
+                stream.given_up,
+                stream.reused
             ])?;
         let entry = stream.entry(&key);
         result.entries.retain(|e| (e.conversation, e.epoch) != (entry.conversation, entry.epoch));
@@ -225,7 +267,7 @@ impl Tx<'_> {
 /// Those of the database.
 pub fn resume_entries(conn: &Connection, contact: i64, device: DeviceId) -> Result<Vec<AckEntry>, StoreError> {
     let mut select = conn.prepare_cached(
-        "SELECT device, conversation, epoch, contiguous, ranges FROM streams_in WHERE contact = ?1 AND device = ?2
+        "SELECT device, conversation, epoch, contiguous, ranges, reused FROM streams_in WHERE contact = ?1 AND device = ?2
          ORDER BY id DESC LIMIT 256",
     )?;
     let mut rows = select.query(params![contact, device.as_bytes()])?;
@@ -233,12 +275,13 @@ pub fn resume_entries(conn: &Connection, contact: i64, device: DeviceId) -> Resu
     while let Some(row) = rows.next()? {
         let (d, c, e): (Vec<u8>, Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let key = super::tx::stream_key(&d, &c, &e).ok_or(StoreError::Damaged("stream key"))?;
+        let contiguous = row.get::<_, i64>(3)? as u64;
         out.push(AckEntry {
             from_device: key.device,
             conversation: key.conversation,
             epoch: key.epoch,
-            contiguous: row.get::<_, i64>(3)? as u64,
-            ranges: decode_ranges(&row.get::<_, Vec<u8>>(4)?),
+            contiguous,
+            ranges: told_ranges(decode_ranges(&row.get::<_, Vec<u8>>(4)?), contiguous, row.get(5)?),
         });
     }
     Ok(out)

@@ -7,10 +7,9 @@
 use proto::ids::MessageId;
 use proto::rpc::types::MessageState;
 use proto::wire::envelope::Core;
-use proto::wire::payload::{Kind, Text};
+use proto::wire::payload::{Kind, Skip, Text};
 use rusqlite::params;
 
-use super::epochs::RECIPIENT_RESTORED;
 use super::outbound::{self, OutStream, wire_priority};
 use super::{StoreError, Tx, contacts, shown, trace};
 
@@ -22,6 +21,9 @@ pub(super) struct Placed {
     /// `messages.id`.
     pub message: i64,
 }
+
+/// What a mark says of messages that never were acknowledged, and go again.
+const REISSUED: &str = "issued_again";
 
 /// Why a core goes into the new stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +40,7 @@ enum Why {
 impl Tx<'_> {
     /// Begins a new epoch with a contact and issues again what waits, and messages that the contact lost.
     pub(super) fn renew(&mut self, contact: i64, cause: &str, lost: &[Placed]) -> Result<(), StoreError> {
+        debug_assert!(lost.is_sorted());
         let mut all: Vec<(Placed, Why)> = lost.iter().map(|placed| (*placed, Why::Lost)).collect();
         let waiting: Vec<Placed> = self
             .conn
@@ -50,42 +53,42 @@ impl Tx<'_> {
         // What a contact lost is a hole in the old stream, too: it holds what it has above it.
         let mut first: Vec<Placed> = lost.iter().chain(&waiting).copied().collect();
         first.sort_unstable();
-        all.extend(self.acknowledged_above(contact, &first)?.into_iter().map(|placed| (placed, Why::Repeated)));
+        let holes = self.holes_of(&first)?;
+        let lost_too = |placed: &Placed| lost.binary_search(placed).is_ok();
+        let above = self.acknowledged_above(contact, &holes)?.into_iter().filter(|placed| !lost_too(placed));
+        all.extend(above.map(|placed| (placed, Why::Repeated)));
         all.extend(waiting.into_iter().map(|placed| (placed, Why::Waits)));
         all.sort_unstable();
         let sent_upto = self.sent_upto(contact)?;
         let mut stream = self.new_epoch(contact)?;
-        // What became queued again, for events and trace: (message, cause).
-        let mut queued: Vec<(i64, &str)> = Vec::new();
-        let mut runs: Vec<(u64, u64, &str)> = Vec::new();
+        // What became queued again, for events.
+        let mut queued: Vec<i64> = Vec::new();
+        let mut again = 0;
         for (placed, why) in all {
             if !self.issue_again(contact, &mut stream, placed, why)? {
                 continue;
             }
-            let cause = if why == Why::Lost { RECIPIENT_RESTORED } else { cause };
-            match runs.last_mut() {
-                Some((_, high, of)) if *of == cause && *high + 1 == stream.seq => *high = stream.seq,
-                _ => runs.push((stream.seq, stream.seq, cause)),
-            }
+            again += u64::from(why == Why::Lost);
             let was_sent = sent_upto.iter().any(|(of, high)| *of == placed.stream && placed.seq <= *high);
             if placed.message != 0 && (why != Why::Waits || was_sent) {
-                queued.push((placed.message, cause));
+                queued.push(placed.message);
             }
         }
-        let newest = stream.id;
+        let (newest, last) = (stream.id, stream.seq);
         self.keep_out_stream(contact, stream)?;
-        for (low, high, cause) in runs {
-            self.mark(newest, MessageState::Queued, (low, high), cause)?;
+        // For `trace`, and for what may be issued again in a day: what was lost comes first in the new stream, mostly.
+        for (low, high, cause) in [(1, again, cause), (again + 1, last, REISSUED)] {
+            if high >= low {
+                self.mark(newest, MessageState::Queued, (low, high), cause)?;
+            }
         }
         self.conn
             .prepare_cached(
                 "DELETE FROM deposits WHERE stream IN (SELECT id FROM streams_out WHERE conversation = ?1 AND id < ?2)",
             )?
             .execute(params![contact, newest])?;
-        for part in queued.chunk_by(|a, b| a.1 == b.1) {
-            let messages = self.with_ids(part.iter().map(|(message, _)| *message))?;
-            self.event_state(contact, MessageState::Queued, Some(part[0].1), messages)?;
-        }
+        let messages = self.with_ids(queued.into_iter())?;
+        self.event_state(contact, MessageState::Queued, Some(cause), messages)?;
         self.wake_delivery(contact);
         Ok(())
     }
@@ -158,30 +161,49 @@ impl Tx<'_> {
         Ok(stream.append(own.device, outbound::unplaced(&own, &to, id, sent_at, Kind::Text, &payload)))
     }
 
-    /// Messages that were acknowledged above the first core of their stream that was not.
-    fn acknowledged_above(&mut self, contact: i64, waiting: &[Placed]) -> Result<Vec<Placed>, StoreError> {
-        // What waits is sorted; the messages above it in its stream came later into history too.
-        let Some(first) = waiting.first() else { return Ok(Vec::new()) };
-        let found: Vec<Placed> = self
-            .conn
-            .prepare_cached(
-                "SELECT m.stream, m.seq, m.id FROM messages m
-                 WHERE m.conversation = ?1 AND m.id > ?2 AND m.sender = 0
-                 AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.stream = m.stream AND o.seq = m.seq)",
-            )?
-            .query_map(params![contact, first.message], |row| {
-                Ok(Placed { stream: row.get(0)?, seq: row.get(1)?, message: row.get(2)? })
-            })?
-            .collect::<Result<_, _>>()?;
-        let mut out = Vec::new();
-        for placed in found {
-            let above = waiting.iter().find(|w| w.stream == placed.stream).is_some_and(|w| w.seq < placed.seq);
-            if !above {
-                continue;
+    /// The lowest number of each stream that the contact may still wait for: what waits here, and what a skip names of
+    /// which the contact may not know.
+    fn holes_of(&mut self, waiting: &[Placed]) -> Result<Vec<(i64, i64)>, StoreError> {
+        let mut lowest: Vec<(i64, i64)> = Vec::new();
+        for placed in waiting {
+            let mut seq = placed.seq;
+            if placed.message == 0 {
+                let bytes: Vec<u8> = self
+                    .conn
+                    .prepare_cached("SELECT core FROM outbox WHERE stream = ?1 AND seq = ?2")?
+                    .query_row(params![placed.stream, placed.seq], |row| row.get(0))?;
+                let skip = Core::decode(&bytes).ok().filter(|core| Kind::parse(core.kind) == Some(Kind::Skip));
+                let low = skip.and_then(|core| Skip::decode(core.payload).ok().map(|skip| skip.low));
+                seq = low.and_then(|low| i64::try_from(low).ok()).map_or(seq, |low| low.min(seq));
             }
-            let (state, _) = trace::state_at(self.conn, contact, placed.stream, placed.seq)?;
-            if matches!(state, MessageState::Delivered | MessageState::Read) {
-                out.push(placed);
+            match lowest.last_mut() {
+                Some((stream, low)) if *stream == placed.stream => *low = seq.min(*low),
+                _ => lowest.push((placed.stream, seq)),
+            }
+        }
+        Ok(lowest)
+    }
+
+    /// Messages that were acknowledged above the lowest hole of their stream.
+    fn acknowledged_above(&mut self, contact: i64, holes: &[(i64, i64)]) -> Result<Vec<Placed>, StoreError> {
+        let mut out = Vec::new();
+        for (stream, low) in holes {
+            let found: Vec<Placed> = self
+                .conn
+                .prepare_cached(
+                    "SELECT m.stream, m.seq, m.id FROM messages m
+                     WHERE m.conversation = ?1 AND m.sender = 0 AND m.stream = ?2 AND m.seq > ?3
+                     AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.stream = m.stream AND o.seq = m.seq)",
+                )?
+                .query_map(params![contact, stream, low], |row| {
+                    Ok(Placed { stream: row.get(0)?, seq: row.get(1)?, message: row.get(2)? })
+                })?
+                .collect::<Result<_, _>>()?;
+            for placed in found {
+                let (state, _) = trace::state_at(self.conn, contact, placed.stream, placed.seq)?;
+                if matches!(state, MessageState::Delivered | MessageState::Read) {
+                    out.push(placed);
+                }
             }
         }
         Ok(out)

@@ -248,6 +248,8 @@ ALTER TABLE streams_in ADD COLUMN shown INTEGER NOT NULL DEFAULT 0;
 UPDATE streams_in SET shown = contiguous;
 -- When the last hole below `shown` was given up (Unix ms).
 ALTER TABLE streams_in ADD COLUMN given_up INTEGER NOT NULL DEFAULT 0;
+-- 1: a number of it came again with another message.
+ALTER TABLE streams_in ADD COLUMN reused INTEGER NOT NULL DEFAULT 0;
 -- When it came (Unix ms).
 ALTER TABLE held ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
 ";

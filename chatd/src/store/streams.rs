@@ -37,11 +37,13 @@ pub(super) struct InStream {
     pub prev: Option<[u8; 32]>,
     /// When the last hole was given up (Unix ms).
     pub given_up: i64,
+    /// A number came again with another message: the sender lost count, and is told by a mark that it cannot have given.
+    pub reused: bool,
 }
 
 impl InStream {
     pub fn new(id: i64) -> Self {
-        Self { id, contiguous: 0, ranges: Vec::new(), shown: 0, prev: Some([0; 32]), given_up: 0 }
+        Self { id, contiguous: 0, ranges: Vec::new(), shown: 0, prev: Some([0; 32]), given_up: 0, reused: false }
     }
 
     pub fn has(&self, seq: u64) -> bool {
@@ -114,9 +116,20 @@ impl InStream {
             conversation: key.conversation,
             epoch: key.epoch,
             contiguous: self.contiguous,
-            ranges: self.ranges.clone(),
+            ranges: told_ranges(self.ranges.clone(), self.contiguous, self.reused),
         }
     }
+}
+
+/// The ranges of an acknowledgement. Where a sender used a number twice they end with one that nobody gives: whoever sees
+/// it begins a new epoch, and takes nothing out of the outbox for the marks beside it.
+pub(super) fn told_ranges(mut ranges: Vec<(u64, u64)>, contiguous: u64, reused: bool) -> Vec<(u64, u64)> {
+    let highest = ranges.last().map_or(contiguous, |(_, high)| *high);
+    if reused && highest < MAX_SEQ - 1 {
+        ranges.truncate(MAX_ACK_RANGES - 1);
+        ranges.push((MAX_SEQ, MAX_SEQ));
+    }
+    ranges
 }
 
 pub(super) fn encode_ranges(ranges: &[(u64, u64)]) -> Vec<u8> {

@@ -8,6 +8,7 @@ use proto::wire::payload::{Kind, Profile, Receipt};
 use super::*;
 use crate::policy::contact::Event;
 use crate::store::inbound::resume_entries;
+use crate::store::outbound::{self, AttemptNote};
 use crate::store::tests::fixture::{Link, stream, text_payload};
 
 fn friends() -> (Person, Person) {
@@ -140,6 +141,15 @@ fn a_block_that_comes_first_counts() {
 fn acknowledgements_ride_along() {
     let (alice, bob) = friends();
     let ids = alice.send(&bob, &["one"]);
+    let contact = alice.id(&bob);
+    let stream = alice.read(|conn| outbound::outbox_after(conn, contact, (0, 0), 1))[0].stream;
+    alice
+        .write(move |tx| {
+            let at = proto::time::Timestamp::now();
+            let outcome = "sent".to_owned();
+            tx.attempt(contact, &AttemptNote { stream, low: 1, high: 1, path: "direct", outcome, at })
+        })
+        .unwrap();
     let received = bob.receive(&alice, &alice.outbox(&bob));
     let receipt = take(&inbox(&alice), sealed_with(&bob, &alice, received.entries, &[])).receipt();
     assert!(

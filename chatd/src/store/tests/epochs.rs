@@ -134,13 +134,45 @@ fn a_rolled_back_sender_uses_no_number_twice() {
     // She writes before she meets bob: the same numbers, other words, and one number that is not new to bob either.
     let lost = alice.send(&bob, &["other 2", "other 3"]);
     let shown = resume(&bob, &alice);
-    assert_eq!(resumed(&alice, &bob, shown.clone()), Resumed { own_epoch_lost: true, reissued: 0 });
+    // What was acknowledged in that epoch is in doubt too, and goes again.
+    assert_eq!(resumed(&alice, &bob, shown.clone()), Resumed { own_epoch_lost: true, reissued: 1 });
     alice.acknowledged(&bob, shown.clone());
     assert!(lost.iter().all(|id| alice.state(*id).0 == Queued), "bob's acknowledgement is of other words");
     assert_eq!(resumed(&alice, &bob, shown), Resumed::default(), "known now");
     alice.deliver(&bob);
     assert_eq!(bob.shown(&alice), ["1", "2", "3", "other 2", "other 3"]);
     assert!(lost.iter().all(|id| alice.state(*id).0 == Delivered));
+}
+
+#[test]
+fn a_recipient_tells_a_sender_that_it_uses_numbers_again() {
+    let (alice, bob) = friends();
+    snapshot(&alice);
+    alice.send(&bob, &["1", "2"]);
+    let first = alice.outbox(&bob);
+    alice.deliver(&bob);
+    roll_back(&alice);
+    // The same epoch, as when the disk goes back within a session: here made by hand.
+    let old = Core::decode(&first[0]).unwrap().epoch;
+    let id = alice.send(&bob, &["other 1", "other 2"])[0];
+    let mut prev = [0; 32];
+    let mut again = Vec::new();
+    for (seq, core) in (1..).zip(alice.outbox(&bob)) {
+        let core = Core { epoch: old, seq, prev, ..Core::decode(&core).unwrap() }.encode();
+        prev = proto::ids::sha256(&[&core]);
+        again.push(core);
+    }
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let sql = format!("UPDATE streams_out SET epoch = x'{}'", hex(old.as_bytes()));
+    alice.write(move |tx| Ok(tx.conn.execute(&sql, [])?)).unwrap();
+    let received = bob.receive(&alice, &again);
+    assert_eq!((received.duplicates, received.shown), (2, 0));
+    assert_eq!(received.entries[0].ranges, [(1 << 62, 1 << 62)], "a number that alice cannot have given");
+    assert_eq!(resume(&bob, &alice)[0], received.entries[0]);
+    alice.acknowledged(&bob, received.entries);
+    assert_eq!(alice.state(id).0, Queued);
+    alice.deliver(&bob);
+    assert_eq!(bob.shown(&alice), ["1", "2", "other 1", "other 2"]);
 }
 
 #[test]

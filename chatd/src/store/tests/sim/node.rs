@@ -229,6 +229,7 @@ impl Node {
 
 /// Takes acknowledgements and cores as an inbox does.
 pub fn receive(tx: &mut Tx<'_>, acks: &[AckEntry], cores: &[Vec<u8>]) -> Result<Received, StoreError> {
+    tx.heed_mailed(CONTACT, acks)?;
     tx.acknowledged(CONTACT, acks)?;
     let list: Vec<(&[u8], Core<'_>)> =
         cores.iter().map(|bytes| (bytes.as_slice(), Core::decode(bytes).unwrap())).collect();

@@ -75,6 +75,8 @@ pub struct World<'n> {
     mailboxes: [Mailbox; 2],
     /// Sessions, as the directory counts them.
     sessions: [u64; 2],
+    /// Which session ran when the copy of the disk was made.
+    copied: [u64; 2],
     /// The newest prekey of each side, and the oldest whose secret it has.
     prekeys: [(u64, u64); 2],
     /// Which device each side knows of the other.
@@ -104,6 +106,7 @@ impl<'n> World<'n> {
             wire: [Vec::new(), Vec::new()],
             mailboxes: [Mailbox::default(), Mailbox::default()],
             sessions: [0, 0],
+            copied: [0, 0],
             prekeys: [(1, 1), (1, 1)],
             known,
             devices: 2,
@@ -142,6 +145,7 @@ impl<'n> World<'n> {
             95 => {
                 self.say(|| format!("{side}: a copy of the disk is made"));
                 self.nodes[side].copy();
+                self.copied[side] = self.sessions[side];
             }
             96 => self.go_back(side),
             97 => self.lose_prekeys(side),
@@ -174,11 +178,15 @@ impl<'n> World<'n> {
         }
     }
 
-    fn envelope(&mut self, side: usize, rows: &[OutboxRow]) -> Rc<Envelope> {
+    fn envelope(&mut self, side: usize, rows: &[OutboxRow], mailed: bool) -> Rc<Envelope> {
         for row in rows {
             self.oracle.leaves(&row.core);
         }
-        let acks = self.nodes[side].read(|conn| deposits::acks_for(conn, CONTACT, self.known[side]));
+        let acks = if mailed {
+            self.nodes[side].read(|conn| deposits::acks_for(conn, CONTACT, self.known[side]))
+        } else {
+            Vec::new()
+        };
         let cores = rows.iter().map(|row| row.core.clone()).collect();
         Rc::new(Envelope { to: self.known[side], prekey: self.prekeys[1 - side].0, cores, acks })
     }
@@ -203,7 +211,7 @@ impl<'n> World<'n> {
         Self::fit(&mut rows, false);
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return false };
         let (stream, low, high) = (first.stream, first.seq, last.seq);
-        let envelope = self.envelope(side, &rows);
+        let envelope = self.envelope(side, &rows, false);
         self.say(|| format!("{side}: puts {low}..={high} of stream {stream} on the link"));
         self.wire[1 - side].push(Frame::Envelope(envelope));
         let at = Timestamp(self.now);
@@ -276,7 +284,7 @@ impl<'n> World<'n> {
             )
         });
         self.oracle.look(side, &self.nodes[side]);
-        if received.chain_broken {
+        if received.chain_broken && self.oracle.blind.is_empty() {
             self.oracle.violation("a chain that its sender made does not link".to_owned());
         }
         if unkind && self.random.chance(4) {
@@ -356,7 +364,7 @@ impl<'n> World<'n> {
             return false;
         }
         let floor = self.nodes[side].read(|conn| deposits::highest_of(conn, URL));
-        let envelope = self.envelope(side, &rows);
+        let envelope = self.envelope(side, &rows, true);
         if envelope.cores.is_empty() && envelope.acks.is_empty() {
             return false;
         }
@@ -437,6 +445,9 @@ impl<'n> World<'n> {
         let restored = self.random.chance(50).then(|| device(self.devices));
         self.say(|| format!("{side}: the disk goes back{}", if restored.is_some() { " by a restore" } else { "" }));
         let now = self.now;
+        if restored.is_none() && self.copied[side] == self.sessions[side] {
+            self.oracle.blind.insert(self.nodes[side].device);
+        }
         self.nodes[side].go_back(now, restored);
         self.cut();
         let own: HashSet<MessageId> = self.nodes[side].read(|conn| {

@@ -51,7 +51,13 @@ const PARTS: &[Part] = &[
         name: "directory killed, its disk and clock",
         cargo: &["-p", "directoryd", "--test", "durability"],
         tests: &[],
-        env: &[("CHATD_TORTURE_KILLS", "30")],
+        env: &[("CHATD_TORTURE_KILLS", "300")],
+    },
+    Part {
+        name: "directory damaged, upgraded, filled and probed",
+        cargo: &["-p", "directoryd", "--test", "damage", "--test", "upgrade", "--test", "threats"],
+        tests: &[],
+        env: &[("CHATD_TORTURE_FLIPS", "20")],
     },
     Part { name: "mailbox end to end", cargo: E2E, tests: &["mailbox::"], env: &[] },
     Part {

@@ -333,7 +333,7 @@ impl Service {
         self.keep(&account);
         // Before anybody is told that the account is online, so that they find the new device.
         let published = matches!(tokio::time::timeout(PUBLISH, session::publish(self, &account)).await, Ok(Ok(())));
-        account.go_online(self);
+        self.begin(&account);
         account.settled().await;
         let info = self.info(&account);
         tracing::warn!(name = %info.address, account = %id, %made, published, "an account was restored from a backup");

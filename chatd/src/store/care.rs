@@ -123,8 +123,8 @@ pub(super) fn describe(path: &Path, what: &str) -> String {
     let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
     format!(
         "{} is damaged: {what}{place}. The account is read-only: nothing is sent or received, and what is intact can be \
-         read. Keep a copy of the folder {}, look at the disk, then put a backup of `chatctl backup` back with \
-         `chatctl restore`",
+         read. Stop chatd, move the folder {} away and keep it, look at the disk, start chatd, and put a backup of \
+         `chatctl backup` back with `chatctl restore`",
         path.display(),
         path.parent().unwrap_or(path).display()
     )

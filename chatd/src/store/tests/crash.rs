@@ -200,7 +200,7 @@ fn cuts(control: bool) {
     let mut disk = Disk::new(start);
     let mut told = BTreeSet::new();
     let mut random = 0x1234_5678_9abc_def0_u64;
-    let every = if torture() { 1 } else { log.len() / 12 };
+    let every = if torture() && !control { 1 } else { log.len() / 12 };
     let (mut points, mut lost, mut checkpoints) = (0, 0, 0);
     for (at, entry) in log.iter().enumerate() {
         disk.play(entry);

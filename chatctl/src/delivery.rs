@@ -6,8 +6,10 @@ use proto::ids::MessageId;
 use proto::rpc::client::Client;
 use proto::rpc::methods::MessageWait;
 use proto::rpc::types::{MessageState, SendResult, WaitParams};
+use proto::time::Timestamp;
 use tokio::time::Instant;
 
+use crate::clock::clock;
 use crate::failure::{Exit, Failure};
 use crate::show;
 
@@ -60,13 +62,16 @@ pub fn judge(result: &SendResult, wanted: MessageState, who: &str, timeout: Dura
     Err(Failure::Other { exit, text, hint: Some(format!("chatctl trace {}", result.id)) })
 }
 
-/// How a message stands, for its sender.
-pub fn describe(result: &SendResult, who: &str) -> String {
+/// How a message stands, for its sender; `since` is when the recipient was seen to go offline.
+pub fn describe(result: &SendResult, who: &str, since: Option<Timestamp>) -> String {
     let id = result.id;
     match (result.state, result.reason.as_deref()) {
         (MessageState::Delivered, _) => format!("delivered to {who}"),
         (MessageState::Read, _) => format!("read by {who}"),
-        (MessageState::Mailboxed, _) => format!("in {who}'s mailbox; it arrives when {who} is back"),
+        (MessageState::Mailboxed, _) => match since {
+            Some(since) => format!("in {who}'s mailbox (offline since {})", clock(since)),
+            None => format!("in {who}'s mailbox; it arrives when {who} is back"),
+        },
         (MessageState::Sent, _) => format!("sent to {who}, not confirmed yet; chatctl trace {id}"),
         (MessageState::Rejected, _) => format!("refused by {who}"),
         (MessageState::Expired, _) => format!("expired; chatctl trace {id}"),
@@ -78,6 +83,9 @@ pub fn describe(result: &SendResult, who: &str) -> String {
         }
         (MessageState::Queued, Some("peer_unreachable") | None) => {
             format!("queued: {who} is unreachable, will retry; chatctl trace {id}")
+        }
+        (MessageState::Queued, Some("key_changed")) => {
+            format!("queued: the key of {who} changed; to compare it: chatctl verify {}", show::argument(who))
         }
         (MessageState::Queued, Some(other)) => format!("queued: {other}; chatctl trace {id}"),
     }
@@ -122,13 +130,17 @@ mod tests {
 
     #[test]
     fn what_is_said() {
-        assert_eq!(describe(&result(MessageState::Delivered, None), "bob"), "delivered to bob");
+        assert_eq!(describe(&result(MessageState::Delivered, None), "bob", None), "delivered to bob");
         assert_eq!(
-            describe(&result(MessageState::Queued, None), "bob"),
+            describe(&result(MessageState::Queued, None), "bob", None),
             "queued: bob is unreachable, will retry; chatctl trace 07070707-0707-0707-0707-070707070707"
         );
+        let mailboxed = result(MessageState::Mailboxed, None);
+        assert_eq!(describe(&mailboxed, "bob", None), "in bob's mailbox; it arrives when bob is back");
+        let said = describe(&mailboxed, "bob", Some(Timestamp(1_760_000_000_000)));
+        assert!(said.starts_with("in bob's mailbox (offline since "), "{said}");
         assert_eq!(
-            describe(&result(MessageState::Queued, Some(AWAITING_ACCEPTANCE)), "bob"),
+            describe(&result(MessageState::Queued, Some(AWAITING_ACCEPTANCE)), "bob", None),
             "queued: waiting for bob to accept your request"
         );
     }

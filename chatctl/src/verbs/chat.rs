@@ -158,7 +158,7 @@ impl Chat {
         match delivery::wait(client, account, id, MessageState::Delivered, Duration::ZERO).await {
             Ok(result) if result.state < MessageState::Delivered => {
                 self.told_waiting = true;
-                session.out.remark(&delivery::describe(&result, &self.who))
+                session.out.remark(&delivery::describe(&result, &self.who, None))
             }
             // The feed notices a connection that ended, and tells what became of the message.
             Ok(_) => Ok(()),
@@ -185,7 +185,7 @@ impl Chat {
                 Ok(result) => {
                     if result.reason.as_deref() == Some(AWAITING_ACCEPTANCE) {
                         if !std::mem::replace(&mut self.told_awaiting, true) {
-                            session.out.remark(&delivery::describe(&result, &self.who))?;
+                            session.out.remark(&delivery::describe(&result, &self.who, None))?;
                         }
                     } else if self.waiting.is_none() && !self.told_waiting {
                         self.waiting = Some((result.id, Instant::now() + PATIENCE));

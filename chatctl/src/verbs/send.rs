@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use proto::ids::MessageId;
-use proto::rpc::methods::MessageSend;
-use proto::rpc::types::{Format, MessageState, Priority, SendParams, SendResult};
-use proto::time::parse_duration;
+use proto::rpc::methods::{ContactList, MessageSend};
+use proto::rpc::types::{Contact, Format, MessageState, Priority, SendParams, SendResult};
+use proto::time::{Timestamp, parse_duration};
 use proto::wire::MAX_TEXT_BYTES;
 
 use crate::delivery::{self, AWAITING_ACCEPTANCE};
@@ -152,7 +152,8 @@ async fn one(
             }
             print(session, &result)?;
             let exit = delivery::judge(&result, MessageState::Queued, who, GLANCE)?;
-            session.out.note(&delivery::describe(&result, who))?;
+            let since = if result.state == MessageState::Mailboxed { offline_since(session, who).await } else { None };
+            session.out.note(&delivery::describe(&result, who, since))?;
             Ok(exit)
         }
         None => {
@@ -195,8 +196,19 @@ fn awaits(result: &SendResult) -> bool {
 
 fn tell_awaiting(result: &SendResult, who: &str) {
     if awaits(result) {
-        note(&delivery::describe(result, who));
+        note(&delivery::describe(result, who, None));
     }
+}
+
+/// When the recipient was seen to go offline. What only adorns an answer may fail.
+async fn offline_since(session: &mut Session, who: &str) -> Option<Timestamp> {
+    let params = session.account_params();
+    let contacts = session.call::<ContactList>(&params).await.ok()?.contacts;
+    let is_meant = |contact: &&Contact| {
+        contact.label.as_deref() == Some(who) || contact.name == who || contact.address == who
+    };
+    let contact = contacts.iter().find(is_meant)?;
+    contact.online_since.filter(|_| contact.online == Some(false))
 }
 
 fn from_arguments(words: &[OsString]) -> Result<String, Failure> {

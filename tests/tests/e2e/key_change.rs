@@ -7,6 +7,7 @@ use proto::directory::{Device, Prekey, Rotation, SignedRecord, Statement};
 use proto::ids::{AccountId, sha256};
 use rusqlite::{Connection, params};
 use tests::people::contact;
+use tests::registry::Registrant;
 use tests::wait::wait_for;
 use tests::{Ctl, Daemon, DaemonOptions, Pair};
 
@@ -216,4 +217,30 @@ fn a_lying_directory_gets_nothing_sealed_to_its_key() {
     pair.alice.ok(["verify", "carol", "--accept-unverified"]);
     assert_eq!(pinned(&pair.alice, "carol").1, "unverified");
     wait_for("the control finds something", || in_mailbox(&folder, &eve) > 0);
+}
+
+/// The threat model's 'key substitution at first contact': nothing but comparing tells, and comparing does.
+#[test]
+fn a_lying_directory_is_found_out_by_comparing() {
+    let mut pair = Pair::strangers();
+    let eve = Registrant::new("bob", "eve", "example.org").unwrap();
+    pair.directory.stop();
+    let folder = pair.directory.data_dir();
+    database(&folder)
+        .execute(
+            "UPDATE accounts SET account = ?1, record = ?2, seq = 1 WHERE name = 'bob'",
+            params![&eve.account().0[..], eve.signed(1).unwrap()],
+        )
+        .unwrap();
+    pair.directory.restart();
+    wait_for("alice is online again", || pair.alice.json(["whoami"])["online"] == true);
+    pair.alice.ok(["add", "bob"]);
+    let (fingerprint_seen, trust) = pinned(&pair.alice, "bob");
+    assert_eq!(trust, "unverified");
+    assert_eq!(fingerprint_seen, chat_fingerprint(&eve.identity.verifying_key().to_bytes()));
+    assert_ne!(fingerprint_seen, fingerprint(&pair.bob), "what bob would read out");
+    // Any number that is not of eve's key: bob's own shows him another.
+    let number = "01234".repeat(12);
+    pair.alice.run(["verify", "bob", &number]).expect_code(4).says(&["the numbers differ"]);
+    assert_eq!(pinned(&pair.alice, "bob").1, "unverified");
 }

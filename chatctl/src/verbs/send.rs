@@ -204,9 +204,8 @@ fn tell_awaiting(result: &SendResult, who: &str) {
 async fn offline_since(session: &mut Session, who: &str) -> Option<Timestamp> {
     let params = session.account_params();
     let contacts = session.call::<ContactList>(&params).await.ok()?.contacts;
-    let is_meant = |contact: &&Contact| {
-        contact.label.as_deref() == Some(who) || contact.name == who || contact.address == who
-    };
+    let is_meant =
+        |contact: &&Contact| contact.label.as_deref() == Some(who) || contact.name == who || contact.address == who;
     let contact = contacts.iter().find(is_meant)?;
     contact.online_since.filter(|_| contact.online == Some(false))
 }

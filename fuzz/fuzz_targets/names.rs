@@ -16,9 +16,11 @@ fuzz_target!(|data: &[u8]| {
         assert!(name.as_str().starts_with(char::is_alphanumeric), "{name:?}");
         assert!(!name.skeleton().is_empty());
         let upper = name.as_str().to_uppercase();
-        // Not all letters come back from their capitals: of "ß" they are "SS".
-        if upper.to_lowercase() == name.as_str() {
-            assert_eq!(Name::parse(&upper).as_ref(), Ok(&name), "capitals make another name: {upper}");
+        // Not all letters come back from their capitals (of "ß" they are "SS"), and some capitals are too new to be allowed.
+        if let Ok(shouted) = Name::parse(&upper)
+            && upper.to_lowercase() == name.as_str()
+        {
+            assert_eq!(shouted, name, "capitals make another name: {upper}");
         }
     }
     if let Ok(domain) = parse_domain(text) {

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::rng::Rng;
 use super::{Plan, Progress};
 use crate::daemon::{Daemon, DaemonOptions};
 use crate::directory::{Directory, DirectoryOptions};
 use crate::people::befriend;
-use crate::place::Place;
+use crate::place::{Place, private_folder};
 
 /// Fail points of a daemon: before and after every commit, and where acknowledgements leave and come in.
 const DAEMON_FAULTS: [&str; 8] = [
@@ -40,6 +40,9 @@ const MAX_PASSES: u64 = 24;
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// Other kills come at any time within this.
 const ANY_TIME: Duration = Duration::from_millis(150);
+
+/// Messages more than in the copy that bob's disk forgets, in the control.
+const FORGET: u64 = 100;
 
 /// One of the three processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,6 +96,8 @@ pub struct Crew {
     /// Lines about fail points in each log so far.
     told: BTreeMap<Who, usize>,
     deaths: Deaths,
+    /// Messages that bob had been shown when the copy was made that he goes back to.
+    forgotten: Option<u64>,
 }
 
 impl Crew {
@@ -107,7 +112,16 @@ impl Crew {
         bobs.ok(["register", "bob"]);
         befriend(&alices, &bobs);
         let (armed, told) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { alice, bob, directory, rng: Rng::new(plan.seed, 2), armed, told, deaths: Deaths::default() })
+        Ok(Self {
+            alice,
+            bob,
+            directory,
+            rng: Rng::new(plan.seed, 2),
+            armed,
+            told,
+            deaths: Deaths::default(),
+            forgotten: None,
+        })
     }
 
     /// The RPC socket of alice's or bob's daemon.
@@ -135,6 +149,9 @@ impl Crew {
             let down = plan.down.mul_f64(self.rng.below(1_000) as f64 / 1_000.0);
             // Not a wait for anything: how long somebody is away is part of the plan.
             std::thread::sleep(down);
+            if plan.forget && victims.contains(&Who::Bob) {
+                self.forget(progress.shown.load(Ordering::Relaxed))?;
+            }
             for who in victims {
                 self.begin(who, plan)?;
             }
@@ -144,6 +161,24 @@ impl Crew {
         for who in self.armed.keys().copied().collect::<Vec<_>>() {
             self.end(who)?;
             self.begin(who, &disarmed)?;
+        }
+        Ok(())
+    }
+
+    /// While bob's daemon is dead: keeps a copy of its data, and puts it in their place when there is more of them.
+    fn forget(&mut self, shown: u64) -> Result<()> {
+        let (data, copy) = (self.bob.data_dir(), self.bob.home().join("copy"));
+        match self.forgotten {
+            None => {
+                copy_folder(&data, &copy)?;
+                self.forgotten = Some(shown);
+            }
+            Some(before) if shown > before + FORGET => {
+                std::fs::remove_dir_all(&data).context("cannot remove bob's data")?;
+                copy_folder(&copy, &data)?;
+                self.forgotten = Some(u64::MAX - FORGET);
+            }
+            Some(_) => {}
         }
         Ok(())
     }
@@ -266,4 +301,18 @@ impl Crew {
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    private_folder(to)?;
+    for entry in std::fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), &target).with_context(|| format!("cannot copy {}", target.display()))?;
+        }
+    }
+    Ok(())
 }

@@ -52,13 +52,15 @@ pub struct Plan {
     pub down: Duration,
     /// Whether about every second restart arms a fail point.
     pub faults: bool,
+    /// The control: once, bob's disk forgets what it had committed. Whoever keeps book must notice.
+    pub forget: bool,
 }
 
 impl Plan {
     /// Both daemons often, the directory now and then, each started again at once.
     pub fn new(seed: u64, kills: u64, messages: u64) -> Self {
         let weights = [(Who::Alice, 4), (Who::Bob, 4), (Who::Directory, 1)];
-        Self { seed, kills, messages, weights, down: Duration::ZERO, faults: true }
+        Self { seed, kills, messages, weights, down: Duration::ZERO, faults: true, forget: false }
     }
 }
 

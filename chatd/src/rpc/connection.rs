@@ -27,8 +27,9 @@ use super::server::Limits;
 pub(super) const MAX_BATCH: usize = 512;
 /// Messages in the store's queue and not yet answered, at most.
 const MAX_SENDS: usize = 4_096;
-/// Reads that run beside each other at most; then no further request is taken up until one is through.
-const MAX_READS: usize = 64;
+/// Reads of one connection under way, or done and not yet written, at most. Each answer may be 1 MiB, and a client that
+/// asks without reading makes all of them wait in memory: with 32 clients that is 128 MiB.
+const MAX_READS: usize = 4;
 /// `message.wait` at most; the next one is refused, because pausing for up to an hour would look like a hang.
 pub(super) const MAX_WAITS: usize = 1_024;
 /// Unwritten answers and events, in bytes, above which nothing that makes more of them is begun.

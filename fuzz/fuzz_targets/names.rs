@@ -20,7 +20,8 @@ fuzz_target!(|data: &[u8]| {
         if let Ok(shouted) = Name::parse(&upper)
             && upper.to_lowercase() == name.as_str()
         {
-            assert_eq!(shouted, name, "capitals make another name: {upper}");
+            // A sigma has two small letters: the directory gives only one of the two names away.
+            assert_eq!(shouted.skeleton(), name.skeleton(), "capitals make another name: {upper}");
         }
     }
     if let Ok(domain) = parse_domain(text) {

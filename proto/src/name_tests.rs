@@ -56,8 +56,15 @@ fn the_broken_rule_is_named() {
 
 #[test]
 fn look_alikes_share_a_skeleton() {
-    for (a, b) in [("сосо", "coco"), ("bob", "b0b"), ("paypal", "paypa1"), ("рора", "popa"), ("modern", "modem")]
-    {
+    // Of the last pair a fuzzer found that both are "ΓΙΩΡΓΟΣ" in capitals.
+    for (a, b) in [
+        ("сосо", "coco"),
+        ("bob", "b0b"),
+        ("paypal", "paypa1"),
+        ("рора", "popa"),
+        ("modern", "modem"),
+        ("γιωργος", "γιωργοσ"),
+    ] {
         assert_eq!(Name::parse(a).unwrap().skeleton(), Name::parse(b).unwrap().skeleton(), "{a} {b}");
     }
     for (a, b) in [("alice", "bob"), ("user1", "user2"), ("zoe", "zoë"), ("иван", "ivan")] {

@@ -44,6 +44,13 @@ const PARTS: &[Part] = &[
         tests: &["store::tests::keys"],
         env: &[("CHATD_TORTURE_SEEDS", "2000")],
     },
+    Part {
+        name: "simulation",
+        // Optimised: a hundred thousand seeds would take hours.
+        cargo: &["--release", "-p", "chatd", "--lib"],
+        tests: &["store::tests::sim"],
+        env: &[("CHATD_TORTURE_SEEDS", "100000")],
+    },
     Part { name: "power cuts and failing disks", cargo: CHATD, tests: &["store::tests::crash"], env: &[] },
     Part { name: "upgrades killed at each step", cargo: CHATD, tests: &["store::tests::upgrade"], env: &[] },
     Part { name: "damaged databases", cargo: CHATD, tests: &["store::tests::damage"], env: &[] },

@@ -14,7 +14,7 @@ use super::reach::ReachError;
 use super::route::{AFTER_ACCEPT, Phase, REQUEST_REPEAT, Route};
 use super::{Context, News, OpenLink};
 use crate::link::LinkSender;
-use crate::store::{StoreError, contacts, signals};
+use crate::store::{StoreError, account, contacts, epochs, signals};
 
 /// Results of its own jobs that wait at most; there is one job at a time per contact and kind.
 const RESULTS: usize = 256;
@@ -50,6 +50,9 @@ pub(super) struct Engine {
     pub(super) links: HashMap<u64, OpenLink>,
     pub(super) streams: HashMap<(i64, Epoch), i64>,
     pub(super) bearer: Option<String>,
+    /// This life's session was counted, or there is nobody who counts. Before, a store that went back in time does not know
+    /// it, and what it left in a mailbox could use numbers again. On a link, `resume` tells.
+    pub(super) counted: bool,
     results: mpsc::Receiver<Finished>,
     pub(super) finished: mpsc::Sender<Finished>,
     stop: CancellationToken,
@@ -59,6 +62,7 @@ impl Engine {
     pub(super) fn new(context: Context, links: Vec<OpenLink>, stop: CancellationToken) -> Self {
         let (finished, results) = mpsc::channel(RESULTS);
         Self {
+            counted: context.directories.home().is_none(),
             context,
             routes: HashMap::new(),
             links: links.into_iter().map(|link| (link.sender.link_id(), link)).collect(),
@@ -73,6 +77,14 @@ impl Engine {
     pub(super) async fn run(mut self, mut news: mpsc::Receiver<News>) {
         let mut outbox = self.context.store.outbox_watch();
         let stop = self.stop.clone();
+        if self.read(account::is_restored).unwrap_or(false) {
+            // Killed between a restore and this: what waits names a device that is lost.
+            let begun = self.context.store.write(|tx| tx.begin_epochs(epochs::RESTORED)).await;
+            if let Err(error) = begun {
+                tracing::error!(%error, "a restored account cannot begin anew, and sends nothing");
+                return;
+            }
+        }
         for contact in self.read(contacts::with_pending).unwrap_or_default() {
             self.want(contact);
             self.advance(contact);
@@ -209,6 +221,7 @@ impl Engine {
             }
             News::Bearer(bearer) => {
                 let came = bearer.is_some() && self.bearer.is_none();
+                self.counted |= came;
                 self.bearer = bearer;
                 if came {
                     Box::pin(self.news(News::TryAll)).await;

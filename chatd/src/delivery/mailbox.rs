@@ -205,7 +205,7 @@ impl Depositing {
 impl Engine {
     /// Begins a job, if what waits for a contact should go to its mailbox now.
     pub(super) fn deposit(&mut self, contact: i64, now: Instant) {
-        let Some(route) = self.routes.get_mut(&contact) else { return };
+        let Some(route) = self.routes.get_mut(&contact).filter(|_| self.counted) else { return };
         if route.is_usable() || !route.mailbox.may_begin(now) {
             return;
         }

@@ -135,10 +135,17 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
             *told = Told::default();
             account.set_session(SessionState { up: true, bearer: Some(token.clone()), error: None });
             tracing::info!(name = %account.row().name, session_counter, "directory session is up");
-            if let Err(error) = came_up(service, account, told, session_counter, record_seq).await {
-                tracing::warn!(%error, "not everything could be told to the directory");
+            if let Err(error) = counted(account, session_counter).await {
+                // Nothing may be left in a mailbox before that: delivery is not told, and the next session tries again.
+                tracing::warn!(%error, "the session was not counted here");
+            } else {
+                if let Err(error) = came_up(service, account, told, record_seq).await {
+                    tracing::warn!(%error, "not everything could be told to the directory");
+                }
+                tell(account, News::Bearer(Some(token))).await;
             }
-            tell(account, News::Bearer(Some(token))).await;
+            // Last: what comes out of it is answered, and that must be as current as it can be.
+            account.command(SessionCommand::Mailbox).await;
         }
         SessionEvent::Down { reason, code } => {
             let was_up = account.session().up;
@@ -198,13 +205,8 @@ async fn tell(account: &Account, news: News) {
     }
 }
 
-async fn came_up(
-    service: &Service,
-    account: &Arc<Account>,
-    told: &mut Told,
-    session_counter: u64,
-    record_seq: u64,
-) -> Result<(), ServiceError> {
+/// Compares the directory's count of sessions with ours: it tells whether either went back in time.
+async fn counted(account: &Account, session_counter: u64) -> Result<(), ServiceError> {
     let card = account.store.read(account::own_card).await?;
     // It was restored from a backup: what was deposited there since is gone.
     let went_back = session_counter <= card.session_counter;
@@ -220,14 +222,20 @@ async fn came_up(
             Ok(())
         })
         .await?;
-    if record_seq != card.record_seq {
+    Ok(())
+}
+
+async fn came_up(
+    service: &Service,
+    account: &Arc<Account>,
+    told: &mut Told,
+    record_seq: u64,
+) -> Result<(), ServiceError> {
+    if record_seq != account.store.read(account::own_card).await?.record_seq {
         publish(service, account).await?;
     }
     publish_reach(service, account, false).await?;
-    sync(account, told).await?;
-    // Last: what comes out of it is answered, and that must be as current as it can be.
-    account.command(SessionCommand::Mailbox).await;
-    Ok(())
+    sync(account, told).await
 }
 
 /// Publishes the newest own record. If the directory has one of ours that is further (this store is an older copy), a

@@ -91,6 +91,14 @@ pub fn own_card(conn: &Connection) -> Result<OwnCard, StoreError> {
     Ok(OwnCard { recovery_hash: hash.try_into().map_err(|_| StoreError::Damaged("recovery hash"))?, ..card })
 }
 
+/// Whether a restore made this store, and new epochs were not begun yet.
+///
+/// # Errors
+/// Those of the database.
+pub fn is_restored(conn: &Connection) -> Result<bool, StoreError> {
+    Ok(conn.query_row("SELECT restored FROM account", [], |row| row.get(0))?)
+}
+
 /// The account's own profile.
 ///
 /// # Errors

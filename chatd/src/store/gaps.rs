@@ -122,16 +122,17 @@ impl Tx<'_> {
         let wait = if drained { HOLD_MS } else { HOLD_UNDRAINED_MS };
         // A clock that was set back must not make anybody wait for it to come round again.
         self.conn.prepare_cached("UPDATE held SET at = ?1 WHERE at > ?1")?.execute([now.0])?;
-        let streams: Vec<(i64, i64, Vec<u8>, Vec<u8>, Vec<u8>)> = self
+        type Row = (i64, Vec<u8>, Vec<u8>, Vec<u8>);
+        let streams: Vec<Row> = self
             .conn
             .prepare_cached(
-                "SELECT s.id, s.contact, s.device, s.conversation, s.epoch FROM streams_in s
+                "SELECT s.contact, s.device, s.conversation, s.epoch FROM streams_in s
                  WHERE s.id IN (SELECT DISTINCT stream FROM held) ORDER BY s.id",
             )?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
             .collect::<Result<_, _>>()?;
         let mut again: Option<Timestamp> = None;
-        for (_, contact, device, conversation, epoch) in streams {
+        for (contact, device, conversation, epoch) in streams {
             let key = super::tx::stream_key(&device, &conversation, &epoch).ok_or(StoreError::Damaged("stream key"))?;
             let mut stream = self.in_stream(contact, &key)?;
             let mut changed = false;

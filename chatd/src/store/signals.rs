@@ -108,7 +108,8 @@ pub(super) fn waits(conn: &Connection, contact: i64, kind: Kind) -> Result<bool,
 /// # Errors
 /// Those of the database.
 pub fn waiting(conn: &Connection, contact: i64, now: i64) -> Result<Vec<SignalRow>, StoreError> {
-    let rows: Vec<(i64, String, Vec<u8>, Vec<u8>, i64)> = conn
+    type Row = (i64, String, Vec<u8>, Vec<u8>, i64);
+    let rows: Vec<Row> = conn
         .prepare_cached(
             "SELECT id, kind, msgid, payload, deposited_until FROM signals WHERE contact = ?1 ORDER BY id LIMIT 16",
         )?

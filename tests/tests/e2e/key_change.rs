@@ -130,8 +130,8 @@ fn chat_fingerprint(key: &[u8; 32]) -> String {
 }
 
 fn database(folder: &Path) -> Connection {
-    let file = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let file = file.filter(|path| path.extension().is_some_and(|ext| ext == "db" || ext == "sqlite")).next().unwrap();
+    let mut file = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let file = file.find(|path| path.extension().is_some_and(|ext| ext == "db" || ext == "sqlite")).unwrap();
     Connection::open(file).unwrap()
 }
 

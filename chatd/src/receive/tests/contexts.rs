@@ -12,13 +12,13 @@ use crate::store::tests::fixture::text_payload;
 /// Who the sender is to the receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent {
-    ByContact,
-    BySomebodySeen,
-    BySomebodyWeAsked,
-    BySomebodyWhoAsks,
-    BySomebodyRemoved,
-    BySomebodyBlocked,
-    ByStranger,
+    Contact,
+    SomebodySeen,
+    SomebodyWeAsked,
+    SomebodyWhoAsks,
+    SomebodyRemoved,
+    SomebodyBlocked,
+    Stranger,
 }
 
 /// What may happen.
@@ -33,13 +33,13 @@ enum May {
 }
 
 const SENDERS: [Sent; 7] = [
-    Sent::ByContact,
-    Sent::BySomebodySeen,
-    Sent::BySomebodyWeAsked,
-    Sent::BySomebodyWhoAsks,
-    Sent::BySomebodyRemoved,
-    Sent::BySomebodyBlocked,
-    Sent::ByStranger,
+    Sent::Contact,
+    Sent::SomebodySeen,
+    Sent::SomebodyWeAsked,
+    Sent::SomebodyWhoAsks,
+    Sent::SomebodyRemoved,
+    Sent::SomebodyBlocked,
+    Sent::Stranger,
 ];
 const WORDS: [&str; 9] = [
     "text",
@@ -58,11 +58,11 @@ fn table(kind: Option<Kind>, sender: Sent) -> May {
     use May::{ChangeTheContact, Count, Nothing};
     match (sender, kind) {
         // Who ends it is told nothing more.
-        (Sent::ByContact, Some(Kind::ContactRemove)) => ChangeTheContact,
-        (Sent::ByContact, _) => Count,
-        (Sent::BySomebodyBlocked, _) => Nothing,
-        (Sent::ByStranger, Some(Kind::ContactRequest)) => ChangeTheContact,
-        (Sent::ByStranger, _) => Nothing,
+        (Sent::Contact, Some(Kind::ContactRemove)) => ChangeTheContact,
+        (Sent::Contact, _) => Count,
+        (Sent::SomebodyBlocked, _) => Nothing,
+        (Sent::Stranger, Some(Kind::ContactRequest)) => ChangeTheContact,
+        (Sent::Stranger, _) => Nothing,
         (_, Some(Kind::ContactRequest | Kind::ContactAccept | Kind::ContactReject | Kind::ContactRemove)) => {
             ChangeTheContact
         }
@@ -74,19 +74,19 @@ fn table(kind: Option<Kind>, sender: Sent) -> May {
 fn people(sender: Sent) -> (Person, Person) {
     let (alice, bob) = (Person::new("alice"), Person::new("bob"));
     match sender {
-        Sent::ByStranger => {}
-        Sent::ByContact => alice.befriend(&bob),
-        Sent::BySomebodySeen => drop(bob.meet(&alice)),
-        Sent::BySomebodyWeAsked => bob.wish(&alice, Event::UserAdds),
-        Sent::BySomebodyWhoAsks => {
+        Sent::Stranger => {}
+        Sent::Contact => alice.befriend(&bob),
+        Sent::SomebodySeen => drop(bob.meet(&alice)),
+        Sent::SomebodyWeAsked => bob.wish(&alice, Event::UserAdds),
+        Sent::SomebodyWhoAsks => {
             alice.wish(&bob, Event::UserAdds);
             alice.tell(&bob);
         }
-        Sent::BySomebodyRemoved => {
+        Sent::SomebodyRemoved => {
             alice.befriend(&bob);
             bob.wish(&alice, Event::UserRemoves);
         }
-        Sent::BySomebodyBlocked => {
+        Sent::SomebodyBlocked => {
             alice.befriend(&bob);
             bob.wish(&alice, Event::UserBlocks);
         }

@@ -95,7 +95,7 @@ fn nobody_makes_another_wait() {
     let core = forger.core(&bob, "text", 1, &text_payload("it is me"));
     let inbox = inbox(&bob);
     assert!(!matches!(
-        take(&inbox, sealed_naming(1, &forger, &bob, Vec::new(), &[core.clone()])),
+        take(&inbox, sealed_naming(1, &forger, &bob, Vec::new(), std::slice::from_ref(&core))),
         Outcome::Parked { .. } | Outcome::Committed(_)
     ));
     // With a record that nobody has it waits, bounded, and says nothing.

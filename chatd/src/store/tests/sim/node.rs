@@ -135,7 +135,7 @@ impl Node {
 
     fn set_device(&mut self, device: DeviceId) {
         self.device = device;
-        self.conn.prepare_cached("UPDATE account SET device = ?1").unwrap().execute([&device.as_bytes()[..]]).unwrap();
+        self.conn.prepare_cached("UPDATE account SET device = ?1").unwrap().execute([device.as_bytes()]).unwrap();
         self.cache.own = None;
     }
 

@@ -35,12 +35,15 @@ enum Frame {
     Resume(DeviceId, Vec<AckEntry>),
 }
 
+/// Number, when it came, and what it is.
+type Entries = Vec<(u64, i64, Rc<Envelope>)>;
+
 #[derive(Default, Clone)]
 struct Mailbox {
     last: u64,
-    entries: Vec<(u64, i64, Rc<Envelope>)>,
+    entries: Entries,
     /// A backup of the directory.
-    backup: Option<(u64, Vec<(u64, i64, Rc<Envelope>)>)>,
+    backup: Option<(u64, Entries)>,
 }
 
 /// SplitMix64.

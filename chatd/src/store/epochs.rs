@@ -97,7 +97,7 @@ impl Tx<'_> {
     /// Heeds what a contact's device says to have of our streams, before anything of it counts as an acknowledgement.
     ///
     /// Numbers that we never gave, or never sent, mean that this store is older than what the contact has: a new epoch
-    /// begins. What the contact acknowledged once and has no longer is issued again, [`MAX_REISSUED`] messages a day.
+    /// begins. What the contact acknowledged once and has no longer is issued again, 10,000 messages a day.
     ///
     /// # Errors
     /// Those of the database.

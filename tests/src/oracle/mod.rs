@@ -3,7 +3,7 @@
 //! The job: alice's client sends numbered messages and writes down every id that was answered, which is the promise
 //! that is tested; bob's durable consumer writes down what it was shown; meanwhile alice's daemon, bob's daemon and the
 //! directory are killed with SIGKILL or end themselves at fail points, and are started again. At the end everything is
-//! let through, and [`judge`] compares the books with bob's history.
+//! let through, and [`judge()`] compares the books with bob's history.
 //!
 //! Not its job: what happens inside of the daemons. It knows only what a user knows.
 //!

@@ -10,14 +10,12 @@
 //! Invariants: an acknowledgement of numbers that we did not give takes nothing out of the outbox; whatever a contact
 //! claims, what it costs is bounded.
 
-use std::collections::HashMap;
-
-use proto::ids::{DeviceId, Epoch};
+use proto::ids::DeviceId;
 use proto::rpc::types::MessageState;
-use proto::wire::MAX_ACK_ENTRIES;
 use proto::wire::envelope::AckEntry;
 use rusqlite::{OptionalExtension, params};
 
+use super::lost::{MAX_REISSUED, covered, highest};
 use super::reissue::Placed;
 use super::streams::MAX_SEQ;
 use super::{StoreError, Tx, contacts, trace};
@@ -31,12 +29,8 @@ pub const NUMBERS_UNKNOWN: &str = "numbers_unknown";
 /// A contact lost what it had acknowledged.
 pub const RECIPIENT_RESTORED: &str = "recipient_restored";
 
-/// Messages that one contact gets again in a day at most: one that says again and again that it has nothing costs no more
-/// than that. The newest count.
-const MAX_REISSUED: u64 = 10_000;
 /// Messages of a stream in doubt that are sent again at once at most: so many may have been acknowledged by mistake.
 const MAX_DOUBTED: u64 = 1_000;
-const DAY_MS: i64 = 86_400_000;
 /// Epochs that a contact may show of a conversation without our knowing them. One that invents them only deprives itself
 /// of being noticed later.
 const MAX_LOST_EPOCHS: i64 = 4_096;
@@ -274,151 +268,14 @@ impl Tx<'_> {
         Ok(lost < MAX_LOST_EPOCHS)
     }
 
-    fn of_ours<'e>(&mut self, contact: i64, entries: &'e [AckEntry]) -> Result<Vec<&'e AckEntry>, StoreError> {
+    pub(super) fn of_ours<'e>(
+        &mut self,
+        contact: i64,
+        entries: &'e [AckEntry],
+    ) -> Result<Vec<&'e AckEntry>, StoreError> {
         let device = self.own()?.device;
         let conversation = contacts::load(self.conn, contact)?.conversation;
         let ours = |entry: &&AckEntry| entry.from_device == device && entry.conversation == conversation;
         Ok(entries.iter().filter(ours).collect())
     }
-
-    /// Messages that the contact acknowledged and that its entries no longer cover, oldest first. Their marks go: whoever
-    /// says the same again finds nothing.
-    fn lost_by_peer(&mut self, contact: i64, entries: &[AckEntry]) -> Result<Vec<Placed>, StoreError> {
-        let shown: HashMap<Epoch, &AckEntry> =
-            self.of_ours(contact, entries)?.into_iter().map(|entry| (entry.epoch, entry)).collect();
-        // A list that is full may leave old streams out.
-        let complete = entries.len() < MAX_ACK_ENTRIES;
-        let streams: Vec<(i64, Vec<u8>)> = self
-            .conn
-            .prepare_cached("SELECT id, epoch FROM streams_out WHERE conversation = ?1")?
-            .query_map([contact], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<Result<_, _>>()?;
-        let mut missing: HashMap<i64, Vec<(u64, u64)>> = HashMap::new();
-        for (stream, epoch) in streams {
-            let entry = Epoch::from_slice(&epoch).and_then(|epoch| shown.get(&epoch));
-            if entry.is_none() && !complete {
-                continue;
-            }
-            let contiguous = entry.map_or(0, |entry| entry.contiguous.min(MAX_SEQ));
-            let marked: Vec<(i64, i64)> = self
-                .conn
-                .prepare_cached("SELECT low, high FROM marks WHERE stream = ?1 AND state = ?2 AND high > ?3")?
-                .query_map(params![stream, trace::state_number(MessageState::Delivered), contiguous as i64], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })?
-                .collect::<Result<_, _>>()?;
-            let have: Vec<(u64, u64)> = entry.map(|entry| covered(entry).collect()).unwrap_or_default();
-            let gone: Vec<(u64, u64)> =
-                marked.into_iter().flat_map(|(low, high)| subtract((low as u64, high as u64), &have)).collect();
-            if !gone.is_empty() {
-                missing.insert(stream, gone);
-            }
-        }
-        if missing.is_empty() {
-            return Ok(Vec::new());
-        }
-        let room = MAX_REISSUED.saturating_sub(self.reissued_today(contact)?) as usize;
-        let mut found = Vec::new();
-        if room > 0 {
-            let mut walk = self.conn.prepare_cached(
-                "SELECT stream, seq, id FROM messages WHERE conversation = ?1 AND sender = 0 ORDER BY id DESC",
-            )?;
-            let mut rows = walk.query([contact])?;
-            while let Some(row) = rows.next()? {
-                let placed = Placed { stream: row.get(0)?, seq: row.get(1)?, message: row.get(2)? };
-                let within = |(low, high): &(u64, u64)| (*low..=*high).contains(&(placed.seq as u64));
-                if missing.get(&placed.stream).is_some_and(|ranges| ranges.iter().any(within)) {
-                    found.push(placed);
-                }
-                if found.len() == room {
-                    break;
-                }
-            }
-        }
-        if found.len() == room {
-            tracing::warn!(contact, "the contact lost more than is sent again in a day");
-        } else {
-            // Nothing but what was found has these marks: whoever says the same again is not searched for.
-            for (stream, ranges) in missing {
-                for range in ranges {
-                    self.unmark(stream, range)?;
-                }
-            }
-        }
-        found.reverse();
-        Ok(found)
-    }
-
-    /// Takes numbers out of the marks that say that they arrived.
-    pub(super) fn unmark(&mut self, stream: i64, (low, high): (u64, u64)) -> Result<(), StoreError> {
-        for state in [MessageState::Delivered, MessageState::Read].map(trace::state_number) {
-            let cut: Vec<(i64, i64, i64, String)> = self
-                .conn
-                .prepare_cached(
-                    "DELETE FROM marks WHERE stream = ?1 AND state = ?2 AND high >= ?3 AND low <= ?4
-                     RETURNING low, high, at, cause",
-                )?
-                .query_map(params![stream, state, low as i64, high as i64], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-                })?
-                .collect::<Result<_, _>>()?;
-            for (from, to, at, cause) in cut {
-                for (from, to) in subtract((from as u64, to as u64), &[(low, high)]) {
-                    self.conn
-                        .prepare_cached(
-                            "INSERT OR IGNORE INTO marks (stream, state, high, low, at, cause)
-                             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                        )?
-                        .execute(params![stream, state, to as i64, from as i64, at, cause])?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn reissued_today(&mut self, contact: i64) -> Result<u64, StoreError> {
-        let count: i64 = self
-            .conn
-            .prepare_cached(
-                "SELECT coalesce(sum(m.high - m.low + 1), 0) FROM streams_out s JOIN marks m ON m.stream = s.id
-                 WHERE s.conversation = ?1 AND m.state = ?2 AND m.cause IN (?3, ?4) AND m.at > ?5",
-            )?
-            .query_row(
-                params![
-                    contact,
-                    trace::state_number(MessageState::Queued),
-                    RECIPIENT_RESTORED,
-                    NUMBERS_UNKNOWN,
-                    self.now.0.saturating_sub(DAY_MS)
-                ],
-                |row| row.get(0),
-            )?;
-        Ok(count as u64)
-    }
-}
-
-/// The highest number that an entry covers.
-fn highest(entry: &AckEntry) -> u64 {
-    entry.ranges.last().map_or(entry.contiguous, |(_, high)| *high).min(MAX_SEQ)
-}
-
-fn covered(entry: &AckEntry) -> impl Iterator<Item = (u64, u64)> {
-    std::iter::once((1, entry.contiguous)).chain(entry.ranges.iter().copied()).filter(|(low, high)| low <= high)
-}
-
-/// What of a range none of others covers.
-fn subtract(range: (u64, u64), others: &[(u64, u64)]) -> Vec<(u64, u64)> {
-    let mut left = vec![range];
-    for (low, high) in others {
-        left = left
-            .into_iter()
-            .flat_map(|(from, to)| {
-                [(from, to.min(low.saturating_sub(1))), (from.max(high.saturating_add(1)), to)]
-                    .into_iter()
-                    .filter(|(from, to)| from <= to)
-                    .collect::<Vec<_>>()
-            })
-            .collect();
-    }
-    left
 }

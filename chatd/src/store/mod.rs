@@ -21,6 +21,7 @@ pub mod gaps;
 pub mod history;
 pub mod inbound;
 pub mod lifetimes;
+mod lost;
 mod migrate;
 pub mod outbound;
 mod person;

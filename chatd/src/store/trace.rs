@@ -193,5 +193,7 @@ pub fn trace(conn: &Connection, id: &MessageId) -> Result<Trace, StoreError> {
             steps.push(step(mark.at, state.as_str(), None, Some(mark.cause)));
         }
     }
+    // As things happened; what happened in one millisecond stays as it was found.
+    steps.sort_by_key(|step| step.at);
     Ok(Trace { contact, own: true, state, reason, steps })
 }

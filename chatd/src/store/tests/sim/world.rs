@@ -87,6 +87,7 @@ pub struct World<'n> {
     devices: u64,
     messages: u64,
     told: bool,
+    disks_go_back: bool,
 }
 
 /// Numbers of messages tell whose they are.
@@ -95,7 +96,7 @@ fn side_of(number: u64) -> usize {
 }
 
 impl<'n> World<'n> {
-    pub fn new(nodes: &'n mut [Node; 2], seed: u64, told: bool) -> Self {
+    pub fn new(nodes: &'n mut [Node; 2], seed: u64, told: bool, disks_go_back: bool) -> Self {
         for (side, node) in (1..).zip(nodes.iter_mut()) {
             node.reset(device(side));
         }
@@ -115,6 +116,7 @@ impl<'n> World<'n> {
             devices: 2,
             messages: 0,
             told,
+            disks_go_back,
         };
         world.start_session(0);
         world.start_session(1);
@@ -150,7 +152,8 @@ impl<'n> World<'n> {
                 self.nodes[side].copy();
                 self.copied[side] = self.sessions[side];
             }
-            96 => self.go_back(side),
+            96 if self.disks_go_back => self.go_back(side),
+            96 => self.cut(),
             97 => self.lose_prekeys(side),
             98 => self.directory_goes_back(side),
             _ => {

@@ -26,6 +26,8 @@ pub(super) struct Shown {
     built: Vec<Event>,
     /// Bytes of the texts in `built`.
     bytes: usize,
+    /// Whether the conversation is muted: asked once for all that one operation shows.
+    muted: Option<bool>,
 }
 
 /// What is special about a message's place in history.
@@ -118,7 +120,11 @@ impl Tx<'_> {
                 late: place.late,
                 missing: place.missing,
             });
-            event.muted = self.muted(contact)?;
+            let muted = match shown.muted {
+                Some(muted) => muted,
+                None => *shown.muted.insert(self.muted(contact)?),
+            };
+            event.muted = muted;
             shown.built.push(event);
         }
         Ok(())

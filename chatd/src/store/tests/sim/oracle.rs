@@ -79,13 +79,13 @@ impl Oracle {
             if !reader.seen.insert(id) {
                 self.violations.push(format!("message {place} was shown twice"));
             }
-            if self.orphans.contains(&id) || self.expired.contains(&id) {
-                continue;
-            }
             if flags >> MISSING_SHIFT > 0 {
                 self.gaps += 1;
                 let unseen = self.sent.iter().filter(|(id, at)| **at < place && !reader.seen.contains(*id));
                 reader.missing.extend(unseen.map(|(_, at)| *at));
+            }
+            if self.orphans.contains(&id) || self.expired.contains(&id) {
+                continue;
             }
             if flags & LATE != 0 {
                 self.late += 1;

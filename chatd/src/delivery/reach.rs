@@ -2,10 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use proto::directory::api::ErrorCode;
 use proto::directory::{SignedReach, SignedRecord};
 use proto::ids::NodeId;
 
 use super::Context;
+use crate::directory::DirectoryError;
 use crate::link::{LinkError, LinkSender};
 use crate::policy::dial::{DialContext, Source, may_dial};
 use crate::store::ContactRow;
@@ -66,7 +68,11 @@ async fn refresh_reach(context: &Context, row: &ContactRow, bearer: Option<&str>
     let Some(directory) = context.directories.of(&row.origin) else { return Ok(()) };
     // The token of a session is for the directory that gave it, and for no other.
     let bearer = bearer.filter(|_| context.directories.is_home(&row.origin));
-    let found = match directory.reach(row.account, bearer, row.token_held.as_ref()).await {
+    let mut found = directory.reach(row.account, bearer, row.token_held.as_ref()).await;
+    if is_stale(&found, bearer) {
+        found = directory.reach(row.account, None, row.token_held.as_ref()).await;
+    }
+    let found = match found {
         Ok(found) => found,
         Err(error) => {
             tracing::debug!(%error, contact = %row.account, "no reach from the directory");
@@ -100,7 +106,11 @@ pub(super) async fn refresh_record(
 ) -> Result<(), StoreError> {
     let Some(directory) = context.directories.of(&row.origin) else { return Ok(()) };
     let bearer = bearer.filter(|_| context.directories.is_home(&row.origin));
-    match directory.lookup_account(row.account, bearer).await {
+    let mut found = directory.lookup_account(row.account, bearer).await;
+    if is_stale(&found, bearer) {
+        found = directory.lookup_account(row.account, None).await;
+    }
+    match found {
         Ok(found) => {
             let contact = row.id;
             context.store.write(move |tx| tx.take_record(contact, &found.record, true).map(drop)).await
@@ -110,6 +120,11 @@ pub(super) async fn refresh_record(
             Ok(())
         }
     }
+}
+
+/// Whether the session of the token has ended: what anybody may know is asked for without it.
+fn is_stale<T>(answer: &Result<T, DirectoryError>, bearer: Option<&str>) -> bool {
+    bearer.is_some() && matches!(answer, Err(DirectoryError::Refused { code: ErrorCode::NotAllowed, .. }))
 }
 
 /// This host's addresses with their prefix lengths.

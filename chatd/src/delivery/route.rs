@@ -225,6 +225,8 @@ impl Route {
     /// A way failed: wait.
     pub fn failed(&mut self, now: Instant, random: u64) {
         self.detach();
+        // It may have another device by now: a restore makes a new one.
+        self.device = None;
         self.ask_directory = true;
         self.retry_at = Some(now + self.backoff.failed(random));
         (self.mailbox.absent, self.mailbox.wanted) = (true, true);

@@ -273,7 +273,8 @@ fn failures(full: bool, lasting: bool, first: u64) {
         drop(store);
         let broken = broken(&folder, &indexer, &told);
         println!("done {left} {} told={} broken={}", hit.unwrap_or("nothing"), told.len(), broken.len());
-        std::fs::remove_dir_all(&folder).unwrap();
+        // Its parent goes with the test; the index's thread may still be closing a file here.
+        let _ = std::fs::remove_dir_all(&folder);
         if hit.is_none() {
             println!("the end");
             return;

@@ -147,7 +147,8 @@ fn clocks_that_are_wrong_or_jump_lose_nothing() {
         let shown = bodies(&bob.ctl, "alice", 1_000);
         let by_alice = |all: &[String]| all.iter().filter(|body| !body.starts_with("re")).cloned().collect::<Vec<_>>();
         assert_eq!(by_alice(&shown), by_alice(&said), "in the order of arrival, whatever the clocks say");
-        assert_eq!(shown.last(), said.last());
+        // His own answer stands where he gave it, which may be before the last of hers arrived.
+        assert!(shown.contains(said.last().unwrap()));
         if round == 4 {
             // Starting with a clock that is ten years off, and no directory that says so.
             directory.stop();

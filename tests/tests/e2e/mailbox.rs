@@ -166,7 +166,11 @@ fn a_directory_restored_from_an_old_backup_is_noticed_and_given_again_what_it_lo
     let backup = files.map(|file| std::fs::read(data.join(file)).ok());
     pair.directory.restart();
     // The count of sessions tells, so there must be one.
-    wait_for("alice has a session again", || status(&pair.alice)["online"] == true);
+    wait_for("alice has a session again", || {
+        let log = pair.directory.log_text();
+        log.lines().any(|line| line.contains("begun") && line.contains("name=\"alice\"") && line.contains("counter=2"))
+    });
+    wait_for("and knows it", || pair.alice_daemon.log_text().contains("session_counter=2"));
     let ids: Vec<String> = (0..3).map(|n| send(&pair.alice, "bob", &format!("lost {n}"))).collect();
     ids.iter().for_each(|id| wait_for_state(&pair.alice, id, "mailboxed"));
     pair.directory.stop();

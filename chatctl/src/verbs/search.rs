@@ -11,7 +11,7 @@ use crate::show;
 /// What it takes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Words, all of which must occur
+    /// Words, all of which must occur; the last may be the beginning of one, "words in quotes" are exact
     #[arg(required = true)]
     query: Vec<String>,
     /// Only in the conversation with this one

@@ -618,7 +618,7 @@ pub struct SearchParams {
     /// See [`AccountParams::account`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// Words, all of which must occur.
+    /// Words, all of which must occur; the last may be the beginning of one. "Words in quotes" are exact.
     pub query: String,
     /// Only in the conversation with this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -43,9 +43,14 @@ pub async fn measure(scale: Scale) -> Result<Vec<Row>> {
     // `fox` is in every message, a number in one.
     let common = search(&client, "fox", HITS as usize, scale.of(200, 20)).await?;
     let rare = search(&client, &format!("{:08}", count / 3), 1, scale.of(200, 20)).await?;
+    // Typed half: two letters of the word in every message, and the number without its last digit.
+    let begun = search(&client, "fo", HITS as usize, scale.of(200, 20)).await?;
+    let number = format!("{:08}", count / 3);
+    let nearly = search(&client, &number[..7], 10, scale.of(200, 20)).await?;
     let page = history(&client, scale.of(200, 20)).await?;
     let memory = daemon.resident_kib().context("no /proc for chatd")? as f64 / 1024.0;
-    let size = folder_bytes(&daemon.data_dir()) as f64 / count as f64;
+    let size = folder_bytes(&daemon.data_dir(), "") as f64 / count as f64;
+    let index = folder_bytes(&daemon.data_dir(), "search.db") as f64 / count as f64;
     let limits = format!("{count} messages of 100 bytes stored");
     let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
     let row = |what: String, value, unit, target| Row::new(what, value, unit, target, limits.clone());
@@ -54,9 +59,12 @@ pub async fn measure(scale: Scale) -> Result<Vec<Row>> {
         row("start to the first status".into(), ms(answered), "ms", ""),
         row(format!("search of a word in every message, newest {HITS}, p50"), common, "ms", "< 5 ms"),
         row("search of a word in one message, p50".into(), rare, "ms", "< 5 ms"),
+        row("search of the first two letters of a word in every message, newest 50, p50".into(), begun, "ms", "< 5 ms"),
+        row("search of the beginning of ten words in a message each, p50".into(), nearly, "ms", "< 5 ms"),
         row("history, newest 50, p50".into(), page, "ms", ""),
         row("memory of the daemon then".into(), memory, "MiB", ""),
         row("disk for a message, index included".into(), size, "bytes", ""),
+        row("of it the search index".into(), index, "bytes", ""),
     ])
 }
 
@@ -84,13 +92,14 @@ async fn history(client: &Client, rounds: usize) -> Result<f64> {
     Ok(percentile_ms(&mut durations, 50))
 }
 
-fn folder_bytes(folder: &std::path::Path) -> u64 {
+/// Bytes of the files below `folder` whose names begin with `prefix`.
+fn folder_bytes(folder: &std::path::Path, prefix: &str) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries
         .map(|entry| match entry.metadata() {
-            Ok(data) if data.is_dir() => folder_bytes(&entry.path()),
-            Ok(data) => data.len(),
-            Err(_) => 0,
+            Ok(data) if data.is_dir() => folder_bytes(&entry.path(), prefix),
+            Ok(data) if entry.file_name().to_string_lossy().starts_with(prefix) => data.len(),
+            _ => 0,
         })
         .sum()
 }

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
 
 use super::super::checksum;
-use super::{BATCH_ROWS, BATCH_TIME, words};
+use super::{BATCH_ROWS, BATCH_TIME, fold, words};
 
 /// `PRAGMA user_version` of a file that this code made. Any other value: made anew.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 /// FTS5 collects this many bytes before it writes a segment: a whole transaction, so that it writes one.
 const HASH_BYTES: usize = 8 * 1024 * 1024;
 /// Segments of a level that are merged into one: fewer merges than with FTS5's 4 (4.0 instead of 4.5 us a row), and still far
@@ -124,13 +124,17 @@ impl Index {
                  INSERT INTO words(words, rank) VALUES ('hashsize', {HASH_BYTES});
                  INSERT INTO words(words, rank) VALUES ('automerge', {AUTOMERGE});
                  CREATE TABLE state (
-                     one INTEGER PRIMARY KEY CHECK (one = 1), watermark INTEGER NOT NULL, deletions INTEGER NOT NULL
+                     one INTEGER PRIMARY KEY CHECK (one = 1), watermark INTEGER NOT NULL, deletions INTEGER NOT NULL,
+                     tokens TEXT NOT NULL
                  ) STRICT;
-                 INSERT INTO state (one, watermark, deletions) VALUES (1, 0, 0);
+                 INSERT INTO state (one, watermark, deletions, tokens) VALUES (1, 0, 0, '{}');
                  PRAGMA user_version = {SCHEMA_VERSION};",
-                words::FTS5_ARGUMENTS
+                words::FTS5_ARGUMENTS,
+                fold::VERSION
             ))?;
         }
+        // Cut by other rules or other tables, it would not hold what queries look for: no row, which counts as damage.
+        tx.query_row("SELECT 1 FROM state WHERE tokens = ?1", [fold::VERSION], |_| Ok(()))?;
         tx.commit()?;
         Ok(index)
     }

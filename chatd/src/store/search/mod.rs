@@ -27,10 +27,8 @@
 //! - Contentless with `contentless_delete`: no text is stored twice. A deleted message's words stay in the file as dead entries
 //!   until their segment is merged.
 //!
-//! Limit: `unicode61` splits at spaces and punctuation. In scripts written without spaces (Chinese, Japanese, Thai) a run of text
-//! is one token, found only as a whole.
-
 mod account;
+mod fold;
 mod index;
 mod indexer;
 mod reader;

@@ -113,7 +113,7 @@ pub(super) async fn refresh_record(
     match found {
         Ok(found) => {
             let contact = row.id;
-            context.store.write(move |tx| tx.take_record(contact, &found.record, true).map(drop)).await
+            context.store.write(move |tx| tx.take_record(contact, &found.record).map(drop)).await
         }
         Err(error) => {
             tracing::debug!(%error, contact = %row.account, "no record from the directory");

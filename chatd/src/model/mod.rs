@@ -32,6 +32,8 @@ pub struct AccountRow {
     pub user: String,
     /// Wanted online.
     pub logged_in: bool,
+    /// Above 0: the owner's default among several accounts; the highest counts.
+    pub preferred: i64,
 }
 
 impl AccountRow {

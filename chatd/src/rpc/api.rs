@@ -50,6 +50,7 @@ macro_rules! with_methods {
             ordered ContactAccept contact_accept;
             ordered ContactReject contact_reject;
             concurrent ContactList contact_list;
+            concurrent ContactShow contact_show;
             ordered ContactRemove contact_remove;
             ordered ContactRename contact_rename;
             ordered ContactVerify contact_verify;

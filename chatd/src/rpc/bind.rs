@@ -86,6 +86,7 @@ fn code(error: &ServiceError) -> ErrorCode {
     match error {
         ServiceError::NoAccount(_) => ErrorCode::NoAccount,
         ServiceError::AmbiguousAccount(_) => ErrorCode::AmbiguousAccount,
+        ServiceError::AmbiguousWho(_) => ErrorCode::AmbiguousWho,
         ServiceError::AlreadyExists(_) => ErrorCode::AlreadyExists,
         ServiceError::NameTaken(_) => ErrorCode::NameTaken,
         ServiceError::Name(_) => ErrorCode::NameNotAllowed,

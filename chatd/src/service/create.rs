@@ -177,6 +177,7 @@ impl Service {
             uid: caller.uid,
             user: caller.user.clone().unwrap_or_default(),
             logged_in: true,
+            preferred: 0,
         };
         let new = NewAccount { row, recovery_hash, record: record.clone(), record_seq, display_name };
         let id = new.row.id;

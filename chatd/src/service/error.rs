@@ -15,8 +15,13 @@ pub enum ServiceError {
     #[error("{0}")]
     NoAccount(String),
     /// Several, and none was named.
-    #[error("several accounts are yours ({0}): name one with --account or CHATD_ACCOUNT")]
+    #[error(
+        "several accounts are yours ({0}): name one with --account or CHATD_ACCOUNT, or choose one with chatctl use NAME"
+    )]
     AmbiguousAccount(String),
+    /// A word that means two people.
+    #[error("{0}")]
+    AmbiguousWho(String),
     /// Exists on this daemon.
     #[error("{0}")]
     AlreadyExists(String),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use proto::ids::MessageId;
 use proto::rpc::types::{
-    AccountParams, HistoryParams, MessageState, MessagesResult, ReadParams, ReadResult, SearchParams, SendParams,
-    SendResult, TraceParams, TraceResult, Trust, Unread, UnreadResult, WaitParams,
+    HistoryParams, MessageState, MessagesResult, PageParams, ReadParams, ReadResult, SearchParams, SendParams,
+    SendResult, TraceParams, TraceResult, Trust, UnreadResult, WaitParams,
 };
 use proto::wire::MAX_TEXT_BYTES;
 use proto::wire::payload::Text;
@@ -18,7 +18,7 @@ use crate::model::Caller;
 use crate::policy::contact::{ContactError, Event, Incoming, Outgoing, Relation};
 use crate::store::ContactRow;
 use crate::store::outbound::{NewMessage, Stored};
-use crate::store::{Pending, StoreError, account, contacts, history, lifetimes, salvage, trace};
+use crate::store::{Pending, StoreError, account, contacts, history, lifetimes, naming, people, salvage, trace};
 
 /// Messages in one answer at most.
 const MAX_PAGE: u32 = 1_000;
@@ -219,22 +219,14 @@ impl Service {
     ///
     /// # Errors
     /// When no account is selected.
-    pub async fn message_unread(&self, caller: &Caller, params: AccountParams) -> Result<UnreadResult, ServiceError> {
+    pub async fn message_unread(&self, caller: &Caller, params: PageParams) -> Result<UnreadResult, ServiceError> {
         let account = self.account_to_read(caller, params.account.as_deref())?;
+        let (after, limit) = super::people::place(&params)?;
         let home = account.row().origin;
-        let conversations: Vec<Unread> = account
-            .store
-            .read(contacts::all)
-            .await?
-            .iter()
-            .filter(|row| row.unread > 0)
-            .map(|row| Unread {
-                who: row.label.clone().unwrap_or_else(|| row.who(&home)),
-                conversation: row.conversation,
-                count: row.unread,
-            })
-            .collect();
-        Ok(UnreadResult { total: conversations.iter().map(|unread| unread.count).sum(), conversations })
+        let read = account.store.read(move |conn| people::unread(conn, &home, after, limit));
+        let (conversations, more, total) = read.await?;
+        let next = conversations.last().filter(|_| more).map(|unread| unread.account.to_string());
+        Ok(UnreadResult { conversations, total, next })
     }
 
     /// `message.read`.
@@ -255,16 +247,18 @@ impl Service {
     pub async fn message_trace(&self, caller: &Caller, params: TraceParams) -> Result<TraceResult, ServiceError> {
         let account = self.account_to_read(caller, params.account.as_deref())?;
         let id = params.id;
-        let (trace, row) = account
+        let home = account.row().origin;
+        let (trace, row, called) = account
             .store
             .read(move |conn| {
                 let trace = trace::trace(conn, &id)?;
                 let row = contacts::load(conn, trace.contact)?;
-                Ok((trace, row))
+                let called = naming::called(conn, &row, &home)?;
+                Ok((trace, row, called))
             })
             .await
             .map_err(no_message)?;
-        let who = row.who(&account.row().origin);
+        let (who, peer) = (called.form().to_owned(), called.account);
         let next = match (trace.own, trace.state) {
             (false, _) => "nothing: it is here".to_owned(),
             (_, MessageState::Delivered) => format!("nothing: {who}'s daemon has it"),
@@ -288,7 +282,7 @@ impl Service {
                 None => format!("try again as soon as {who} is reachable, and once a minute at least"),
             },
         };
-        Ok(TraceResult { id, who, state: trace.state, reason: trace.reason, steps: trace.steps, next })
+        Ok(TraceResult { id, who, peer, state: trace.state, reason: trace.reason, steps: trace.steps, next })
     }
 }
 

@@ -105,7 +105,11 @@ impl Tx<'_> {
                 self.drop_signals(contact, Kind::ContactAccept)?;
                 self.contact_message(contact, Kind::ContactRemove, ContactMessage::Remove, b"")?;
             }
-            Effect::AnnounceRequest => self.event_contact(EventType::ContactRequest, contact),
+            Effect::AnnounceRequest => {
+                // A request of its own: what was said of an earlier one is not said of this.
+                self.give_handle(contact)?;
+                self.event_contact(EventType::ContactRequest, contact);
+            }
             Effect::AnnounceAccepted => {
                 self.drop_signals(contact, Kind::ContactRequest)?;
                 self.event_contact(EventType::ContactAccepted, contact);

@@ -8,6 +8,7 @@ use proto::rpc::types::{AccountInfo, AccountParams, Contact, ContactsResult, Pag
 
 use crate::cli::Globals;
 use crate::failure::{Exit, Failure};
+use crate::names;
 use crate::output::{Out, note};
 use crate::socket;
 
@@ -39,10 +40,18 @@ impl Session {
         }
     }
 
-    /// A new connection in place of one that ended.
+    /// Keeps to the account in use until the run ends, whatever becomes the default, and whoever takes its name.
+    pub async fn stay(&mut self) -> Result<(), Failure> {
+        let account = self.whoami().await?;
+        self.account = Some(names::by_id(account.id));
+        Ok(())
+    }
+
+    /// A new connection in place of one that ended, to the same socket: another daemon is another world.
     pub async fn reconnect(&mut self) -> Result<Client, Failure> {
         self.client = None;
-        let client = socket::connect(self.socket.as_deref()).await?;
+        let (client, path) = socket::connect(self.socket.as_deref()).await?;
+        self.socket = Some(path);
         Ok(self.client.insert(client).clone())
     }
 

@@ -70,9 +70,17 @@ pub fn words(reason: &str) -> Cow<'_, str> {
         "key_changed" => "the recipient's key changed".into(),
         "lifetime_ended" => "its lifetime ended".into(),
         "copy_may_arrive" => "its lifetime ended; a copy that was on its way may still arrive".into(),
+        "contact_removed" => "you removed the contact".into(),
+        "blocked" => "you blocked the contact".into(),
+        "removed_by_peer" => "the recipient ended the contact".into(),
+        "request_rejected" => "the recipient refused your request".into(),
+        "account_gone" => "the recipient gave the name up, or is gone: the directory knows no such account any more".into(),
         "peer_unreachable" => "not reachable".into(),
         "recipient_keys_expired" => "the recipient's keys are too old".into(),
-        other => terminal::line(other),
+        other => match other.strip_suffix("_copy_may_arrive") {
+            Some(cause) => format!("{}; a copy had left before, and may arrive", words(cause)).into(),
+            None => terminal::line(other),
+        },
     }
 }
 

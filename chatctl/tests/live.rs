@@ -146,9 +146,14 @@ fn filters_are_passed_on() {
         Live::start(&daemon, &["watch", "bob", "--since", "7", "--type", "presence", "--type", "message.gap"]);
     assert!(live.line().ends_with("bob is offline"));
     let params = &daemon.calls("feed.subscribe")[0];
-    assert_eq!((&params["who"], &params["since"]), (&json!("bob"), &json!(7)));
+    let bob = format!("id:{}", "33".repeat(16));
+    assert_eq!((&params["who"], &params["since"]), (&json!(bob), &json!(7)), "by account, whoever is called so later");
     assert_eq!(params["types"], json!(["presence", "message.gap"]));
-    assert_eq!(daemon.methods(), ["contact.list", "feed.subscribe"], "nothing that waits is asked for");
+    assert_eq!(
+        daemon.methods(),
+        ["account.whoami", "contact.show", "feed.subscribe"],
+        "nothing that waits is asked for"
+    );
 }
 
 #[test]

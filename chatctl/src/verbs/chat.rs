@@ -40,6 +40,7 @@ pub struct Args {
 
 /// Does it.
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
+    session.stay().await?;
     let mut chat = Chat::open(args.who, session).await?;
     let mut input = lines::stdin();
     let mut batch = Vec::new();

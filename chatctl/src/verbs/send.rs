@@ -170,6 +170,8 @@ async fn many(
     until: Option<Until>,
     timeout: Duration,
 ) -> Result<Exit, Failure> {
+    session.stay().await?;
+    params.account = session.account();
     let mut who = params.to.clone();
     // Whoever is meant now is meant by every line. Somebody who is not known yet is asked for by the first.
     if let Ok(contact) = session.person(&who).await {

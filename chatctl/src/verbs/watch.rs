@@ -48,6 +48,7 @@ pub struct Args {
 
 /// Does it. Ends when standard output is closed or, for a durable consumer, cleanly on SIGINT and SIGTERM.
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
+    session.stay().await?;
     // Once, and then by account: the name may be somebody else's after a reconnect.
     let only = match &args.who {
         Some(who) => Some(session.person(who).await?.account),

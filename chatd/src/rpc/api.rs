@@ -34,6 +34,7 @@ macro_rules! with_methods {
             ordered AccountUnregister account_unregister;
             concurrent AccountList account_list;
             concurrent AccountWhoami account_whoami;
+            ordered AccountUse account_use;
             ordered AccountSettings account_settings;
             ordered KeyRotate key_rotate;
             ordered KeyRecover key_recover;

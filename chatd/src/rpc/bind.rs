@@ -88,7 +88,7 @@ fn code(error: &ServiceError) -> ErrorCode {
         ServiceError::AmbiguousAccount(_) => ErrorCode::AmbiguousAccount,
         ServiceError::AmbiguousWho(_) => ErrorCode::AmbiguousWho,
         ServiceError::AlreadyExists(_) => ErrorCode::AlreadyExists,
-        ServiceError::NameTaken(_) => ErrorCode::NameTaken,
+        ServiceError::NameTaken(_) | ServiceError::NameRests { .. } => ErrorCode::NameTaken,
         ServiceError::Name(_) => ErrorCode::NameNotAllowed,
         ServiceError::NotFound(_) => ErrorCode::NotFound,
         ServiceError::NotAContact(_) => ErrorCode::NotAContact,
@@ -124,7 +124,7 @@ fn directory_code(error: &DirectoryError) -> ErrorCode {
     match error {
         DirectoryError::Unreachable { .. } | DirectoryError::Protocol { .. } => ErrorCode::DirectoryUnreachable,
         DirectoryError::NotFound => ErrorCode::NotFound,
-        DirectoryError::NameTaken => ErrorCode::NameTaken,
+        DirectoryError::NameTaken | DirectoryError::NameRests { .. } => ErrorCode::NameTaken,
         DirectoryError::RateLimited { .. } => ErrorCode::RateLimited,
         DirectoryError::BadUrl { .. }
         | DirectoryError::PlainHttp(_)

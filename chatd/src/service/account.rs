@@ -153,6 +153,10 @@ impl Account {
         self.row.write().unwrap_or_else(PoisonError::into_inner).logged_in = logged_in;
     }
 
+    pub fn set_preferred(&self, preferred: i64) {
+        self.row.write().unwrap_or_else(PoisonError::into_inner).preferred = preferred;
+    }
+
     /// The delivery task, while the account is online.
     pub fn delivery(&self) -> Option<Delivery> {
         lock(&self.running).as_ref().map(|running| running.delivery.clone())

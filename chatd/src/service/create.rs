@@ -6,16 +6,19 @@ use std::sync::{Arc, PoisonError};
 use proto::ids::AccountId;
 use proto::name::Address;
 use proto::rpc::types::{
-    AccountInfo, AccountListResult, AccountParams, Done, Empty, RegisterParams, RegisterResult, UnregisterParams,
+    AccountInfo, AccountListResult, AccountParams, Empty, RegisterParams, RegisterResult, UnregisterParams,
+    UnregisterResult,
 };
 use proto::time::Timestamp;
 use proto::wire::payload::Profile;
 
 use super::account::Account;
 use super::identity::{Facts, Keys, make_record, recovery_key};
+use super::keys::read_recovery_key;
 use super::resolve::OVERFLOW_UID;
 use super::storage::mark;
 use super::{Service, ServiceError};
+use crate::crypto::keys::SigningKey;
 use crate::crypto::prekey::PrekeySecret;
 use crate::crypto::safety::fingerprint;
 use crate::directory::{DirectoryClient, DirectoryError};
@@ -162,7 +165,17 @@ impl Service {
         if self.accounts().iter().any(|a| a.row().name == address.name.as_str() && a.row().origin == origin) {
             return Err(ServiceError::AlreadyExists(format!("{} exists on this daemon already", address.name)));
         }
-        let (recovery, recovery_hash) = recovery_key()?;
+        // A name that rests is given back to the recovery key of the account that gave it up.
+        let (recovery, recovery_hash, reclaim) = match &params.recovery_key {
+            Some(text) => {
+                let key = read_recovery_key(text)?;
+                (proto::ids::hex(&*key.to_bytes()), proto::directory::recovery_hash(&key.public()), Some(key))
+            }
+            None => {
+                let (text, hash) = recovery_key()?;
+                (text, hash, None)
+            }
+        };
         let keys = Keys::generate()?;
         let prekey = PrekeySecret::generate(now)?;
         let facts =
@@ -187,7 +200,7 @@ impl Service {
         let result = match made {
             // Everything is on disk before the name is claimed, so that a kill at any moment leaves a name with its keys.
             Ok(()) => match rename_durably(&unfinished, &folder) {
-                Ok(()) => self.claim(&directory, &address, &record, &keys).await,
+                Ok(()) => self.claim(&directory, &address, &record, &keys, reclaim.as_ref()).await,
                 Err(error) => Err(error),
             },
             Err(error) => Err(error),
@@ -226,19 +239,23 @@ impl Service {
         address: &Address,
         record: &[u8],
         keys: &Keys,
+        reclaim: Option<&SigningKey>,
     ) -> Result<(), ServiceError> {
         let Some(client) = directory else { return Ok(()) };
         let identity = keys.identity();
         let sign = |message: &[u8]| identity.sign(&[message]);
-        let published = match client.publish(&address.name, record, &sign).await {
+        let published = match client.claim(&address.name, record, &sign, reclaim).await {
             // The answer may be lost while the name is claimed; with the keys, the name would be lost for ever.
             Err(DirectoryError::Unreachable { .. } | DirectoryError::Protocol { .. }) => {
-                client.publish(&address.name, record, &sign).await
+                client.claim(&address.name, record, &sign, reclaim).await
             }
             published => published,
         };
         match published {
             Err(DirectoryError::NameTaken) => Err(ServiceError::NameTaken(address.name.to_string())),
+            Err(DirectoryError::NameRests { until }) => {
+                Err(ServiceError::NameRests { name: address.name.to_string(), until })
+            }
             published => Ok(published.map(drop)?),
         }
     }
@@ -282,11 +299,39 @@ impl Service {
         .await
     }
 
+    /// `account.use`. The daemon keeps the choice, with the account itself: an account's name means something on its own daemon
+    /// only, and every client of the user is to mean the same one.
+    ///
+    /// # Errors
+    /// No account of that name, or several.
+    pub async fn account_use(&self, caller: &Caller, params: AccountParams) -> Result<AccountInfo, ServiceError> {
+        let chosen = self.account(caller, params.account.as_deref())?;
+        let own = self.owned(caller);
+        let next = own.iter().map(|account| account.row().preferred).max().unwrap_or(0).saturating_add(1);
+        let service = self.clone();
+        Self::whole(async move {
+            // One write decides, for the highest counts; that the others are none any more is tidiness: when this one is deleted,
+            // no other must take its place unasked.
+            chosen.store.write(move |tx| tx.set_preferred(next)).await?;
+            chosen.set_preferred(next);
+            for other in own.iter().filter(|other| other.id != chosen.id && other.row().preferred > 0) {
+                other.store.write(|tx| tx.set_preferred(0)).await?;
+                other.set_preferred(0);
+            }
+            Ok(service.info(&chosen))
+        })
+        .await
+    }
+
     /// `account.unregister`: gives the name up and deletes everything of the account here.
     ///
     /// # Errors
     /// When the confirmation differs, or the directory does not release the name; then nothing is deleted.
-    pub async fn account_unregister(&self, caller: &Caller, params: UnregisterParams) -> Result<Done, ServiceError> {
+    pub async fn account_unregister(
+        &self,
+        caller: &Caller,
+        params: UnregisterParams,
+    ) -> Result<UnregisterResult, ServiceError> {
         let account = self.account(caller, params.account.as_deref())?;
         let row = account.row();
         if params.confirm != row.name {
@@ -299,13 +344,15 @@ impl Service {
         Self::whole(async move { service.delete(&account, &row).await }).await
     }
 
-    async fn delete(&self, account: &Account, row: &AccountRow) -> Result<Done, ServiceError> {
+    async fn delete(&self, account: &Account, row: &AccountRow) -> Result<UnregisterResult, ServiceError> {
+        let mut reserved_until = None;
         if let Some(client) = &account.directory {
             let address: Address = row.name.parse()?;
             let identity = account.keys.identity();
             match client.unregister(&address.name, &move |message: &[u8]| identity.sign(&[message])).await {
                 // Gone there already is gone.
-                Ok(_) | Err(DirectoryError::NotFound) => {}
+                Ok(until) => reserved_until = Some(Timestamp(until.saturating_mul(1_000))),
+                Err(DirectoryError::NotFound) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -322,7 +369,7 @@ impl Service {
         renamed?;
         std::fs::remove_dir_all(&doomed).map_err(io(&doomed))?;
         tracing::info!(name = %row.address(), account = %account.id, "account deleted");
-        Ok(Done {})
+        Ok(UnregisterResult { reserved_until })
     }
 
     /// `account.list`.
@@ -352,6 +399,7 @@ impl Service {
             directory: (!row.directory.is_empty()).then_some(row.directory),
             logged_in: row.logged_in,
             online: account.session().up,
+            default: row.preferred > 0,
             name: row.name,
             damaged: None,
         };

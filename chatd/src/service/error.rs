@@ -28,6 +28,17 @@ pub enum ServiceError {
     /// The directory gave it to somebody else.
     #[error("the name {0} is taken in the directory: choose another one")]
     NameTaken(String),
+    /// Given up, and kept for who had it.
+    #[error(
+        "the name {name} was given up by its account and rests until {until}: choose another one, wait, or take it back at once \
+         with the recovery key of that account: chatctl register {name} --reclaim FILE"
+    )]
+    NameRests {
+        /// The name.
+        name: String,
+        /// When it is free for everybody.
+        until: proto::time::Timestamp,
+    },
     /// Not a name.
     #[error("the name is not allowed: {0}")]
     Name(#[from] proto::name::NameError),

@@ -17,6 +17,7 @@ use super::{Service, ServiceError, storage};
 use crate::model::Caller;
 use crate::policy::contact::{ContactError, Event, Incoming, Outgoing, Relation};
 use crate::store::ContactRow;
+use crate::store::lifetimes::COPY_MAY_ARRIVE;
 use crate::store::outbound::{NewMessage, Stored};
 use crate::store::{Pending, StoreError, account, contacts, history, lifetimes, naming, people, salvage, trace};
 
@@ -143,7 +144,7 @@ impl Service {
         loop {
             let (state, reason) =
                 account.store.read(move |conn| trace::own_state(conn, &id)).await.map_err(no_message)?;
-            let ended = matches!(state, MessageState::Rejected | MessageState::Expired);
+            let ended = state >= MessageState::Rejected;
             if state >= params.state || ended {
                 return Ok(SendResult { id, state, reason });
             }
@@ -263,7 +264,15 @@ impl Service {
             (false, _) => "nothing: it is here".to_owned(),
             (_, MessageState::Delivered) => format!("nothing: {who}'s daemon has it"),
             (_, MessageState::Read) => format!("nothing: {who} has read it"),
-            (_, MessageState::Rejected | MessageState::Expired) => "nothing: it will not be sent".to_owned(),
+            (_, MessageState::Rejected | MessageState::Expired | MessageState::Withdrawn) => {
+                let out = trace.reason.as_deref().is_some_and(|reason| reason.ends_with(COPY_MAY_ARRIVE));
+                match out {
+                    true => format!(
+                        "nothing: it will not be sent again. A copy had left before; {who} may get it, or has it"
+                    ),
+                    false => "nothing: it will not be sent".to_owned(),
+                }
+            }
             (_, MessageState::Sent) => format!("wait for the acknowledgement of {who}'s daemon, then send it again"),
             (_, MessageState::Mailboxed) => format!(
                 "wait for the acknowledgement of {who}'s daemon, which takes it out of the mailbox when it is there; put it \
@@ -276,6 +285,10 @@ impl Service {
                 None if trace.reason.as_deref().is_some_and(|reason| reason.starts_with("recipient_keys_expired")) => {
                     format!("wait until {who} was online once: the keys to seal to are older than 7 days")
                 }
+                None if trace.reason.as_deref() == Some("account_gone") => format!(
+                    "wait until the account comes back to its directory: it was given up there. chatctl remove {who} ends \
+                     that; whoever has the name next is somebody else"
+                ),
                 None if trace.reason.as_deref().is_some_and(|reason| reason.starts_with("token_revoked")) => {
                     format!("try to reach {who} directly; if {who} has removed you: chatctl add {who} asks again")
                 }

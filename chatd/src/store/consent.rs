@@ -2,6 +2,7 @@
 
 use proto::ids::MessageId;
 use proto::rpc::event::EventType;
+use proto::rpc::types::MessageState;
 use proto::wire::payload::Kind;
 use rusqlite::params;
 
@@ -127,13 +128,14 @@ impl Tx<'_> {
             }
             Effect::ReleaseQueued => self.wake_delivery(contact),
             Effect::RejectQueued => {
-                let cause = match event {
-                    Event::UserBlocks => "blocked",
-                    Event::UserRemoves => "contact_removed",
-                    Event::RemoveArrives => "removed_by_peer",
-                    _ => "request_rejected",
+                // What the owner did is not the other's refusal.
+                let (state, cause) = match event {
+                    Event::UserBlocks => (MessageState::Withdrawn, "blocked"),
+                    Event::UserRemoves => (MessageState::Withdrawn, "contact_removed"),
+                    Event::RemoveArrives => (MessageState::Rejected, "removed_by_peer"),
+                    _ => (MessageState::Rejected, "request_rejected"),
                 };
-                self.reject_queued(contact, cause)?;
+                self.reject_queued(contact, state, cause)?;
                 // Only contacts are told these.
                 self.drop_signals(contact, Kind::Receipt)?;
                 self.drop_signals(contact, Kind::Profile)?;

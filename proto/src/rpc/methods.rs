@@ -53,9 +53,10 @@ methods! {
     AccountRegister "account.register" (RegisterParams) -> RegisterResult: "Makes an account and claims its name in the directory.";
     AccountLogin "account.login" (AccountParams) -> AccountInfo: "Brings the account online; remembered across restarts.";
     AccountLogout "account.logout" (AccountParams) -> AccountInfo: "Takes the account offline; remembered across restarts.";
-    AccountUnregister "account.unregister" (UnregisterParams) -> Done: "Gives the name up and deletes the account from this daemon.";
+    AccountUnregister "account.unregister" (UnregisterParams) -> UnregisterResult: "Gives the name up and deletes the account from this daemon.";
     AccountList "account.list" (Empty) -> AccountListResult: "The caller's accounts.";
     AccountWhoami "account.whoami" (AccountParams) -> AccountInfo: "One account.";
+    AccountUse "account.use" (AccountParams) -> AccountInfo: "Makes an account the caller's default: the one that calls mean which name none.";
     AccountSettings "account.settings" (SettingsParams) -> SettingsResult: "Changes settings; answers how they are then.";
     KeyRotate "key.rotate" (AccountParams) -> KeyResult: "A new identity key, signed by the one before.";
     KeyRecover "key.recover" (KeyRecoverParams) -> KeyResult: "A new identity key and a new recovery key, signed by the recovery key.";

@@ -24,6 +24,8 @@ pub enum MessageState {
     Rejected,
     /// The sender's own lifetime for it ran out.
     Expired,
+    /// The sender gave it up by removing or blocking the recipient, or by taking a request back.
+    Withdrawn,
 }
 
 impl MessageState {
@@ -37,6 +39,7 @@ impl MessageState {
             Self::Read => "read",
             Self::Rejected => "rejected",
             Self::Expired => "expired",
+            Self::Withdrawn => "withdrawn",
         }
     }
 }
@@ -187,7 +190,7 @@ pub struct HelloResult {
 }
 
 /// `account.register`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RegisterParams {
     /// `alice` or `alice@example.org`.
@@ -201,6 +204,9 @@ pub struct RegisterParams {
     /// A registration token of the directory's operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invite_token: Option<String>,
+    /// The recovery key of an account that gave the name up: takes the name back while it rests, and stays the recovery key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_key: Option<String>,
 }
 
 /// `account.register`.
@@ -208,7 +214,7 @@ pub struct RegisterParams {
 pub struct RegisterResult {
     /// The new account.
     pub account: AccountInfo,
-    /// The recovery key, told this once and never stored by the daemon. It can replace a lost identity key.
+    /// The recovery key (the one that was given, if so), told this once and never stored by the daemon. It can replace a lost identity key.
     pub recovery_key: String,
 }
 
@@ -230,6 +236,9 @@ pub struct AccountInfo {
     pub logged_in: bool,
     /// The directory session is up.
     pub online: bool,
+    /// The caller's default among several, see `account.use`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub default: bool,
     /// What of it is damaged, where, and what to do; such an account can only be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damaged: Option<String>,
@@ -244,6 +253,14 @@ pub struct UnregisterParams {
     pub account: Option<String>,
     /// The account's name once more, typed by the user.
     pub confirm: String,
+}
+
+/// `account.unregister`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct UnregisterResult {
+    /// Until when the directory keeps the name for whoever has the account's keys; absent without a directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved_until: Option<Timestamp>,
 }
 
 /// `account.list`.
@@ -288,6 +305,9 @@ pub struct AccountStatus {
     pub directory: Option<String>,
     /// The directory session is up.
     pub online: bool,
+    /// See [`AccountInfo::default`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub default: bool,
     /// What is wrong with the directory session, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory_error: Option<String>,

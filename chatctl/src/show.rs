@@ -74,7 +74,9 @@ pub fn words(reason: &str) -> Cow<'_, str> {
         "blocked" => "you blocked the contact".into(),
         "removed_by_peer" => "the recipient ended the contact".into(),
         "request_rejected" => "the recipient refused your request".into(),
-        "account_gone" => "the recipient gave the name up, or is gone: the directory knows no such account any more".into(),
+        "account_gone" => {
+            "the recipient gave the name up, or is gone: the directory knows no such account any more".into()
+        }
         "peer_unreachable" => "not reachable".into(),
         "recipient_keys_expired" => "the recipient's keys are too old".into(),
         other => match other.strip_suffix("_copy_may_arrive") {

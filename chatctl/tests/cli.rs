@@ -265,7 +265,10 @@ fn unregister_wants_to_be_sure() {
     assert!(ran.code == 2 && ran.stderr.contains("--yes"), "{}", ran.stderr);
     assert!(daemon.methods().is_empty(), "a pipe confirms nothing");
     assert_eq!(daemon.run(&["unregister", "--yes"], b"").code, 0);
-    assert_eq!(daemon.calls("account.unregister"), [json!({ "account": format!("id:{}", "22".repeat(16)), "confirm": "alice" })]);
+    assert_eq!(
+        daemon.calls("account.unregister"),
+        [json!({ "account": format!("id:{}", "22".repeat(16)), "confirm": "alice" })]
+    );
 }
 
 #[test]

@@ -75,6 +75,7 @@ async fn store(alice: &Person, bob: &Person, folder: &std::path::Path, indexer: 
         user: alice.name.into(),
         logged_in: true,
         preferred: 0,
+        standing: Default::default(),
     };
     let (record, recovery_hash) = (alice.record()?, recovery_hash(&[7; 32]));
     Store::create(folder, &NewAccount { row, recovery_hash, record, record_seq: 1, display_name: String::new() })

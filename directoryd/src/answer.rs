@@ -81,9 +81,11 @@ impl From<StoreError> for Refusal {
         };
         let message = match &error {
             StoreError::NameTaken => "the name is taken; choose another one".into(),
-            StoreError::Resting(_) => "the name was given up, and rests for 30 days; whoever has the recovery key of the account \
+            StoreError::Resting(_) => {
+                "the name was given up, and rests for 30 days; whoever has the recovery key of the account \
                                        that had it can take it back at once"
-                .into(),
+                    .into()
+            }
             other => other.to_string(),
         };
         let (record, reserved_until) = match error {

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
 use crate::newfile;
-use crate::secret;
 use crate::output::{note, say};
+use crate::secret;
 use crate::session::Session;
 
 /// What it takes.
@@ -54,7 +54,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         directory: args.directory,
         display_name: args.display_name,
         invite_token: args.invite_token,
-        recovery_key: recovery_key.as_deref().cloned(),
+        recovery_key,
     };
     let result = session.call::<AccountRegister>(&params).await;
     if let (Err(_), Some(path)) = (&result, &args.recovery_file) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::directory::api::{
-    Base64, DEPOSIT_TOKEN_HEADER, DepositAnswer, ErrorAnswer, NonceAnswer, PublishReachAnswer,
-    PublishReachRequest, ReachAnswer, RecordAnswer, UsersPage, UsersQuery,
+    Base64, DEPOSIT_TOKEN_HEADER, DepositAnswer, ErrorAnswer, NonceAnswer, PublishReachAnswer, PublishReachRequest,
+    ReachAnswer, RecordAnswer, UsersPage, UsersQuery,
 };
 use proto::ids::AccountId;
 use proto::name::Name;
@@ -250,7 +250,10 @@ impl DirectoryClient {
         self.inner.http.request(method, self.path(segments))
     }
 
-    pub(super) async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<(StatusCode, T), DirectoryError> {
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<(StatusCode, T), DirectoryError> {
         let unreachable = |error: reqwest::Error| DirectoryError::Unreachable {
             url: self.url().to_owned(),
             // The URL is named already.

@@ -92,7 +92,9 @@ fn code(error: &ServiceError) -> ErrorCode {
         ServiceError::Name(_) => ErrorCode::NameNotAllowed,
         ServiceError::NotFound(_) => ErrorCode::NotFound,
         ServiceError::NotAContact(_) => ErrorCode::NotAContact,
-        ServiceError::LoggedOut(_) | ServiceError::AlreadyLoggedOut(_) => ErrorCode::LoggedOut,
+        ServiceError::LoggedOut(_) | ServiceError::AlreadyLoggedOut(_) | ServiceError::Superseded(_) => {
+            ErrorCode::LoggedOut
+        }
         ServiceError::AlreadyLoggedIn(_) => ErrorCode::AlreadyLoggedIn,
         ServiceError::InvalidText(_) => ErrorCode::InvalidText,
         ServiceError::InvalidParams(_) => ErrorCode::InvalidParams,

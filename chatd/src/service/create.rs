@@ -22,9 +22,9 @@ use crate::crypto::keys::SigningKey;
 use crate::crypto::prekey::PrekeySecret;
 use crate::crypto::safety::fingerprint;
 use crate::directory::{DirectoryClient, DirectoryError};
-use crate::model::{AccountRow, Caller};
+use crate::model::{AccountRow, Caller, Standing};
 use crate::store::account::NewAccount;
-use crate::store::{PrekeyStore, Store};
+use crate::store::{PrekeyStore, Store, Tx};
 
 pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ServiceError + '_ {
     move |source| ServiceError::Io { path: path.to_owned(), source }
@@ -191,6 +191,7 @@ impl Service {
             user: caller.user.clone().unwrap_or_default(),
             logged_in: true,
             preferred: 0,
+            standing: Default::default(),
         };
         let new = NewAccount { row, recovery_hash, record: record.clone(), record_seq, display_name };
         let id = new.row.id;
@@ -271,7 +272,17 @@ impl Service {
         }
         let service = self.clone();
         Self::whole(async move {
-            account.store.write(|tx| tx.set_logged_in(true)).await?;
+            // Of two copies, this is the one that its owner wants.
+            let standing = match account.row().standing {
+                Standing::Superseded => Standing::TakesOver,
+                standing => standing,
+            };
+            let stored = move |tx: &mut Tx<'_>| {
+                tx.set_standing(standing)?;
+                tx.set_logged_in(true)
+            };
+            account.store.write(stored).await?;
+            account.set_standing(standing);
             account.set_logged_in(true);
             account.go_online(&service);
             account.settled().await;

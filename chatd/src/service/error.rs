@@ -51,6 +51,9 @@ pub enum ServiceError {
     /// The account is offline by the user's own wish.
     #[error("{0} is logged out: run chatctl login first")]
     LoggedOut(String),
+    /// Another copy of the account took this one's place.
+    #[error("{0}")]
+    Superseded(&'static str),
     /// It is offline already.
     #[error("{0} is logged out already")]
     AlreadyLoggedOut(String),

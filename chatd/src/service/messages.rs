@@ -12,9 +12,9 @@ use proto::rpc::types::{
 use proto::wire::MAX_TEXT_BYTES;
 use proto::wire::payload::Text;
 
-use super::account::Account;
+use super::account::{Account, SUPERSEDED};
 use super::{Service, ServiceError, storage};
-use crate::model::Caller;
+use crate::model::{Caller, Standing};
 use crate::policy::contact::{ContactError, Event, Incoming, Outgoing, Relation};
 use crate::store::ContactRow;
 use crate::store::lifetimes::COPY_MAY_ARRIVE;
@@ -120,7 +120,11 @@ impl Service {
     async fn target(&self, caller: &Caller, account: Option<&str>, to: &str) -> Result<Target, ServiceError> {
         let account = self.account(caller, account)?;
         if !account.is_running() {
-            return Err(ServiceError::LoggedOut(account.row().name));
+            let row = account.row();
+            return Err(match row.standing {
+                Standing::Superseded => ServiceError::Superseded(SUPERSEDED),
+                _ => ServiceError::LoggedOut(row.name),
+            });
         }
         if to.starts_with('#') {
             return Err(ServiceError::InvalidParams("groups are not supported by this version yet".into()));

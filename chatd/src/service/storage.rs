@@ -141,6 +141,7 @@ fn nameless(folder: &Path) -> AccountRow {
         user: String::new(),
         logged_in: false,
         preferred: 0,
+        standing: Default::default(),
     }
 }
 

@@ -6,7 +6,7 @@ use proto::wire::payload::Kind;
 use rusqlite::{Connection, params};
 
 use super::{StoreError, Tx};
-use crate::model::{AccountRow, ProfileRow};
+use crate::model::{AccountRow, ProfileRow, Standing};
 
 /// What a new account starts with.
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ pub struct OwnCard {
 /// Those of the database; [`StoreError::Damaged`] when the row is not what the schema says.
 pub fn load(conn: &Connection) -> Result<AccountRow, StoreError> {
     let (id, device, row) = conn.query_row(
-        "SELECT id, device, name, origin, directory, uid, user, logged_in, preferred FROM account",
+        "SELECT id, device, name, origin, directory, uid, user, logged_in, preferred, standing FROM account",
         [],
         |row| {
             let (id, device): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
@@ -60,6 +60,7 @@ pub fn load(conn: &Connection) -> Result<AccountRow, StoreError> {
                 user: row.get(6)?,
                 logged_in: row.get(7)?,
                 preferred: row.get(8)?,
+                standing: Standing::of(row.get(9)?),
             };
             Ok((id, device, account))
         },
@@ -199,6 +200,16 @@ impl Tx<'_> {
     /// Those of the database.
     pub fn set_logged_in(&mut self, logged_in: bool) -> Result<(), StoreError> {
         self.conn.execute("UPDATE account SET logged_in = ?1", [logged_in])?;
+        self.cache.own = None;
+        Ok(())
+    }
+
+    /// Remembers where this copy of the account stands.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn set_standing(&mut self, standing: Standing) -> Result<(), StoreError> {
+        self.conn.execute("UPDATE account SET standing = ?1", [standing.number()])?;
         self.cache.own = None;
         Ok(())
     }

@@ -220,6 +220,8 @@ CREATE UNIQUE INDEX contacts_by_handle ON contacts (handle) WHERE handle IS NOT 
 CREATE UNIQUE INDEX contacts_by_confirmed_name ON contacts (name, origin) WHERE confirmed = 1;
 -- The last handle that was given.
 ALTER TABLE account ADD COLUMN handles INTEGER NOT NULL DEFAULT 0;
+-- Among copies of the account: 1 takes the place of whichever its directory knows, 2 had its place taken (model::Standing).
+ALTER TABLE account ADD COLUMN standing INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE account ADD COLUMN preferred INTEGER NOT NULL DEFAULT 0;  -- above 0: its owner's default; the highest counts
 
 -- Parts of own streams that lie in a recipient's mailbox, so that they need not be put there again before `until`.

@@ -170,7 +170,7 @@ pub fn move_in(folder: &Path, home: &NewHome) -> Result<(), StoreError> {
     let row = &home.row;
     conn.execute(
         "UPDATE account SET device = ?1, uid = ?2, user = ?3, logged_in = ?4, record = ?5, record_seq = ?6,
-           reach = x'', restored = 1, handles = handles + ?7, preferred = 0",
+           reach = x'', restored = 1, handles = handles + ?7, preferred = 0, standing = 1",
         params![
             row.device.as_bytes(),
             row.uid,

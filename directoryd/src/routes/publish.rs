@@ -81,11 +81,7 @@ async fn store_record(
 }
 
 /// The hash of the recovery key that signed the request.
-fn recovery_shown(
-    directory: &Directory,
-    request: &PublishRequest,
-    proof: &RecoveryProof,
-) -> Result<[u8; 32], Refusal> {
+fn recovery_shown(directory: &Directory, request: &PublishRequest, proof: &RecoveryProof) -> Result<[u8; 32], Refusal> {
     let key: [u8; 32] = proof.key.0.as_slice().try_into().map_err(|_| {
         Refusal::new(ErrorCode::Malformed, format!("a recovery key has 32 bytes, this one has {}", proof.key.0.len()))
     })?;

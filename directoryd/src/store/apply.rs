@@ -204,7 +204,8 @@ fn release(
         .query_row(params![account.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
     let (text, skeleton, seq, record) = held.ok_or(StoreError::NotFound)?;
-    let recovery = SignedRecord::decode(&record).and_then(|signed| signed.peek()).map(|record| record.recovery_hash.to_vec());
+    let recovery =
+        SignedRecord::decode(&record).and_then(|signed| signed.peek()).map(|record| record.recovery_hash.to_vec());
     db.prepare_cached(
         "INSERT OR REPLACE INTO released (name, skeleton, account, seq, released_at, recovery_hash)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",

@@ -202,9 +202,7 @@ fn a_name_that_was_given_up_rests_and_its_recovery_key_takes_it_back() {
     assert!(!until.stderr.contains("taken"), "{until:?}");
     let wrong = pair.bob_daemon().home().join("wrong");
     std::fs::write(&wrong, "11".repeat(32)).unwrap();
-    let reclaim = |file: &std::path::Path| {
-        pair.alice.run(["register", "carol", "--reclaim", file.to_str().unwrap()])
-    };
+    let reclaim = |file: &std::path::Path| pair.alice.run(["register", "carol", "--reclaim", file.to_str().unwrap()]);
     reclaim(&wrong).expect_code(1).says(&["rests"]);
     reclaim(&key).expect_code(0).says(&["registered carol"]);
     // Another account has the name: the key stayed the same.

@@ -6,7 +6,7 @@ use proto::rpc::event::EventType;
 use proto::rpc::types::Trust;
 use proto::wire::payload::Kind;
 
-use super::fixture::{HOME, Person, sign_record};
+use super::fixture::{Person, sign_record};
 use crate::policy::contact::{Event, Incoming, Outgoing, Relation};
 use crate::store::contacts::{by_device, device_of};
 use crate::store::feed::read_events;

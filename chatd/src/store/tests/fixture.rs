@@ -63,6 +63,7 @@ impl Person {
             user: name.to_owned(),
             logged_in: true,
             preferred: 0,
+            standing: Default::default(),
         };
         let new = NewAccount {
             row,

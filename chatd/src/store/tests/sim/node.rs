@@ -84,6 +84,7 @@ impl Node {
             user: name.to_owned(),
             logged_in: true,
             preferred: 0,
+            standing: Default::default(),
         };
         let (recovery_hash, record, display_name) = ([0; 32], vec![0], String::new());
         account::insert(&conn, &NewAccount { row, recovery_hash, record, record_seq: 1, display_name }).unwrap();

@@ -125,7 +125,7 @@ impl Depositing {
                 Ok(true) => {}
                 Ok(false) => break,
                 // The device may be gone: a restored account has another one.
-                Err(DepositError::Refused(_)) if !refreshed => {
+                Err(DepositError::Refused(_) | DepositError::Revoked) if !refreshed => {
                     refreshed = true;
                     if !refresh_record(&self.context, &row, self.bearer.as_deref()).await? {
                         return Err(DepositError::Gone);

@@ -258,6 +258,6 @@ fn of_two_copies_one_stops_for_good_and_says_how_to_go_on() {
     // Its owner says which: the old one goes on, and the new one stops.
     pair.bob.ok(["login"]);
     wait_for("the new one has stopped", || problem(&daemon.ctl("bob")).contains("also runs on another machine"));
-    pair.bob.ok(["send", "alice", "from the old one after all", "--wait", "delivered"]);
+    pair.bob.ok(["send", "alice", "from the old one after all", "--wait", "delivered", "--timeout", "80s"]);
     assert_eq!(status(&pair.bob)["online"], true);
 }

@@ -37,7 +37,10 @@ impl Impostor {
         config.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
         let (node, _incoming) = Node::bind(config).await.unwrap();
         let device = SigningKey::from_bytes(&registrant.device.to_bytes());
-        let record = registrant.signed(1).unwrap();
+        // Without prekeys: whoever has something to tell this account has to look for a newer record.
+        let mut bare = registrant.record(1);
+        bare.prekeys.clear();
+        let record = SignedRecord::sign(&bare, &registrant.identity).unwrap().encode();
         Self { registrant, device, record, seq: 1, node }
     }
 

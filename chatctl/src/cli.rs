@@ -26,7 +26,7 @@ pub struct Globals {
     /// Print JSON: one object, or one object per line for streams
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
-    /// The account to use, when the daemon has several of yours
+    /// The account to use, when the daemon has several of yours [default: CHATD_ACCOUNT, then that of `chatctl use`]
     #[arg(long, global = true, value_name = "NAME", env = "CHATD_ACCOUNT", hide_env_values = true)]
     #[arg(help_heading = "Global options")]
     pub account: Option<String>,
@@ -67,6 +67,8 @@ verbs! {
     Unregister => unregister,
     /// Show the account
     Whoami => whoami,
+    /// Make one of your accounts the default
+    Use => use_account,
     /// Show connectivity, queues, unread counts and versions
     Status => status,
     /// Show who is in the directory

@@ -48,6 +48,7 @@ pub fn judge(result: &SendResult, wanted: MessageState, who: &str, timeout: Dura
     let (exit, text) = match result.state {
         MessageState::Rejected => (Exit::Refused, format!("{who} refused the message{because}")),
         MessageState::Expired => (Exit::Failed, format!("the message to {who} expired{because}")),
+        MessageState::Withdrawn => (Exit::Failed, format!("the message to {who} was given up{because}")),
         state if state >= wanted => return Ok(Exit::Ok),
         state => {
             let text = format!(
@@ -75,6 +76,7 @@ pub fn describe(result: &SendResult, who: &str, since: Option<Timestamp>) -> Str
         (MessageState::Sent, _) => format!("sent to {who}, not confirmed yet; chatctl trace {id}"),
         (MessageState::Rejected, _) => format!("refused by {who}"),
         (MessageState::Expired, _) => format!("expired; chatctl trace {id}"),
+        (MessageState::Withdrawn, _) => format!("given up; chatctl trace {id}"),
         (MessageState::Queued, Some(AWAITING_ACCEPTANCE)) => {
             format!("queued: waiting for {who} to accept your request")
         }
@@ -84,6 +86,11 @@ pub fn describe(result: &SendResult, who: &str, since: Option<Timestamp>) -> Str
         (MessageState::Queued, Some("peer_unreachable") | None) => {
             format!("queued: {who} is unreachable, will retry; chatctl trace {id}")
         }
+        (MessageState::Queued, Some("account_gone")) => format!(
+            "queued: {who} gave the name up, or is gone; it leaves only if that account comes back. To give up on it: \
+             chatctl remove {}",
+            show::argument(who)
+        ),
         (MessageState::Queued, Some("key_changed")) => {
             format!("queued: the key of {who} changed; to compare it: chatctl verify {}", show::argument(who))
         }
@@ -102,7 +109,7 @@ mod tests {
 
     #[test]
     fn what_a_wait_ends_with() {
-        use MessageState::{Delivered, Expired, Mailboxed, Queued, Read, Rejected, Sent};
+        use MessageState::{Delivered, Expired, Mailboxed, Queued, Read, Rejected, Sent, Withdrawn};
         let table = [
             (Queued, Queued, 0),
             (Sent, Queued, 0),
@@ -116,6 +123,7 @@ mod tests {
             (Rejected, Queued, 7),
             (Rejected, Read, 7),
             (Expired, Delivered, 1),
+            (Withdrawn, Queued, 1),
         ];
         for (state, wanted, exit) in table {
             let got = judge(&result(state, None), wanted, "bob", Duration::from_secs(30));

@@ -33,7 +33,7 @@ impl Exit {
     /// The exit code for an error of the daemon.
     pub fn of(code: ErrorCode) -> Self {
         match code {
-            ErrorCode::InvalidParams | ErrorCode::AmbiguousAccount => Self::Usage,
+            ErrorCode::InvalidParams | ErrorCode::AmbiguousAccount | ErrorCode::AmbiguousWho => Self::Usage,
             ErrorCode::ShuttingDown => Self::Unreachable,
             ErrorCode::KeyNotTrusted => Self::KeyNotTrusted,
             ErrorCode::RateLimited => Self::RateLimited,
@@ -161,6 +161,7 @@ mod tests {
             (ErrorCode::NotAllowed, 1),
             (ErrorCode::NoAccount, 1),
             (ErrorCode::AmbiguousAccount, 2),
+            (ErrorCode::AmbiguousWho, 2),
             (ErrorCode::AlreadyExists, 1),
             (ErrorCode::NameNotAllowed, 1),
             (ErrorCode::NameTaken, 1),

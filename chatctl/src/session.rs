@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 
 use proto::rpc::client::Client;
-use proto::rpc::methods::{AccountWhoami, ContactList, Method};
-use proto::rpc::types::{AccountInfo, AccountParams, Contact, WhoParams};
+use proto::rpc::methods::{AccountWhoami, ContactShow, MessageUnread, Method};
+use proto::rpc::types::{AccountInfo, AccountParams, Contact, ContactsResult, PageParams, UnreadResult, WhoParams};
 
 use crate::cli::Globals;
 use crate::failure::{Exit, Failure};
-use crate::names::{self, Labels};
+use crate::names;
 use crate::output::{Out, note};
 use crate::socket;
+
+/// Entries that one call lists at most.
+const PAGE: u32 = 1_000;
 
 /// What every verb gets.
 pub struct Session {
@@ -37,10 +40,18 @@ impl Session {
         }
     }
 
-    /// A new connection in place of one that ended.
+    /// Keeps to the account in use until the run ends, whatever becomes the default, and whoever takes its name.
+    pub async fn stay(&mut self) -> Result<(), Failure> {
+        let account = self.whoami().await?;
+        self.account = Some(names::by_id(account.id));
+        Ok(())
+    }
+
+    /// A new connection in place of one that ended, to the same socket: another daemon is another world.
     pub async fn reconnect(&mut self) -> Result<Client, Failure> {
         self.client = None;
-        let client = socket::connect(self.socket.as_deref()).await?;
+        let (client, path) = socket::connect(self.socket.as_deref()).await?;
+        self.socket = Some(path);
         Ok(self.client.insert(client).clone())
     }
 
@@ -75,28 +86,54 @@ impl Session {
         self.whoami().await.map(|account| account.address).unwrap_or_default()
     }
 
-    /// The contact under `--json`, else what `text` says of the name by which its owner calls it.
+    /// Who is meant, once: what follows in the same run goes by the account.
+    pub async fn person(&mut self, who: &str) -> Result<Contact, Failure> {
+        let params = self.who_params(who);
+        self.call::<ContactShow>(&params).await
+    }
+
+    /// The contact under `--json`, else what `text` says of the form that names it.
     pub async fn tell(&mut self, contact: &Contact, text: impl FnOnce(&str) -> String) -> Result<Exit, Failure> {
-        if self.out.json {
-            self.out.object(contact)?;
-        } else {
-            let home = self.home().await;
-            note(&text(names::called(contact, &home)));
-        }
+        self.out.either(contact, |_, contact| {
+            note(&text(&contact.who));
+            Ok(())
+        })?;
         Ok(Exit::Ok)
     }
 
-    /// The labels of all contacts, for people; none under `--json`.
-    pub async fn labels(&mut self) -> Result<Labels, Failure> {
-        if self.out.json {
-            return Ok(Labels::default());
+    /// All contacts that a list has, page by page.
+    pub async fn contacts<M>(&mut self) -> Result<ContactsResult, Failure>
+    where
+        M: Method<Params = PageParams, Result = ContactsResult>,
+    {
+        let mut params = self.first_page();
+        let mut all = ContactsResult { contacts: Vec::new(), next: None };
+        loop {
+            let page = self.call::<M>(&params).await?;
+            all.contacts.extend(page.contacts);
+            if page.next.is_none() || page.next == params.after {
+                return Ok(all);
+            }
+            params.after = page.next;
         }
-        let params = self.account_params();
-        let contacts = self.call::<ContactList>(&params).await?.contacts;
-        if contacts.iter().all(|contact| contact.label.is_none()) {
-            return Ok(Labels::default());
+    }
+
+    /// All conversations with unread messages, page by page.
+    pub async fn unread(&mut self) -> Result<UnreadResult, Failure> {
+        let mut params = self.first_page();
+        let mut all = UnreadResult { conversations: Vec::new(), total: 0, next: None };
+        loop {
+            let page = self.call::<MessageUnread>(&params).await?;
+            all.conversations.extend(page.conversations);
+            all.total = page.total;
+            if page.next.is_none() || page.next == params.after {
+                return Ok(all);
+            }
+            params.after = page.next;
         }
-        let home = self.home().await;
-        Ok(Labels::new(contacts, &home))
+    }
+
+    fn first_page(&self) -> PageParams {
+        PageParams { account: self.account(), after: None, limit: Some(PAGE) }
     }
 }

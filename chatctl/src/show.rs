@@ -70,9 +70,19 @@ pub fn words(reason: &str) -> Cow<'_, str> {
         "key_changed" => "the recipient's key changed".into(),
         "lifetime_ended" => "its lifetime ended".into(),
         "copy_may_arrive" => "its lifetime ended; a copy that was on its way may still arrive".into(),
+        "contact_removed" => "you removed the contact".into(),
+        "blocked" => "you blocked the contact".into(),
+        "removed_by_peer" => "the recipient ended the contact".into(),
+        "request_rejected" => "the recipient refused your request".into(),
+        "account_gone" => {
+            "the recipient gave the name up, or is gone: the directory knows no such account any more".into()
+        }
         "peer_unreachable" => "not reachable".into(),
         "recipient_keys_expired" => "the recipient's keys are too old".into(),
-        other => terminal::line(other),
+        other => match other.strip_suffix("_copy_may_arrive") {
+            Some(cause) => format!("{}; a copy had left before, and may arrive", words(cause)).into(),
+            None => terminal::line(other),
+        },
     }
 }
 
@@ -100,7 +110,7 @@ pub fn event(event: &Event, colour: bool) -> Option<String> {
             Some(other) => format!("the messages of {}: {}", who(), terminal::line(other)),
         },
         EventType::ContactRequest => match &event.contact {
-            Some(contact) => request(contact, event.who.as_deref().unwrap_or(&contact.address), colour),
+            Some(contact) => request(contact, colour),
             None => format!("{} asks to be a contact", who()),
         },
         EventType::ContactAccepted => format!("{} is a contact now", who()),
@@ -146,23 +156,28 @@ fn key_change(reason: Option<&str>, who: &str, name: &str, colour: bool) -> Stri
     style::paint(&text, RED, colour)
 }
 
-/// A request of `who` that waits, with the command that accepts it.
-pub fn request(contact: &Contact, who: &str, colour: bool) -> String {
-    let mut line = format!("{} asks to be a contact", style::name(who, colour));
-    if !contact.confirmed {
-        let _ = write!(line, " (name not confirmed; key {})", terminal::line(&contact.fingerprint));
-    }
+/// A request that waits, with the command that accepts it. What its sender chose is in quotes, and said to be so.
+pub fn request(contact: &Contact, colour: bool) -> String {
+    let key = terminal::line(&contact.fingerprint);
+    let mut line = if contact.confirmed {
+        format!("{} asks to be a contact (key {key})", style::name(&contact.who, colour))
+    } else {
+        let claim = terminal::line(&contact.address);
+        format!("somebody who says to be \"{claim}\" (name not confirmed; key {key}) asks to be a contact")
+    };
     if let Some(text) = contact.message.as_deref().filter(|text| !text.is_empty()) {
-        let _ = write!(line, ": \"{}\"", terminal::line(text));
+        // A quotation mark within would seem to end what the other wrote.
+        let _ = write!(line, ", and writes: \"{}\"", terminal::line(text).replace('"', "\\\""));
     }
-    let _ = write!(line, "; chatctl accept {}", argument(who));
+    let form = contact.handle.as_deref().unwrap_or(&contact.who);
+    let _ = write!(line, "; chatctl accept {}", argument(form));
     line
 }
 
 /// A name as an argument that a shell can be given: quoted when it holds more than letters, digits, `@`, `.`, `_`, `-`.
 pub fn argument(name: &str) -> String {
     let shown = terminal::line(name);
-    let plain = |c: char| c.is_alphanumeric() || matches!(c, '@' | '.' | '_' | '-' | '#');
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '@' | '.' | '_' | '-' | '#' | '%' | ':');
     if !shown.is_empty() && shown.chars().all(plain) && !shown.starts_with('-') {
         shown.into_owned()
     } else {
@@ -216,6 +231,8 @@ pub mod samples {
             conversation: ConversationId([1; 16]),
             from: "bob".into(),
             to: "alice".into(),
+            peer: AccountId([9; 16]),
+            label: None,
             body: "hi\n\x1b[2Jthere".into(),
             format: Format::Plain,
             tags: vec!["wor\x07k".into()],
@@ -234,9 +251,11 @@ pub mod samples {
     /// Carol, who asks alice.
     pub fn contact() -> Contact {
         Contact {
+            who: "%7".into(),
             name: "carol".into(),
             address: "carol@example.org".into(),
             label: None,
+            handle: Some("%7".into()),
             account: AccountId([2; 16]),
             conversation: ConversationId([3; 16]),
             state: ContactState::Pending,
@@ -293,11 +312,17 @@ mod tests {
 
     #[test]
     fn a_request_shows_the_command() {
-        let line = request(&samples::contact(), "carol", false);
+        let mut contact = samples::contact();
         assert_eq!(
-            line,
-            "carol asks to be a contact (name not confirmed; key ab12-cd34): \
-             \"it is me\\u{202e}, carol\"; chatctl accept carol"
+            request(&contact, false),
+            "somebody who says to be \"carol@example.org\" (name not confirmed; key ab12-cd34) asks to be a contact, \
+             and writes: \"it is me\\u{202e}, carol\"; chatctl accept %7"
+        );
+        (contact.confirmed, contact.who) = (true, "carol".into());
+        contact.message = Some("hi\"; chatctl accept %1".into());
+        assert_eq!(
+            request(&contact, false),
+            "carol asks to be a contact (key ab12-cd34), and writes: \"hi\\\"; chatctl accept %1\"; chatctl accept %7"
         );
     }
 

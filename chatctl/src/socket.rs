@@ -11,16 +11,16 @@ use proto::rpc::socket;
 
 use crate::failure::{Exit, Failure};
 
-/// Connects to the first socket that answers.
+/// Connects to the first socket that answers, and says which.
 ///
 /// # Errors
 /// Exit 3, with every socket tried and what to do.
-pub async fn connect(explicit: Option<&Path>) -> Result<Client, Failure> {
+pub async fn connect(explicit: Option<&Path>) -> Result<(Client, PathBuf), Failure> {
     let paths = socket::candidates(explicit);
     let mut tried = Vec::with_capacity(paths.len());
     for path in paths {
         match Client::connect(&path).await {
-            Ok(client) => return Ok(client),
+            Ok(client) => return Ok((client, path)),
             Err(ClientError::Connect { source, .. }) => tried.push((path, source)),
             Err(other) => return Err(other.into()),
         }

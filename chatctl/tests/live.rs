@@ -58,7 +58,7 @@ fn what_waits_comes_first_and_once() {
     );
     let ids: Vec<_> = seen[1..].iter().map(|e| e["message"]["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(ids, [id(1), id(2), id(3)]);
-    assert_eq!(daemon.methods()[0], "feed.subscribe", "before looking at what waits");
+    assert_eq!(daemon.methods()[..2], ["account.whoami", "feed.subscribe"], "before looking at what waits");
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn the_commands_to_answer_with_are_shown() {
     let daemon = alice();
     let mut live = Live::start(&daemon, &["watch"]);
     let line = live.line();
-    assert!(line.ends_with("; chatctl accept carol") && line.contains("it is \\u{202e}me"), "{line}");
+    assert!(line.ends_with("; chatctl accept %7") && line.contains("it is \\u{202e}me"), "{line}");
     assert!(live.line().ends_with("bob: hello"));
     assert_eq!(live.line(), "      \\u{1b}[2Jalice");
 }
@@ -146,9 +146,14 @@ fn filters_are_passed_on() {
         Live::start(&daemon, &["watch", "bob", "--since", "7", "--type", "presence", "--type", "message.gap"]);
     assert!(live.line().ends_with("bob is offline"));
     let params = &daemon.calls("feed.subscribe")[0];
-    assert_eq!((&params["who"], &params["since"]), (&json!("bob"), &json!(7)));
+    let bob = format!("id:{}", "33".repeat(16));
+    assert_eq!((&params["who"], &params["since"]), (&json!(bob), &json!(7)), "by account, whoever is called so later");
     assert_eq!(params["types"], json!(["presence", "message.gap"]));
-    assert_eq!(daemon.methods(), ["contact.list", "feed.subscribe"], "nothing that waits is asked for");
+    assert_eq!(
+        daemon.methods(),
+        ["account.whoami", "contact.show", "feed.subscribe"],
+        "nothing that waits is asked for"
+    );
 }
 
 #[test]

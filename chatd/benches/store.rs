@@ -74,6 +74,8 @@ async fn store(alice: &Person, bob: &Person, folder: &std::path::Path, indexer: 
         uid: 1_000,
         user: alice.name.into(),
         logged_in: true,
+        preferred: 0,
+        standing: Default::default(),
     };
     let (record, recovery_hash) = (alice.record()?, recovery_hash(&[7; 32]));
     Store::create(folder, &NewAccount { row, recovery_hash, record, record_seq: 1, display_name: String::new() })
@@ -88,7 +90,6 @@ async fn store(alice: &Person, bob: &Person, folder: &std::path::Path, indexer: 
         identity_key: bob.key.public(),
         reach: Vec::new(),
         reach_seq: 0,
-        confirmed: true,
     };
     let contact = store
         .write(move |tx| {

@@ -26,13 +26,14 @@ pub struct Refusal {
     /// For people.
     pub message: String,
     record: Option<Base64>,
+    reserved_until: Option<i64>,
     retry_after: Option<u64>,
 }
 
 impl Refusal {
     /// With a code and words.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), record: None, retry_after: None }
+        Self { code, message: message.into(), record: None, reserved_until: None, retry_after: None }
     }
 
     /// The one answer for what is not there and for what is not for the one who asks.
@@ -69,7 +70,7 @@ impl Refusal {
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         let code = match &error {
-            StoreError::NameTaken => ErrorCode::NameTaken,
+            StoreError::NameTaken | StoreError::Resting(_) => ErrorCode::NameTaken,
             StoreError::LooksLike(_) => ErrorCode::NameNotAllowed,
             StoreError::OtherName(_) | StoreError::Conflict { .. } => ErrorCode::Conflict,
             StoreError::NotFound => return Self::not_found(),
@@ -80,22 +81,27 @@ impl From<StoreError> for Refusal {
         };
         let message = match &error {
             StoreError::NameTaken => "the name is taken; choose another one".into(),
+            StoreError::Resting(_) => {
+                "the name was given up, and rests for 30 days; whoever has the recovery key of the account \
+                                       that had it can take it back at once"
+                    .into()
+            }
             other => other.to_string(),
         };
-        let record = match error {
-            StoreError::Conflict { stored, .. } => stored,
-            _ => None,
+        let (record, reserved_until) = match error {
+            StoreError::Conflict { stored, .. } => (stored, None),
+            StoreError::Resting(until) => (None, Some(until)),
+            _ => (None, None),
         };
-        Self { record, ..Self::new(code, message) }
+        Self { record, reserved_until, ..Self::new(code, message) }
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = self.status();
-        let retry_after = self.retry_after;
-        let error =
-            ErrorBody { code: self.code, message: self.message, record: self.record, retry_after: self.retry_after };
+        let Self { code, message, record, reserved_until, retry_after } = self;
+        let error = ErrorBody { code, message, record, reserved_until, retry_after };
         let mut response = (status, Json(ErrorAnswer { error, time: unix_now() })).into_response();
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -26,7 +26,7 @@ async fn register(http: &reqwest::Client, url: &str, name: &str) -> Result<(), r
     let bytes = SignedRecord::sign(&person.record(1), &person.identity).unwrap().encode();
     let nonce = http.get(format!("{url}/v1/nonce")).send().await?.json::<NonceAnswer>().await?.nonce;
     let signature = Base64(person.identity.sign(&publish_message(ORIGIN, &nonce, &bytes)).to_bytes().to_vec());
-    let request = PublishRequest { record: Base64(bytes), nonce, signature };
+    let request = PublishRequest { record: Base64(bytes), nonce, signature, recovery: None };
     let answer = http.put(format!("{url}/v1/records/{name}")).json(&request).send().await?.error_for_status()?;
     answer.json::<PublishAnswer>().await.map(|_| ())
 }

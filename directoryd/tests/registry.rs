@@ -68,7 +68,7 @@ async fn d1_bad_requests_are_typed() {
     let good = |nonce: Base64| {
         use ed25519_dalek::Signer;
         let signature = alice.identity.sign(&publish_message(ORIGIN, &nonce, &bytes)).to_bytes().to_vec();
-        PublishRequest { record: Base64(bytes.clone()), nonce, signature: Base64(signature) }
+        PublishRequest { record: Base64(bytes.clone()), nonce, signature: Base64(signature), recovery: None }
     };
     let nonce = directory.nonce().await;
     let path = "/v1/records/alice";

@@ -32,7 +32,7 @@ async fn fill(data_dir: &std::path::Path, count: usize) {
         let signed = SignedRecord::decode(&bytes).unwrap();
         let record = signed.peek().unwrap();
         let store = store.clone();
-        waiting.spawn(async move { store.publish(Publish { bytes, signed, record, now: 1 }).await });
+        waiting.spawn(async move { store.publish(Publish { bytes, signed, record, recovery: None, now: 1 }).await });
     }
     while let Some(done) = waiting.join_next().await {
         assert!(done.unwrap().unwrap().created);

@@ -14,4 +14,5 @@ pub mod name;
 pub mod nearest;
 pub mod rpc;
 pub mod time;
+pub mod who;
 pub mod wire;

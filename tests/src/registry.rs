@@ -108,7 +108,8 @@ impl Registrant {
         let nonce = nonce(http).await?;
         let message = publish_message(&nonce.origin, &nonce.nonce, &record);
         let signature = self.identity.sign(&message).to_bytes().to_vec();
-        let request = PublishRequest { record: record.into(), nonce: nonce.nonce, signature: signature.into() };
+        let request =
+            PublishRequest { record: record.into(), nonce: nonce.nonce, signature: signature.into(), recovery: None };
         let body = serde_json::to_vec(&request)?;
         http.request("PUT", &format!("/v1/records/{}", self.name.as_str()), "", Some(&body)).await
     }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use proto::rpc::client::Client;
 use proto::rpc::methods::{AccountRegister, ContactAccept, ContactAdd, ContactRequests, MessageSend, MessageWait};
 use proto::rpc::types::{
-    AccountParams, ContactAddParams, MessageState, RegisterParams, SendParams, WaitParams, WhoParams,
+    ContactAddParams, MessageState, PageParams, RegisterParams, SendParams, WaitParams, WhoParams,
 };
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -134,7 +134,7 @@ async fn register(person: Person) -> Result<()> {
 async fn greet(from: Person, to: Person) -> Result<()> {
     let add = ContactAddParams { account: Some(from.name.clone()), who: to.name.clone(), message: None };
     from.client.call::<ContactAdd>(&add).await.with_context(|| format!("{} cannot ask {}", from.name, to.name))?;
-    let waiting = AccountParams { account: Some(to.name.clone()) };
+    let waiting = PageParams { account: Some(to.name.clone()), ..PageParams::default() };
     let asked = try_wait(DEADLINE, || async {
         let requests = to.client.call::<ContactRequests>(&waiting).await.ok()?;
         requests.contacts.iter().any(|contact| contact.name == from.name).then_some(())

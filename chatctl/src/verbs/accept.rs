@@ -9,7 +9,7 @@ use crate::show;
 /// What it takes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Who asked: a name, name@domain or label
+    /// Who asked: the handle of the request (%7), a name, name@domain or label
     who: String,
 }
 

@@ -9,7 +9,7 @@ use crate::show;
 /// What it takes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A name, name@domain or label
+    /// A name, name@domain, label or handle of a request (%7)
     who: String,
 }
 

@@ -15,7 +15,7 @@ use crate::delivery::{self, AWAITING_ACCEPTANCE};
 use crate::failure::{Exit, Failure};
 use crate::feed::Feed;
 use crate::lines;
-use crate::names::Labels;
+use crate::names;
 use crate::output::{Out, note};
 use crate::session::Session;
 use crate::show;
@@ -40,6 +40,7 @@ pub struct Args {
 
 /// Does it.
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
+    session.stay().await?;
     let mut chat = Chat::open(args.who, session).await?;
     let mut input = lines::stdin();
     let mut batch = Vec::new();
@@ -74,7 +75,9 @@ async fn reached(until: Option<Instant>) {
 }
 
 struct Chat {
+    /// How the other side is called, and how it goes in calls.
     who: String,
+    id: String,
     feed: Feed,
     /// Messages of the history that was shown: the event that tells of one may come after it.
     last_shown: Vec<MessageId>,
@@ -83,7 +86,6 @@ struct Chat {
     waiting: Option<(MessageId, Instant)>,
     /// That was said, and nothing was delivered since.
     told_waiting: bool,
-    labels: Labels,
 }
 
 impl Chat {
@@ -97,25 +99,26 @@ impl Chat {
             EventType::ContactKeyChanged,
             EventType::Presence,
         ];
+        let contact = session.person(&who).await?;
+        let (who, id) = (contact.who, names::by_id(contact.account));
         let account = session.account();
         let params = SubscribeParams {
             account: account.clone(),
-            who: Some(who.clone()),
+            who: Some(id.clone()),
             types: types.map(|t| t.as_str().to_owned()).to_vec(),
             ..Default::default()
         };
-        let labels = session.labels().await?;
         let feed = Feed::open(session, params).await?;
-        let params = HistoryParams { account, who: who.clone(), ..Default::default() };
+        let params = HistoryParams { account, who: id.clone(), ..Default::default() };
         let recent = history::collect(session, params, RECENT).await?.messages;
         let last_shown = recent.iter().map(|message| message.id).collect();
-        let mut chat = Self { who, feed, last_shown, told_awaiting: false, waiting: None, told_waiting: false, labels };
+        let mut chat = Self { who, id, feed, last_shown, told_awaiting: false, waiting: None, told_waiting: false };
         let newest = recent.iter().rev().find(|message| message.received_at.is_some()).map(|message| message.id);
         for message in recent {
             let own = if message.received_at.is_some() { &message.to } else { &message.from };
             let account = own.clone();
-            let event = watch::received(message, chat.feed.last(), &account, &chat.who);
-            watch::print(&mut session.out, event, &chat.labels)?;
+            let event = watch::received(message, chat.feed.last(), &account);
+            watch::print(&mut session.out, event)?;
         }
         session.out.flush()?;
         if let Some(newest) = newest {
@@ -133,7 +136,7 @@ impl Chat {
             }
             self.note_state(&event);
             newest = event.message.as_ref().map(|message| message.id).or(newest);
-            print(&mut session.out, event, &self.labels)?;
+            print(&mut session.out, event)?;
         }
         session.out.flush()?;
         match newest {
@@ -169,7 +172,7 @@ impl Chat {
 
     /// What was shown is read. A connection that ends under it is noticed by the feed; the mark follows with the next.
     async fn mark_read(&mut self, newest: MessageId, session: &Session) -> Result<(), Failure> {
-        let params = ReadParams { account: session.account(), who: self.who.clone(), up_to: Some(newest) };
+        let params = ReadParams { account: session.account(), who: self.id.clone(), up_to: Some(newest) };
         match self.feed.client().call::<MessageRead>(&params).await.map_err(Failure::from) {
             Err(failure) if !failure.is_disconnect() => Err(failure),
             _ => Ok(()),
@@ -179,7 +182,7 @@ impl Chat {
     /// Sends a line, over a new connection if need be; its id makes that safe to repeat.
     async fn send(&mut self, body: String, session: &mut Session) -> Result<(), Failure> {
         let id = Some(MessageId::now());
-        let params = SendParams { account: session.account(), to: self.who.clone(), body, id, ..Default::default() };
+        let params = SendParams { account: session.account(), to: self.id.clone(), body, id, ..Default::default() };
         loop {
             match self.feed.client().call::<MessageSend>(&params).await.map_err(Failure::from) {
                 Ok(result) => {
@@ -205,11 +208,11 @@ impl Chat {
     }
 }
 
-fn print(out: &mut Out, mut event: Event, labels: &Labels) -> Result<(), Failure> {
+fn print(out: &mut Out, mut event: Event) -> Result<(), Failure> {
     if out.json {
         return out.object(&event);
     }
-    labels.event(&mut event);
+    names::label_event(&mut event);
     // That a line arrived is what one expects; only what went wrong is worth a line of its own.
     if matches!(event.state, Some(state) if state <= MessageState::Read) {
         return Ok(());

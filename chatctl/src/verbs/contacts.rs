@@ -21,8 +21,7 @@ pub struct Args {}
 
 /// Does it.
 pub async fn run(_args: Args, session: &mut Session) -> Result<Exit, Failure> {
-    let params = session.account_params();
-    let contacts = session.call::<ContactList>(&params).await?;
+    let contacts = session.contacts::<ContactList>().await?;
     let home = if session.out.json { String::new() } else { session.home().await };
     session.out.either(&contacts, |out, contacts| {
         if contacts.contacts.is_empty() {
@@ -37,9 +36,11 @@ pub async fn run(_args: Args, session: &mut Session) -> Result<Exit, Failure> {
 
 fn row(contact: &Contact, home: &str) -> [String; 6] {
     let name = names::unlabelled(contact, home);
-    let name = match contact.label.as_deref().filter(|label| *label != name) {
-        Some(label) => format!("{label} ({name})"),
-        None => name.to_owned(),
+    // First the form that can be written in a command, whatever else is told.
+    let name = match contact.label.as_deref() {
+        Some(label) if *label != contact.who => format!("{} ({label})", contact.who),
+        _ if contact.who == name => name,
+        _ => format!("{} ({name})", contact.who),
     };
     let trust = if contact.state == ContactState::Accepted { show::trust(contact.trust) } else { "" };
     let unread = if contact.unread > 0 { format!("* {} unread", contact.unread) } else { String::new() };
@@ -71,10 +72,16 @@ mod tests {
     fn a_row_tells_what_matters() {
         let mut contact = show::samples::contact();
         contact.state = ContactState::Accepted;
-        contact.label = Some("caz\x1b".into());
+        contact.confirmed = true;
+        (contact.label, contact.who) = (Some("caz\x1b".into()), "caz\x1b".into());
         contact.unread = 3;
         contact.muted_until = Some(Timestamp(253_402_300_799_000));
         let cells = ["caz\\u{1b} (carol)", "contact", "online", "unverified", "* 3 unread", "muted"];
         assert_eq!(row(&contact, "alice@example.org"), cells.map(str::to_owned));
+        // A label that somebody else is called by is not what names her.
+        contact.who = "carol".into();
+        assert_eq!(row(&contact, "alice@example.org")[0], "carol (caz\\u{1b})");
+        (contact.label, contact.who, contact.confirmed) = (None, "%7".into(), false);
+        assert_eq!(row(&contact, "alice@example.org")[0], "%7 (says to be \"carol\", not confirmed)");
     }
 }

@@ -5,6 +5,7 @@ use proto::rpc::methods::MessageHistory;
 use proto::rpc::types::{HistoryParams, Message, MessagesResult};
 
 use crate::failure::{Exit, Failure};
+use crate::names;
 use crate::output::note;
 use crate::session::Session;
 use crate::show;
@@ -36,17 +37,15 @@ pub struct Args {
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let params = HistoryParams {
         account: session.account(),
-        who: args.who.clone(),
+        who: args.who,
         limit: None,
         before: args.before,
         after: args.after,
         tag: args.tag,
     };
     let mut result = collect(session, params, args.limit).await?;
-    // Somebody named by a label is shown by it; looking labels up costs a call, and mostly there is nothing to find.
-    if result.messages.iter().any(|message| message.received_at.is_some() && message.from != args.who) {
-        let labels = session.labels().await?;
-        result.messages.iter_mut().for_each(|message| labels.message(message));
+    if !session.out.json {
+        result.messages.iter_mut().for_each(names::label_message);
     }
     if let Some(damaged) = &result.damaged {
         note(damaged);
@@ -76,6 +75,10 @@ pub async fn collect(session: &mut Session, mut params: HistoryParams, limit: u3
         left = left.saturating_sub(u32::try_from(page.messages.len()).unwrap_or(u32::MAX));
         let edge = if forward { page.messages.last() } else { page.messages.first() }.map(|message| message.id);
         let more = page.more;
+        // Further pages are of the same person, whoever is called so by then.
+        if let Some(message) = page.messages.first() {
+            params.who = names::by_id(message.peer);
+        }
         pages.push(page.messages);
         match edge {
             Some(id) if more && left > 0 && forward => params.after = Some(id),

@@ -37,6 +37,7 @@ pub mod unblock;
 pub mod unmute;
 pub mod unread;
 pub mod unregister;
+pub mod use_account;
 pub mod users;
 pub mod verify;
 pub mod watch;
@@ -56,13 +57,18 @@ fn account_facts(out: &mut Out, account: &AccountInfo) -> Result<(), Failure> {
     facts(
         out,
         &[
-            ("account", account.address.clone()),
+            ("account", address(&account.address, account.default)),
             ("fingerprint", account.fingerprint.clone()),
             ("id", account.id.to_string()),
             ("directory", account.directory.clone().unwrap_or_else(|| "none (reachable by invite and LAN)".to_owned())),
             ("state", account_state(account.logged_in, account.online).to_owned()),
         ],
     )
+}
+
+/// The address, and whether it is the default.
+fn address(address: &str, default: bool) -> String {
+    if default { format!("{address} (the default)") } else { address.to_owned() }
 }
 
 fn account_state(logged_in: bool, online: bool) -> &'static str {

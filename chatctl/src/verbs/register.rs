@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::failure::{Exit, Failure};
 use crate::newfile;
 use crate::output::{note, say};
+use crate::secret;
 use crate::session::Session;
 
 /// What it takes.
@@ -26,6 +27,10 @@ pub struct Args {
     /// A registration token of the directory's operator
     #[arg(long, value_name = "TOKEN")]
     invite_token: Option<String>,
+    /// Take a name back that was given up less than 30 days ago: the file with the recovery key of that account, which stays the
+    /// recovery key
+    #[arg(long, value_name = "FILE", conflicts_with = "recovery_file")]
+    reclaim: Option<PathBuf>,
     /// Write the recovery key to this new file instead of standard output
     #[arg(long, value_name = "FILE")]
     recovery_file: Option<PathBuf>,
@@ -43,11 +48,13 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     // Opened first: the key is told once, so there must be a place for it before there is a key.
     let mut file =
         args.recovery_file.as_ref().map(|path| newfile::create(path, "nothing was registered")).transpose()?;
+    let recovery_key = args.reclaim.as_ref().map(|path| secret::file(path, "recovery key")).transpose()?;
     let params = RegisterParams {
         name: args.name,
         directory: args.directory,
         display_name: args.display_name,
         invite_token: args.invite_token,
+        recovery_key,
     };
     let result = session.call::<AccountRegister>(&params).await;
     if let (Err(_), Some(path)) = (&result, &args.recovery_file) {
@@ -76,6 +83,10 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     }
     session.out.either(&result, |out, result| {
         registered(&result.account);
+        if args.reclaim.is_some() {
+            note("Its recovery key is the one that you gave.");
+            return Ok(());
+        }
         note(
             "The line below is the recovery key. It is shown this once and stored nowhere: write it down. \
               It is the only way to keep the name if this computer is lost.",

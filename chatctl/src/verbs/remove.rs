@@ -3,7 +3,6 @@
 use proto::rpc::methods::ContactRemove;
 
 use crate::failure::{Exit, Failure};
-use crate::output::note;
 use crate::session::Session;
 
 /// What it takes.
@@ -16,10 +15,6 @@ pub struct Args {
 /// Does it.
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let params = session.who_params(&args.who);
-    let result = session.call::<ContactRemove>(&params).await?;
-    session.out.either(&result, |_, _| {
-        note(&format!("{} is no longer a contact; the history stays", args.who));
-        Ok(())
-    })?;
-    Ok(Exit::Ok)
+    let contact = session.call::<ContactRemove>(&params).await?;
+    session.tell(&contact, |who| format!("{who} is no longer a contact; the history stays")).await
 }

@@ -25,6 +25,9 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     session.out.either(&contact, |_, contact| {
         let who = names::unlabelled(contact, &home);
         note(&match contact.label.as_deref().filter(|label| *label != who) {
+            Some(label) if *label != contact.who => {
+                format!("{who} is now called {label}; so is somebody else: write {}", contact.who)
+            }
             Some(label) => format!("{who} is now called {label}"),
             None => format!("{who} has no label now"),
         });

@@ -4,7 +4,6 @@ use proto::rpc::methods::ContactRequests;
 
 use crate::clock::clock;
 use crate::failure::{Exit, Failure};
-use crate::names;
 use crate::output::note;
 use crate::session::Session;
 use crate::show;
@@ -15,16 +14,14 @@ pub struct Args {}
 
 /// Does it.
 pub async fn run(_args: Args, session: &mut Session) -> Result<Exit, Failure> {
-    let params = session.account_params();
-    let requests = session.call::<ContactRequests>(&params).await?;
-    let home = if session.out.json { String::new() } else { session.home().await };
+    let requests = session.contacts::<ContactRequests>().await?;
     session.out.either(&requests, |out, requests| {
         if requests.contacts.is_empty() {
             note("no requests");
         }
         for contact in &requests.contacts {
             let since = contact.since.map(|at| clock(at) + " ").unwrap_or_default();
-            let line = format!("{since}{}", show::request(contact, names::called(contact, &home), out.colour));
+            let line = format!("{since}{}", show::request(contact, out.colour));
             out.line(&line)?;
         }
         Ok(())

@@ -4,6 +4,7 @@ use proto::rpc::methods::MessageSearch;
 use proto::rpc::types::SearchParams;
 
 use crate::failure::{Exit, Failure};
+use crate::names;
 use crate::output::note;
 use crate::session::Session;
 use crate::show;
@@ -28,8 +29,9 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let query = args.query.join(" ");
     let params = SearchParams { account: session.account(), query, who: args.who, limit: Some(args.limit) };
     let mut result = session.call::<MessageSearch>(&params).await?;
-    let labels = session.labels().await?;
-    result.messages.iter_mut().for_each(|message| labels.message(message));
+    if !session.out.json {
+        result.messages.iter_mut().for_each(names::label_message);
+    }
     if let Some(damaged) = &result.damaged {
         note(damaged);
     }

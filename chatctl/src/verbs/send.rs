@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use proto::ids::MessageId;
-use proto::rpc::methods::{ContactList, MessageSend};
-use proto::rpc::types::{Contact, Format, MessageState, Priority, SendParams, SendResult};
+use proto::rpc::methods::MessageSend;
+use proto::rpc::types::{Format, MessageState, Priority, SendParams, SendResult};
 use proto::time::{Timestamp, parse_duration};
 use proto::wire::MAX_TEXT_BYTES;
 
@@ -16,7 +16,7 @@ use crate::delivery::{self, AWAITING_ACCEPTANCE};
 use crate::failure::{Exit, Failure};
 use crate::output::note;
 use crate::session::Session;
-use crate::{bulk, lines};
+use crate::{bulk, lines, names};
 
 /// How long `--wait` waits unless told.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -166,11 +166,17 @@ async fn one(
 
 async fn many(
     session: &mut Session,
-    params: SendParams,
+    mut params: SendParams,
     until: Option<Until>,
     timeout: Duration,
 ) -> Result<Exit, Failure> {
-    let who = params.to.clone();
+    session.stay().await?;
+    params.account = session.account();
+    let mut who = params.to.clone();
+    // Whoever is meant now is meant by every line. Somebody who is not known yet is asked for by the first.
+    if let Ok(contact) = session.person(&who).await {
+        (params.to, who) = (names::by_id(contact.account), contact.who);
+    }
     let sent = bulk::send_lines(session, params).await?;
     if sent.awaiting {
         note(&format!("queued: waiting for {who} to accept your request"));
@@ -202,11 +208,7 @@ fn tell_awaiting(result: &SendResult, who: &str) {
 
 /// When the recipient was seen to go offline. What only adorns an answer may fail.
 async fn offline_since(session: &mut Session, who: &str) -> Option<Timestamp> {
-    let params = session.account_params();
-    let contacts = session.call::<ContactList>(&params).await.ok()?.contacts;
-    let is_meant =
-        |contact: &&Contact| contact.label.as_deref() == Some(who) || contact.name == who || contact.address == who;
-    let contact = contacts.iter().find(is_meant)?;
+    let contact = session.person(who).await.ok()?;
     contact.online_since.filter(|_| contact.online == Some(false))
 }
 

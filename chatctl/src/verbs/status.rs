@@ -43,7 +43,7 @@ fn print(out: &mut Out, status: &StatusResult) -> Result<(), Failure> {
 
 fn print_account(out: &mut Out, account: &AccountStatus) -> Result<(), Failure> {
     let mut facts = vec![
-        ("account", account.address.clone()),
+        ("account", super::address(&account.address, account.default)),
         ("state", super::account_state(account.logged_in, account.online).to_owned()),
         ("directory", account.directory.clone().unwrap_or_else(|| "none".to_owned())),
     ];

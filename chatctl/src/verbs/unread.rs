@@ -1,7 +1,5 @@
 //! `chatctl unread`.
 
-use proto::rpc::methods::MessageUnread;
-
 use crate::failure::{Exit, Failure};
 use crate::output::note;
 use crate::session::Session;
@@ -14,8 +12,7 @@ pub struct Args {}
 
 /// Does it.
 pub async fn run(_args: Args, session: &mut Session) -> Result<Exit, Failure> {
-    let params = session.account_params();
-    let unread = session.call::<MessageUnread>(&params).await?;
+    let unread = session.unread().await?;
     session.out.either(&unread, |out, unread| {
         if unread.conversations.is_empty() {
             note("nothing unread");

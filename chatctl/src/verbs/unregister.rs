@@ -8,7 +8,7 @@ use proto::rpc::types::UnregisterParams;
 use crate::failure::{Exit, Failure};
 use crate::output::note;
 use crate::session::Session;
-use crate::terminal;
+use crate::{clock, names, show, terminal};
 
 /// What it takes.
 #[derive(Debug, clap::Args)]
@@ -29,10 +29,18 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     if !args.yes {
         ask(&account.name, &account.address)?;
     }
-    let params = UnregisterParams { account: Some(account.name.clone()), confirm: account.name };
+    let params = UnregisterParams { account: Some(names::by_id(account.id)), confirm: account.name.clone() };
     let done = session.call::<AccountUnregister>(&params).await?;
-    session.out.either(&done, |_, _| {
+    session.out.either(&done, |_, done| {
         note(&format!("{} is given up and deleted from this daemon", account.address));
+        if let Some(until) = done.reserved_until {
+            note(&format!(
+                "The name rests for 30 days, until {}: until then only the account's recovery key gets it back \
+                 (chatctl register {} --reclaim FILE), after that anybody may take it.",
+                clock::precise(until),
+                show::argument(&account.name)
+            ));
+        }
         Ok(())
     })?;
     Ok(Exit::Ok)
@@ -43,7 +51,8 @@ fn ask(name: &str, address: &str) -> Result<(), Failure> {
     let mut prompt = io::stderr();
     let _ = write!(
         prompt,
-        "This gives up {address} and deletes its keys, contacts and messages from this daemon.\nType {name} to go ahead: "
+        "This gives up {address} and deletes its keys, contacts and messages from this daemon. The name \
+         then rests for 30 days: until then it is given back to the account's recovery key only.\nType {name} to go ahead: "
     );
     let _ = prompt.flush();
     let mut typed = String::new();

@@ -4,7 +4,6 @@ use proto::rpc::methods::ContactVerify;
 use proto::rpc::types::{Trust, VerifyParams, VerifyResult};
 
 use crate::failure::{Exit, Failure};
-use crate::names;
 use crate::output::Out;
 use crate::session::Session;
 use crate::{show, terminal};
@@ -38,8 +37,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     if session.out.json {
         session.out.object(&result)?;
     } else {
-        let home = session.home().await;
-        print(&mut session.out, &result, names::called(&result.contact, &home), only_shown)?;
+        print(&mut session.out, &result, &result.contact.who, only_shown)?;
     }
     Ok(Exit::Ok)
 }

@@ -8,14 +8,14 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use proto::ids::{AccountId, MessageId};
 use proto::rpc::event::{Event, EventType};
-use proto::rpc::methods::{ContactList, ContactRequests, FeedAck, MessageHistory, MessageUnread};
-use proto::rpc::types::{AccountInfo, Contact, FeedAckParams, HistoryParams, Message, MessageState, SubscribeParams};
+use proto::rpc::methods::{ContactRequests, FeedAck, MessageHistory};
+use proto::rpc::types::{AccountInfo, FeedAckParams, HistoryParams, Message, MessageState, SubscribeParams};
 use proto::time::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::{Exit, Failure};
 use crate::feed::Feed;
-use crate::names::{self, Labels};
+use crate::names;
 use crate::output::{self, Out};
 use crate::session::Session;
 use crate::show;
@@ -48,24 +48,29 @@ pub struct Args {
 
 /// Does it. Ends when standard output is closed or, for a durable consumer, cleanly on SIGINT and SIGTERM.
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
+    session.stay().await?;
+    // Once, and then by account: the name may be somebody else's after a reconnect.
+    let only = match &args.who {
+        Some(who) => Some(session.person(who).await?.account),
+        None => None,
+    };
     let preface = !args.new && args.since.is_none() && args.consumer.is_none();
     let params = SubscribeParams {
         account: session.account(),
         since: args.since,
         consumer: args.consumer.clone(),
-        who: args.who.clone(),
+        who: only.map(names::by_id),
         types: args.types.clone(),
         method: None,
     };
     let mut stop = Stop::new(args.consumer.is_some())?;
-    let labels = session.labels().await?;
     let mut feed = Feed::open(session, params).await?;
     let mut seen = Seen::default();
     if preface {
         let wanted = |kind: EventType| args.types.is_empty() || args.types.iter().any(|t| t == kind.as_str());
-        for event in waiting(session, args.who.as_deref(), feed.last(), wanted).await? {
+        for event in waiting(session, only, feed.last(), wanted).await? {
             seen.note(&event);
-            print(&mut session.out, event, &labels)?;
+            print(&mut session.out, event)?;
         }
     }
     session.out.flush()?;
@@ -89,7 +94,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         unacked += batch.len();
         for event in batch.drain(..) {
             if !seen.has(&event) {
-                print(&mut session.out, event, &labels)?;
+                print(&mut session.out, event)?;
             }
         }
         session.out.flush()?;
@@ -144,11 +149,11 @@ async fn acknowledge(
 }
 
 /// Prints an event if it says anything to the reader.
-pub fn print(out: &mut Out, mut event: Event, labels: &Labels) -> Result<(), Failure> {
+pub fn print(out: &mut Out, mut event: Event) -> Result<(), Failure> {
     if out.json {
         return out.object(&event);
     }
-    labels.event(&mut event);
+    names::label_event(&mut event);
     match show::event(&event, out.colour) {
         Some(line) => out.line(&line),
         None => Ok(()),
@@ -181,43 +186,30 @@ impl Seen {
 /// `--since` with any number printed misses nothing.
 async fn waiting(
     session: &mut Session,
-    who: Option<&str>,
+    only: Option<AccountId>,
     seq: u64,
     wanted: impl Fn(EventType) -> bool,
 ) -> Result<Vec<Event>, Failure> {
     let mut events = Vec::new();
-    let params = session.account_params();
-    let AccountInfo { name, address: home, .. } = session.whoami().await?;
-    let only: Option<Option<Contact>> =
-        match who {
-            None => None,
-            Some(who) => {
-                let contacts = session.call::<ContactList>(&params).await?.contacts;
-                Some(contacts.into_iter().find(|c| {
-                    names::unlabelled(c, &home) == who || c.address == who || c.label.as_deref() == Some(who)
-                }))
-            }
-        };
-    let concerns = |matches: &dyn Fn(&Contact) -> bool| match &only {
-        None => true,
-        Some(contact) => contact.as_ref().is_some_and(matches),
-    };
+    let AccountInfo { name, .. } = session.whoami().await?;
+    let concerns = |account: AccountId| only.is_none_or(|only| only == account);
     if wanted(EventType::ContactRequest) {
-        for contact in session.call::<ContactRequests>(&params).await?.contacts {
-            if concerns(&|c| c.account == contact.account) {
+        for contact in session.contacts::<ContactRequests>().await?.contacts {
+            if concerns(contact.account) {
                 let at = contact.since.unwrap_or_else(Timestamp::now);
                 let mut event = Event::new(seq, EventType::ContactRequest, at, name.clone());
-                event.who = Some(names::unlabelled(&contact, &home).to_owned());
+                event.who = Some(contact.who.clone());
+                event.peer = Some(contact.account);
                 event.contact = Some(contact);
                 events.push(event);
             }
         }
     }
     if wanted(EventType::MessageReceived) {
-        for unread in session.call::<MessageUnread>(&params).await?.conversations {
-            if concerns(&|c| c.conversation == unread.conversation) {
-                let messages = unread_messages(session, &unread.who, unread.count).await?;
-                events.extend(messages.into_iter().map(|message| received(message, seq, &name, &unread.who)));
+        for unread in session.unread().await?.conversations {
+            if concerns(unread.account) {
+                let messages = unread_messages(session, unread.account, unread.count).await?;
+                events.extend(messages.into_iter().map(|message| received(message, seq, &name)));
             }
         }
     }
@@ -225,20 +217,22 @@ async fn waiting(
 }
 
 /// A stored message as the event that told of it.
-pub fn received(message: Message, seq: u64, account: &str, who: &str) -> Event {
+pub fn received(message: Message, seq: u64, account: &str) -> Event {
     let at = message.received_at.unwrap_or(message.sent_at);
     let mut event = Event::new(seq, EventType::MessageReceived, at, account.to_owned());
-    event.who = Some(who.to_owned());
+    let who = if message.received_at.is_some() { &message.from } else { &message.to };
+    (event.who, event.peer, event.label) = (Some(who.clone()), Some(message.peer), message.label.clone());
     event.message = Some(message);
     event
 }
 
 /// The unread messages of a conversation, oldest first. Reading marks everything up to a message, so going back ends at
 /// the first one that is read; `count` bounds it, with room for what comes meanwhile.
-async fn unread_messages(session: &mut Session, who: &str, count: u64) -> Result<Vec<Message>, Failure> {
+async fn unread_messages(session: &mut Session, account: AccountId, count: u64) -> Result<Vec<Message>, Failure> {
     let mut found = Vec::new();
     let limit = Some(u32::try_from(count).unwrap_or(PAGE).saturating_add(20).min(PAGE));
-    let mut params = HistoryParams { account: session.account(), who: who.to_owned(), limit, ..Default::default() };
+    let mut params =
+        HistoryParams { account: session.account(), who: names::by_id(account), limit, ..Default::default() };
     loop {
         let page = session.call::<MessageHistory>(&params).await?;
         params.before = page.messages.first().map(|message| message.id);

@@ -179,13 +179,13 @@ const AT: &str = "2020-09-13T12:26:40.000Z";
 /// The `n`th message of bob to alice.
 pub fn message(n: u8, body: &str) -> Value {
     json!({
-        "id": id(n), "conversation": "11".repeat(16), "from": "bob", "to": "alice", "body": body, "format": "plain",
+        "id": id(n), "conversation": "11".repeat(16), "from": "bob", "to": "alice", "peer": "33".repeat(16), "body": body, "format": "plain",
         "tags": [], "priority": "normal", "sent_at": AT, "received_at": AT, "state": "delivered",
     })
 }
 
 pub fn event(seq: u64, kind: &str) -> Value {
-    json!({ "seq": seq, "type": kind, "at": AT, "account": "alice", "who": "bob" })
+    json!({ "seq": seq, "type": kind, "at": AT, "account": "alice", "who": "bob", "peer": "33".repeat(16) })
 }
 
 pub fn message_event(seq: u64, n: u8, body: &str) -> Value {
@@ -203,6 +203,7 @@ pub fn account() -> Value {
 
 pub fn contact(name: &str, state: &str) -> Value {
     json!({
+        "who": if state == "pending" { "%7" } else { name }, "handle": "%7",
         "name": name, "address": format!("{name}@example.org"), "account": "33".repeat(16), "conversation": "11".repeat(16), "state": state,
         "trust": "unverified", "fingerprint": "1234 5678", "confirmed": state != "pending", "blocked": false,
         "online": true, "online_since": AT, "unread": 2, "since": AT, "message": "it is \u{202e}me",
@@ -218,7 +219,7 @@ pub fn alice() -> Daemon {
 pub fn sample(call: &Call<'_>) -> Value {
     match call.method {
         "account.register" => json!({ "account": account(), "recovery_key": "chat-recovery-1abc" }),
-        "account.login" | "account.logout" | "account.whoami" => account(),
+        "account.login" | "account.logout" | "account.whoami" | "account.use" => account(),
         "system.status" => json!({
             "server": "chatd 0.1.0", "api": 1, "node": "44".repeat(32), "addresses": ["127.0.0.1:4433"], "uptime": 3700,
             "links": 1, "clients": 2, "accounts": [{
@@ -243,21 +244,25 @@ pub fn sample(call: &Call<'_>) -> Value {
         "contact.rename" => {
             let mut bob = contact("bob", "accepted");
             bob["label"] = json!("Bobby");
+            bob["who"] = json!("Bobby");
             bob
         }
-        "contact.accept" | "contact.block" | "contact.unblock" | "contact.unmute" => contact("bob", "accepted"),
-        "account.unregister" | "contact.reject" | "contact.remove" | "feed.ack" | "feed.unsubscribe" => json!({}),
+        "contact.accept" | "contact.block" | "contact.unblock" | "contact.unmute" | "contact.show" => {
+            contact("bob", "accepted")
+        }
+        "contact.reject" | "contact.remove" => contact("bob", "removed"),
+        "account.unregister" | "feed.ack" | "feed.unsubscribe" => json!({}),
         "message.send" => json!({ "id": id(9), "state": "queued" }),
         "message.wait" => json!({ "id": id(9), "state": "delivered" }),
         "message.history" | "message.search" => json!({ "more": false, "messages": [
             message(1, "hello\n\u{1b}[2Jalice"), message(2, "how are you? \u{202e}é👩"),
         ]}),
         "message.unread" => json!({ "total": 2, "conversations": [
-            { "who": "bob", "conversation": "11".repeat(16), "count": 2 },
+            { "who": "bob", "account": "33".repeat(16), "conversation": "11".repeat(16), "count": 2 },
         ]}),
         "message.read" => json!({ "marked": 2 }),
         "message.trace" => json!({
-            "id": id(9), "who": "bob", "state": "queued", "reason": "peer_unreachable", "next": "try again in 4 s",
+            "id": id(9), "who": "bob", "peer": "33".repeat(16), "state": "queued", "reason": "peer_unreachable", "next": "try again in 4 s",
             "steps": [
                 { "at": AT, "what": "queued" },
                 { "at": AT, "what": "attempt", "path": "direct", "detail": "timed out" },

@@ -36,6 +36,9 @@ const READ_BYTES: usize = 2 * capacity(0);
 /// Rounds of a job at most: at two envelopes each, twice what a mailbox holds.
 const MAX_ROUNDS: usize = 4_096;
 
+/// What a directory's answer means that does not have what a deposit is for.
+const NO_SUCH_DEVICE: &str = "its directory knows no such device";
+
 /// Why a deposit was not made. The text is what `trace` and `reason` show: one word, then words.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DepositError {
@@ -51,6 +54,8 @@ pub(super) enum DepositError {
     Revoked,
     #[error("mailbox_refused: {0}")]
     Refused(String),
+    #[error("account_gone")]
+    Gone,
     #[error("mailbox_unreachable: {0}")]
     Unreachable(DirectoryError),
     #[error(transparent)]
@@ -69,7 +74,8 @@ impl DepositError {
         match error {
             DirectoryError::Refused { code: ErrorCode::MailboxFull, message } => Self::Full(message),
             DirectoryError::Refused { code: ErrorCode::TokenRevoked, .. } => Self::Revoked,
-            DirectoryError::NotFound => Self::Refused("its directory knows no such device".into()),
+            // Of the account or of the device alone: the record tells.
+            DirectoryError::NotFound => Self::Refused(NO_SUCH_DEVICE.into()),
             error if error.is_temporary() => Self::Unreachable(error),
             error => Self::Refused(error.to_string()),
         }
@@ -108,7 +114,9 @@ impl Depositing {
             let old = newest_prekey(&waiting.row).is_none_or(|created| now - created > PREKEY_IS_OLD_SECONDS);
             if (to.is_none() || old) && !refreshed {
                 refreshed = true;
-                refresh_record(&self.context, &waiting.row, self.bearer.as_deref()).await?;
+                if !refresh_record(&self.context, &waiting.row, self.bearer.as_deref()).await? {
+                    return Err(DepositError::Gone);
+                }
                 continue;
             }
             let to = to.ok_or(DepositError::NoPrekey)?;
@@ -117,9 +125,11 @@ impl Depositing {
                 Ok(true) => {}
                 Ok(false) => break,
                 // The device may be gone: a restored account has another one.
-                Err(DepositError::Refused(_)) if !refreshed => {
+                Err(DepositError::Refused(_) | DepositError::Revoked) if !refreshed => {
                     refreshed = true;
-                    refresh_record(&self.context, &row, self.bearer.as_deref()).await?;
+                    if !refresh_record(&self.context, &row, self.bearer.as_deref()).await? {
+                        return Err(DepositError::Gone);
+                    }
                 }
                 Err(error) => return Err(error),
             }

@@ -98,13 +98,14 @@ async fn refresh_reach(context: &Context, row: &ContactRow, bearer: Option<&str>
     Ok(())
 }
 
-/// Asks the directory for a newer record, and takes it if the pinned key vouches for it.
+/// Asks the directory for a newer record, and takes it if the pinned key vouches for it. `false`: the directory says that
+/// there is no such account any more.
 pub(super) async fn refresh_record(
     context: &Context,
     row: &ContactRow,
     bearer: Option<&str>,
-) -> Result<(), StoreError> {
-    let Some(directory) = context.directories.of(&row.origin) else { return Ok(()) };
+) -> Result<bool, StoreError> {
+    let Some(directory) = context.directories.of(&row.origin) else { return Ok(true) };
     let bearer = bearer.filter(|_| context.directories.is_home(&row.origin));
     let mut found = directory.lookup_account(row.account, bearer).await;
     if is_stale(&found, bearer) {
@@ -113,11 +114,13 @@ pub(super) async fn refresh_record(
     match found {
         Ok(found) => {
             let contact = row.id;
-            context.store.write(move |tx| tx.take_record(contact, &found.record, true).map(drop)).await
+            context.store.write(move |tx| tx.take_record(contact, &found.record).map(drop)).await?;
+            Ok(true)
         }
+        Err(DirectoryError::NotFound) => Ok(false),
         Err(error) => {
             tracing::debug!(%error, contact = %row.account, "no record from the directory");
-            Ok(())
+            Ok(true)
         }
     }
 }

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::directory::api::{
-    Base64, DEPOSIT_TOKEN_HEADER, DepositAnswer, ErrorAnswer, ErrorCode, NonceAnswer, PublishAnswer,
-    PublishReachAnswer, PublishReachRequest, PublishRequest, ReachAnswer, RecordAnswer, UnregisterAnswer,
-    UnregisterRequest, UsersPage, UsersQuery, publish_message, unregister_message,
+    Base64, DEPOSIT_TOKEN_HEADER, DepositAnswer, ErrorAnswer, NonceAnswer, PublishReachAnswer, PublishReachRequest,
+    ReachAnswer, RecordAnswer, UsersPage, UsersQuery,
 };
 use proto::ids::AccountId;
 use proto::name::Name;
@@ -134,27 +133,6 @@ impl DirectoryClient {
         Ok(self.ask(self.request(Method::GET, &["v1", "nonce"])).await?.1)
     }
 
-    /// Publishes an encoded signed record under its name; `sign` is by the record's identity key.
-    ///
-    /// # Errors
-    /// [`DirectoryError::NameTaken`], [`DirectoryError::Conflict`] with the stored record, or another one.
-    pub async fn publish(&self, name: &Name, record: &[u8], sign: Sign<'_>) -> Result<Published, DirectoryError> {
-        let send = |nonce: NonceAnswer| {
-            let signature = sign(&publish_message(&nonce.origin, &nonce.nonce, record)).to_vec();
-            let body =
-                PublishRequest { record: Base64(record.to_vec()), nonce: nonce.nonce, signature: Base64(signature) };
-            self.request(Method::PUT, &["v1", "records", name.as_str()]).json(&body)
-        };
-        let (status, answer) = match self.ask::<PublishAnswer>(send(self.nonce().await?)).await {
-            // The directory was restarted between the two requests.
-            Err(DirectoryError::Refused { code: ErrorCode::StaleNonce, .. }) => {
-                self.ask(send(self.nonce().await?)).await?
-            }
-            done => done?,
-        };
-        Ok(Published { created: status == StatusCode::CREATED, seq: answer.seq, time: answer.time })
-    }
-
     /// Publishes an encoded signed reach; the seq that the directory holds now, which is higher than the one sent if
     /// that came late.
     ///
@@ -234,18 +212,6 @@ impl DirectoryClient {
         Ok(self.ask(request).await?.1)
     }
 
-    /// Gives the name up; until when it is kept for the account, in Unix seconds. `sign` is by the identity key.
-    ///
-    /// # Errors
-    /// When the name is not ours, or the directory does not answer.
-    pub async fn unregister(&self, name: &Name, sign: Sign<'_>) -> Result<i64, DirectoryError> {
-        let nonce = self.nonce().await?;
-        let signature = Base64(sign(&unregister_message(&nonce.origin, &nonce.nonce)).to_vec());
-        let body = UnregisterRequest { nonce: nonce.nonce, signature };
-        let request = self.request(Method::DELETE, &["v1", "records", name.as_str()]).json(&body);
-        Ok(self.ask::<UnregisterAnswer>(request).await?.1.reserved_until)
-    }
-
     pub(super) fn base(&self) -> &Url {
         &self.inner.base
     }
@@ -280,11 +246,14 @@ impl DirectoryClient {
         url
     }
 
-    fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
+    pub(super) fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
         self.inner.http.request(method, self.path(segments))
     }
 
-    async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<(StatusCode, T), DirectoryError> {
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<(StatusCode, T), DirectoryError> {
         let unreachable = |error: reqwest::Error| DirectoryError::Unreachable {
             url: self.url().to_owned(),
             // The URL is named already.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proto::directory::api::{ErrorAnswer, ErrorCode};
+use proto::time::Timestamp;
 
 /// Why a request to a directory did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,12 @@ pub enum DirectoryError {
     /// Somebody else has the name.
     #[error("the name is taken")]
     NameTaken,
+    /// Somebody gave the name up, and it rests.
+    #[error("the name was given up and rests until {until}")]
+    NameRests {
+        /// When it is free for everybody.
+        until: Timestamp,
+    },
     /// The directory has a record that ours does not supersede.
     #[error("the directory has another record: {message}")]
     Conflict {
@@ -85,7 +92,10 @@ impl DirectoryError {
         let error = answer.error;
         match error.code {
             ErrorCode::NotFound => Self::NotFound,
-            ErrorCode::NameTaken => Self::NameTaken,
+            ErrorCode::NameTaken => match error.reserved_until {
+                Some(until) => Self::NameRests { until: Timestamp(until.saturating_mul(1_000)) },
+                None => Self::NameTaken,
+            },
             ErrorCode::Conflict => {
                 Self::Conflict { message: error.message, stored: error.record.map(|record| record.0) }
             }

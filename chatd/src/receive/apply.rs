@@ -83,7 +83,7 @@ fn signal(tx: &mut Tx<'_>, rules: &Rules, contact: i64, kind: Kind, core: &Core<
                 tracing::info!(from = %row.account, "too many contact requests");
                 return Ok(false);
             }
-            if !tx.take_record(contact, card.record, false)? {
+            if !tx.take_record(contact, card.record)? {
                 return Ok(false);
             }
             tx.take_reach(contact, card.reach)?;

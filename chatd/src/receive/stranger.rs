@@ -65,7 +65,6 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, size: usize) -> Result<V
         identity_key: record.identity_key,
         reach_seq: reach.as_ref().map_or(0, |reach| reach.seq),
         reach: reach.map(|_| card.reach.to_vec()).unwrap_or_default(),
-        confirmed: false,
     };
     let (token, text, id) = (card.deposit_token, card.text.to_owned(), core.id);
     let max_pending = inbox.rules.max_pending;

@@ -34,6 +34,7 @@ macro_rules! with_methods {
             ordered AccountUnregister account_unregister;
             concurrent AccountList account_list;
             concurrent AccountWhoami account_whoami;
+            ordered AccountUse account_use;
             ordered AccountSettings account_settings;
             ordered KeyRotate key_rotate;
             ordered KeyRecover key_recover;
@@ -50,6 +51,7 @@ macro_rules! with_methods {
             ordered ContactAccept contact_accept;
             ordered ContactReject contact_reject;
             concurrent ContactList contact_list;
+            concurrent ContactShow contact_show;
             ordered ContactRemove contact_remove;
             ordered ContactRename contact_rename;
             ordered ContactVerify contact_verify;

@@ -86,12 +86,15 @@ fn code(error: &ServiceError) -> ErrorCode {
     match error {
         ServiceError::NoAccount(_) => ErrorCode::NoAccount,
         ServiceError::AmbiguousAccount(_) => ErrorCode::AmbiguousAccount,
+        ServiceError::AmbiguousWho(_) => ErrorCode::AmbiguousWho,
         ServiceError::AlreadyExists(_) => ErrorCode::AlreadyExists,
-        ServiceError::NameTaken(_) => ErrorCode::NameTaken,
+        ServiceError::NameTaken(_) | ServiceError::NameRests { .. } => ErrorCode::NameTaken,
         ServiceError::Name(_) => ErrorCode::NameNotAllowed,
         ServiceError::NotFound(_) => ErrorCode::NotFound,
         ServiceError::NotAContact(_) => ErrorCode::NotAContact,
-        ServiceError::LoggedOut(_) | ServiceError::AlreadyLoggedOut(_) => ErrorCode::LoggedOut,
+        ServiceError::LoggedOut(_) | ServiceError::AlreadyLoggedOut(_) | ServiceError::Superseded(_) => {
+            ErrorCode::LoggedOut
+        }
         ServiceError::AlreadyLoggedIn(_) => ErrorCode::AlreadyLoggedIn,
         ServiceError::InvalidText(_) => ErrorCode::InvalidText,
         ServiceError::InvalidParams(_) => ErrorCode::InvalidParams,
@@ -123,7 +126,7 @@ fn directory_code(error: &DirectoryError) -> ErrorCode {
     match error {
         DirectoryError::Unreachable { .. } | DirectoryError::Protocol { .. } => ErrorCode::DirectoryUnreachable,
         DirectoryError::NotFound => ErrorCode::NotFound,
-        DirectoryError::NameTaken => ErrorCode::NameTaken,
+        DirectoryError::NameTaken | DirectoryError::NameRests { .. } => ErrorCode::NameTaken,
         DirectoryError::RateLimited { .. } => ErrorCode::RateLimited,
         DirectoryError::BadUrl { .. }
         | DirectoryError::PlainHttp(_)

@@ -17,7 +17,7 @@ use super::{Service, ServiceError, gaps, records, session};
 use crate::delivery::{Context, Delivery};
 use crate::directory::session::SessionCommand;
 use crate::directory::{Directories, DirectoryClient};
-use crate::model::AccountRow;
+use crate::model::{AccountRow, Standing};
 use crate::policy::timekeeper::AccountClock;
 use crate::receive::Inbox;
 use crate::store::{PrekeyStore, Store, account};
@@ -27,6 +27,12 @@ const SETTLE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// What is told when a second process has this device's key.
 const CLONED: &str = "cloned: another machine or process runs a copy of this data directory; stop one of the two, and give it an account of its own with chatctl backup and restore";
+
+/// What is told when another copy of the account has taken this one's place.
+pub(super) const SUPERSEDED: &str = "this account also runs on another machine, where it was restored from a backup: that one \
+     took its place in the directory, and this copy is stopped for good. Go on there. To go on here instead, with what is here: \
+     chatctl login, which stops the other one. To be rid of this copy: stop chatd and delete the account's folder (not chatctl \
+     unregister, which would give up the name of both)";
 
 /// See the module.
 pub(super) struct Account {
@@ -153,6 +159,14 @@ impl Account {
         self.row.write().unwrap_or_else(PoisonError::into_inner).logged_in = logged_in;
     }
 
+    pub fn set_standing(&self, standing: Standing) {
+        self.row.write().unwrap_or_else(PoisonError::into_inner).standing = standing;
+    }
+
+    pub fn set_preferred(&self, preferred: i64) {
+        self.row.write().unwrap_or_else(PoisonError::into_inner).preferred = preferred;
+    }
+
     /// The delivery task, while the account is online.
     pub fn delivery(&self) -> Option<Delivery> {
         lock(&self.running).as_ref().map(|running| running.delivery.clone())
@@ -180,6 +194,9 @@ impl Account {
 
     /// What is wrong with the session, or with what the directory says of it.
     pub fn session_error(&self) -> Option<String> {
+        if self.row().standing == Standing::Superseded {
+            return Some(SUPERSEDED.to_owned());
+        }
         if self.cloned.load(std::sync::atomic::Ordering::Relaxed) {
             return Some(CLONED.to_owned());
         }

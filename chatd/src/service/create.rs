@@ -5,23 +5,21 @@ use std::sync::{Arc, PoisonError};
 
 use proto::ids::AccountId;
 use proto::name::Address;
-use proto::rpc::types::{
-    AccountInfo, AccountListResult, AccountParams, Done, Empty, RegisterParams, RegisterResult, UnregisterParams,
-};
+use proto::rpc::types::{AccountInfo, AccountParams, RegisterParams, RegisterResult};
 use proto::time::Timestamp;
 use proto::wire::payload::Profile;
 
 use super::account::Account;
 use super::identity::{Facts, Keys, make_record, recovery_key};
+use super::keys::read_recovery_key;
 use super::resolve::OVERFLOW_UID;
-use super::storage::mark;
 use super::{Service, ServiceError};
+use crate::crypto::keys::SigningKey;
 use crate::crypto::prekey::PrekeySecret;
-use crate::crypto::safety::fingerprint;
 use crate::directory::{DirectoryClient, DirectoryError};
-use crate::model::{AccountRow, Caller};
+use crate::model::{AccountRow, Caller, Standing};
 use crate::store::account::NewAccount;
-use crate::store::{PrekeyStore, Store};
+use crate::store::{PrekeyStore, Store, Tx};
 
 pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ServiceError + '_ {
     move |source| ServiceError::Io { path: path.to_owned(), source }
@@ -162,7 +160,17 @@ impl Service {
         if self.accounts().iter().any(|a| a.row().name == address.name.as_str() && a.row().origin == origin) {
             return Err(ServiceError::AlreadyExists(format!("{} exists on this daemon already", address.name)));
         }
-        let (recovery, recovery_hash) = recovery_key()?;
+        // A name that rests is given back to the recovery key of the account that gave it up.
+        let (recovery, recovery_hash, reclaim) = match &params.recovery_key {
+            Some(text) => {
+                let key = read_recovery_key(text)?;
+                (proto::ids::hex(&*key.to_bytes()), proto::directory::recovery_hash(&key.public()), Some(key))
+            }
+            None => {
+                let (text, hash) = recovery_key()?;
+                (text, hash, None)
+            }
+        };
         let keys = Keys::generate()?;
         let prekey = PrekeySecret::generate(now)?;
         let facts =
@@ -177,6 +185,8 @@ impl Service {
             uid: caller.uid,
             user: caller.user.clone().unwrap_or_default(),
             logged_in: true,
+            preferred: 0,
+            standing: Default::default(),
         };
         let new = NewAccount { row, recovery_hash, record: record.clone(), record_seq, display_name };
         let id = new.row.id;
@@ -186,7 +196,7 @@ impl Service {
         let result = match made {
             // Everything is on disk before the name is claimed, so that a kill at any moment leaves a name with its keys.
             Ok(()) => match rename_durably(&unfinished, &folder) {
-                Ok(()) => self.claim(&directory, &address, &record, &keys).await,
+                Ok(()) => self.claim(&directory, &address, &record, &keys, reclaim.as_ref()).await,
                 Err(error) => Err(error),
             },
             Err(error) => Err(error),
@@ -225,19 +235,23 @@ impl Service {
         address: &Address,
         record: &[u8],
         keys: &Keys,
+        reclaim: Option<&SigningKey>,
     ) -> Result<(), ServiceError> {
         let Some(client) = directory else { return Ok(()) };
         let identity = keys.identity();
         let sign = |message: &[u8]| identity.sign(&[message]);
-        let published = match client.publish(&address.name, record, &sign).await {
+        let published = match client.claim(&address.name, record, &sign, reclaim).await {
             // The answer may be lost while the name is claimed; with the keys, the name would be lost for ever.
             Err(DirectoryError::Unreachable { .. } | DirectoryError::Protocol { .. }) => {
-                client.publish(&address.name, record, &sign).await
+                client.claim(&address.name, record, &sign, reclaim).await
             }
             published => published,
         };
         match published {
             Err(DirectoryError::NameTaken) => Err(ServiceError::NameTaken(address.name.to_string())),
+            Err(DirectoryError::NameRests { until }) => {
+                Err(ServiceError::NameRests { name: address.name.to_string(), until })
+            }
             published => Ok(published.map(drop)?),
         }
     }
@@ -253,7 +267,17 @@ impl Service {
         }
         let service = self.clone();
         Self::whole(async move {
-            account.store.write(|tx| tx.set_logged_in(true)).await?;
+            // Of two copies, this is the one that its owner wants.
+            let standing = match account.row().standing {
+                Standing::Superseded => Standing::TakesOver,
+                standing => standing,
+            };
+            let stored = move |tx: &mut Tx<'_>| {
+                tx.set_standing(standing)?;
+                tx.set_logged_in(true)
+            };
+            account.store.write(stored).await?;
+            account.set_standing(standing);
             account.set_logged_in(true);
             account.go_online(&service);
             account.settled().await;
@@ -279,81 +303,5 @@ impl Service {
             Ok(service.info(&account))
         })
         .await
-    }
-
-    /// `account.unregister`: gives the name up and deletes everything of the account here.
-    ///
-    /// # Errors
-    /// When the confirmation differs, or the directory does not release the name; then nothing is deleted.
-    pub async fn account_unregister(&self, caller: &Caller, params: UnregisterParams) -> Result<Done, ServiceError> {
-        let account = self.account(caller, params.account.as_deref())?;
-        let row = account.row();
-        if params.confirm != row.name {
-            return Err(ServiceError::InvalidParams(format!(
-                "to delete it, confirm with the account's name: {}",
-                row.name
-            )));
-        }
-        let service = self.clone();
-        Self::whole(async move { service.delete(&account, &row).await }).await
-    }
-
-    async fn delete(&self, account: &Account, row: &AccountRow) -> Result<Done, ServiceError> {
-        if let Some(client) = &account.directory {
-            let address: Address = row.name.parse()?;
-            let identity = account.keys.identity();
-            match client.unregister(&address.name, &move |message: &[u8]| identity.sign(&[message])).await {
-                // Gone there already is gone.
-                Ok(_) | Err(DirectoryError::NotFound) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        if self.inner.accounts.write().unwrap_or_else(PoisonError::into_inner).remove(&account.id).is_none() {
-            return Err(ServiceError::NoAccount(format!("{} is deleted already", row.name)));
-        }
-        let folder = self.accounts_dir().join(account.id.to_string());
-        let doomed = self.accounts_dir().join(format!(".deleted-{}", account.id));
-        // At once: a daemon that is killed now must not take the name again when it starts.
-        let renamed = std::fs::rename(&folder, &doomed).map_err(io(&folder));
-        account.gone.cancel();
-        account.go_offline().await;
-        account.store.close().await;
-        renamed?;
-        std::fs::remove_dir_all(&doomed).map_err(io(&doomed))?;
-        tracing::info!(name = %row.address(), account = %account.id, "account deleted");
-        Ok(Done {})
-    }
-
-    /// `account.list`.
-    ///
-    /// # Errors
-    /// None.
-    pub async fn account_list(&self, caller: &Caller, _: Empty) -> Result<AccountListResult, ServiceError> {
-        let mut accounts: Vec<AccountInfo> = self.owned(caller).iter().map(|account| self.info(account)).collect();
-        accounts.sort_by(|a, b| a.address.cmp(&b.address));
-        Ok(AccountListResult { accounts })
-    }
-
-    /// `account.whoami`.
-    ///
-    /// # Errors
-    /// When no account is selected.
-    pub async fn account_whoami(&self, caller: &Caller, params: AccountParams) -> Result<AccountInfo, ServiceError> {
-        Ok(self.info(&*self.account_to_read(caller, params.account.as_deref())?))
-    }
-
-    pub(super) fn info(&self, account: &Account) -> AccountInfo {
-        let row = account.row();
-        let info = AccountInfo {
-            address: row.address(),
-            id: account.id,
-            fingerprint: fingerprint(&account.keys.identity().public()),
-            directory: (!row.directory.is_empty()).then_some(row.directory),
-            logged_in: row.logged_in,
-            online: account.session().up,
-            name: row.name,
-            damaged: None,
-        };
-        mark(info, account)
     }
 }

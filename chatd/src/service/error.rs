@@ -15,14 +15,30 @@ pub enum ServiceError {
     #[error("{0}")]
     NoAccount(String),
     /// Several, and none was named.
-    #[error("several accounts are yours ({0}): name one with --account or CHATD_ACCOUNT")]
+    #[error(
+        "several accounts are yours ({0}): name one with --account or CHATD_ACCOUNT, or choose one with chatctl use NAME"
+    )]
     AmbiguousAccount(String),
+    /// A word that means two people.
+    #[error("{0}")]
+    AmbiguousWho(String),
     /// Exists on this daemon.
     #[error("{0}")]
     AlreadyExists(String),
     /// The directory gave it to somebody else.
     #[error("the name {0} is taken in the directory: choose another one")]
     NameTaken(String),
+    /// Given up, and kept for who had it.
+    #[error(
+        "the name {name} was given up by its account and rests until {until}: choose another one, wait, or take it back at once \
+         with the recovery key of that account: chatctl register {name} --reclaim FILE"
+    )]
+    NameRests {
+        /// The name.
+        name: String,
+        /// When it is free for everybody.
+        until: proto::time::Timestamp,
+    },
     /// Not a name.
     #[error("the name is not allowed: {0}")]
     Name(#[from] proto::name::NameError),
@@ -35,6 +51,9 @@ pub enum ServiceError {
     /// The account is offline by the user's own wish.
     #[error("{0} is logged out: run chatctl login first")]
     LoggedOut(String),
+    /// Another copy of the account took this one's place.
+    #[error("{0}")]
+    Superseded(&'static str),
     /// It is offline already.
     #[error("{0} is logged out already")]
     AlreadyLoggedOut(String),

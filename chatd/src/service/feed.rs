@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use proto::ids::AccountId;
 use proto::rpc::event::{Event, EventType};
 use proto::rpc::types::{Done, FeedAckParams, SubscribeParams, SubscribeResult};
 use tokio::sync::broadcast;
@@ -24,7 +25,7 @@ pub struct Feed {
     news: broadcast::Receiver<EventBatch>,
     cursor: u64,
     types: Vec<EventType>,
-    who: Option<String>,
+    who: Option<AccountId>,
     stop: CancellationToken,
 }
 
@@ -53,7 +54,7 @@ impl Service {
             })?);
         }
         let who = match &params.who {
-            Some(who) => Some(self.known(&account, who).await?.who(&account.row().origin)),
+            Some(who) => Some(self.known(&account, who).await?.account),
             None => None,
         };
         // Listening before the head is read: nothing falls between.
@@ -176,7 +177,7 @@ impl Feed {
         let wanted = |event: &&Event| {
             event.kind == EventType::FeedLagged
                 || ((self.types.is_empty() || self.types.contains(&event.kind))
-                    && (self.who.is_none() || event.who == self.who))
+                    && (self.who.is_none() || event.peer == self.who))
         };
         Arc::new(events.iter().filter(wanted).cloned().collect())
     }

@@ -127,7 +127,7 @@ impl Runner {
             }
             Frame::Record { from_device, to_device, record } => {
                 if let Some((account, contact)) = self.proved(to_device, from_device) {
-                    let taken = account.store.write(move |tx| tx.take_record(contact, &record, false)).await;
+                    let taken = account.store.write(move |tx| tx.take_record(contact, &record)).await;
                     log_failure(taken.map(drop), "a contact's record was not stored");
                 }
             }

@@ -6,19 +6,20 @@ use std::time::Duration;
 
 use proto::ids::MessageId;
 use proto::rpc::types::{
-    AccountParams, HistoryParams, MessageState, MessagesResult, ReadParams, ReadResult, SearchParams, SendParams,
-    SendResult, TraceParams, TraceResult, Trust, Unread, UnreadResult, WaitParams,
+    HistoryParams, MessageState, MessagesResult, PageParams, ReadParams, ReadResult, SearchParams, SendParams,
+    SendResult, TraceParams, TraceResult, Trust, UnreadResult, WaitParams,
 };
 use proto::wire::MAX_TEXT_BYTES;
 use proto::wire::payload::Text;
 
-use super::account::Account;
+use super::account::{Account, SUPERSEDED};
 use super::{Service, ServiceError, storage};
-use crate::model::Caller;
+use crate::model::{Caller, Standing};
 use crate::policy::contact::{ContactError, Event, Incoming, Outgoing, Relation};
 use crate::store::ContactRow;
+use crate::store::lifetimes::COPY_MAY_ARRIVE;
 use crate::store::outbound::{NewMessage, Stored};
-use crate::store::{Pending, StoreError, account, contacts, history, lifetimes, salvage, trace};
+use crate::store::{Pending, StoreError, account, contacts, history, lifetimes, naming, people, salvage, trace};
 
 /// Messages in one answer at most.
 const MAX_PAGE: u32 = 1_000;
@@ -119,7 +120,11 @@ impl Service {
     async fn target(&self, caller: &Caller, account: Option<&str>, to: &str) -> Result<Target, ServiceError> {
         let account = self.account(caller, account)?;
         if !account.is_running() {
-            return Err(ServiceError::LoggedOut(account.row().name));
+            let row = account.row();
+            return Err(match row.standing {
+                Standing::Superseded => ServiceError::Superseded(SUPERSEDED),
+                _ => ServiceError::LoggedOut(row.name),
+            });
         }
         if to.starts_with('#') {
             return Err(ServiceError::InvalidParams("groups are not supported by this version yet".into()));
@@ -143,7 +148,7 @@ impl Service {
         loop {
             let (state, reason) =
                 account.store.read(move |conn| trace::own_state(conn, &id)).await.map_err(no_message)?;
-            let ended = matches!(state, MessageState::Rejected | MessageState::Expired);
+            let ended = state >= MessageState::Rejected;
             if state >= params.state || ended {
                 return Ok(SendResult { id, state, reason });
             }
@@ -219,22 +224,14 @@ impl Service {
     ///
     /// # Errors
     /// When no account is selected.
-    pub async fn message_unread(&self, caller: &Caller, params: AccountParams) -> Result<UnreadResult, ServiceError> {
+    pub async fn message_unread(&self, caller: &Caller, params: PageParams) -> Result<UnreadResult, ServiceError> {
         let account = self.account_to_read(caller, params.account.as_deref())?;
+        let (after, limit) = super::people::place(&params)?;
         let home = account.row().origin;
-        let conversations: Vec<Unread> = account
-            .store
-            .read(contacts::all)
-            .await?
-            .iter()
-            .filter(|row| row.unread > 0)
-            .map(|row| Unread {
-                who: row.label.clone().unwrap_or_else(|| row.who(&home)),
-                conversation: row.conversation,
-                count: row.unread,
-            })
-            .collect();
-        Ok(UnreadResult { total: conversations.iter().map(|unread| unread.count).sum(), conversations })
+        let read = account.store.read(move |conn| people::unread(conn, &home, after, limit));
+        let (conversations, more, total) = read.await?;
+        let next = conversations.last().filter(|_| more).map(|unread| unread.account.to_string());
+        Ok(UnreadResult { conversations, total, next })
     }
 
     /// `message.read`.
@@ -255,21 +252,31 @@ impl Service {
     pub async fn message_trace(&self, caller: &Caller, params: TraceParams) -> Result<TraceResult, ServiceError> {
         let account = self.account_to_read(caller, params.account.as_deref())?;
         let id = params.id;
-        let (trace, row) = account
+        let home = account.row().origin;
+        let (trace, row, called) = account
             .store
             .read(move |conn| {
                 let trace = trace::trace(conn, &id)?;
                 let row = contacts::load(conn, trace.contact)?;
-                Ok((trace, row))
+                let called = naming::called(conn, &row, &home)?;
+                Ok((trace, row, called))
             })
             .await
             .map_err(no_message)?;
-        let who = row.who(&account.row().origin);
+        let (who, peer) = (called.form().to_owned(), called.account);
         let next = match (trace.own, trace.state) {
             (false, _) => "nothing: it is here".to_owned(),
             (_, MessageState::Delivered) => format!("nothing: {who}'s daemon has it"),
             (_, MessageState::Read) => format!("nothing: {who} has read it"),
-            (_, MessageState::Rejected | MessageState::Expired) => "nothing: it will not be sent".to_owned(),
+            (_, MessageState::Rejected | MessageState::Expired | MessageState::Withdrawn) => {
+                let out = trace.reason.as_deref().is_some_and(|reason| reason.ends_with(COPY_MAY_ARRIVE));
+                match out {
+                    true => format!(
+                        "nothing: it will not be sent again. A copy had left before; {who} may get it, or has it"
+                    ),
+                    false => "nothing: it will not be sent".to_owned(),
+                }
+            }
             (_, MessageState::Sent) => format!("wait for the acknowledgement of {who}'s daemon, then send it again"),
             (_, MessageState::Mailboxed) => format!(
                 "wait for the acknowledgement of {who}'s daemon, which takes it out of the mailbox when it is there; put it \
@@ -282,13 +289,17 @@ impl Service {
                 None if trace.reason.as_deref().is_some_and(|reason| reason.starts_with("recipient_keys_expired")) => {
                     format!("wait until {who} was online once: the keys to seal to are older than 7 days")
                 }
+                None if trace.reason.as_deref() == Some("account_gone") => format!(
+                    "wait until the account comes back to its directory: it was given up there. chatctl remove {who} ends \
+                     that; whoever has the name next is somebody else"
+                ),
                 None if trace.reason.as_deref().is_some_and(|reason| reason.starts_with("token_revoked")) => {
                     format!("try to reach {who} directly; if {who} has removed you: chatctl add {who} asks again")
                 }
                 None => format!("try again as soon as {who} is reachable, and once a minute at least"),
             },
         };
-        Ok(TraceResult { id, who, state: trace.state, reason: trace.reason, steps: trace.steps, next })
+        Ok(TraceResult { id, who, peer, state: trace.state, reason: trace.reason, steps: trace.steps, next })
     }
 }
 

@@ -25,6 +25,7 @@ mod records;
 mod resolve;
 mod session;
 mod settings;
+mod standing;
 mod status;
 mod storage;
 mod told;

@@ -1,45 +1,50 @@
 //! Contacts: asking, answering, ending, naming, trusting, silencing. And who is in the directory.
 
-use proto::directory::api::UsersQuery;
+use proto::directory::api::{User as Entry, UsersQuery};
+use proto::ids::AccountId;
 use proto::rpc::types::{
-    AccountParams, Contact, ContactAddParams, ContactsResult, Done, MuteParams, RenameParams, Trust, User, UsersParams,
+    Contact, ContactAddParams, ContactsResult, MuteParams, PageParams, RenameParams, Trust, User, UsersParams,
     UsersResult, VerifyParams, VerifyResult, WhoParams,
 };
 use proto::time::Timestamp;
+use proto::who::HANDLE_MARK;
 use proto::wire::MAX_REQUEST_TEXT_BYTES;
+use rusqlite::Connection;
 
 use super::account::Account;
+use super::resolve::About;
 use super::{Service, ServiceError};
 use crate::crypto::safety::{safety_number, same_number};
 use crate::model::Caller;
 use crate::policy::contact::{ContactError, Event};
-use crate::store::ContactRow;
-use crate::store::{StoreError, contacts};
+use crate::store::people::{self, Kept};
+use crate::store::{StoreError, contacts, naming};
 
 /// 9999-12-31T23:59:59Z: muted until unmuted.
 const FOREVER_MS: i64 = 253_402_300_799_000;
+/// Contacts in one answer at most, and if nothing is said.
+const MAX_PAGE: u32 = 1_000;
+const DEFAULT_PAGE: u32 = 200;
 /// Bytes of a label at most.
 const MAX_LABEL_BYTES: usize = 64;
 
 impl Service {
-    pub(super) fn contact_view(&self, account: &Account, row: &ContactRow) -> Contact {
-        let mut contact = contacts::to_rpc(row);
-        if let Some((online, since)) = account.presence(row.account) {
-            contact.online = Some(online);
-            contact.online_since = Some(since);
-        }
-        contact
-    }
-
     async fn view(&self, account: &Account, id: i64) -> Result<Contact, ServiceError> {
-        let row = account.store.read(move |conn| contacts::load(conn, id)).await?;
-        Ok(self.contact_view(account, &row))
+        let home = account.row().origin;
+        let read = account.store.read(move |conn| people::to_rpc(conn, &contacts::load(conn, id)?, &home));
+        Ok(with_presence(account, read.await?))
     }
 
     /// A wish about somebody known.
-    async fn wish(&self, caller: &Caller, params: &WhoParams, event: Event) -> Result<Contact, ServiceError> {
+    async fn wish(
+        &self,
+        caller: &Caller,
+        params: &WhoParams,
+        about: About,
+        event: Event,
+    ) -> Result<Contact, ServiceError> {
         let account = self.account(caller, params.account.as_deref())?;
-        let row = self.known(&account, &params.who).await?;
+        let row = self.resolve(&account, &params.who, about).await?;
         let id = row.id;
         account
             .store
@@ -62,7 +67,7 @@ impl Service {
                 text.len()
             )));
         }
-        let row = self.known_or_found(&account, &params.who).await?;
+        let row = self.to_add(&account, &params.who).await?;
         let id = row.id;
         let asked = account.store.write(move |tx| tx.contact_wish(id, Event::UserAdds, &text).map(drop)).await;
         match asked {
@@ -75,33 +80,42 @@ impl Service {
     ///
     /// # Errors
     /// When no account is selected.
-    pub async fn contact_requests(
-        &self,
-        caller: &Caller,
-        params: AccountParams,
-    ) -> Result<ContactsResult, ServiceError> {
-        self.list(caller, &params, contacts::is_pending).await
+    pub async fn contact_requests(&self, caller: &Caller, params: PageParams) -> Result<ContactsResult, ServiceError> {
+        self.list(caller, params, Kept::Pending).await
     }
 
     /// `contact.list`.
     ///
     /// # Errors
     /// When no account is selected.
-    pub async fn contact_list(&self, caller: &Caller, params: AccountParams) -> Result<ContactsResult, ServiceError> {
-        self.list(caller, &params, |row| row.state != Default::default() || row.unread > 0 || row.request_at.is_some())
-            .await
+    pub async fn contact_list(&self, caller: &Caller, params: PageParams) -> Result<ContactsResult, ServiceError> {
+        self.list(caller, params, Kept::All).await
     }
 
-    async fn list(
-        &self,
-        caller: &Caller,
-        params: &AccountParams,
-        keep: impl Fn(&ContactRow) -> bool,
-    ) -> Result<ContactsResult, ServiceError> {
+    async fn list(&self, caller: &Caller, params: PageParams, kept: Kept) -> Result<ContactsResult, ServiceError> {
         let account = self.account_to_read(caller, params.account.as_deref())?;
-        let rows = account.store.read(contacts::all).await?;
-        let contacts = rows.iter().filter(|row| keep(row)).map(|row| self.contact_view(&account, row)).collect();
-        Ok(ContactsResult { contacts })
+        let (after, limit) = place(&params)?;
+        let home = account.row().origin;
+        let read = move |conn: &Connection| {
+            let (rows, more) = people::page(conn, kept, after, limit)?;
+            let next = rows.last().filter(|_| more).map(|row| row.account.to_string());
+            let contacts: Result<Vec<Contact>, StoreError> =
+                rows.iter().map(|row| people::to_rpc(conn, row, &home)).collect();
+            Ok((contacts?, next))
+        };
+        let (contacts, next) = account.store.read(read).await?;
+        let contacts = contacts.into_iter().map(|contact| with_presence(&account, contact)).collect();
+        Ok(ContactsResult { contacts, next })
+    }
+
+    /// `contact.show`.
+    ///
+    /// # Errors
+    /// When nobody is called so, or two are.
+    pub async fn contact_show(&self, caller: &Caller, params: WhoParams) -> Result<Contact, ServiceError> {
+        let account = self.account_to_read(caller, params.account.as_deref())?;
+        let id = self.known(&account, &params.who).await?.id;
+        self.view(&account, id).await
     }
 
     /// `contact.accept`.
@@ -109,23 +123,23 @@ impl Service {
     /// # Errors
     /// When there is no request.
     pub async fn contact_accept(&self, caller: &Caller, params: WhoParams) -> Result<Contact, ServiceError> {
-        self.wish(caller, &params, Event::UserAccepts).await
+        self.wish(caller, &params, About::Request, Event::UserAccepts).await
     }
 
     /// `contact.reject`.
     ///
     /// # Errors
     /// When there is no request.
-    pub async fn contact_reject(&self, caller: &Caller, params: WhoParams) -> Result<Done, ServiceError> {
-        self.wish(caller, &params, Event::UserRejects).await.map(|_| Done {})
+    pub async fn contact_reject(&self, caller: &Caller, params: WhoParams) -> Result<Contact, ServiceError> {
+        self.wish(caller, &params, About::Request, Event::UserRejects).await
     }
 
     /// `contact.remove`.
     ///
     /// # Errors
     /// When there is nothing to end.
-    pub async fn contact_remove(&self, caller: &Caller, params: WhoParams) -> Result<Done, ServiceError> {
-        self.wish(caller, &params, Event::UserRemoves).await.map(|_| Done {})
+    pub async fn contact_remove(&self, caller: &Caller, params: WhoParams) -> Result<Contact, ServiceError> {
+        self.wish(caller, &params, About::Contact, Event::UserRemoves).await
     }
 
     /// `contact.block`.
@@ -134,8 +148,11 @@ impl Service {
     /// When nobody is called so.
     pub async fn contact_block(&self, caller: &Caller, params: WhoParams) -> Result<Contact, ServiceError> {
         let account = self.account(caller, params.account.as_deref())?;
-        // Somebody who has not written yet can be blocked, too.
-        let row = self.known_or_found(&account, &params.who).await?;
+        // Somebody who has not written yet can be blocked, too; and one of two of a name must not be blocked for the other.
+        let row = match self.resolve(&account, &params.who, About::Request).await {
+            Err(ServiceError::NotFound(_)) => self.known_or_found(&account, &params.who).await?,
+            found => found?,
+        };
         let id = row.id;
         account.store.write(move |tx| tx.contact_wish(id, Event::UserBlocks, "").map(drop)).await?;
         self.view(&account, id).await
@@ -146,7 +163,7 @@ impl Service {
     /// # Errors
     /// When nobody is called so.
     pub async fn contact_unblock(&self, caller: &Caller, params: WhoParams) -> Result<Contact, ServiceError> {
-        self.wish(caller, &params, Event::UserUnblocks).await
+        self.wish(caller, &params, About::Contact, Event::UserUnblocks).await
     }
 
     /// `contact.rename`.
@@ -161,15 +178,15 @@ impl Service {
         let unseen =
             |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
         let bad = |c: char| c.is_control() || unseen(c) || matches!(c, '@' | '#' | ':');
-        if label.len() > MAX_LABEL_BYTES || label.chars().any(bad) {
+        if label.len() > MAX_LABEL_BYTES || label.chars().any(bad) || label.starts_with(HANDLE_MARK) {
             return Err(ServiceError::InvalidParams(format!(
-                "a label has {MAX_LABEL_BYTES} bytes at most, and none of @ # : or control characters"
+                "a label has {MAX_LABEL_BYTES} bytes at most, none of @ # : or control characters, and no % at its beginning"
             )));
         }
         let home = account.row().origin;
         let wanted = label.clone();
-        let taken = account.store.read(move |conn| contacts::find(conn, &wanted, &home)).await?;
-        if taken.is_some_and(|other| other.id != row.id) {
+        let taken = account.store.read(move |conn| naming::meant(conn, &wanted, &home)).await?;
+        if [taken.labelled, taken.named].into_iter().flatten().any(|other| other.id != row.id) {
             return Err(ServiceError::AlreadyExists(format!("another contact is called {label} already")));
         }
         let id = row.id;
@@ -207,7 +224,7 @@ impl Service {
                 let row = account.store.read(move |conn| contacts::load(conn, id)).await?;
                 return Ok(VerifyResult {
                     safety_number: number_of(&row.identity_key),
-                    contact: self.contact_view(&account, &row),
+                    contact: self.view(&account, id).await?,
                 });
             }
             if !same_number(typed, &number) {
@@ -281,19 +298,39 @@ impl Service {
             limit: Some(params.limit.unwrap_or(200).clamp(1, 1_000)),
         };
         let page = client.users(&query, account.bearer().as_deref()).await?;
-        let known = account.store.read(contacts::all).await?;
-        let users = page
-            .users
-            .into_iter()
-            .map(|user| User {
-                contact: known.iter().any(|row| row.account == user.account && row.state.may_talk()),
-                name: user.name.as_str().to_owned(),
-                account: user.account,
-                online: user.online,
+        let next = page.next;
+        let users = account
+            .store
+            .read(move |conn| {
+                let user = |user: Entry| -> Result<User, StoreError> {
+                    let known = contacts::by_account(conn, user.account)?;
+                    Ok(User {
+                        contact: known.is_some_and(|row| row.state.may_talk()),
+                        name: user.name.as_str().to_owned(),
+                        account: user.account,
+                        online: user.online,
+                    })
+                };
+                page.users.into_iter().map(user).collect::<Result<Vec<User>, _>>()
             })
-            .collect();
-        Ok(UsersResult { users, next: page.next })
+            .await?;
+        Ok(UsersResult { users, next })
     }
+}
+
+fn with_presence(account: &Account, mut contact: Contact) -> Contact {
+    if let Some((online, since)) = account.presence(contact.account) {
+        contact.online = Some(online);
+        contact.online_since = Some(since);
+    }
+    contact
+}
+
+/// Where a page begins, and how many entries it has at most.
+pub(super) fn place(params: &PageParams) -> Result<(Option<AccountId>, usize), ServiceError> {
+    let after = params.after.as_deref().map(str::parse).transpose();
+    let after = after.map_err(|_| ServiceError::InvalidParams("after is not the `next` of a page".into()))?;
+    Ok((after, params.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE) as usize))
 }
 
 /// The contact rules' words, with what to do.

@@ -69,7 +69,7 @@ async fn newest(account: &Account, contact: i64) {
     let bearer = account.bearer().filter(|_| account.directories.is_home(&row.origin));
     match directory.lookup_account(row.account, bearer.as_deref()).await {
         Ok(found) => {
-            let taken = account.store.write(move |tx| tx.take_record(contact, &found.record, true)).await;
+            let taken = account.store.write(move |tx| tx.take_record(contact, &found.record)).await;
             if let Err(error) = taken {
                 tracing::warn!(%error, "a contact's record was not stored");
             }

@@ -1,20 +1,40 @@
 //! Whom a call is about: which account of the caller's, which person behind a word.
+//!
+//! One resolver for all calls. A word is the owner's label or a name that the directory confirmed, in any spelling; what means
+//! two people is refused. What a stranger says of itself is no name: it is reached by the handle of its request.
 
 use std::sync::Arc;
 
-use proto::directory::SignedRecord;
-use proto::name::Address;
+use proto::directory::{Record, SignedRecord};
+use proto::name::{Address, Name};
 use proto::nearest::nearest;
+use proto::who::Who;
 
 use super::account::Account;
 use super::{Service, ServiceError};
 use crate::directory::DirectoryError;
-use crate::model::Caller;
+use crate::model::{AccountRow, Caller};
 use crate::store::ContactRow;
 use crate::store::contacts::{self, NewContact};
+use crate::store::naming::{self, Confirmation, Meant};
 
 /// Nobody's uid (overflow): accounts are never given to it.
 pub(super) const OVERFLOW_UID: u32 = 65_534;
+
+/// What a call is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    /// Somebody the owner has to do with; strangers who are called so do not come into question beside.
+    Contact,
+    /// Somebody who asks, or may ask.
+    Request,
+}
+
+/// What a directory answered for a name: the record is signed, and of that name and domain.
+pub(super) struct Found {
+    pub record: Record,
+    pub bytes: Vec<u8>,
+}
 
 impl Service {
     /// The caller's accounts.
@@ -33,19 +53,26 @@ impl Service {
             .collect()
     }
 
-    /// The account that a call names, or the caller's only one; damaged or not.
+    /// The account that a call names, else the caller's default, else the only one; damaged or not.
     pub(super) fn account_of(&self, caller: &Caller, name: Option<&str>) -> Result<Arc<Account>, ServiceError> {
         let mut own = self.owned(caller);
-        if let Some(name) = name.filter(|name| !name.is_empty()) {
-            own.retain(|account| {
-                let row = account.row();
-                row.name == name || row.address() == name
-            });
-            if own.is_empty() {
-                return Err(ServiceError::NoAccount(format!(
-                    "{name} is no account of yours here; chatctl status shows yours, chatctl register {name} makes it"
-                )));
+        match name.filter(|name| !name.is_empty()) {
+            Some(name) => {
+                let who = Who::parse(name);
+                own.retain(|account| is_called(&account.row(), &who));
+                if own.is_empty() {
+                    return Err(ServiceError::NoAccount(format!(
+                        "{name} is no account of yours here; chatctl status shows yours, chatctl register {name} makes it"
+                    )));
+                }
             }
+            None if own.len() > 1 => {
+                let preferred = own.iter().map(|account| account.row().preferred).max().unwrap_or(0);
+                if preferred > 0 {
+                    own.retain(|account| account.row().preferred == preferred);
+                }
+            }
+            None => {}
         }
         match own.len() {
             0 => Err(ServiceError::NoAccount("you have no account here: chatctl register NAME makes one".into())),
@@ -58,21 +85,86 @@ impl Service {
         }
     }
 
-    /// Somebody this account knows already.
+    /// Somebody this account has to do with.
     pub(super) async fn known(&self, account: &Account, who: &str) -> Result<ContactRow, ServiceError> {
+        self.resolve(account, who, About::Contact).await
+    }
+
+    /// Somebody this account knows.
+    pub(super) async fn resolve(&self, account: &Account, who: &str, about: About) -> Result<ContactRow, ServiceError> {
+        let word = match Who::parse(who) {
+            Who::Id(id) => {
+                let found = account.store.read_blocking(|conn| contacts::by_account(conn, id))?;
+                return found
+                    .ok_or_else(|| ServiceError::NotFound(format!("you know nobody with the account id {id}")));
+            }
+            Who::Handle(number) => {
+                let found = account.store.read_blocking(|conn| naming::by_handle(conn, number))?;
+                return found.ok_or_else(|| {
+                    let handle = Who::Handle(number);
+                    ServiceError::NotFound(format!(
+                        "no request has the handle {handle}; chatctl requests shows those that wait"
+                    ))
+                });
+            }
+            Who::Word(word) => word,
+        };
         let home = account.row().origin;
-        // Two indexed rows, and on the way of every message: not worth a thread of its own.
-        if let Some(row) = account.store.read_blocking(|conn| contacts::find(conn, who, &home))? {
+        // A few indexed rows, and on the way of every message: not worth a thread of its own.
+        let chosen = account.store.read_blocking(|conn| {
+            let meant = naming::meant(conn, &word, &home)?;
+            let stranger = match (&meant.labelled, &meant.named) {
+                (Some(_), Some(named)) => about == About::Contact && naming::is_stranger(conn, named)?,
+                _ => false,
+            };
+            Ok(choose(&word, meant, stranger))
+        })?;
+        if let Some(row) = chosen? {
             return Ok(row);
         }
-        let everybody = account.store.read(contacts::all).await?;
-        let names: Vec<String> =
-            everybody.iter().map(|row| row.label.clone().unwrap_or_else(|| row.who(&home))).collect();
-        let hint = match nearest(who, names.iter().map(String::as_str)) {
-            Some(name) => format!("; did you mean {name}?"),
-            None => format!("; to ask somebody of that name in the directory: chatctl add {who}"),
+        match self.claimant(account, &word).await? {
+            Some(row) => Ok(row),
+            None => Err(self.nobody(account, &word).await?),
+        }
+    }
+
+    /// Somebody who says that the word is its name, if the directory says so, too. Whom it does not confirm can be reached by
+    /// a handle only, and the error says by which.
+    async fn claimant(&self, account: &Account, word: &str) -> Result<Option<ContactRow>, ServiceError> {
+        let own = account.row();
+        let Ok(address) = word.parse::<Address>() else { return Ok(None) };
+        let origin = address.domain.unwrap_or(own.origin);
+        let (name, domain) = (address.name.to_string(), origin.clone());
+        let claimants = account.store.read_blocking(|conn| naming::claimants(conn, &name, &domain))?;
+        let Some(newest) = claimants.first() else { return Ok(None) };
+        let asked = look_up(account, &address.name, &origin).await;
+        if let Ok(Some(found)) = &asked
+            && claimants.iter().any(|row| row.account == found.record.account())
+        {
+            return self.keep_found(account, found).await.map(Some);
+        }
+        let known = account.store.read_blocking(|conn| naming::called(conn, newest, &account.row().origin))?;
+        let why = match asked {
+            Ok(_) => "the directory does not say so".to_owned(),
+            Err(error) => format!("the directory could not be asked ({error})"),
         };
-        Err(ServiceError::NotFound(format!("you know nobody called {who}{hint}")))
+        Err(ServiceError::NotFound(format!(
+            "you know nobody of whom it is confirmed that the name is {word}. {} says so, and {why}: to mean that one \
+             nevertheless, write {}",
+            known.form(),
+            known.form(),
+        )))
+    }
+
+    /// The error for a word that means nobody, with the nearest one that means somebody.
+    async fn nobody(&self, account: &Account, word: &str) -> Result<ServiceError, ServiceError> {
+        let home = account.row().origin;
+        let words = account.store.read(move |conn| naming::words(conn, &home)).await?;
+        let hint = match nearest(word, words.iter().map(String::as_str)) {
+            Some(name) => format!("; did you mean {name}?"),
+            None => format!("; to ask somebody of that name in the directory: chatctl add {word}"),
+        };
+        Ok(ServiceError::NotFound(format!("you know nobody called {word}{hint}")))
     }
 
     /// Somebody this account knows, or whom its directory knows; the latter is remembered as a stranger.
@@ -81,6 +173,32 @@ impl Service {
             Err(error @ ServiceError::NotFound(_)) => error,
             found => return found,
         };
+        match Who::parse(who) {
+            Who::Word(word) => self.found(account, &word, Some(unknown)).await,
+            Who::Id(_) | Who::Handle(_) => Err(unknown),
+        }
+    }
+
+    /// Whom the owner wants to ask: a name is the directory's, whoever claims it here.
+    pub(super) async fn to_add(&self, account: &Account, who: &str) -> Result<ContactRow, ServiceError> {
+        let Who::Word(word) = Who::parse(who) else { return self.resolve(account, who, About::Request).await };
+        let row = self.found(account, &word, None).await?;
+        let key = word.clone();
+        let home = account.row().origin;
+        let meant = account.store.read_blocking(|conn| naming::meant(conn, &key, &home))?;
+        match meant.labelled.filter(|other| other.id != row.id) {
+            Some(other) => Err(ambiguous(&word, &other, &row)),
+            None => Ok(row),
+        }
+    }
+
+    /// Asks the directory for a name. `unknown`: what was found of it here, for the error.
+    async fn found(
+        &self,
+        account: &Account,
+        who: &str,
+        unknown: Option<ServiceError>,
+    ) -> Result<ContactRow, ServiceError> {
         if who.starts_with("chat:") {
             return Err(ServiceError::NotFound(
                 "invites are not supported by this version yet; ask for the name instead".into(),
@@ -89,56 +207,122 @@ impl Service {
         let address: Address = who.parse()?;
         let own = account.row();
         let origin = address.domain.clone().unwrap_or_else(|| own.origin.clone());
-        let at_home = origin == own.origin;
-        if !at_home && account.directories.of(&origin).is_none() {
-            return Err(ServiceError::NotFound(format!(
-                "the directory of {origin} is not known here: name its URL under [directories] in the configuration of chatd"
-            )));
-        }
-        if at_home && address.name.as_str() == own.name {
+        if origin == own.origin && address.name.as_str() == own.name {
             return Err(ServiceError::InvalidParams(format!("{who} is yourself: name somebody else")));
         }
-        // The name in its normal form may be known.
-        if at_home
-            && address.name.as_str() != who
-            && let Ok(row) = self.known(account, address.name.as_str()).await
-        {
-            return Ok(row);
-        }
-        let Some(client) = account.directories.of(&origin) else { return Err(unknown) };
-        let bearer = account.bearer().filter(|_| at_home);
-        let found = match client.lookup(&address.name, bearer.as_deref()).await {
-            Ok(found) => found,
-            Err(DirectoryError::NotFound) => {
+        match look_up(account, &address.name, &origin).await? {
+            Some(found) => self.keep_found(account, &found).await,
+            None => {
                 let hint = match unknown {
-                    ServiceError::NotFound(text) if text.contains("did you mean") => {
+                    Some(ServiceError::NotFound(text)) if text.contains("did you mean") => {
                         let hint = text.split("; ").nth(1).unwrap_or_default();
                         format!("; {hint} To ask somebody else to be a contact: chatctl add NAME")
                     }
                     _ => format!("; chatctl users {} lists who is there", address.name),
                 };
-                return Err(ServiceError::NotFound(format!("nobody is called {who} in {origin}{hint}")));
+                Err(ServiceError::NotFound(format!("nobody is called {who} in {origin}{hint}")))
             }
-            Err(error) => return Err(error.into()),
-        };
-        let record = SignedRecord::decode(&found.record)?.verify()?;
-        if record.name != address.name || record.origin != origin || record.account() != found.account {
-            return Err(ServiceError::KeyNotTrusted(format!(
-                "the directory answered with a record that is not {who}'s; tell its operator"
-            )));
         }
+    }
+
+    /// Remembers whom the directory gave a name to, under that name.
+    pub(super) async fn keep_found(&self, account: &Account, found: &Found) -> Result<ContactRow, ServiceError> {
+        let record = &found.record;
         let new = NewContact {
-            account: found.account,
+            account: record.account(),
             name: record.name.as_str().to_owned(),
             origin: record.origin.clone(),
             record_seq: record.seq,
             identity_key: record.identity_key,
-            record: found.record,
+            record: found.bytes.clone(),
             reach: Vec::new(),
             reach_seq: 0,
-            confirmed: true,
         };
-        let contact = account.store.write(move |tx| tx.upsert_contact(&new)).await?;
-        Ok(account.store.read(move |conn| contacts::load(conn, contact)).await?)
+        let outcome = account.store.write(move |tx| {
+            let contact = tx.upsert_contact(&new)?;
+            Ok((contact, tx.confirm_name(contact, &new.name, &new.origin)?))
+        });
+        let (contact, confirmation) = outcome.await?;
+        let row = account.store.read(move |conn| contacts::load(conn, contact)).await?;
+        match confirmation {
+            Confirmation::Given => Ok(row),
+            Confirmation::HeldBy(_) => Err(ServiceError::KeyNotTrusted(format!(
+                "{0} is somebody else now than the contact that you know by this name: the directory has given it to another \
+                 account. To keep the old one, give it a label: chatctl rename {0} LABEL; else: chatctl remove {0}. Then \
+                 chatctl add {0} asks the new one",
+                row_address(record)
+            ))),
+        }
     }
+}
+
+fn row_address(record: &Record) -> String {
+    format!("{}@{}", record.name, record.origin)
+}
+
+/// Whether an account of the caller's is meant.
+fn is_called(row: &AccountRow, who: &Who) -> bool {
+    match who {
+        Who::Id(id) => row.id == *id,
+        Who::Handle(_) => false,
+        Who::Word(word) => match word.parse::<Address>() {
+            Ok(Address { name, domain }) => {
+                name.as_str() == row.name && domain.is_none_or(|domain| domain == row.origin)
+            }
+            Err(_) => false,
+        },
+    }
+}
+
+/// The one who is meant, if anybody is. `stranger`: the one of that name has nothing to do with the owner.
+fn choose(word: &str, meant: Meant, stranger: bool) -> Result<Option<ContactRow>, ServiceError> {
+    match (meant.labelled, meant.named) {
+        (Some(labelled), Some(named)) if labelled.id != named.id && !stranger => {
+            Err(ambiguous(word, &labelled, &named))
+        }
+        (Some(row), _) | (None, Some(row)) => Ok(Some(row)),
+        (None, None) => Ok(None),
+    }
+}
+
+fn ambiguous(word: &str, labelled: &ContactRow, named: &ContactRow) -> ServiceError {
+    let of_label = if labelled.confirmed {
+        labelled.address()
+    } else {
+        labelled.handle.map_or(Who::Id(labelled.account), Who::Handle).to_string()
+    };
+    ServiceError::AmbiguousWho(format!(
+        "{word} names two people: {of_label}, whom you call {word}, and {0}, whose name it is. Write {of_label} or {0}",
+        named.address()
+    ))
+}
+
+/// Asks the directory of a domain for a name; `None`: it knows nobody of that name. What comes back is of that name, that
+/// domain and the account that the directory says.
+///
+/// # Errors
+/// When the directory is not known here, cannot be reached, or answers with something else than was asked for.
+pub(super) async fn look_up(account: &Account, name: &Name, origin: &str) -> Result<Option<Found>, ServiceError> {
+    let own = account.row();
+    let Some(client) = account.directories.of(origin) else {
+        return Err(ServiceError::NotFound(if origin.is_empty() {
+            format!("{} has no directory to look in", own.name)
+        } else {
+            format!(
+                "the directory of {origin} is not known here: name its URL under [directories] in the configuration of chatd"
+            )
+        }));
+    };
+    let bearer = account.bearer().filter(|_| origin == own.origin);
+    let found = match client.lookup(name, bearer.as_deref()).await {
+        Err(DirectoryError::NotFound) => return Ok(None),
+        found => found?,
+    };
+    let record = SignedRecord::decode(&found.record)?.verify()?;
+    if record.name != *name || record.origin != origin || record.account() != found.account {
+        return Err(ServiceError::KeyNotTrusted(format!(
+            "the directory answered with a record that is not {name}'s; tell its operator"
+        )));
+    }
+    Ok(Some(Found { record, bytes: found.record }))
 }

@@ -9,14 +9,15 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::account::{Account, SessionState};
+use super::account::{Account, SUPERSEDED, SessionState};
 use super::identity::make_reach;
 use super::told::{Told, changed_tokens, sync};
 use super::{Service, ServiceError, mail};
 use crate::delivery::News;
 use crate::directory::DirectoryError;
 use crate::directory::session::{self, SessionCommand, SessionEvent};
-use crate::store::{account, contacts};
+use crate::model::Standing;
+use crate::store::{Tx, account, contacts};
 
 /// Commands to the session that wait at most.
 pub(super) const COMMANDS: usize = 64;
@@ -247,6 +248,11 @@ pub(super) async fn publish(service: &Service, account: &Arc<Account>) -> Result
             if theirs.account() != account.id {
                 return Err(DirectoryError::Conflict { stored: Some(stored), message }.into());
             }
+            let standing = account.row().standing;
+            if theirs.devices.iter().all(|device| device.id != account.device) && standing != Standing::TakesOver {
+                supersede(account).await?;
+                return Err(ServiceError::Superseded(SUPERSEDED));
+            }
             if theirs.identity_key != account.keys.identity().public() {
                 // Before a rotation of ours, or after one that is not ours.
                 service.outrank(account, &theirs).await?;
@@ -267,6 +273,27 @@ async fn publish_once(account: &Arc<Account>) -> Result<(), ServiceError> {
     let name = Name::parse(&account.row().name)?;
     let identity = account.keys.identity();
     client.publish(&name, &card.record, &move |message: &[u8]| identity.sign(&[message])).await?;
+    if account.row().standing == Standing::TakesOver {
+        account.store.write(|tx| tx.set_standing(Standing::Alone)).await?;
+        account.set_standing(Standing::Alone);
+    }
+    Ok(())
+}
+
+/// Another copy of the account took this one's place: two that both went on would take it from each other for ever. This one
+/// stays offline, also over restarts, until its owner logs it in.
+async fn supersede(account: &Arc<Account>) -> Result<(), ServiceError> {
+    tracing::error!(name = %account.row().name, "{SUPERSEDED}");
+    let stored = |tx: &mut Tx<'_>| {
+        tx.set_standing(Standing::Superseded)?;
+        tx.set_logged_in(false)
+    };
+    account.store.write(stored).await?;
+    account.set_standing(Standing::Superseded);
+    account.set_logged_in(false);
+    // Not here: this may be the session's own task, which ends by that.
+    let account = Arc::clone(account);
+    tokio::spawn(async move { account.go_offline().await });
     Ok(())
 }
 

@@ -64,6 +64,7 @@ async fn account_status(account: &Account) -> Result<AccountStatus, ServiceError
         logged_in: row.logged_in,
         directory: (!row.directory.is_empty()).then_some(row.directory),
         online: session.up,
+        default: row.preferred > 0,
         directory_error: account.session_error(),
         queued,
         unread,

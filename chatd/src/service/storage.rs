@@ -140,6 +140,8 @@ fn nameless(folder: &Path) -> AccountRow {
         uid: nix::unistd::geteuid().as_raw(),
         user: String::new(),
         logged_in: false,
+        preferred: 0,
+        standing: Default::default(),
     }
 }
 

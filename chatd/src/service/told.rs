@@ -10,11 +10,12 @@ use proto::name::Name;
 
 use super::ServiceError;
 use super::account::Account;
-use crate::directory::DirectoryError;
+use super::resolve::look_up;
 use crate::directory::session::SessionCommand;
 use crate::policy::contact::Relation;
 use crate::store::ContactRow;
 use crate::store::contacts;
+use crate::store::naming::Confirmation;
 
 /// Names confirmed in one go at most: a flood of requests must not become a flood of look-ups.
 const CONFIRMATIONS: usize = 4;
@@ -70,16 +71,11 @@ pub(super) async fn sync(account: &Arc<Account>, told: &mut Told) -> Result<(), 
         account.command(SessionCommand::Unwatch(gone)).await;
     }
     told.watched = watched;
-    confirm_names(account, told, &everybody, &own.origin).await
+    confirm_names(account, told, &everybody).await
 }
 
 /// Asks the directory of its domain whether a stranger is who the request says.
-async fn confirm_names(
-    account: &Arc<Account>,
-    told: &mut Told,
-    everybody: &[ContactRow],
-    origin: &str,
-) -> Result<(), ServiceError> {
+async fn confirm_names(account: &Arc<Account>, told: &mut Told, everybody: &[ContactRow]) -> Result<(), ServiceError> {
     let unknown: Vec<&ContactRow> = everybody
         .iter()
         .filter(|row| !row.confirmed && !told.asked_names.contains(&row.id))
@@ -89,14 +85,20 @@ async fn confirm_names(
     for row in unknown {
         told.asked_names.insert(row.id);
         let Ok(name) = Name::parse(&row.name) else { continue };
-        let Some(client) = account.directories.of(&row.origin) else { continue };
-        let bearer = account.bearer().filter(|_| row.origin == origin);
-        match client.lookup(&name, bearer.as_deref()).await {
-            Ok(found) if found.account == row.account => {
-                let contact = row.id;
-                account.store.write(move |tx| tx.take_record(contact, &found.record, true).map(drop)).await?;
+        match look_up(account, &name, &row.origin).await {
+            Ok(Some(found)) if found.record.account() == row.account => {
+                let (contact, bytes) = (row.id, found.bytes);
+                let (name, origin) = (row.name.clone(), row.origin.clone());
+                let confirmed = account.store.write(move |tx| {
+                    tx.take_record(contact, &bytes)?;
+                    tx.confirm_name(contact, &name, &origin)
+                });
+                if confirmed.await? != Confirmation::Given {
+                    tracing::warn!(name = %row.name, account = %row.account, "the name belongs to another account now than \
+                        the contact that is known by it");
+                }
             }
-            Ok(_) | Err(DirectoryError::NotFound) => {
+            Ok(_) => {
                 tracing::warn!(name = %row.name, account = %row.account, "the directory does not confirm this name");
             }
             Err(error) => {

@@ -6,7 +6,7 @@ use proto::wire::payload::Kind;
 use rusqlite::{Connection, params};
 
 use super::{StoreError, Tx};
-use crate::model::{AccountRow, ProfileRow};
+use crate::model::{AccountRow, ProfileRow, Standing};
 
 /// What a new account starts with.
 #[derive(Debug, Clone)]
@@ -45,8 +45,10 @@ pub struct OwnCard {
 /// # Errors
 /// Those of the database; [`StoreError::Damaged`] when the row is not what the schema says.
 pub fn load(conn: &Connection) -> Result<AccountRow, StoreError> {
-    let (id, device, row) =
-        conn.query_row("SELECT id, device, name, origin, directory, uid, user, logged_in FROM account", [], |row| {
+    let (id, device, row) = conn.query_row(
+        "SELECT id, device, name, origin, directory, uid, user, logged_in, preferred, standing FROM account",
+        [],
+        |row| {
             let (id, device): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
             let account = AccountRow {
                 id: AccountId([0; 16]),
@@ -57,9 +59,12 @@ pub fn load(conn: &Connection) -> Result<AccountRow, StoreError> {
                 uid: row.get(5)?,
                 user: row.get(6)?,
                 logged_in: row.get(7)?,
+                preferred: row.get(8)?,
+                standing: Standing::of(row.get(9)?),
             };
             Ok((id, device, account))
-        })?;
+        },
+    )?;
     Ok(AccountRow {
         id: AccountId::from_slice(&id).ok_or(StoreError::Damaged("account id"))?,
         device: DeviceId::from_slice(&device).ok_or(StoreError::Damaged("device id"))?,
@@ -195,6 +200,26 @@ impl Tx<'_> {
     /// Those of the database.
     pub fn set_logged_in(&mut self, logged_in: bool) -> Result<(), StoreError> {
         self.conn.execute("UPDATE account SET logged_in = ?1", [logged_in])?;
+        self.cache.own = None;
+        Ok(())
+    }
+
+    /// Remembers where this copy of the account stands.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn set_standing(&mut self, standing: Standing) -> Result<(), StoreError> {
+        self.conn.execute("UPDATE account SET standing = ?1", [standing.number()])?;
+        self.cache.own = None;
+        Ok(())
+    }
+
+    /// Makes the account its owner's default, or one among others (0).
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn set_preferred(&mut self, preferred: i64) -> Result<(), StoreError> {
+        self.conn.execute("UPDATE account SET preferred = ?1", [preferred])?;
         self.cache.own = None;
         Ok(())
     }

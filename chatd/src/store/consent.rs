@@ -2,6 +2,7 @@
 
 use proto::ids::MessageId;
 use proto::rpc::event::EventType;
+use proto::rpc::types::MessageState;
 use proto::wire::payload::Kind;
 use rusqlite::params;
 
@@ -105,7 +106,11 @@ impl Tx<'_> {
                 self.drop_signals(contact, Kind::ContactAccept)?;
                 self.contact_message(contact, Kind::ContactRemove, ContactMessage::Remove, b"")?;
             }
-            Effect::AnnounceRequest => self.event_contact(EventType::ContactRequest, contact),
+            Effect::AnnounceRequest => {
+                // A request of its own: what was said of an earlier one is not said of this.
+                self.give_handle(contact)?;
+                self.event_contact(EventType::ContactRequest, contact);
+            }
             Effect::AnnounceAccepted => {
                 self.drop_signals(contact, Kind::ContactRequest)?;
                 self.event_contact(EventType::ContactAccepted, contact);
@@ -123,13 +128,14 @@ impl Tx<'_> {
             }
             Effect::ReleaseQueued => self.wake_delivery(contact),
             Effect::RejectQueued => {
-                let cause = match event {
-                    Event::UserBlocks => "blocked",
-                    Event::UserRemoves => "contact_removed",
-                    Event::RemoveArrives => "removed_by_peer",
-                    _ => "request_rejected",
+                // What the owner did is not the other's refusal.
+                let (state, cause) = match event {
+                    Event::UserBlocks => (MessageState::Withdrawn, "blocked"),
+                    Event::UserRemoves => (MessageState::Withdrawn, "contact_removed"),
+                    Event::RemoveArrives => (MessageState::Rejected, "removed_by_peer"),
+                    _ => (MessageState::Rejected, "request_rejected"),
                 };
-                self.reject_queued(contact, cause)?;
+                self.reject_queued(contact, state, cause)?;
                 // Only contacts are told these.
                 self.drop_signals(contact, Kind::Receipt)?;
                 self.drop_signals(contact, Kind::Profile)?;

@@ -3,12 +3,11 @@
 
 use proto::directory::SignedReach;
 use proto::ids::{AccountId, ConversationId, DeviceId, NodeId};
-use proto::rpc::types::{Contact, ContactState as Shown, Profile, Trust};
+use proto::rpc::types::Trust;
 use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{StoreError, Tx};
-use crate::crypto::safety::fingerprint;
 use crate::model::ProfileRow;
 use crate::policy::contact::{ContactState, Incoming, Outgoing, Relation};
 use crate::policy::contact_ids::ContactIds;
@@ -33,8 +32,6 @@ pub struct NewContact {
     pub reach: Vec<u8>,
     /// Its seq.
     pub reach_seq: u64,
-    /// The directory confirmed name and key.
-    pub confirmed: bool,
 }
 
 /// The state's number in the database: bits 0-1 ours, 2-3 theirs, 4 accepted, 5 blocked.
@@ -80,7 +77,7 @@ fn state_from(number: i64) -> ContactState {
 const COLUMNS: &str = "c.id, c.account, v.conversation, c.name, c.origin, c.label, c.state, c.trust, c.confirmed,
   v.muted_until, c.record, c.record_seq, c.identity_key, c.reach, c.reach_seq, c.token_given, c.token_held,
   c.request_text, c.request_at, c.ids, v.unread, v.read_upto, c.profile_version, c.display_name, c.status, c.bio,
-  c.rejected_record FROM contacts c JOIN conversations v ON v.id = c.id";
+  c.rejected_record, c.handle FROM contacts c JOIN conversations v ON v.id = c.id";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<ContactRow> {
     let fixed = |n: usize| -> rusqlite::Result<Vec<u8>> { row.get(n) };
@@ -123,6 +120,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<ContactRow> {
             bio: row.get(25)?,
         },
         rejected_record: row.get(26)?,
+        handle: row.get::<_, Option<i64>>(27)?.map(|number| number as u64),
     })
 }
 
@@ -137,15 +135,22 @@ pub fn load(conn: &Connection, id: i64) -> Result<ContactRow, StoreError> {
         .ok_or(StoreError::NotFound("that contact"))
 }
 
+/// The one person for whom a condition holds, which names columns as `c.` or `v.`.
+pub(super) fn select_one(
+    conn: &Connection,
+    condition: &str,
+    values: impl rusqlite::Params,
+) -> Result<Option<ContactRow>, StoreError> {
+    let mut select = conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE {condition}"))?;
+    Ok(select.query_row(values, from_row).optional()?)
+}
+
 /// A person by account id.
 ///
 /// # Errors
 /// Those of the database.
 pub fn by_account(conn: &Connection, account: AccountId) -> Result<Option<ContactRow>, StoreError> {
-    Ok(conn
-        .prepare_cached(&format!("SELECT {COLUMNS} WHERE c.account = ?1"))?
-        .query_row([account.as_bytes()], from_row)
-        .optional()?)
+    select_one(conn, "c.account = ?1", [account.as_bytes()])
 }
 
 /// The seq of the record that is kept of an account.
@@ -158,27 +163,6 @@ pub fn record_seq_of(conn: &Connection, account: AccountId) -> Result<Option<u64
         .query_row([account.as_bytes()], |row| row.get::<_, i64>(0))
         .optional()?
         .map(|seq| seq as u64))
-}
-
-/// A person by the owner's label, else by name and origin (`home` for a name without a domain). Of several who say that they
-/// are called so, a contact comes first, then one whom the directory confirmed: a stranger takes nobody's place.
-///
-/// # Errors
-/// Those of the database.
-pub fn find(conn: &Connection, who: &str, home: &str) -> Result<Option<ContactRow>, StoreError> {
-    let labelled =
-        conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE c.label = ?1"))?.query_row([who], from_row).optional()?;
-    if labelled.is_some() {
-        return Ok(labelled);
-    }
-    let (name, origin) = who.split_once('@').unwrap_or((who, home));
-    Ok(conn
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} WHERE c.name = ?1 AND c.origin = ?2
-             ORDER BY c.state & 16 DESC, c.confirmed DESC, c.id DESC LIMIT 1"
-        ))?
-        .query_row([name, origin], from_row)
-        .optional()?)
 }
 
 /// Everybody, in the order of names.
@@ -274,42 +258,6 @@ pub fn wait_reason(row: &ContactRow) -> Option<&'static str> {
 /// Whether the row is a request that waits for the user.
 pub fn is_pending(row: &ContactRow) -> bool {
     matches!(row.state.relation, Relation::Apart { incoming: Incoming::Pending, .. }) && !row.state.blocked
-}
-
-/// The contact as clients see it. Presence is not stored; the caller adds it.
-pub fn to_rpc(row: &ContactRow) -> Contact {
-    let state = match row.state.relation {
-        Relation::Accepted => Shown::Accepted,
-        Relation::Apart { incoming: Incoming::Pending, .. } => Shown::Pending,
-        Relation::Apart { outgoing: Outgoing::Requested, .. } => Shown::Requested,
-        Relation::Apart { outgoing: Outgoing::RejectedByThem, .. } => Shown::Rejected,
-        Relation::Apart { .. } => Shown::Removed,
-    };
-    let has_profile = row.profile.version > 0;
-    Contact {
-        name: row.name.clone(),
-        address: if row.origin.is_empty() { row.name.clone() } else { format!("{}@{}", row.name, row.origin) },
-        label: row.label.clone(),
-        account: row.account,
-        conversation: row.conversation,
-        state,
-        trust: row.trust,
-        fingerprint: fingerprint(&row.identity_key),
-        new_fingerprint: row.new_key().map(|key| fingerprint(&key)),
-        confirmed: row.confirmed,
-        blocked: row.state.blocked,
-        muted_until: row.muted_until.filter(|until| *until > Timestamp::now()),
-        online: None,
-        online_since: None,
-        unread: row.unread,
-        profile: has_profile.then(|| Profile {
-            display_name: row.profile.display_name.clone(),
-            status: row.profile.status.clone(),
-            bio: row.profile.bio.clone(),
-        }),
-        message: (!row.request_text.is_empty()).then(|| row.request_text.clone()),
-        since: row.request_at,
-    }
 }
 
 /// A contact as it is inside of a transaction.

@@ -7,7 +7,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use super::history::{self, Names};
-use super::{StoreError, Tx, account, contacts};
+use super::naming::Called;
+use super::{StoreError, Tx, account, contacts, people};
 
 /// What a row of `events` says beyond its columns.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -115,15 +116,15 @@ fn expand(
     out: &mut Vec<Event>,
 ) -> Result<(), StoreError> {
     let contact = contacts::load(conn, stored.contact).ok();
-    let who = contact.as_ref().map(|row| row.who(home));
+    let called = contact.as_ref().map(|row| names.called(conn, row.id)).transpose()?.flatten();
     if stored.messages.is_empty() {
         let mut event = Event::new(first, kind, at, own.to_owned());
-        event.who = who;
+        called.iter().for_each(|called| about(&mut event, called));
         event.online = stored.online;
         event.count = stored.count;
         event.reason = stored.reason.clone();
         if stored.online.is_none() && kind != EventType::MessageGap {
-            event.contact = contact.as_ref().map(contacts::to_rpc);
+            event.contact = contact.as_ref().map(|row| people::to_rpc(conn, row, home)).transpose()?;
         }
         out.push(event);
         return Ok(());
@@ -133,7 +134,7 @@ fn expand(
     let numbered = || (first..).zip(&stored.messages);
     let new = |seq| {
         let mut event = Event::new(seq, kind, at, own.to_owned());
-        event.who = who.clone();
+        called.iter().for_each(|called| about(&mut event, called));
         event
     };
     if kind == EventType::MessageReceived {
@@ -149,6 +150,13 @@ fn expand(
         }
     }
     Ok(())
+}
+
+/// Names the other person in an event.
+pub(super) fn about(event: &mut Event, called: &Called) {
+    event.who = Some(called.who.clone());
+    event.peer = Some(called.account);
+    event.label = called.label.clone();
 }
 
 /// How far a durable consumer came; `None` for a new name.

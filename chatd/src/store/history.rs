@@ -1,49 +1,78 @@
 //! Reading what was written and received: pages of a conversation, messages by local number, unread counts.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
-use proto::ids::{ConversationId, MessageId};
+use proto::ids::{AccountId, ConversationId, MessageId};
 use proto::rpc::types::{Message, MessageState};
 use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::policy::contact::Relation;
-
+use super::naming::{self, Called};
 use super::{StoreError, account, contacts, shown, trace};
 
 /// Bytes of bodies in one page at most, so that an answer fits one RPC message with room for escapes and fields.
 const MAX_PAGE_BYTES: usize = 600_000;
 
-/// Names that messages are shown with.
+/// What a message takes from its conversation.
+#[derive(Debug, Clone)]
+struct Peer {
+    called: Rc<Called>,
+    conversation: ConversationId,
+    read_upto: i64,
+}
+
+/// Names that messages are shown with; each is looked up when the first message needs it.
 #[derive(Debug, Default)]
 pub struct Names {
     own: String,
-    who: HashMap<i64, (String, ConversationId, i64)>,
+    home: String,
+    /// What cannot be read for damage is left out.
+    spare: bool,
+    known: RefCell<HashMap<i64, Option<Peer>>>,
 }
 
 impl Names {
-    /// Loads the names of everybody a page could mention.
+    /// Of the account.
     ///
     /// # Errors
     /// Those of the database.
     pub fn load(conn: &Connection) -> Result<Self, StoreError> {
         let own = account::load(conn)?;
-        let who = contacts::all(conn)?
-            .into_iter()
-            .map(|row| (row.id, (row.who(&own.origin), row.conversation, row.read_upto)))
-            .collect();
-        Ok(Self { own: own.name, who })
+        Ok(Self { own: own.name, home: own.origin, ..Self::default() })
     }
 
-    /// Loads one conversation's names only.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`].
-    pub fn of(conn: &Connection, contact: i64) -> Result<Self, StoreError> {
-        let own = account::load(conn)?;
-        let row = contacts::load(conn, contact)?;
-        let who = HashMap::from([(row.id, (row.who(&own.origin), row.conversation, row.read_upto))]);
-        Ok(Self { own: own.name, who })
+    /// The same from a damaged store: who cannot be read is called `?`.
+    #[must_use]
+    pub fn sparing(mut self) -> Self {
+        self.spare = true;
+        self
+    }
+
+    fn peer(&self, conn: &Connection, contact: i64) -> Result<Option<Peer>, StoreError> {
+        if let Some(known) = self.known.borrow().get(&contact) {
+            return Ok(known.clone());
+        }
+        let read = || -> Result<Option<Peer>, StoreError> {
+            let row = match contacts::load(conn, contact) {
+                Err(StoreError::NotFound(_)) => return Ok(None),
+                row => row?,
+            };
+            let called = Rc::new(naming::called(conn, &row, &self.home)?);
+            Ok(Some(Peer { called, conversation: row.conversation, read_upto: row.read_upto }))
+        };
+        let peer = match read() {
+            Err(error) if self.spare && error.is_damage() => None,
+            peer => peer?,
+        };
+        self.known.borrow_mut().insert(contact, peer.clone());
+        Ok(peer)
+    }
+
+    /// How a contact is called; `None` if there is none.
+    pub(super) fn called(&self, conn: &Connection, contact: i64) -> Result<Option<Rc<Called>>, StoreError> {
+        Ok(self.peer(conn, contact)?.map(|peer| peer.called))
     }
 }
 
@@ -56,13 +85,19 @@ pub struct HistoryPage {
     pub more: bool,
 }
 
+/// The conversation of what has none.
+const NOBODY: ConversationId = ConversationId([0; 16]);
+
 const COLUMNS: &str =
     "id, msgid, conversation, sender, stream, seq, sent_at, received_at, flags, tags, reply_to, body FROM messages";
 
 fn message(conn: &Connection, row: &Row<'_>, names: &Names) -> Result<Message, StoreError> {
     let (id, contact, sender): (i64, i64, i64) = (row.get(0)?, row.get(2)?, row.get(3)?);
-    let (who, conversation, read_upto) =
-        names.who.get(&contact).cloned().unwrap_or_else(|| ("?".into(), ConversationId([0; 16]), 0));
+    let (called, conversation, read_upto) = match names.peer(conn, contact)? {
+        Some(peer) => (peer.called, peer.conversation, peer.read_upto),
+        None => (Rc::new(Called { account: AccountId([0; 16]), who: "?".into(), label: None }), NOBODY, 0),
+    };
+    let (who, peer, label) = (called.who.clone(), called.account, called.label.clone());
     let flags: i64 = row.get(8)?;
     let tags: String = row.get(9)?;
     let msgid: Vec<u8> = row.get(1)?;
@@ -84,6 +119,8 @@ fn message(conn: &Connection, row: &Row<'_>, names: &Names) -> Result<Message, S
         conversation,
         from,
         to,
+        peer,
+        label,
         body: row.get(11)?,
         format: shown::format_of((flags >> 2 & 3) as u8),
         tags: tags.split_terminator('\n').map(str::to_owned).collect(),
@@ -148,7 +185,7 @@ pub fn page(
     after: Option<i64>,
     tag: Option<&str>,
 ) -> Result<HistoryPage, StoreError> {
-    let names = Names::of(conn, contact)?;
+    let names = Names::load(conn)?;
     let forward = after.is_some() && before.is_none();
     let order = if forward { "ASC" } else { "DESC" };
     let sql = format!(
@@ -190,8 +227,7 @@ pub fn counts(conn: &Connection) -> Result<(u64, u64, u64, u64), StoreError> {
         |sql: &str| -> Result<u64, StoreError> { Ok(conn.query_row(sql, [], |row| row.get::<_, i64>(0))? as u64) };
     let queued = one("SELECT count(*) FROM outbox")?;
     let unread = one("SELECT coalesce(sum(unread), 0) FROM conversations")?;
-    let everybody = contacts::all(conn)?;
-    let pending = everybody.iter().filter(|row| contacts::is_pending(row)).count() as u64;
-    let accepted = everybody.iter().filter(|row| row.state.relation == Relation::Accepted).count() as u64;
+    let pending = one("SELECT count(*) FROM contacts WHERE state & 12 = 4 AND state & 48 = 0")?;
+    let accepted = one("SELECT count(*) FROM contacts WHERE state & 16 = 16")?;
     Ok((queued, unread, pending, accepted))
 }

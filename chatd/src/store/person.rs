@@ -28,8 +28,10 @@ pub struct ContactRow {
     pub state: ContactState,
     /// How far the key is trusted.
     pub trust: Trust,
-    /// The directory confirmed name and key.
+    /// The directory confirmed that the name is this account's. If not, it is what the person says.
     pub confirmed: bool,
+    /// The number of the newest request that came, or that was given when the name was lost.
+    pub handle: Option<u64>,
     /// Muted until then.
     pub muted_until: Option<Timestamp>,
     /// Newest signed record.
@@ -69,7 +71,12 @@ impl ContactRow {
         Some(SignedRecord::decode(record).and_then(|signed| signed.peek()).ok()?.identity_key)
     }
 
-    /// The name by which the owner writes to them: `bob` in the home directory, `bob@example.org` elsewhere.
+    /// `name@origin`, or the name alone without a directory.
+    pub fn address(&self) -> String {
+        if self.origin.is_empty() { self.name.clone() } else { format!("{}@{}", self.name, self.origin) }
+    }
+
+    /// The confirmed name, as short as the account's own domain allows: `bob` in the home directory, `bob@example.org` elsewhere.
     pub fn who(&self, home_origin: &str) -> String {
         if self.origin == home_origin || self.origin.is_empty() {
             self.name.clone()

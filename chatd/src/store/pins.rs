@@ -39,13 +39,14 @@ impl Tx<'_> {
         Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 
-    /// Remembers a person, or brings what is known of one up to date; answers the local number. Never changes a pin.
+    /// Remembers a person, or brings what is known of one up to date; answers the local number. Never changes a pin, and
+    /// never confirms a name: [`Tx::confirm_name`] does.
     ///
     /// # Errors
     /// Those of the database.
     pub fn upsert_contact(&mut self, new: &NewContact) -> Result<i64, StoreError> {
         if let Some(row) = by_account(self.conn, new.account)? {
-            self.take_record(row.id, &new.record, new.confirmed)?;
+            self.take_record(row.id, &new.record)?;
             self.take_reach(row.id, &new.reach)?;
             return Ok(row.id);
         }
@@ -57,13 +58,12 @@ impl Tx<'_> {
         self.conn.execute(
             "INSERT INTO contacts (id, account, name, origin, state, trust, confirmed, record, record_seq, identity_key,
                reach, reach_seq, node, ids, request_text, profile_version, display_name, status, bio)
-             VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, zeroblob(64), '', 0, '', '', '')",
+             VALUES (?1, ?2, ?3, ?4, 0, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, zeroblob(64), '', 0, '', '', '')",
             params![
                 id,
                 new.account.as_bytes(),
                 new.name,
                 new.origin,
-                new.confirmed,
                 new.record,
                 new.record_seq as i64,
                 &new.identity_key[..],
@@ -121,11 +121,12 @@ impl Tx<'_> {
     }
 
     /// Takes a record that says it is a contact's, as far as the pinned key vouches for it: a newer one is kept, with its
-    /// rotations; one that leaves the pinned key without a valid rotation stops sending. `false`: it is not theirs.
+    /// rotations; one that leaves the pinned key without a valid rotation stops sending. `false`: it is not theirs. What it
+    /// says of a name confirms nothing, wherever it comes from: anybody writes into a record what he likes.
     ///
     /// # Errors
     /// Those of the database.
-    pub fn take_record(&mut self, contact: i64, record: &[u8], confirmed: bool) -> Result<bool, StoreError> {
+    pub fn take_record(&mut self, contact: i64, record: &[u8]) -> Result<bool, StoreError> {
         let row = load(self.conn, contact)?;
         let read = |bytes: &[u8]| SignedRecord::decode(bytes).and_then(|signed| signed.verify()).ok();
         let (Some(old), Some(new)) = (read(&row.record), read(record)) else { return Ok(false) };
@@ -133,16 +134,13 @@ impl Tx<'_> {
             return Ok(false);
         }
         if new.seq <= row.record_seq {
-            if confirmed && record == row.record {
-                self.update_record(contact, record, new.seq, true)?;
-            }
             return Ok(true);
         }
         if supersedes(&old, &new).is_err() {
             self.reject_record(&row, record, &new)?;
             return Ok(false);
         }
-        self.update_record(contact, record, new.seq, confirmed)?;
+        self.update_record(contact, record, new.seq)?;
         if new.identity_key != row.identity_key {
             let trust = if row.trust == Trust::Verified { Trust::Rotated } else { row.trust };
             let recovered =
@@ -221,16 +219,13 @@ impl Tx<'_> {
     }
 
     /// Keeps a newer record of a contact whose identity key is the pinned one.
-    fn update_record(&mut self, contact: i64, record: &[u8], seq: u64, confirmed: bool) -> Result<(), StoreError> {
+    fn update_record(&mut self, contact: i64, record: &[u8], seq: u64) -> Result<(), StoreError> {
         let newer = self
             .conn
             .prepare_cached("UPDATE contacts SET record = ?2, record_seq = ?3 WHERE id = ?1 AND record_seq < ?3")?
             .execute(params![contact, record, seq as i64])?;
         if newer > 0 {
             self.index_devices(contact, record)?;
-        }
-        if confirmed {
-            self.conn.execute("UPDATE contacts SET confirmed = 1 WHERE id = ?1", [contact])?;
         }
         self.wake_delivery(contact);
         Ok(())
@@ -281,15 +276,6 @@ impl Tx<'_> {
             return Err(StoreError::NotFound("the key that was compared: it changed meanwhile, and"));
         }
         self.set_trust(contact, trust)
-    }
-
-    /// Gives a label, or takes it away.
-    ///
-    /// # Errors
-    /// A constraint error when another contact has the label.
-    pub fn set_label(&mut self, contact: i64, label: Option<&str>) -> Result<(), StoreError> {
-        self.conn.execute("UPDATE contacts SET label = ?2 WHERE id = ?1", params![contact, label])?;
-        Ok(())
     }
 
     /// Mutes until a time, or unmutes.

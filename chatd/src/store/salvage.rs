@@ -84,9 +84,8 @@ fn newest(conn: &Connection) -> Result<i64, StoreError> {
     Ok(spared(one("SELECT coalesce(max(id), 0) FROM messages"), 0)?.max(counted))
 }
 
-fn names(conn: &Connection, contact: Option<i64>) -> Result<Names, StoreError> {
-    let read = contact.map_or_else(|| Names::load(conn), |contact| Names::of(conn, contact));
-    spared(read, Names::default())
+fn names(conn: &Connection) -> Result<Names, StoreError> {
+    Ok(spared(Names::load(conn), Names::default())?.sparing())
 }
 
 /// A page of a conversation, as `history::page` gives it.
@@ -103,7 +102,7 @@ pub fn page(
 ) -> Result<Salvaged, StoreError> {
     let find = |id: Option<MessageId>| id.map(|id| number(conn, contact, &id)).transpose();
     let (before, after) = (find(before)?, find(after)?);
-    let names = names(conn, Some(contact))?;
+    let names = names(conn)?;
     let forward = after.is_some() && before.is_none();
     let (low, high) = (after.unwrap_or(0) + 1, before.map_or(newest(conn)?, |before| before - 1));
     let mut out = Salvaged::default();
@@ -137,7 +136,7 @@ pub fn page(
 /// A query without words; those of the database, but for damage.
 pub fn search(conn: &Connection, query: &str, contact: Option<i64>, limit: usize) -> Result<Salvaged, StoreError> {
     let expression = words::expression(query, contact)?;
-    let names = names(conn, None)?;
+    let names = names(conn)?;
     let mut out = Salvaged::default();
     let memory = Connection::open_in_memory()?;
     memory.execute_batch(&format!("CREATE VIRTUAL TABLE words USING fts5({})", words::FTS5_ARGUMENTS))?;

@@ -211,6 +211,19 @@ ALTER TABLE contacts ADD COLUMN rejected_record BLOB;
 -- 1: something came by mailbox, and the acknowledgement has not left.
 ALTER TABLE contacts ADD COLUMN ack_due INTEGER NOT NULL DEFAULT 0;
 
+-- What labels are compared by (proto::who::label_key), and the number of the newest request (store::naming).
+ALTER TABLE contacts ADD COLUMN label_key TEXT;
+ALTER TABLE contacts ADD COLUMN handle INTEGER;
+UPDATE contacts SET label_key = lower(label);
+CREATE UNIQUE INDEX contacts_by_label ON contacts (label_key) WHERE label_key IS NOT NULL;
+CREATE UNIQUE INDEX contacts_by_handle ON contacts (handle) WHERE handle IS NOT NULL;
+CREATE UNIQUE INDEX contacts_by_confirmed_name ON contacts (name, origin) WHERE confirmed = 1;
+-- The last handle that was given.
+ALTER TABLE account ADD COLUMN handles INTEGER NOT NULL DEFAULT 0;
+-- Among copies of the account: 1 takes the place of whichever its directory knows, 2 had its place taken (model::Standing).
+ALTER TABLE account ADD COLUMN standing INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE account ADD COLUMN preferred INTEGER NOT NULL DEFAULT 0;  -- above 0: its owner's default; the highest counts
+
 -- Parts of own streams that lie in a recipient's mailbox, so that they need not be put there again before `until`.
 CREATE TABLE deposits (
   stream  INTEGER NOT NULL,

@@ -8,6 +8,7 @@ use proto::rpc::types::MessageState;
 use proto::wire::envelope::AckEntry;
 use rusqlite::{OptionalExtension, params};
 
+use super::lifetimes::COPY_MAY_ARRIVE;
 use super::outbound::AttemptNote;
 use super::{StoreError, Tx, contacts, trace};
 
@@ -81,7 +82,7 @@ impl Tx<'_> {
         if let Some(done) = run {
             self.mark(stream, state, done, cause)?;
         }
-        let reason = (state == MessageState::Rejected).then_some(cause);
+        let reason = (state >= MessageState::Rejected).then_some(cause);
         let messages = self.with_ids(gone.into_iter().map(|(_, message)| message))?;
         self.event_state(contact, state, reason, messages)
     }
@@ -117,12 +118,13 @@ impl Tx<'_> {
         Ok(out)
     }
 
-    /// Everything that waits for a contact will never be sent: it ends as `rejected`, and the conversation goes on in a
-    /// new epoch, because the old one would show the recipient a hole.
+    /// Everything that waits for a contact will never be sent: it ends as `rejected`, or as `withdrawn` if that was the
+    /// owner's doing, and the conversation goes on in a new epoch, because the old one would show the recipient a hole. What
+    /// has left, to the recipient or into its mailbox, cannot be called back: its cause says that too.
     ///
     /// # Errors
     /// Those of the database.
-    pub fn reject_queued(&mut self, contact: i64, cause: &str) -> Result<(), StoreError> {
+    pub fn reject_queued(&mut self, contact: i64, state: MessageState, cause: &str) -> Result<(), StoreError> {
         let stream = self.out_stream(contact)?;
         let waiting: Vec<i64> = self
             .conn
@@ -133,7 +135,15 @@ impl Tx<'_> {
             .query_map([contact], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         for stream in waiting {
-            self.settle(contact, stream, 1, i64::MAX as u64, MessageState::Rejected, cause)?;
+            let left: i64 = self
+                .conn
+                .prepare_cached(
+                    "SELECT coalesce(max(high), 0) FROM attempts WHERE stream = ?1 AND outcome IN ('sent', 'deposited')",
+                )?
+                .query_row([stream], |row| row.get(0))?;
+            let left = left.max(0) as u64;
+            self.settle(contact, stream, 1, left, state, &format!("{cause}_{COPY_MAY_ARRIVE}"))?;
+            self.settle(contact, stream, left + 1, i64::MAX as u64, state, cause)?;
         }
         if stream.seq > 0 {
             self.new_epoch(contact)?;

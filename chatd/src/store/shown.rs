@@ -7,6 +7,7 @@ use proto::wire::envelope::Core;
 use proto::wire::payload::{Kind, Text};
 use rusqlite::params;
 
+use super::feed::about;
 use super::streams::InStream;
 use super::{StoreError, Tx, outbound};
 
@@ -99,14 +100,16 @@ impl Tx<'_> {
         shown.ids.push(self.conn.last_insert_rowid());
         if self.listeners && shown.bytes <= MAX_BUILT_BYTES {
             shown.bytes += text.body.len();
-            let (own, who) = (self.own()?, self.who(contact)?);
+            let (own, called) = (self.own()?, self.called(contact)?);
             let mut event = Event::new(0, EventType::MessageReceived, self.now, own.name.clone());
-            event.who = Some(who.to_string());
+            about(&mut event, &called);
             event.message = Some(Message {
                 id: core.id,
                 conversation: core.conversation,
-                from: who.to_string(),
+                from: called.who.clone(),
                 to: own.name.clone(),
+                peer: called.account,
+                label: called.label.clone(),
                 body: text.body.to_owned(),
                 format,
                 tags: kept.into_iter().map(str::to_owned).collect(),

@@ -155,6 +155,9 @@ pub fn open(file: &Path, folder: &Path) -> Result<Contents, SnapshotError> {
     Ok(contents)
 }
 
+/// Handles that a restored account passes over: those that were given since the backup must not name anybody else.
+const HANDLES_SKIPPED: i64 = 10_000;
+
 /// Makes the store in a folder that of a new device: it is marked as restored, so that new epochs begin before anything
 /// is sent.
 ///
@@ -167,8 +170,16 @@ pub fn move_in(folder: &Path, home: &NewHome) -> Result<(), StoreError> {
     let row = &home.row;
     conn.execute(
         "UPDATE account SET device = ?1, uid = ?2, user = ?3, logged_in = ?4, record = ?5, record_seq = ?6,
-           reach = x'', restored = 1",
-        params![row.device.as_bytes(), row.uid, row.user, row.logged_in, home.record, home.record_seq as i64],
+           reach = x'', restored = 1, handles = handles + ?7, preferred = 0, standing = 1",
+        params![
+            row.device.as_bytes(),
+            row.uid,
+            row.user,
+            row.logged_in,
+            home.record,
+            home.record_seq as i64,
+            HANDLES_SKIPPED
+        ],
     )?;
     conn.close().map_err(|(_, error)| error.into())
 }

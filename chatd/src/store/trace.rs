@@ -17,6 +17,7 @@ pub(super) fn state_number(state: MessageState) -> i64 {
         MessageState::Read => 4,
         MessageState::Rejected => 5,
         MessageState::Expired => 6,
+        MessageState::Withdrawn => 7,
     }
 }
 
@@ -54,8 +55,10 @@ pub(super) fn state_at(
             return Ok((state, None));
         }
     }
-    if let Some(mark) = mark(conn, stream, MessageState::Rejected, seq)? {
-        return Ok((MessageState::Rejected, Some(mark.cause)));
+    for state in [MessageState::Rejected, MessageState::Withdrawn] {
+        if let Some(mark) = mark(conn, stream, state, seq)? {
+            return Ok((state, Some(mark.cause)));
+        }
     }
     if deposits::lies_there(conn, stream, seq)? {
         return Ok((MessageState::Mailboxed, None));
@@ -63,7 +66,7 @@ pub(super) fn state_at(
     let last: Option<String> = conn
         .prepare_cached(
             "SELECT outcome FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2
-             ORDER BY outcome = 'sent' DESC, at DESC, id DESC LIMIT 1",
+             ORDER BY outcome = 'sent' DESC, outcome = 'account_gone' DESC, at DESC, id DESC LIMIT 1",
         )?
         .query_row(params![stream, seq], |row| row.get(0))
         .optional()?;
@@ -188,6 +191,7 @@ pub fn trace(conn: &Connection, id: &MessageId) -> Result<Trace, StoreError> {
         MessageState::Read,
         MessageState::Rejected,
         MessageState::Expired,
+        MessageState::Withdrawn,
     ] {
         if let Some(mark) = mark(conn, stream, state, seq)? {
             steps.push(step(mark.at, state.as_str(), None, Some(mark.cause)));

@@ -10,7 +10,8 @@ use proto::rpc::types::MessageState;
 use proto::time::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::feed::StoredEvent;
+use super::feed::{StoredEvent, about};
+use super::naming::Called;
 use super::outbound::OutStream;
 use super::streams::{InStream, StreamKey};
 use super::{StoreError, account};
@@ -29,7 +30,7 @@ pub(super) struct Cache {
     pub own: Option<Arc<AccountRow>>,
     pub out: HashMap<i64, OutStream>,
     pub inbound: HashMap<StreamKey, InStream>,
-    pub who: HashMap<i64, Arc<str>>,
+    pub called: HashMap<i64, Arc<Called>>,
 }
 
 /// An operation's view of the transaction.
@@ -178,17 +179,6 @@ impl<'t> Tx<'t> {
         Ok(own)
     }
 
-    /// How the owner calls a contact.
-    pub(super) fn who(&mut self, contact: i64) -> Result<Arc<str>, StoreError> {
-        if let Some(who) = self.cache.who.get(&contact) {
-            return Ok(Arc::clone(who));
-        }
-        let own = self.own()?;
-        let who: Arc<str> = super::contacts::load(self.conn, contact)?.who(&own.origin).into();
-        self.cache.who.insert(contact, Arc::clone(&who));
-        Ok(who)
-    }
-
     /// Messages came: `built` are their events if somebody listens.
     pub(super) fn event_received(&mut self, contact: i64, ids: Vec<i64>, built: Option<Vec<Event>>) {
         let body = StoredEvent { contact, messages: ids, ..StoredEvent::default() };
@@ -217,10 +207,10 @@ impl<'t> Tx<'t> {
             return Ok(());
         }
         let built = if self.listeners {
-            let (own, who) = (self.own()?, self.who(contact)?);
+            let (own, called) = (self.own()?, self.called(contact)?);
             let make = |(_, id): &(i64, MessageId)| {
                 let mut event = Event::new(0, EventType::MessageState, self.now, own.name.clone());
-                event.who = Some(who.to_string());
+                about(&mut event, &called);
                 event.id = Some(*id);
                 event.state = Some(state);
                 event.reason = reason.map(str::to_owned);
@@ -243,7 +233,6 @@ impl<'t> Tx<'t> {
 
     /// Something about a contact.
     pub fn event_contact(&mut self, kind: EventType, contact: i64) {
-        self.cache.who.remove(&contact);
         let body = StoredEvent { contact, ..StoredEvent::default() };
         self.events.push(NewEvent { kind, count: 1, body, built: None });
     }
@@ -257,7 +246,6 @@ impl<'t> Tx<'t> {
 
     /// Something about a contact, and why.
     pub fn event_contact_because(&mut self, kind: EventType, contact: i64, reason: &str) {
-        self.cache.who.remove(&contact);
         let body = StoredEvent { contact, reason: Some(reason.to_owned()), ..StoredEvent::default() };
         self.events.push(NewEvent { kind, count: 1, body, built: None });
     }

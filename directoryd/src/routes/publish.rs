@@ -6,10 +6,11 @@ use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use proto::directory::api::{
-    ErrorCode, PublishAnswer, PublishRequest, UnregisterAnswer, UnregisterRequest, publish_message, unregister_message,
+    ErrorCode, PublishAnswer, PublishRequest, RecoveryProof, UnregisterAnswer, UnregisterRequest, publish_message,
+    reclaim_message, unregister_message,
 };
 use proto::directory::record::MAX_RECORD_BYTES;
-use proto::directory::{Record, RecordError, SignedRecord, verified};
+use proto::directory::{Record, RecordError, SignedRecord, recovery_hash, verified};
 use proto::name::Name;
 
 use super::{App, Body, PathText, Peer, json, path_name, path_text, signature};
@@ -63,16 +64,32 @@ async fn store_record(
     if !verified(&record.identity_key, &message, &signature(&request.signature)?) {
         return Err(Refusal::new(ErrorCode::BadSignature, "the request is not signed by the record's identity key"));
     }
+    let recovery = match &request.recovery {
+        Some(proof) => Some(recovery_shown(directory, &request, proof)?),
+        None => None,
+    };
     let account = record.account();
     let devices: Vec<_> = record.devices.iter().map(|device| device.id).collect();
     let before = directory.index.by_account(account);
-    let publish = Publish { bytes: request.record.0, signed, record, now };
+    let publish = Publish { bytes: request.record.0, signed, record, recovery, now };
     let published = directory.store.publish(publish).await?;
     if before.is_some_and(|old| old.devices.iter().any(|device| !devices.contains(&device.id))) {
         directory.presence.keep_devices(account, &devices);
     }
     let status = if published.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, PublishAnswer { account, name, seq: published.seq, time: now }))
+}
+
+/// The hash of the recovery key that signed the request.
+fn recovery_shown(directory: &Directory, request: &PublishRequest, proof: &RecoveryProof) -> Result<[u8; 32], Refusal> {
+    let key: [u8; 32] = proof.key.0.as_slice().try_into().map_err(|_| {
+        Refusal::new(ErrorCode::Malformed, format!("a recovery key has 32 bytes, this one has {}", proof.key.0.len()))
+    })?;
+    let message = reclaim_message(&directory.config.origin, &request.nonce, &request.record);
+    if !verified(&key, &message, &signature(&proof.signature)?) {
+        return Err(Refusal::new(ErrorCode::BadSignature, "the recovery key has not signed this request"));
+    }
+    Ok(recovery_hash(&key))
 }
 
 /// What can be judged before any signature is.

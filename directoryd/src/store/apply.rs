@@ -154,14 +154,24 @@ fn may_register(db: &Transaction<'_>, new: &Publish, context: &mut Context) -> A
         .prepare_cached("SELECT name FROM accounts WHERE name = ?1 OR skeleton = ?2 ORDER BY name = ?1 DESC LIMIT 1")?
         .query_row(params![name, skeleton], |row| row.get(0))
         .optional()?;
-    let reserved: Option<String> = db
+    let reserved: Option<(String, i64)> = db
         .prepare_cached(
-            "SELECT name FROM released WHERE (name = ?1 OR skeleton = ?2) AND account <> ?3 AND released_at > ?4
+            "SELECT name, released_at FROM released
+             WHERE (name = ?1 OR skeleton = ?2) AND account <> ?3 AND released_at > ?4
+               AND (?5 IS NULL OR recovery_hash IS NOT ?5)
              ORDER BY name = ?1 DESC LIMIT 1",
         )?
-        .query_row(params![name, skeleton, account.0, new.now - RESERVED_SECONDS], |row| row.get(0))
+        .query_row(
+            params![name, skeleton, account.0, new.now - RESERVED_SECONDS, new.recovery.as_ref().map(|hash| &hash[..])],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
         .optional()?;
-    match taken.or(reserved) {
+    if let (None, Some((rests, since))) = (&taken, &reserved)
+        && rests == name
+    {
+        return Err(StoreError::Resting(since + RESERVED_SECONDS).into());
+    }
+    match taken.or(reserved.map(|(rests, _)| rests)) {
         Some(other) if other == name => return Err(StoreError::NameTaken.into()),
         Some(other) => {
             return Err(Name::parse(&other).map_or(StoreError::NameTaken, StoreError::LooksLike).into());
@@ -189,15 +199,18 @@ fn release(
     context: &mut Context,
     changes: &mut Vec<Change>,
 ) -> Applied<Name> {
-    let held: Option<(String, String, i64)> = db
-        .prepare_cached("DELETE FROM accounts WHERE account = ?1 RETURNING name, skeleton, seq")?
-        .query_row(params![account.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+    let held: Option<(String, String, i64, Vec<u8>)> = db
+        .prepare_cached("DELETE FROM accounts WHERE account = ?1 RETURNING name, skeleton, seq, record")?
+        .query_row(params![account.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
-    let (text, skeleton, seq) = held.ok_or(StoreError::NotFound)?;
+    let (text, skeleton, seq, record) = held.ok_or(StoreError::NotFound)?;
+    let recovery =
+        SignedRecord::decode(&record).and_then(|signed| signed.peek()).map(|record| record.recovery_hash.to_vec());
     db.prepare_cached(
-        "INSERT OR REPLACE INTO released (name, skeleton, account, seq, released_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR REPLACE INTO released (name, skeleton, account, seq, released_at, recovery_hash)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
-    .execute(params![text, skeleton, account.0, seq, now])?;
+    .execute(params![text, skeleton, account.0, seq, now, recovery.ok()])?;
     db.prepare_cached("DELETE FROM reach WHERE account = ?1")?.execute(params![account.0])?;
     db.prepare_cached("DELETE FROM tokens WHERE account = ?1")?.execute(params![account.0])?;
     mailbox::drop_account(db, account, context)?;

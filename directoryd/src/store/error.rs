@@ -11,6 +11,9 @@ pub enum StoreError {
     /// Another account has the name, or gave it up less than 30 days ago.
     #[error("the name belongs to another account")]
     NameTaken,
+    /// It was given up, and rests until then, in Unix seconds.
+    #[error("the name was given up by another account")]
+    Resting(i64),
     /// It looks like this one.
     #[error("the name looks like {0}, which is taken")]
     LooksLike(Name),

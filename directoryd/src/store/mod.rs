@@ -52,6 +52,8 @@ pub struct Publish {
     pub signed: SignedRecord,
     /// What it says.
     pub record: Record,
+    /// The hash of a recovery key that whoever asks has shown to have.
+    pub recovery: Option<[u8; 32]>,
     /// The directory's clock.
     pub now: i64,
 }

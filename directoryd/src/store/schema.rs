@@ -85,6 +85,10 @@ const MIGRATIONS: &[&str] = &[
         UPDATE mailbox_total SET envelopes = envelopes - 1, bytes = bytes - OLD.size;
     END;
 ",
+    // Whoever has the recovery key of the account that gave a name up takes it back before it is free for all.
+    "
+    ALTER TABLE released ADD COLUMN recovery_hash BLOB;
+",
 ];
 
 /// Opens it for writing, brought to the newest schema; an older one is copied first, and changed in one transaction.

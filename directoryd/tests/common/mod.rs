@@ -132,7 +132,7 @@ impl Directory {
         let bytes = SignedRecord::sign(record, &person.identity).unwrap().encode();
         let nonce = self.nonce().await;
         let signature = person.identity.sign(&publish_message(ORIGIN, &nonce, &bytes)).to_bytes().to_vec();
-        let request = PublishRequest { record: Base64(bytes), nonce, signature: Base64(signature) };
+        let request = PublishRequest { record: Base64(bytes), nonce, signature: Base64(signature), recovery: None };
         self.put(&format!("/v1/records/{}", record.name), &request).await
     }
 

@@ -80,6 +80,11 @@ pub fn publish_message(origin: &str, nonce: &[u8], record: &[u8]) -> Vec<u8> {
     [b"chatd/publish/1\0", origin.as_bytes(), nonce, &sha256(&[record])].concat()
 }
 
+/// `"chatd/reclaim/1\0" || origin || nonce || SHA-256(record)`, signed by the recovery key of the account that gave the name up.
+pub fn reclaim_message(origin: &str, nonce: &[u8], record: &[u8]) -> Vec<u8> {
+    [b"chatd/reclaim/1\0", origin.as_bytes(), nonce, &sha256(&[record])].concat()
+}
+
 /// `"chatd/session/1\0" || origin || nonce`, signed by the device key.
 pub fn session_message(origin: &str, nonce: &[u8]) -> Vec<u8> {
     [b"chatd/session/1\0", origin.as_bytes(), nonce].concat()
@@ -151,6 +156,9 @@ pub struct ErrorBody {
     /// With [`ErrorCode::Conflict`]: the record that is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<Base64>,
+    /// With [`ErrorCode::NameTaken`]: the name was given up, and is free for everybody from then on, in Unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved_until: Option<i64>,
     /// With [`ErrorCode::RateLimited`]: seconds to wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
@@ -175,6 +183,18 @@ pub struct PublishRequest {
     /// From `GET /v1/nonce`.
     pub nonce: Base64,
     /// By the identity key over [`publish_message`].
+    pub signature: Base64,
+    /// To take a name back that rests: see [`RecoveryProof`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<RecoveryProof>,
+}
+
+/// Shows that whoever claims a name has the recovery key of the account that gave it up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryProof {
+    /// The recovery public key, 32 bytes.
+    pub key: Base64,
+    /// By it over [`reclaim_message`].
     pub signature: Base64,
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::types::{Contact, Message, MessageState};
-use crate::ids::MessageId;
+use crate::ids::{AccountId, MessageId};
 use crate::time::Timestamp;
 
 /// The notification that carries an [`Event`] unless the subscriber names another.
@@ -98,9 +98,15 @@ pub struct Event {
     pub at: Timestamp,
     /// Name of the account that it happened to.
     pub account: String,
-    /// The other person, as `chatctl` takes it.
+    /// The other person, as `chatctl` takes it. Never a name that is not confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub who: Option<String>,
+    /// The other person's account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<AccountId>,
+    /// The owner's label for the other person, if it has one that names nobody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// The received message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Message>,
@@ -139,6 +145,8 @@ impl Event {
             at,
             account,
             who: None,
+            peer: None,
+            label: None,
             message: None,
             muted: false,
             id: None,

@@ -53,9 +53,10 @@ methods! {
     AccountRegister "account.register" (RegisterParams) -> RegisterResult: "Makes an account and claims its name in the directory.";
     AccountLogin "account.login" (AccountParams) -> AccountInfo: "Brings the account online; remembered across restarts.";
     AccountLogout "account.logout" (AccountParams) -> AccountInfo: "Takes the account offline; remembered across restarts.";
-    AccountUnregister "account.unregister" (UnregisterParams) -> Done: "Gives the name up and deletes the account from this daemon.";
+    AccountUnregister "account.unregister" (UnregisterParams) -> UnregisterResult: "Gives the name up and deletes the account from this daemon.";
     AccountList "account.list" (Empty) -> AccountListResult: "The caller's accounts.";
     AccountWhoami "account.whoami" (AccountParams) -> AccountInfo: "One account.";
+    AccountUse "account.use" (AccountParams) -> AccountInfo: "Makes an account the caller's default: the one that calls mean which name none.";
     AccountSettings "account.settings" (SettingsParams) -> SettingsResult: "Changes settings; answers how they are then.";
     KeyRotate "key.rotate" (AccountParams) -> KeyResult: "A new identity key, signed by the one before.";
     KeyRecover "key.recover" (KeyRecoverParams) -> KeyResult: "A new identity key and a new recovery key, signed by the recovery key.";
@@ -68,11 +69,12 @@ methods! {
     RestoreEnd "restore.end" (TransferParams) -> Done: "Drops an upload that was not finished.";
     DirectoryUsers "directory.users" (UsersParams) -> UsersResult: "Who is in the account's directory, a page at a time.";
     ContactAdd "contact.add" (ContactAddParams) -> Contact: "Asks somebody to become a contact. Asking again is no error.";
-    ContactRequests "contact.requests" (AccountParams) -> ContactsResult: "Requests that wait for an answer.";
+    ContactRequests "contact.requests" (PageParams) -> ContactsResult: "Requests that wait for an answer.";
     ContactAccept "contact.accept" (WhoParams) -> Contact: "Accepts a request.";
-    ContactReject "contact.reject" (WhoParams) -> Done: "Refuses a request; the asker is told.";
-    ContactList "contact.list" (AccountParams) -> ContactsResult: "All contacts, whatever their state.";
-    ContactRemove "contact.remove" (WhoParams) -> Done: "Ends a contact; history stays.";
+    ContactReject "contact.reject" (WhoParams) -> Contact: "Refuses a request; the asker is told.";
+    ContactList "contact.list" (PageParams) -> ContactsResult: "All contacts, whatever their state.";
+    ContactShow "contact.show" (WhoParams) -> Contact: "Who is meant: one contact, or one who asks.";
+    ContactRemove "contact.remove" (WhoParams) -> Contact: "Ends a contact; history stays.";
     ContactRename "contact.rename" (RenameParams) -> Contact: "Gives a contact a label of one's own.";
     ContactVerify "contact.verify" (VerifyParams) -> VerifyResult: "Shows the safety number, or compares one and marks the contact verified.";
     ContactBlock "contact.block" (WhoParams) -> Contact: "Nothing comes in from, and nothing goes out to, this one.";
@@ -83,7 +85,7 @@ methods! {
     MessageWait "message.wait" (WaitParams) -> SendResult: "Answers when a message reaches a state, or at the timeout with the state it is in.";
     MessageHistory "message.history" (HistoryParams) -> MessagesResult: "A page of a conversation, in the order of arrival.";
     MessageSearch "message.search" (SearchParams) -> MessagesResult: "Full-text search, newest first.";
-    MessageUnread "message.unread" (AccountParams) -> UnreadResult: "Unread counts.";
+    MessageUnread "message.unread" (PageParams) -> UnreadResult: "Unread counts.";
     MessageRead "message.read" (ReadParams) -> ReadResult: "Marks messages as read.";
     MessageTrace "message.trace" (TraceParams) -> TraceResult: "Every attempt on a message: when, path, outcome, next.";
     FeedSubscribe "feed.subscribe" (SubscribeParams) -> SubscribeResult: "Begins the event feed on this connection.";

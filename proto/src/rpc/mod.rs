@@ -35,6 +35,8 @@ pub enum ErrorCode {
     NoAccount,
     /// Several accounts, and none was named.
     AmbiguousAccount,
+    /// A word that names more than one person.
+    AmbiguousWho,
     /// Already there: account or name exists on this daemon.
     AlreadyExists,
     /// The name breaks the rules for names.
@@ -85,6 +87,7 @@ impl ErrorCode {
             Self::NotAllowed => "not_allowed",
             Self::NoAccount => "no_account",
             Self::AmbiguousAccount => "ambiguous_account",
+            Self::AmbiguousWho => "ambiguous_who",
             Self::AlreadyExists => "already_exists",
             Self::NameNotAllowed => "name_not_allowed",
             Self::NameTaken => "name_taken",

@@ -24,6 +24,8 @@ pub enum MessageState {
     Rejected,
     /// The sender's own lifetime for it ran out.
     Expired,
+    /// The sender gave it up by removing or blocking the recipient, or by taking a request back.
+    Withdrawn,
 }
 
 impl MessageState {
@@ -37,6 +39,7 @@ impl MessageState {
             Self::Read => "read",
             Self::Rejected => "rejected",
             Self::Expired => "expired",
+            Self::Withdrawn => "withdrawn",
         }
     }
 }
@@ -78,10 +81,15 @@ pub struct Message {
     pub id: MessageId,
     /// The conversation's id.
     pub conversation: ConversationId,
-    /// The sender's name as its own directory knows it.
+    /// The sender's name, as `chatctl` takes it: see [`Contact::who`]. Never a name that is not confirmed.
     pub from: String,
     /// The recipient's name.
     pub to: String,
+    /// The account of the other side, whatever it is called.
+    pub peer: AccountId,
+    /// The owner's label for the other side, if it has one that names nobody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// The text.
     pub body: String,
     /// How to show it.
@@ -118,7 +126,8 @@ pub struct Message {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccountParams {
-    /// Name of one of the caller's accounts; may be left out when there is one only.
+    /// One of the caller's accounts: its name, its address, or `id:` and its id; the caller's default, or the only one, if
+    /// left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
 }
@@ -139,8 +148,23 @@ pub struct WhoParams {
     /// See [`AccountParams::account`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// `bob`, `bob@example.org`, or a label.
+    /// `bob`, `bob@example.org`, a label, the handle of a request (`%7`), or `id:` and an account id.
     pub who: String,
+}
+
+/// Parameters of lists that come in pages.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PageParams {
+    /// See [`AccountParams::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Entries at most, 1..=1,000; 200 if left out. Fewer come when they would not fit one RPC message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
 }
 
 /// `system.hello`.
@@ -166,7 +190,7 @@ pub struct HelloResult {
 }
 
 /// `account.register`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RegisterParams {
     /// `alice` or `alice@example.org`.
@@ -180,6 +204,9 @@ pub struct RegisterParams {
     /// A registration token of the directory's operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invite_token: Option<String>,
+    /// The recovery key of an account that gave the name up: takes the name back while it rests, and stays the recovery key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_key: Option<String>,
 }
 
 /// `account.register`.
@@ -187,7 +214,7 @@ pub struct RegisterParams {
 pub struct RegisterResult {
     /// The new account.
     pub account: AccountInfo,
-    /// The recovery key, told this once and never stored by the daemon. It can replace a lost identity key.
+    /// The recovery key (the one that was given, if so), told this once and never stored by the daemon. It can replace a lost identity key.
     pub recovery_key: String,
 }
 
@@ -209,6 +236,9 @@ pub struct AccountInfo {
     pub logged_in: bool,
     /// The directory session is up.
     pub online: bool,
+    /// The caller's default among several, see `account.use`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub default: bool,
     /// What of it is damaged, where, and what to do; such an account can only be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damaged: Option<String>,
@@ -223,6 +253,14 @@ pub struct UnregisterParams {
     pub account: Option<String>,
     /// The account's name once more, typed by the user.
     pub confirm: String,
+}
+
+/// `account.unregister`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct UnregisterResult {
+    /// Until when the directory keeps the name for whoever has the account's keys; absent without a directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved_until: Option<Timestamp>,
 }
 
 /// `account.list`.
@@ -267,6 +305,9 @@ pub struct AccountStatus {
     pub directory: Option<String>,
     /// The directory session is up.
     pub online: bool,
+    /// See [`AccountInfo::default`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub default: bool,
     /// What is wrong with the directory session, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory_error: Option<String>,
@@ -411,13 +452,19 @@ pub enum ContactState {
 /// A contact, as the caller sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Contact {
-    /// The name in its directory.
+    /// The form that names exactly this person, as `chatctl` takes it: the label, the name, `name@domain`, the handle, or
+    /// `id:` and the account id; the first of these that nobody else has.
+    pub who: String,
+    /// The name in its directory; while `confirmed` is false, the words of whoever it is.
     pub name: String,
-    /// `name@domain`; the name alone without a directory.
+    /// `name@domain`; the name alone without a directory. See `name`.
     pub address: String,
     /// The caller's own label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// Of the newest request that came: `%7`. It never names another person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handle: Option<String>,
     /// The account.
     pub account: AccountId,
     /// The conversation with it.
@@ -431,7 +478,7 @@ pub struct Contact {
     /// While `trust` is `changed`: the key that waits for `verify`, short.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_fingerprint: Option<String>,
-    /// The name was confirmed by its directory.
+    /// Its directory confirmed that name and domain are this account's. If not, nobody is found by this name.
     pub confirmed: bool,
     /// Blocked by the caller.
     pub blocked: bool,
@@ -462,6 +509,9 @@ pub struct Contact {
 pub struct ContactsResult {
     /// In the order of names.
     pub contacts: Vec<Contact>,
+    /// Give as `after` to get the next page; absent on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// `contact.rename`.
@@ -633,15 +683,20 @@ pub struct SearchParams {
 pub struct UnreadResult {
     /// Conversations with unread messages, in the order of names.
     pub conversations: Vec<Unread>,
-    /// All together.
+    /// All together, on all pages.
     pub total: u64,
+    /// Give as `after` to get the next page; absent on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// One conversation in [`UnreadResult`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Unread {
-    /// With whom, as `chatctl` takes it.
+    /// With whom, see [`Contact::who`].
     pub who: String,
+    /// With which account.
+    pub account: AccountId,
     /// The conversation.
     pub conversation: ConversationId,
     /// Unread messages.
@@ -685,8 +740,10 @@ pub struct TraceParams {
 pub struct TraceResult {
     /// The message without its text.
     pub id: MessageId,
-    /// To whom (or from whom).
+    /// To whom (or from whom), see [`Contact::who`].
     pub who: String,
+    /// That person's account.
+    pub peer: AccountId,
     /// Where it stands.
     pub state: MessageState,
     /// Why.

@@ -25,7 +25,7 @@ use anyhow::{Context, Result};
 use proto::ids::MessageId;
 use proto::rpc::client::Client;
 use proto::rpc::methods::{MessageHistory, MessageUnread, SystemStatus};
-use proto::rpc::types::{AccountParams, HistoryParams};
+use proto::rpc::types::{AccountParams, HistoryParams, PageParams};
 
 use self::crew::Crew;
 pub use self::crew::{Deaths, Who};
@@ -138,7 +138,7 @@ async fn drained(alice: &Client, bob: &Client, progress: &Progress) -> Result<()
         anyhow::bail!("{DRAIN_DEADLINE:?} after the last kill, messages still wait at alice's: {:?}", status.accounts);
     }
     let all_shown = || async {
-        let unread = bob.call::<MessageUnread>(&me).await.ok()?;
+        let unread = bob.call::<MessageUnread>(&PageParams::default()).await.ok()?;
         let shown = progress.shown.load(std::sync::atomic::Ordering::Relaxed);
         (shown >= unread.total).then_some(())
     };

@@ -1,10 +1,10 @@
 //! Registering, logging in and out, giving a name up.
 
-use tests::people::{contact_state, named};
+use tests::people::{befriend, contact_state, named};
 use tests::wait::wait_for;
 use tests::{Daemon, DaemonOptions, Directory, Pair};
 
-use crate::util::{status, text, wait_for_body};
+use crate::util::{send, status, text, wait_for_body};
 
 #[test]
 fn a1_register_and_publish_again_from_a_new_address() {
@@ -181,4 +181,73 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
         }
     }
     found
+}
+
+#[test]
+fn a_name_that_was_given_up_rests_and_its_recovery_key_takes_it_back() {
+    let mut pair = Pair::start();
+    let key = pair.bob_daemon().home().join("recovery");
+    pair.bob.ok(["unregister", "--yes"]).says(&["30 days", "--reclaim"]);
+    let key_of = |ctl: &tests::Ctl| ctl.json(["register", "carol"])["recovery_key"].as_str().unwrap().to_owned();
+    let carols = key_of(&pair.bob);
+    pair.bob.clone().account("carol").ok(["unregister", "--yes"]);
+    std::fs::write(&key, &carols).unwrap();
+    // What was sent to bob says what became of him.
+    let id = send(&pair.alice, "bob", "are you there?");
+    wait_for("the reason is known", || pair.alice.json(["trace", &id])["reason"] == "account_gone");
+    let told = pair.alice.json(["trace", &id]);
+    assert!(text(&told["next"]).contains("given up"), "{told}");
+    assert!(pair.alice.ok(["history", "bob"]).stdout.contains("gave the name up"));
+    let until = pair.alice.run(["register", "carol"]).expect_code(1).says(&["rests until 20", "--reclaim"]);
+    assert!(!until.stderr.contains("taken"), "{until:?}");
+    let wrong = pair.bob_daemon().home().join("wrong");
+    std::fs::write(&wrong, "11".repeat(32)).unwrap();
+    let reclaim = |file: &std::path::Path| pair.alice.run(["register", "carol", "--reclaim", file.to_str().unwrap()]);
+    reclaim(&wrong).expect_code(1).says(&["rests"]);
+    reclaim(&key).expect_code(0).says(&["registered carol"]);
+    // Another account has the name: the key stayed the same.
+    let recovered = pair.alice.clone().account("carol").run(["unregister", "--yes"]).expect_code(0);
+    assert!(recovered.stderr.contains("30 days"), "{recovered:?}");
+    reclaim(&key).expect_code(0);
+}
+
+#[test]
+fn one_of_several_accounts_is_the_default_and_what_is_open_stays() {
+    let directory = Directory::start();
+    let place = std::sync::Arc::clone(directory.place());
+    let mut daemon = Daemon::start(DaemonOptions::new("both", directory.url()).place(&place));
+    let bare = daemon.bare_ctl();
+    bare.ok(["register", "alice"]);
+    let (_bobs, bob) = {
+        let bobs = Daemon::start(DaemonOptions::new("bob", directory.url()).place(&place));
+        let ctl = bobs.ctl("bob");
+        ctl.ok(["register", "bob"]);
+        (bobs, ctl)
+    };
+    befriend(&daemon.ctl("alice"), &bob);
+    // A bot that never named its account, begun while there was one.
+    let mut watch = bare.stream(["watch", "--json", "--new"]);
+    bob.ok(["send", "alice", "one", "--wait", "delivered"]);
+    watch.until_json("one", |event| event["message"]["body"] == "one");
+    bare.ok(["register", "work"]);
+    bare.run(["unread"]).expect_code(2).says(&["alice@example.org, work@example.org", "chatctl use"]);
+    daemon.restart();
+    bob.ok(["send", "alice", "two", "--wait", "delivered"]);
+    watch.until_json("two, after the restart", |event| event["message"]["body"] == "two");
+    bare.ok(["use", "Work"]);
+    assert_eq!(bare.json(["whoami"])["name"], "work");
+    assert_eq!(bare.clone().env("CHATD_ACCOUNT", "alice").json(["whoami"])["name"], "alice");
+    assert_eq!(bare.clone().env("CHATD_ACCOUNT", "alice").json(["whoami", "--account", "work"])["name"], "work");
+    daemon.restart();
+    assert_eq!(bare.json(["whoami"])["name"], "work", "it is remembered");
+    assert!(bare.ok(["status"]).stdout.contains("work@example.org (the default)"));
+    bob.ok(["send", "alice", "three", "--wait", "delivered"]);
+    let event = watch.until_json("three", |event| event["message"]["body"] == "three");
+    assert_eq!(event["account"], "alice");
+    bare.ok(["use", "alice@example.org"]);
+    bare.ok(["register", "third"]);
+    // When the default is gone, no other takes its place unasked.
+    bare.ok(["unregister", "--yes"]);
+    bare.run(["whoami"]).expect_code(2);
+    bare.run(["use", "nobody"]).expect_code(1).says(&["nobody"]);
 }

@@ -234,3 +234,30 @@ fn a_cloned_data_directory_is_noticed_and_no_number_is_used_twice() {
     let told = [&first, &second].map(|ctl| status(ctl).to_string());
     assert!(told.iter().any(|status| status.contains("cloned")), "{told:?}");
 }
+
+#[test]
+fn of_two_copies_one_stops_for_good_and_says_how_to_go_on() {
+    let mut pair = Pair::start();
+    let files = Files::new();
+    pair.bob.ok(["backup", &files.path("bob.age"), "--recipient", RECIPIENT]);
+    let daemon = Daemon::start(DaemonOptions::new("second", pair.directory.url()).place(pair.directory.place()));
+    // The old one runs while the new one is made.
+    restore(&daemon.bare_ctl(), &files, "bob.age");
+    let bob = daemon.ctl("bob");
+    let problem = |ctl: &Ctl| status(ctl)["directory_error"].as_str().unwrap_or_default().to_owned();
+    wait_for("the old one has stopped", || problem(&pair.bob).contains("also runs on another machine"));
+    assert_eq!(status(&pair.bob)["logged_in"], false);
+    pair.bob.run(["send", "alice", "from the old one"]).expect_code(1).says(&["another machine", "chatctl login"]);
+    // Also when it is started again.
+    pair.bob_daemon().restart();
+    assert!(problem(&pair.bob).contains("also runs on another machine"));
+    bob.ok(["send", "alice", "from the new one", "--wait", "delivered"]);
+    pair.alice.ok(["send", "bob", "to the new one", "--wait", "delivered"]);
+    wait_for_body(&bob, "alice", "to the new one");
+    assert_eq!(status(&bob)["online"], true);
+    // Its owner says which: the old one goes on, and the new one stops.
+    pair.bob.ok(["login"]);
+    wait_for("the new one has stopped", || problem(&daemon.ctl("bob")).contains("also runs on another machine"));
+    pair.bob.ok(["send", "alice", "from the old one after all", "--wait", "delivered", "--timeout", "80s"]);
+    assert_eq!(status(&pair.bob)["online"], true);
+}

@@ -235,3 +235,34 @@ fn an_asker_is_limited_and_told_so() {
     let patience = Duration::from_secs(1);
     assert!(follow(&pair.bob, &[]).next_line_within(patience).is_none(), "bob has his peace");
 }
+
+#[test]
+fn what_a_removal_gives_up_is_said_as_it_is() {
+    let mut pair = Pair::start();
+    let mut watch = follow(&pair.alice, &["--type", "message.state"]);
+    pair.bob_daemon().stop();
+    let left = send(&pair.alice, "bob", "lies in the mailbox");
+    wait_for("it is in the mailbox", || state_of(&pair.alice, &left) == "mailboxed");
+    pair.directory.stop();
+    let kept = send(&pair.alice, "bob", "goes nowhere");
+    pair.alice.ok(["remove", "bob"]);
+    let trace = |id: &str| pair.alice.json(["trace", id]);
+    for (id, reason, says) in [
+        (&left, "contact_removed_copy_may_arrive", "bob may get it"),
+        (&kept, "contact_removed", "it will not be sent"),
+    ] {
+        let told = trace(id);
+        assert_eq!((text(&told["state"]), text(&told["reason"])), ("withdrawn", reason), "{told}");
+        assert!(text(&told["next"]).contains(says), "{told}");
+        let event = watch.until_json("the end", |event| event["id"] == id.as_str() && event["state"] == "withdrawn");
+        assert_eq!(event["reason"], reason);
+    }
+    let history = pair.alice.ok(["history", "bob"]).stdout;
+    assert!(history.contains("(withdrawn: you removed the contact; a copy had left before"), "{history}");
+    assert!(!history.contains("reject"), "nobody refused anything: {history}");
+    pair.directory.restart();
+    pair.bob_daemon().restart();
+    // It was true.
+    wait_for_body(&pair.bob, "alice", "lies in the mailbox");
+    assert_eq!(bodies(&pair.bob, "alice", 9), ["lies in the mailbox"]);
+}

@@ -33,7 +33,7 @@ fn a_newer_record_is_awaited_and_then_the_envelope_counts() {
     assert!(bob.shown(&alice).is_empty());
     let contact = bob.id(&alice);
     let newer = sign_record(&alice.identity, "alice", 2, &[&alice.device], Some(&alice.prekey), ContactPolicy::Members);
-    assert!(bob.write(move |tx| tx.take_record(contact, &newer, false)).unwrap());
+    assert!(bob.write(move |tx| tx.take_record(contact, &newer)).unwrap());
     assert_eq!(retried(&inbox, contact), 1);
     assert_eq!(bob.shown(&alice), ["one"]);
     assert_eq!(retried(&inbox, contact), 0);
@@ -48,7 +48,7 @@ fn a_newer_record_that_takes_the_device_away_takes_its_words_away() {
     assert!(matches!(take(&inbox, envelope), Outcome::Parked { .. }));
     let (contact, other) = (bob.id(&alice), SigningKey::generate().unwrap());
     let newer = sign_record(&alice.identity, "alice", 2, &[&other], None, ContactPolicy::Members);
-    bob.write(move |tx| tx.take_record(contact, &newer, false)).unwrap();
+    bob.write(move |tx| tx.take_record(contact, &newer)).unwrap();
     assert_eq!(retried(&inbox, contact), 0);
     assert!(bob.shown(&alice).is_empty());
 }
@@ -81,7 +81,7 @@ fn a_device_that_no_known_record_names_waits_however_long() {
     assert_eq!(retried(&inbox, contact), 0, "without the record, nothing vouches for it");
     assert!(matches!(take(&inbox, envelope), Outcome::Parked { proved: false }));
     let newer = sign_record(&alice.identity, "alice", 2, &[&known, &alice.device], None, ContactPolicy::Members);
-    bob.write(move |tx| tx.take_record(contact, &newer, false)).unwrap();
+    bob.write(move |tx| tx.take_record(contact, &newer)).unwrap();
     assert_eq!(retried(&inbox, contact), 1);
     assert_eq!(bob.shown(&alice), ["from the new device"]);
 }

@@ -241,7 +241,7 @@ fn an_identity_key_that_was_given_up_names_no_devices() {
     record.rotations = vec![Rotation::by_identity(&statement, alice.identity.inner())];
     (record.identity_key, record.seq) = (new_key.public(), 2);
     let rotated = SignedRecord::sign(&record, new_key.inner()).unwrap().encode();
-    assert!(bob.write(move |tx| tx.take_record(contact, &rotated, false)).unwrap());
+    assert!(bob.write(move |tx| tx.take_record(contact, &rotated)).unwrap());
     assert_eq!(bob.row(&alice).identity_key, new_key.public());
     // Whoever has the old key makes a record with a higher seq and a device of their own.
     let thief = on_new_device(&alice, 9);

@@ -6,9 +6,9 @@ use proto::rpc::event::EventType;
 use proto::rpc::types::Trust;
 use proto::wire::payload::Kind;
 
-use super::fixture::{HOME, Person, sign_record};
+use super::fixture::{Person, sign_record};
 use crate::policy::contact::{Event, Incoming, Outgoing, Relation};
-use crate::store::contacts::{by_device, device_of, find};
+use crate::store::contacts::{by_device, device_of};
 use crate::store::feed::read_events;
 
 fn pair() -> (Person, Person) {
@@ -102,37 +102,6 @@ fn a_block_outlasts_what_the_other_sends() {
 }
 
 #[test]
-fn a_stranger_of_the_same_name_takes_nobodys_place() {
-    let (alice, bob) = pair();
-    alice.befriend(&bob);
-    let impostor = Person::new("bob");
-    let mut new = impostor.as_contact();
-    new.confirmed = false;
-    alice.write(move |tx| tx.upsert_contact(&new)).unwrap();
-    alice.hear(&impostor, &impostor.core(&alice, "contact.request", 0, &impostor.card(1)));
-    for who in ["bob", "bob@example.org"] {
-        assert_eq!(alice.read(|conn| find(conn, who, HOME)).unwrap().account, bob.account, "{who}");
-    }
-    // Neither is a contact: the one whom the directory confirmed comes first.
-    alice.wish(&bob, Event::UserRemoves);
-    assert_eq!(alice.read(|conn| find(conn, "bob", HOME)).unwrap().account, bob.account);
-}
-
-#[test]
-fn a_label_comes_before_a_name_and_is_given_once() {
-    let (alice, bob) = pair();
-    let carol = Person::new("carol");
-    let (first, second) = (alice.meet(&bob), alice.meet(&carol));
-    alice.write(move |tx| tx.set_label(first, Some("carol"))).unwrap();
-    assert_eq!(alice.read(|conn| find(conn, "carol", HOME)).unwrap().id, first);
-    assert_eq!(alice.read(|conn| find(conn, "carol@example.org", HOME)).unwrap().id, second);
-    assert!(alice.write(move |tx| tx.set_label(second, Some("carol"))).is_err());
-    assert!(alice.read(|conn| find(conn, "carol", "elsewhere.org")).is_some());
-    alice.write(move |tx| tx.set_label(first, None)).unwrap();
-    assert_eq!(alice.read(|conn| find(conn, "carol", HOME)).unwrap().id, second);
-}
-
-#[test]
 fn naming_somebodys_device_does_not_take_it() {
     let (alice, bob) = pair();
     let mallory = Person::new("mallory");
@@ -150,10 +119,10 @@ fn naming_somebodys_device_does_not_take_it() {
     // A newer record of bob's keeps what is proved, and drops what it does not name.
     let second = crate::crypto::keys::SigningKey::generate().unwrap();
     let both = sign_record(&bob.identity, "bob", 2, &[&bob.device, &second], None, ContactPolicy::Members);
-    assert!(alice.write(move |tx| tx.take_record(real, &both, false)).unwrap());
+    assert!(alice.write(move |tx| tx.take_record(real, &both)).unwrap());
     assert!(alice.read(|conn| device_of(conn, bob.account, device)).unwrap().proved);
     let one = sign_record(&bob.identity, "bob", 3, &[&second], None, ContactPolicy::Members);
-    assert!(alice.write(move |tx| tx.take_record(real, &one, false)).unwrap());
+    assert!(alice.write(move |tx| tx.take_record(real, &one)).unwrap());
     assert_eq!(alice.read(|conn| device_of(conn, bob.account, device)), None);
     assert_eq!(alice.read(|conn| by_device(conn, device)).unwrap().0, thief);
     assert!(alice.read(|conn| by_device(conn, DeviceId::of_key(&second.public()))).is_some());
@@ -165,12 +134,12 @@ fn an_old_record_is_not_taken_and_a_foreign_one_neither() {
     let contact = alice.meet(&bob);
     let newer = sign_record(&bob.identity, "bob", 5, &[&bob.device], None, ContactPolicy::Members);
     let (take, old) = (newer.clone(), bob.record.clone());
-    assert!(alice.write(move |tx| tx.take_record(contact, &take, false)).unwrap());
-    assert!(alice.write(move |tx| tx.take_record(contact, &old, true)).unwrap(), "theirs, but old");
+    assert!(alice.write(move |tx| tx.take_record(contact, &take)).unwrap());
+    assert!(alice.write(move |tx| tx.take_record(contact, &old)).unwrap(), "theirs, but old");
     assert_eq!((alice.row(&bob).record, alice.row(&bob).record_seq), (newer, 5));
     let mallory = Person::new("mallory");
-    assert!(!alice.write(move |tx| tx.take_record(contact, &mallory.record, true)).unwrap());
-    assert!(!alice.write(move |tx| tx.take_record(contact, b"no record", true)).unwrap());
+    assert!(!alice.write(move |tx| tx.take_record(contact, &mallory.record)).unwrap());
+    assert!(!alice.write(move |tx| tx.take_record(contact, b"no record")).unwrap());
     assert_eq!(alice.row(&bob).trust, Trust::Unverified);
 }
 

@@ -74,7 +74,7 @@ proptest! {
                     });
                     prop_assert!(failed.is_err());
                 }
-                Step::Reject => alice.write(move |tx| tx.reject_queued(contact, "test")).unwrap(),
+                Step::Reject => alice.write(move |tx| tx.reject_queued(contact, proto::rpc::types::MessageState::Rejected, "test")).unwrap(),
             }
             let mut told = head;
             while let Ok(batch) = hub.try_recv() {

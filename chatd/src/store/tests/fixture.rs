@@ -62,6 +62,8 @@ impl Person {
             uid: 1_000,
             user: name.to_owned(),
             logged_in: true,
+            preferred: 0,
+            standing: Default::default(),
         };
         let new = NewAccount {
             row,
@@ -106,7 +108,6 @@ impl Person {
             identity_key: self.identity.public(),
             reach: Vec::new(),
             reach_seq: 0,
-            confirmed: true,
         }
     }
 
@@ -116,7 +117,12 @@ impl Person {
             return row.id;
         }
         let new = other.as_contact();
-        self.write(move |tx| tx.upsert_contact(&new)).unwrap()
+        self.write(move |tx| {
+            let contact = tx.upsert_contact(&new)?;
+            tx.confirm_name(contact, &new.name, &new.origin)?;
+            Ok(contact)
+        })
+        .unwrap()
     }
 
     pub fn row(&self, other: &Self) -> ContactRow {

@@ -10,6 +10,7 @@ pub(crate) mod fixture;
 mod gaps;
 mod keys;
 mod lifetimes;
+mod naming;
 mod order;
 mod shim;
 mod sim;

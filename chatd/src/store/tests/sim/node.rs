@@ -83,6 +83,8 @@ impl Node {
             uid: 1_000,
             user: name.to_owned(),
             logged_in: true,
+            preferred: 0,
+            standing: Default::default(),
         };
         let (recovery_hash, record, display_name) = ([0; 32], vec![0], String::new());
         account::insert(&conn, &NewAccount { row, recovery_hash, record, record_seq: 1, display_name }).unwrap();

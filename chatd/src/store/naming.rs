@@ -1,0 +1,240 @@
+//! Who is called what: whom a word means, and which word names exactly one.
+//!
+//! A person has up to three names here: the owner's label, the name that its directory confirmed, and the handle of its
+//! newest request. What somebody says of itself without confirmation is no name: nobody is found by it.
+//!
+//! Invariants: a label is one person's, in any spelling; so are a confirmed name with its domain, and a handle, which is never
+//! given a second time; a name that the owner relies on passes to another account only after the owner let go of it.
+
+use std::sync::Arc;
+
+use proto::ids::AccountId;
+use proto::name::Address;
+use proto::rpc::types::Trust;
+use proto::who::{Who, label_key};
+use rusqlite::{Connection, params};
+
+use super::contacts::{load, select_one};
+use super::{StoreError, Tx};
+use crate::policy::contact::{Outgoing, Relation};
+use crate::store::ContactRow;
+
+/// People who claim one name and are looked at at most.
+const MAX_CLAIMANTS: i64 = 64;
+/// Words that are compared with one that nobody has.
+const MAX_SUGGESTED: i64 = 10_000;
+
+/// How somebody is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Called {
+    /// Whatever it is called.
+    pub account: AccountId,
+    /// Without the owner's label: the shortest form that names exactly this one.
+    pub who: String,
+    /// The owner's label, if it names nobody else.
+    pub label: Option<String>,
+}
+
+impl Called {
+    /// As the owner calls it.
+    pub fn form(&self) -> &str {
+        self.label.as_deref().unwrap_or(&self.who)
+    }
+}
+
+/// Everybody whom a word could mean.
+#[derive(Debug, Default)]
+pub struct Meant {
+    /// The owner's label says so.
+    pub labelled: Option<ContactRow>,
+    /// The directory says so.
+    pub named: Option<ContactRow>,
+}
+
+/// What became of a name that the directory gives to somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirmation {
+    /// It is theirs.
+    Given,
+    /// The owner knows another account by it: the contact with this local number.
+    HeldBy(i64),
+}
+
+/// How somebody is called who is stored.
+///
+/// # Errors
+/// Those of the database.
+pub fn called(conn: &Connection, row: &ContactRow, home: &str) -> Result<Called, StoreError> {
+    let who = if row.confirmed {
+        let short = row.who(home);
+        match short.contains('@') || !is_label_of_another(conn, &short, row.id)? {
+            true => short,
+            false => row.address(),
+        }
+    } else {
+        match row.handle {
+            Some(number) => Who::Handle(number).to_string(),
+            None => Who::Id(row.account).to_string(),
+        }
+    };
+    let label = match &row.label {
+        Some(label) if !is_name_of_another(conn, label, home, row.id)? => Some(label.clone()),
+        _ => None,
+    };
+    Ok(Called { account: row.account, who, label })
+}
+
+/// How a contact is called, by its local number.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub fn called_by_id(conn: &Connection, contact: i64, home: &str) -> Result<Called, StoreError> {
+    called(conn, &load(conn, contact)?, home)
+}
+
+fn is_label_of_another(conn: &Connection, word: &str, than: i64) -> Result<bool, StoreError> {
+    let mut select = conn.prepare_cached("SELECT 1 FROM contacts WHERE label_key = ?1 AND id <> ?2")?;
+    Ok(select.exists(params![label_key(word), than])?)
+}
+
+fn is_name_of_another(conn: &Connection, word: &str, home: &str, than: i64) -> Result<bool, StoreError> {
+    let Ok(Address { name, domain: None }) = word.parse() else { return Ok(false) };
+    let mut select =
+        conn.prepare_cached("SELECT 1 FROM contacts WHERE name = ?1 AND origin = ?2 AND confirmed = 1 AND id <> ?3")?;
+    Ok(select.exists(params![name.as_str(), home, than])?)
+}
+
+/// Whom a word could mean that is neither an id nor a handle. `home`: the domain of names without one.
+///
+/// # Errors
+/// Those of the database.
+pub fn meant(conn: &Connection, word: &str, home: &str) -> Result<Meant, StoreError> {
+    let mut found = Meant { labelled: select_one(conn, "c.label_key = ?1", [label_key(word)])?, named: None };
+    let Ok(address) = word.trim().parse::<Address>() else { return Ok(found) };
+    let origin = address.domain.as_deref().unwrap_or(home);
+    let key = (address.name.as_str(), origin);
+    found.named = select_one(conn, "c.name = ?1 AND c.origin = ?2 AND c.confirmed = 1", key)?;
+    Ok(found)
+}
+
+/// Those who say that a name is theirs without confirmation, the newest first.
+///
+/// # Errors
+/// Those of the database.
+pub fn claimants(conn: &Connection, name: &str, origin: &str) -> Result<Vec<ContactRow>, StoreError> {
+    let mut select = conn.prepare_cached(
+        "SELECT id FROM contacts WHERE name = ?1 AND origin = ?2 AND confirmed = 0 ORDER BY id DESC LIMIT ?3",
+    )?;
+    let ids =
+        select.query_map(params![name, origin, MAX_CLAIMANTS], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
+    ids.into_iter().map(|id| load(conn, id)).collect()
+}
+
+/// Who made the request with a handle.
+///
+/// # Errors
+/// Those of the database.
+pub fn by_handle(conn: &Connection, number: u64) -> Result<Option<ContactRow>, StoreError> {
+    let Ok(number) = i64::try_from(number) else { return Ok(None) };
+    select_one(conn, "c.handle = ?1", [number])
+}
+
+/// Whether the owner has nothing to do with somebody, who may have asked or not: such a one makes no label ambiguous, for
+/// anybody could do that.
+///
+/// # Errors
+/// Those of the database.
+pub fn is_stranger(conn: &Connection, row: &ContactRow) -> Result<bool, StoreError> {
+    let apart = matches!(row.state.relation, Relation::Apart { outgoing: Outgoing::None, .. });
+    if !apart || row.state.blocked || row.label.is_some() {
+        return Ok(false);
+    }
+    Ok(!conn.prepare_cached("SELECT 1 FROM messages WHERE conversation = ?1 LIMIT 1")?.exists([row.id])?)
+}
+
+/// Labels and names, for "did you mean".
+///
+/// # Errors
+/// Those of the database.
+pub fn words(conn: &Connection, home: &str) -> Result<Vec<String>, StoreError> {
+    let mut select = conn.prepare_cached(
+        "SELECT coalesce(label, CASE WHEN origin = ?1 THEN name ELSE name || '@' || origin END) FROM contacts
+         WHERE label IS NOT NULL OR confirmed = 1 ORDER BY id LIMIT ?2",
+    )?;
+    Ok(select.query_map(params![home, MAX_SUGGESTED], |row| row.get(0))?.collect::<Result<_, _>>()?)
+}
+
+impl Tx<'_> {
+    /// How a contact is called; kept while nothing changes it.
+    pub(super) fn called(&mut self, contact: i64) -> Result<Arc<Called>, StoreError> {
+        if let Some(called) = self.cache.called.get(&contact) {
+            return Ok(Arc::clone(called));
+        }
+        let own = self.own()?;
+        let called = Arc::new(called_by_id(self.conn, contact, &own.origin)?);
+        self.cache.called.insert(contact, Arc::clone(&called));
+        Ok(called)
+    }
+
+    /// Names changed: one of them may have made others ambiguous, or clear.
+    pub(super) fn names_changed(&mut self) {
+        self.cache.called.clear();
+    }
+
+    /// Gives a label, or takes it away.
+    ///
+    /// # Errors
+    /// A constraint error when another contact has the label, in whatever spelling.
+    pub fn set_label(&mut self, contact: i64, label: Option<&str>) -> Result<(), StoreError> {
+        self.conn.execute(
+            "UPDATE contacts SET label = ?2, label_key = ?3 WHERE id = ?1",
+            params![contact, label, label.map(label_key)],
+        )?;
+        self.names_changed();
+        Ok(())
+    }
+
+    /// The directory of `origin` answered with this account when it was asked for `name`. Whoever had the name here before has
+    /// given it up there; but one whom the owner knows by nothing else keeps it here, until the owner has removed or labelled
+    /// that contact.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn confirm_name(&mut self, contact: i64, name: &str, origin: &str) -> Result<Confirmation, StoreError> {
+        let holder = select_one(self.conn, "c.name = ?1 AND c.origin = ?2 AND c.confirmed = 1", (name, origin))?;
+        match holder {
+            Some(holder) if holder.id == contact => return Ok(Confirmation::Given),
+            Some(holder) if relied_on(&holder) => return Ok(Confirmation::HeldBy(holder.id)),
+            Some(holder) => {
+                tracing::info!(account = %holder.account, name, "the name is another account's now");
+                self.conn.execute("UPDATE contacts SET confirmed = 0 WHERE id = ?1", [holder.id])?;
+                if holder.handle.is_none() {
+                    self.give_handle(holder.id)?;
+                }
+            }
+            None => {}
+        }
+        self.conn.execute(
+            "UPDATE contacts SET confirmed = 1, name = ?2, origin = ?3 WHERE id = ?1",
+            params![contact, name, origin],
+        )?;
+        self.names_changed();
+        Ok(Confirmation::Given)
+    }
+
+    /// The next handle, for a request that came, or for somebody who has no other name left.
+    pub(super) fn give_handle(&mut self, contact: i64) -> Result<(), StoreError> {
+        let number: i64 =
+            self.conn.query_row("UPDATE account SET handles = handles + 1 RETURNING handles", [], |row| row.get(0))?;
+        self.conn.execute("UPDATE contacts SET handle = ?2 WHERE id = ?1", params![contact, number])?;
+        self.names_changed();
+        Ok(())
+    }
+}
+
+/// Whether the owner writes to somebody by the name alone.
+fn relied_on(row: &ContactRow) -> bool {
+    let wanted =
+        !matches!(row.state.relation, Relation::Apart { outgoing: Outgoing::None | Outgoing::RejectedByThem, .. });
+    row.label.is_none() && (wanted || row.state.blocked || row.trust == Trust::Verified)
+}

@@ -55,6 +55,14 @@ pub fn target_folder() -> Result<PathBuf> {
     Ok(profile.parent().context("the profile's folder has no parent")?.to_path_buf())
 }
 
+/// Where `cargo xtask test` keeps programs that are neither ours nor the system's.
+///
+/// # Errors
+/// See [`profile_folder`].
+pub fn tools_folder() -> Result<PathBuf> {
+    Ok(target_folder()?.join("tools"))
+}
+
 fn folder() -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os(BIN_DIR_VARIABLE) {
         let folder = PathBuf::from(folder);

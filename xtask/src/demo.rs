@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: the system in action on this machine, in a temporary folder.
 
 use std::io::IsTerminal;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -18,7 +19,7 @@ const FEED_CAPACITY: usize = 256;
 /// What to show.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// End after the conversation instead of staying up until Ctrl-C
+    /// End after the conversation instead of opening a shell in which you are alice
     #[arg(long)]
     once: bool,
     /// How many people to start; each gets to know the next one and sends a message
@@ -28,7 +29,7 @@ pub struct Options {
 
 /// Runs it.
 pub fn run(options: &Options) -> Result<()> {
-    println!("Building chatd, chatctl and directoryd (the first time takes some minutes) ...");
+    println!("Building chatd, chatctl and directoryd (the first time takes up to ten minutes) ...");
     let build = cargo(["build", "--locked", "--workspace", "--bins"]).status();
     ensure!(build.context("cannot run cargo")?.success(), "the build failed");
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(show(options))
@@ -59,16 +60,10 @@ async fn show(options: &Options) -> Result<()> {
     say(&bob, &["send", "alice", "Hello alice, I can read you.", "--wait", "delivered"])?;
     say(&alice, &["history", "bob"])?;
 
-    let stay = !options.once && std::io::stdin().is_terminal();
-    if stay {
-        invite_to_try(&alice, &bob, swarm.names());
-        tokio::select! {
-            () = async { while let Some(line) = feed.recv().await { println!("  bob sees  {line}"); } } => {}
-            interrupted = tokio::signal::ctrl_c() => interrupted?,
-        }
-        println!("\nStopping.");
-    }
     drop(feed);
+    if !options.once && std::io::stdin().is_terminal() {
+        try_it(&alice, &bob, &swarm).await?;
+    }
     for daemon in &mut swarm.daemons {
         daemon.try_stop()?;
     }
@@ -154,21 +149,47 @@ async fn print_feed(feed: &mut mpsc::Receiver<String>, within: Duration, pleases
     tokio::time::timeout(within, print).await.unwrap_or(false)
 }
 
-fn invite_to_try(alice: &Ctl, bob: &Ctl, names: &[String]) {
-    let program = tests::binaries::program("chatctl").unwrap_or_else(|_| "chatctl".into());
-    println!("\nIt stays up until Ctrl-C. Try these in a second terminal:\n");
-    for (who, args) in [
-        (alice, "send bob 'hello from the second terminal'"),
-        (bob, "send alice 'and back'"),
-        (bob, "watch"),
-        (alice, "status"),
-        (alice, "history bob"),
-        (alice, "search hello"),
-        (alice, "users"),
-    ] {
-        let socket = who.socket().display();
-        println!("  CHATD_SOCKET={socket} CHATD_ACCOUNT={} {} {args}", who.name(), program.display());
+/// A shell of the user's, in which `chatctl` is alice's and `bob` is bob's; ends with it.
+async fn try_it(alice: &Ctl, bob: &Ctl, swarm: &Swarm) -> Result<()> {
+    let folder = swarm.directory.place().folder("commands")?;
+    let chatctl = tests::binaries::program("chatctl")?;
+    for who in [alice, bob] {
+        let script = format!(
+            "#!/bin/sh\nCHATD_SOCKET='{}' CHATD_ACCOUNT='{}' exec '{}' \"$@\"\n",
+            who.socket().display(),
+            who.name(),
+            chatctl.display()
+        );
+        let path = folder.join(who.name());
+        std::fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
     }
-    println!("\nPeople: {}{}", names[..names.len().min(8)].join(", "), if names.len() > 8 { " ..." } else { "" });
-    println!("bob's feed:");
+    let programs = chatctl.parent().context("chatctl is in no folder")?.to_path_buf();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths([folder, programs].into_iter().chain(std::env::split_paths(&path)))?;
+    let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
+    let names = swarm.names();
+    println!(
+        "\nThis is a shell in which you are {alice}. `{bob}` before a verb makes you {bob}. Try:\n
+  chatctl send {bob} 'hello from the shell'
+  {bob} history {alice}
+  {bob} send {alice} 'and back'
+  chatctl watch              (Ctrl-C ends it)
+  chatctl chat {bob}
+  chatctl search hello
+  chatctl --help\n\nPeople: {}{}\n`exit` or Ctrl-D ends the shell and the demo.\n",
+        names[..names.len().min(8)].join(", "),
+        if names.len() > 8 { " ..." } else { "" },
+        alice = alice.name(),
+        bob = bob.name(),
+    );
+    let mut command = std::process::Command::new(&shell);
+    command.arg("-i").env("PATH", path).env("CHATD_SOCKET", alice.socket()).env("CHATD_ACCOUNT", alice.name());
+    // Ctrl-C belongs to what runs in the shell: from here on this process does not end by it.
+    let interrupts = tokio::spawn(async { while tokio::signal::ctrl_c().await.is_ok() {} });
+    let ended = tokio::task::spawn_blocking(move || command.status()).await?;
+    interrupts.abort();
+    ended.with_context(|| format!("cannot run {}", shell.display()))?;
+    println!("Stopping.");
+    Ok(())
 }

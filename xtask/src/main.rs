@@ -5,9 +5,11 @@
 
 mod bench;
 mod debian;
+mod dependencies;
 mod demo;
 mod step;
 mod test;
+mod tools;
 mod torture;
 
 use anyhow::Result;

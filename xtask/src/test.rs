@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::debian;
+use crate::{debian, dependencies, tools};
 use crate::step::{Step, cargo, run as step};
 
 /// All steps together end within this, so that a hung test fails a run and does not block it.
@@ -51,7 +51,19 @@ pub fn run(_: &Options) -> Result<()> {
     if skips.exists() {
         std::fs::remove_file(&skips).with_context(|| format!("cannot remove {}", skips.display()))?;
     }
+    let mut notes = dependencies::rust_version()?;
+    // Looked for by its test.
+    tools::provide(&tools::SCHEMATHESIS)?;
     let mut steps = Vec::new();
+    let mut counts = Counts::default();
+    match dependencies::deny()? {
+        Some(command) => steps.push(step("dependencies", command, deadline, |_| {})?),
+        None => notes.push(skipped("dependencies: cargo-deny cannot be had here")?),
+    }
+    match dependencies::advisories()? {
+        Some(command) => steps.push(step("advisories", command, deadline, |_| {})?),
+        None => notes.push("advisories: not checked, no database of them is on this machine".to_owned()),
+    }
     let mut go = |name: &str, args: &[&str], line: &mut dyn FnMut(&str)| -> Result<()> {
         let mut command = cargo(args.iter().copied());
         if name == "documentation" {
@@ -60,7 +72,6 @@ pub fn run(_: &Options) -> Result<()> {
         steps.push(step(name, command, deadline, line)?);
         Ok(())
     };
-    let mut counts = Counts::default();
     go("format", &["fmt", "--all", "--check"], &mut |_| {})?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
     go("clippy", &clippy, &mut |_| {})?;
@@ -69,13 +80,22 @@ pub fn run(_: &Options) -> Result<()> {
     let tests = ["test", "--workspace", "--no-fail-fast", "--locked"];
     go("tests", &tests, &mut |line| counts.read(line))?;
 
-    report(&steps, &counts, &std::fs::read_to_string(&skips).unwrap_or_default())
+    report(&steps, &counts, &std::fs::read_to_string(&skips).unwrap_or_default(), &notes)
 }
 
-fn report(steps: &[Step], counts: &Counts, skips: &str) -> Result<()> {
+/// A check that this machine cannot do; an error where everything must run.
+fn skipped(what: &str) -> Result<String> {
+    ensure!(!tests::skip::is_ci(), "skipped although CI=true: {what}");
+    Ok(format!("SKIPPED: {what}"))
+}
+
+fn report(steps: &[Step], counts: &Counts, skips: &str, notes: &[String]) -> Result<()> {
     println!();
     for step in steps {
         println!("{:<14} {:>7.1} s  {}", step.name, step.took.as_secs_f64(), if step.ok { "ok" } else { "FAILED" });
+    }
+    for note in notes {
+        println!("{note}");
     }
     for name in &counts.failures {
         println!("FAILED: {name}");

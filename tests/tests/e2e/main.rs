@@ -26,6 +26,7 @@ mod profiles;
 mod python;
 mod real_input;
 mod rpc_abuse;
+mod schemathesis;
 mod start;
 mod storage;
 mod terminal;

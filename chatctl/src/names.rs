@@ -39,6 +39,12 @@ impl Labels {
         }
     }
 
+    /// The label of somebody, or the name itself.
+    pub fn name(&self, mut name: String) -> String {
+        self.put(&mut name);
+        name
+    }
+
     /// Puts the label where the other side of the message is named. Own names have no label.
     pub fn message(&self, message: &mut Message) {
         self.put(if message.received_at.is_some() { &mut message.from } else { &mut message.to });

@@ -54,6 +54,7 @@ impl Exit {
             | ErrorCode::DirectoryUnreachable
             | ErrorCode::DirectoryRefused
             | ErrorCode::LimitReached
+            | ErrorCode::InUse
             | ErrorCode::BackupUnusable
             | ErrorCode::StoreUnavailable
             | ErrorCode::Internal => Self::Failed,
@@ -132,6 +133,15 @@ impl Failure {
         }
     }
 
+    /// Whether the daemon serves as many clients as it can, or more want in than its socket lets wait.
+    pub fn is_busy(&self) -> bool {
+        match self {
+            Self::Rpc(RpcError(code, _)) => *code == ErrorCode::LimitReached,
+            Self::Client(ClientError::Connect { source, .. }) => source.kind() == io::ErrorKind::WouldBlock,
+            _ => false,
+        }
+    }
+
     /// Whether the connection ended under the call, so that a new one may do better.
     pub fn is_disconnect(&self) -> bool {
         self.exit() == Exit::Unreachable
@@ -175,6 +185,7 @@ mod tests {
             (ErrorCode::KeyNotTrusted, 4),
             (ErrorCode::RateLimited, 5),
             (ErrorCode::LimitReached, 1),
+            (ErrorCode::InUse, 1),
             (ErrorCode::TimedOut, 6),
             (ErrorCode::Refused, 7),
             (ErrorCode::BackupUnusable, 1),

@@ -6,18 +6,19 @@
 
 use std::time::Duration;
 
-use proto::rpc::ErrorCode;
-use proto::rpc::client::{Client, Events};
+use proto::rpc::client::{Client, ClientError, Events};
 use proto::rpc::event::Event;
-use proto::rpc::types::SubscribeParams;
+use proto::rpc::types::{SubscribeParams, SubscribeResult};
+use proto::rpc::{ErrorCode, RpcError};
+use tokio::time::Instant;
 
 use crate::failure::Failure;
 use crate::session::Session;
 
-/// First pause before connecting again: a restarting daemon is back soon.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// Longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// First pause before a consumer that is in use is asked for again.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// How long a consumer may be in use by a reader before it is said: one that was killed just now has not left yet.
+const LEAVING: Duration = Duration::from_secs(2);
 
 /// A subscription that outlives connections.
 pub struct Feed {
@@ -32,7 +33,7 @@ impl Feed {
     /// Subscribes.
     pub async fn open(session: &mut Session, params: SubscribeParams) -> Result<Self, Failure> {
         let client = session.client().await?;
-        let (subscribed, events) = client.subscribe(&params).await?;
+        let (subscribed, events) = subscribe(&client, &params).await?;
         Ok(Self { params, client, events, last: subscribed.seq })
     }
 
@@ -72,28 +73,34 @@ impl Feed {
     /// When a daemon answers but refuses (the account is gone, say).
     pub async fn reconnect(&mut self, session: &mut Session) -> Result<(), Failure> {
         session.out.remark("chatctl: the daemon went away; waiting for it to come back")?;
-        if self.params.consumer.is_none() {
-            self.params.since = Some(self.last);
+        match self.params.consumer {
+            Some(_) => self.params.resume = Some(self.last),
+            None => self.params.since = Some(self.last),
         }
-        let mut pause = FIRST_PAUSE;
         loop {
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            match self.resubscribe(session).await {
-                Ok(()) => {
+            let client = session.wait_for_daemon().await?;
+            match subscribe(&client, &self.params).await {
+                Ok((_, events)) => {
+                    (self.client, self.events) = (client, events);
                     return session.out.remark("chatctl: the daemon is back");
                 }
                 Err(failure) if failure.is_disconnect() => {}
-                Err(Failure::Rpc(error)) if error.0 == ErrorCode::LimitReached => {}
                 Err(failure) => return Err(failure),
             }
         }
     }
+}
 
-    async fn resubscribe(&mut self, session: &mut Session) -> Result<(), Failure> {
-        let client = session.reconnect().await?;
-        let (_, events) = client.subscribe(&self.params).await?;
-        (self.client, self.events) = (client, events);
-        Ok(())
+async fn subscribe(client: &Client, params: &SubscribeParams) -> Result<(SubscribeResult, Events), Failure> {
+    let patience = Instant::now() + LEAVING;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match client.subscribe(params).await {
+            Err(ClientError::Rpc(RpcError(ErrorCode::InUse, _))) if Instant::now() < patience => {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            result => return Ok(result?),
+        }
     }
 }

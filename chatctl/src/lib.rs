@@ -10,28 +10,36 @@
 pub mod failure;
 pub mod terminal;
 
-mod above;
 mod bulk;
 mod cli;
 mod clock;
+mod consume;
 mod delivery;
+mod exec;
 mod feed;
+mod ids;
+mod line_editor;
 mod lines;
 mod markdown;
 mod names;
 mod newfile;
 mod output;
+mod quotes;
 mod secret;
 mod session;
 mod show;
+mod shown;
 mod socket;
+mod stop;
 mod style;
 mod table;
 mod verbs;
+mod wrap;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use cli::Cli;
@@ -51,9 +59,17 @@ pub fn main() -> ExitCode {
 
 /// Runs the program on these arguments, the first of which is the program's name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
-    let cli = match Cli::try_parse_from(arguments) {
+    let words: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => {
+            if let Some(word) = hidden_text(&words) {
+                say(&format!("{word} is an option, and nothing was sent"));
+                output::note(&format!(
+                    "hint: `chatctl send WHO -- {word}` sends it as text; `chatctl help send` explains"
+                ));
+                return Exit::Usage;
+            }
             // Help and version were asked for: they are data. A reader who closed the pipe has seen enough.
             let _ = error.print();
             return Exit::Ok;
@@ -61,6 +77,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Err(error) => {
             let text = error.render().to_string();
             say(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
+            if error.kind() == ErrorKind::UnknownArgument && words.iter().any(|word| word == "send") {
+                output::note("hint: a text that begins with - is sent by `chatctl send WHO -- -TEXT`");
+            }
             return Exit::Usage;
         }
     };
@@ -75,6 +94,30 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             failure.exit()
         }
     }
+}
+
+/// The option that asked for help or the version, where a message was to be sent: a text that begins with `-` and came out
+/// of a variable, most likely. Whoever was named should have got something.
+fn hidden_text(words: &[OsString]) -> Option<String> {
+    let words: Vec<_> = words.iter().skip(1).map(|word| word.to_string_lossy()).collect();
+    let send = words.iter().position(|word| word == "send")?;
+    let command = command();
+    let options: Vec<_> = command.find_subcommand("send")?.get_arguments().chain(command.get_arguments()).collect();
+    let takes_value = |word: &str| {
+        let name = word.strip_prefix("--").unwrap_or_default();
+        options.iter().any(|option| option.get_long() == Some(name) && option.get_action().takes_values())
+    };
+    let mut who = false;
+    let mut words = words.into_iter().skip(send + 1);
+    while let Some(word) = words.next() {
+        match word.as_ref() {
+            "-h" | "--help" | "-V" | "--version" => return who.then(|| word.into_owned()),
+            option if takes_value(option) => drop(words.next()),
+            option if option.starts_with('-') => {}
+            _ => who = true,
+        }
+    }
+    None
 }
 
 fn execute(cli: Cli) -> Result<Exit, Failure> {
@@ -93,6 +136,25 @@ fn execute(cli: Cli) -> Result<Exit, Failure> {
     // A thread that still reads standard input must not keep the process alive.
     runtime.shutdown_background();
     let exit = result?;
-    session.out.flush()?;
+    session.out.end()?;
     Ok(exit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_in_place_of_a_text_is_noticed() {
+        let hidden = |line: &str| hidden_text(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        for (line, word) in [
+            ("chatctl send bob --version", Some("--version")),
+            ("chatctl --json send --tag x bob hello -h", Some("-h")),
+            ("chatctl send --help", None),
+            ("chatctl send --tag bob --help", None),
+            ("chatctl history bob --help", None),
+        ] {
+            assert_eq!(hidden(line).as_deref(), word, "{line}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Standard input as lines, for `send --stdin-lines` and `chat`.
 //!
-//! Exactly one final LF is stripped of each line, so CR stays, a blank line is an empty text, and a last line without LF
-//! counts. Input is read as it comes, by a thread of its own, and handed over through a bounded channel: a slow daemon
+//! One final LF or CRLF is stripped of each line; a last line without one counts. Blank lines are counted and passed over:
+//! an empty text is no message. Input is read as it comes, by a thread of its own, and handed over through a bounded channel: a slow daemon
 //! slows the reader, and nothing is ever held but a few chunks.
 
 use std::io::{self, Read};
@@ -36,6 +36,15 @@ pub enum LineError {
     Read(String),
 }
 
+/// A line that is not blank.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Counted from 1, blank ones too.
+    pub number: u64,
+    /// Without its end.
+    pub text: String,
+}
+
 /// Cuts a stream of bytes into lines.
 #[derive(Debug, Default)]
 pub struct Splitter {
@@ -48,21 +57,20 @@ impl Splitter {
     ///
     /// # Errors
     /// At the first line that cannot be sent; the lines before it are in `lines`. The splitter is of no use afterwards.
-    pub fn push(&mut self, mut chunk: &[u8], lines: &mut Vec<String>) -> Result<(), LineError> {
+    pub fn push(&mut self, mut chunk: &[u8], lines: &mut Vec<Line>) -> Result<(), LineError> {
         while let Some(end) = chunk.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = (&chunk[..end], &chunk[end + 1..]);
-            if self.partial.is_empty() {
-                lines.push(self.text(line.to_vec())?);
-            } else {
-                self.partial.extend_from_slice(line);
-                let line = std::mem::take(&mut self.partial);
-                lines.push(self.text(line)?);
+            self.partial.extend_from_slice(line);
+            let mut line = std::mem::take(&mut self.partial);
+            if line.last() == Some(&b'\r') {
+                line.pop();
             }
+            lines.extend(self.line(line)?);
             chunk = rest;
         }
         self.partial.extend_from_slice(chunk);
-        // Checked here, too, so that input without any LF cannot grow without bound.
-        if self.partial.len() > MAX_TEXT_BYTES {
+        // Checked here, too, so that input without any LF cannot grow without bound. The CR of a CRLF is not text.
+        if self.partial.len() > MAX_TEXT_BYTES + usize::from(self.partial.last() == Some(&b'\r')) {
             return Err(LineError::TooLong { number: self.done + 1 });
         }
         Ok(())
@@ -72,15 +80,16 @@ impl Splitter {
     ///
     /// # Errors
     /// When that line cannot be sent.
-    pub fn finish(&mut self, lines: &mut Vec<String>) -> Result<(), LineError> {
+    pub fn finish(&mut self, lines: &mut Vec<Line>) -> Result<(), LineError> {
         if !self.partial.is_empty() {
             let line = std::mem::take(&mut self.partial);
-            lines.push(self.text(line)?);
+            lines.extend(self.line(line)?);
         }
         Ok(())
     }
 
-    fn text(&mut self, line: Vec<u8>) -> Result<String, LineError> {
+    /// `None` for a blank one.
+    fn line(&mut self, line: Vec<u8>) -> Result<Option<Line>, LineError> {
         let number = self.done + 1;
         if line.len() > MAX_TEXT_BYTES {
             return Err(LineError::TooLong { number });
@@ -88,19 +97,19 @@ impl Splitter {
         let text = String::from_utf8(line)
             .map_err(|error| LineError::NotUtf8 { number, at: error.utf8_error().valid_up_to() })?;
         self.done = number;
-        Ok(text)
+        Ok((!text.is_empty()).then_some(Line { number, text }))
     }
 }
 
 /// Lines of standard input in batches, as they come; an error is the last item. The channel closes at the end.
-pub fn stdin() -> mpsc::Receiver<Result<Vec<String>, LineError>> {
+pub fn stdin() -> mpsc::Receiver<Result<Vec<Line>, LineError>> {
     let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
     // A thread, because reading a terminal or a pipe blocks; it ends with the process or when nobody listens any more.
     std::thread::spawn(move || read(io::stdin().lock(), &sender));
     receiver
 }
 
-fn read(mut input: impl Read, sender: &mpsc::Sender<Result<Vec<String>, LineError>>) {
+fn read(mut input: impl Read, sender: &mpsc::Sender<Result<Vec<Line>, LineError>>) {
     let mut splitter = Splitter::default();
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
@@ -132,18 +141,20 @@ mod tests {
         let (mut splitter, mut lines) = (Splitter::default(), Vec::new());
         let pushed = input.chunks(chunk).try_for_each(|part| splitter.push(part, &mut lines));
         let result = pushed.and_then(|()| splitter.finish(&mut lines));
-        (lines, result)
+        assert!(lines.windows(2).all(|pair| pair[0].number < pair[1].number));
+        (lines.into_iter().map(|line| line.text).collect(), result)
     }
 
     #[test]
     fn table() {
-        let cases: [(&str, &[&str]); 8] = [
+        let cases: [(&str, &[&str]); 9] = [
             ("", &[]),
-            ("\n", &[""]),
+            ("\n", &[]),
             ("a\nb\n", &["a", "b"]),
             ("a\nb", &["a", "b"]),
-            ("a\r\nb\r\n", &["a\r", "b\r"]),
-            ("\n\na\n\n", &["", "", "a", ""]),
+            ("a\r\nb\r\n", &["a", "b"]),
+            ("a\r\r\n\r\nb\rc\n", &["a\r", "b\rc"]),
+            ("\n\na\n\n \n", &["a", " "]),
             ("\r", &["\r"]),
             ("é\u{2028}x\n", &["é\u{2028}x"]),
         ];
@@ -159,8 +170,8 @@ mod tests {
     fn a_bad_line_is_named_and_nothing_after_it_comes() {
         for chunk in [1, 4, 1000] {
             let (lines, result) = split(b"a\n\nx\xffy\nb\n", chunk);
-            assert_eq!(lines, ["a", ""]);
-            assert_eq!(result, Err(LineError::NotUtf8 { number: 3, at: 1 }));
+            assert_eq!(lines, ["a"]);
+            assert_eq!(result, Err(LineError::NotUtf8 { number: 3, at: 1 }), "blank lines are counted");
         }
         assert_eq!(split(b"a\n\xc3", 1000).1, Err(LineError::NotUtf8 { number: 2, at: 0 }), "cut at the end");
     }
@@ -169,7 +180,7 @@ mod tests {
     fn the_limit_is_exact() {
         let fits = "x".repeat(MAX_TEXT_BYTES);
         for chunk in [1000, 1_000_000] {
-            assert_eq!(split(format!("{fits}\n{fits}").as_bytes(), chunk).0.len(), 2);
+            assert_eq!(split(format!("{fits}\r\n{fits}").as_bytes(), chunk).0.len(), 2);
             for input in [format!("a\n{fits}x\nb\n"), format!("a\n{fits}x")] {
                 let (lines, result) = split(input.as_bytes(), chunk);
                 assert_eq!((lines.len(), result), (1, Err(LineError::TooLong { number: 2 })));
@@ -190,7 +201,8 @@ mod tests {
     async fn the_reader_hands_over_batches_then_the_error() {
         let (sender, mut receiver) = mpsc::channel(4);
         std::thread::spawn(move || read(&b"a\nb\n\xff\nc\n"[..], &sender));
-        assert_eq!(receiver.recv().await, Some(Ok(vec!["a".to_owned(), "b".to_owned()])));
+        let line = |number, text: &str| Line { number, text: text.to_owned() };
+        assert_eq!(receiver.recv().await, Some(Ok(vec![line(1, "a"), line(2, "b")])));
         assert_eq!(receiver.recv().await, Some(Err(LineError::NotUtf8 { number: 3, at: 0 })));
         assert_eq!(receiver.recv().await, None);
     }
@@ -199,7 +211,8 @@ mod tests {
         #[test]
         fn however_it_is_cut(lines in prop::collection::vec("[^\n]{0,12}", 0..12), chunk in 1usize..16) {
             let input: String = lines.iter().map(|line| format!("{line}\n")).collect();
-            prop_assert_eq!(split(input.as_bytes(), chunk), (lines, Ok(())));
+            let text = |line: String| Some(line.strip_suffix('\r').unwrap_or(&line).to_owned()).filter(|l| !l.is_empty());
+            prop_assert_eq!(split(input.as_bytes(), chunk), (lines.into_iter().filter_map(text).collect(), Ok(())));
         }
     }
 }

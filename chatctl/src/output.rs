@@ -3,6 +3,7 @@
 //! Invariants: a closed pipe is [`Failure::ClosedPipe`], never an error message; nothing acts on a terminal that was not
 //! put there by this program, in JSON neither; writing to standard error cannot fail a run.
 
+use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::os::fd::AsFd;
 
@@ -10,9 +11,13 @@ use serde::Serialize;
 use tokio::io::Interest;
 use tokio::net::unix::pipe;
 
-use crate::above::above;
 use crate::failure::Failure;
+use crate::show::Look;
 use crate::terminal::{self, Place};
+use crate::wrap::wrap;
+
+/// Shows text above a line that is being typed.
+pub type Printer = Box<dyn FnMut(String) + Send>;
 
 /// Standard output.
 pub struct Out {
@@ -21,8 +26,16 @@ pub struct Out {
     pub json: bool,
     /// Styles may be used.
     pub colour: bool,
-    /// People watch it, on a terminal that can move its cursor; without `--json`.
+    /// People watch it, on a terminal; without `--json`.
+    pub person: bool,
+    /// That terminal can move its cursor.
     pub screen: bool,
+    /// Shows lines above the one that is being typed, while one is.
+    printer: Option<Printer>,
+    /// What cannot be written is let go, and told at the end.
+    outlives_reader: bool,
+    /// Why nothing is written any more.
+    broken: Option<Failure>,
 }
 
 impl Out {
@@ -33,13 +46,59 @@ impl Out {
         let terminal = !json && io::stdout().is_terminal();
         let screen = terminal && !dumb;
         let colour = screen && !set("NO_COLOR");
-        Self { writer: BufWriter::with_capacity(64 * 1024, io::stdout()), json, colour, screen }
+        let writer = BufWriter::with_capacity(64 * 1024, io::stdout());
+        Self { writer, json, colour, person: terminal, screen, printer: None, outlives_reader: false, broken: None }
     }
 
-    /// One line of text that is already harmless.
+    /// For verbs whose work matters more than their report: from now on, output that fails ends nothing. What is printed
+    /// after that is let go, and [`Out::end`] tells.
+    pub fn outlive_reader(&mut self) {
+        self.outlives_reader = true;
+    }
+
+    /// Everything out, and whether all of it was.
+    ///
+    /// # Errors
+    /// [`Failure::Output`]. A reader that has left has seen what it wanted.
+    pub fn end(&mut self) -> Result<(), Failure> {
+        self.flush()?;
+        match self.broken.take() {
+            None | Some(Failure::ClosedPipe) => Ok(()),
+            Some(failure) => Err(failure),
+        }
+    }
+
+    /// Keeps the failure in mind if the verb goes on without its reader.
+    fn written(&mut self, result: io::Result<()>) -> Result<(), Failure> {
+        match result.map_err(write_failure) {
+            Err(failure) if self.outlives_reader => {
+                self.broken.get_or_insert(failure);
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// One line of text that is already harmless. People see it in rows that fit, further ones indented.
     pub fn line(&mut self, text: &str) -> Result<(), Failure> {
+        let columns = if self.person { terminal_columns() } else { None };
+        let text = columns.map_or(Cow::Borrowed(text), |columns| Cow::Owned(wrap(text, columns)));
+        if let Some(printer) = &mut self.printer {
+            printer(text.into_owned());
+            return Ok(());
+        }
         self.raw(text.as_bytes())?;
         self.raw(b"\n")
+    }
+
+    /// How messages are shown here.
+    pub fn look(&self) -> Look {
+        Look { colour: self.colour, ids: self.person }
+    }
+
+    /// From now on somebody types: lines and remarks go through this. `None`: no longer.
+    pub fn type_below(&mut self, printer: Option<Printer>) {
+        self.printer = printer;
     }
 
     /// One object on one line.
@@ -57,30 +116,22 @@ impl Out {
         if self.json { self.object(object) } else { human(self, object) }
     }
 
-    /// Text that is already harmless, above what is being typed.
-    pub fn above(&mut self, text: &str) -> Result<(), Failure> {
-        match terminal_size::terminal_size() {
-            Some((columns, rows)) if self.screen => self.raw(above(text, columns.0.into(), rows.0.into()).as_bytes()),
-            _ => self.line(text),
-        }
-    }
-
     /// A remark on standard error that leaves what is being typed in view.
     pub fn remark(&mut self, text: &str) -> Result<(), Failure> {
-        self.flush()?;
-        match terminal_size::terminal_size() {
-            Some((columns, rows)) if self.screen && io::stderr().is_terminal() => {
-                let text = terminal::neutralise(text.trim_end(), Place::Body);
-                let _ = io::stderr().write_all(above(&text, columns.0.into(), rows.0.into()).as_bytes());
-            }
-            _ => note(text),
+        if let Some(printer) = &mut self.printer {
+            printer(terminal::neutralise(text.trim_end(), Place::Body).into_owned());
+            return Ok(());
         }
-        Ok(())
+        self.note(text)
     }
 
     /// Bytes as they are.
     pub fn raw(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.writer.write_all(bytes).map_err(write_failure)
+        if self.broken.is_some() {
+            return Ok(());
+        }
+        let result = self.writer.write_all(bytes);
+        self.written(result)
     }
 
     /// A remark on standard error, after what it is about.
@@ -92,8 +143,16 @@ impl Out {
 
     /// Everything out.
     pub fn flush(&mut self) -> Result<(), Failure> {
-        self.writer.flush().map_err(write_failure)
+        if self.broken.is_some() {
+            return Ok(());
+        }
+        let result = self.writer.flush();
+        self.written(result)
     }
+}
+
+fn terminal_columns() -> Option<usize> {
+    terminal_size::terminal_size().map(|(columns, _)| columns.0.into())
 }
 
 /// Ends when standard output is a pipe and its reader is gone: a program that waits for something to print would learn

@@ -1,19 +1,39 @@
 //! One run of the program: its global flags, its output, its connection.
 
+use std::hash::BuildHasher;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use proto::rpc::client::Client;
-use proto::rpc::methods::{AccountWhoami, ContactShow, MessageUnread, Method};
-use proto::rpc::types::{AccountInfo, AccountParams, Contact, ContactsResult, PageParams, UnreadResult, WhoParams};
+use proto::rpc::methods::{AccountWhoami, ContactShow, MessageUnread, Method, SystemHello};
+use proto::rpc::types::{
+    AccountInfo, AccountParams, Contact, ContactsResult, HelloParams, PageParams, UnreadResult, WhoParams,
+};
+use tokio::time::Instant;
 
 use crate::cli::Globals;
 use crate::failure::{Exit, Failure};
 use crate::names;
-use crate::output::{Out, note};
+use crate::output::{Out, note, say};
 use crate::socket;
 
 /// Entries that one call lists at most.
 const PAGE: u32 = 1_000;
+/// First pause before connecting again: a restarting daemon is back soon.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long a place at a daemon that has none is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// After so long it is said that one waits.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// Between 0.5 and 1, another one each time.
+fn spread() -> f64 {
+    // Keyed by the system's randomness; chatctl has no other use for any.
+    let random = std::hash::RandomState::new().hash_one(0);
+    0.5 + f64::from(random as u32) / f64::from(u32::MAX) / 2.0
+}
 
 /// What every verb gets.
 pub struct Session {
@@ -47,12 +67,51 @@ impl Session {
         Ok(())
     }
 
-    /// A new connection in place of one that ended, to the same socket: another daemon is another world.
+    /// A new connection in place of one that ended, to the same socket: another daemon is another world. A daemon that serves as many clients as it can is asked again for
+    /// [`PATIENCE`].
     pub async fn reconnect(&mut self) -> Result<Client, Failure> {
         self.client = None;
+        let began = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        let mut told = false;
+        loop {
+            let busy = match self.admitted().await {
+                Err(failure) if failure.is_busy() && began.elapsed() < PATIENCE => failure,
+                result => return Ok(self.client.insert(result?).clone()),
+            };
+            if began.elapsed() > SILENCE && !std::mem::replace(&mut told, true) {
+                say(&format!("{busy}; waiting for a place"));
+            }
+            // Not all of those that wait come back at the same moment.
+            tokio::time::sleep(pause.mul_f64(spread())).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// A connection that the daemon has taken: whoever is turned away hears it in answer to the first request, which is
+    /// this one and changes nothing.
+    async fn admitted(&mut self) -> Result<Client, Failure> {
         let (client, path) = socket::connect(self.socket.as_deref()).await?;
+        let hello = HelloParams { client: concat!("chatctl ", env!("CARGO_PKG_VERSION")).to_owned() };
+        client.call::<SystemHello>(&hello).await?;
         self.socket = Some(path);
-        Ok(self.client.insert(client).clone())
+        Ok(client)
+    }
+
+    /// A new connection, for as long as it takes until a daemon is there again.
+    ///
+    /// # Errors
+    /// When one answers but refuses.
+    pub async fn wait_for_daemon(&mut self) -> Result<Client, Failure> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            match self.reconnect().await {
+                Err(failure) if failure.is_disconnect() || failure.is_busy() => {}
+                result => return result,
+            }
+        }
     }
 
     /// One call.

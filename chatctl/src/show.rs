@@ -8,15 +8,26 @@ use proto::rpc::types::{Contact, ContactState, Format, Message, MessageState, Pr
 
 use crate::clock::clock;
 use crate::delivery::AWAITING_ACCEPTANCE;
+use crate::ids;
 use crate::markdown;
 use crate::style::{self, DIM, RED};
 use crate::terminal::{self, Place};
 
+/// How messages are shown.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Look {
+    /// Styles may be used.
+    pub colour: bool,
+    /// With the end of their ids, for somebody who may type one.
+    pub ids: bool,
+}
+
 /// `14:02 bob: text`, with marks for what is special about it; further lines of the text are indented. A line of its own
-/// says before it what was missing there.
-pub fn message(message: &Message, colour: bool) -> String {
+/// says before it what was missing there. `answered` is what stands for the message that it answers.
+pub fn message(message: &Message, look: Look, answered: Option<&str>) -> String {
+    let colour = look.colour;
     let from = style::name(&message.from, colour);
-    let line = lines(message, &from, "\n      ", colour);
+    let line = lines(message, &from, "\n      ", look, answered);
     if message.missing == 0 {
         return line;
     }
@@ -30,19 +41,27 @@ fn missing(count: u64, who: &str) -> String {
 }
 
 /// A message among those of other conversations, on one line: `14:02 bob to alice: text`.
-pub fn hit(message: &Message, colour: bool) -> String {
-    let between = format!("{} to {}", style::name(&message.from, colour), style::name(&message.to, colour));
-    lines(message, &between, " ", colour)
+pub fn hit(message: &Message, look: Look, answered: Option<&str>) -> String {
+    let name = |name: &str| style::name(name, look.colour);
+    lines(message, &format!("{} to {}", name(&message.from), name(&message.to)), " ", look, answered)
 }
 
-fn lines(message: &Message, from: &str, line_break: &str, colour: bool) -> String {
+fn lines(message: &Message, from: &str, line_break: &str, look: Look, answered: Option<&str>) -> String {
+    let colour = look.colour;
+    // A CR before an LF, or at the end, is how other systems end lines.
+    let text = message.body.replace("\r\n", "\n");
+    let text = text.strip_suffix('\r').unwrap_or(&text);
     let body = match message.format {
-        Format::Markdown => markdown::render(&message.body, colour),
-        Format::Plain => terminal::neutralise(&message.body, Place::Body).into_owned(),
+        Format::Markdown => markdown::render(text, colour),
+        Format::Plain => terminal::neutralise(text, Place::Body).into_owned(),
     };
     let own = message.received_at.is_none();
     let at = message.received_at.unwrap_or(message.sent_at);
-    let mut line = format!("{} {from}: ", style::paint(&clock(at), DIM, colour));
+    let mut line = style::paint(&clock(at), DIM, colour);
+    if look.ids {
+        let _ = write!(line, " {}", style::paint(&ids::short(message.id), DIM, colour));
+    }
+    let _ = write!(line, " {from}: ");
     if message.priority == Priority::High {
         line.push_str(&style::paint("! ", RED, colour));
     }
@@ -50,7 +69,8 @@ fn lines(message: &Message, from: &str, line_break: &str, colour: bool) -> Strin
     for tag in &message.tags {
         let _ = write!(line, " {}", style::paint(&format!("[{}]", terminal::line(tag)), DIM, colour));
     }
-    if let Some(answered) = message.reply_to {
+    if let Some(id) = message.reply_to {
+        let answered = answered.map_or_else(|| ids::short(id), |text| terminal::line(text).into_owned());
         let _ = write!(line, " {}", style::paint(&format!("(answers {answered})"), DIM, colour));
     }
     if message.late {
@@ -87,18 +107,19 @@ pub fn words(reason: &str) -> Cow<'_, str> {
 }
 
 /// One line for an event; `None` for those that say nothing to a person (a message on its way).
-pub fn event(event: &Event, colour: bool) -> Option<String> {
+pub fn event(event: &Event, look: Look, answered: Option<&str>) -> Option<String> {
+    let colour = look.colour;
     let who = || style::name(event.who.as_deref().unwrap_or("somebody"), colour);
     let said = match event.kind {
         EventType::MessageReceived => {
             let muted = if event.muted { style::paint(" (muted)", DIM, colour) } else { String::new() };
             // What is missing before it was told by an event of its own.
-            let plain = |m: &Message| lines(m, &style::name(&m.from, colour), "\n      ", colour);
+            let plain = |m: &Message| lines(m, &style::name(&m.from, colour), "\n      ", look, answered);
             return event.message.as_ref().map(|m| plain(m) + &muted);
         }
         EventType::MessageState => {
             let state = event.state.filter(|s| !matches!(s, MessageState::Queued | MessageState::Sent))?;
-            let id = event.id.map(|id| id.to_string()).unwrap_or_default();
+            let id = event.id.map(|id| if look.ids { ids::short(id) } else { id.to_string() }).unwrap_or_default();
             let reason = event.reason.as_deref().map(|r| format!(" ({})", words(r))).unwrap_or_default();
             format!("message to {} is {}{reason}: {id}", who(), state.as_str())
         }
@@ -283,30 +304,45 @@ mod tests {
 
     #[test]
     fn a_message_is_harmless_and_readable() {
-        let line = message(&samples::message(), false);
+        let line = message(&samples::message(), Look::default(), None);
         assert!(line.ends_with(" bob: ! hi\n      \\u{1b}[2Jthere [wor\\u{7}k]"), "{line:?}");
         let mut own = samples::message();
         (own.received_at, own.state, own.reason) = (None, MessageState::Queued, Some("awaiting_acceptance".into()));
-        assert!(message(&own, false).ends_with(" (queued: not accepted yet)"));
+        assert!(message(&own, Look::default(), None).ends_with(" (queued: not accepted yet)"));
         (own.state, own.reason) = (MessageState::Read, None);
-        assert!(message(&own, false).ends_with("] (read)"), "{own:?}");
+        assert!(message(&own, Look::default(), None).ends_with("] (read)"), "{own:?}");
+    }
+
+    #[test]
+    fn for_somebody_who_may_answer_it() {
+        let mut reply = samples::message();
+        (reply.body, reply.reply_to) = ("yes\r\nof course\r".into(), Some(proto::ids::MessageId([9; 16])));
+        let people = Look { ids: true, ..Look::default() };
+        let line = message(&reply, people, Some("alice: \"lunch?\u{1b}\""));
+        assert!(line.contains(" 07070707 bob: ! yes\n      of course ["), "{line:?}");
+        assert!(line.ends_with("(answers alice: \"lunch?\\u{1b}\")"), "{line:?}");
+        let line = message(&reply, Look::default(), None);
+        assert!(
+            line.contains(" bob: ") && !line.contains("07070707") && line.ends_with("(answers 09090909)"),
+            "{line:?}"
+        );
     }
 
     #[test]
     fn what_is_missing_is_said_before_what_follows() {
         let mut after = samples::message();
         after.missing = 3;
-        assert!(message(&after, false).starts_with("-- 3 messages of bob are missing --\n"));
+        assert!(message(&after, Look::default(), None).starts_with("-- 3 messages of bob are missing --\n"));
         (after.missing, after.late) = (0, true);
-        assert!(message(&after, false).ends_with(" (late)"));
+        assert!(message(&after, Look::default(), None).ends_with(" (late)"));
         let mut gap = Event::new(1, EventType::MessageGap, Timestamp(0), "alice".into());
         (gap.who, gap.count) = (Some("bob".into()), Some(1));
-        assert!(event(&gap, false).unwrap().ends_with(" 1 message of bob is missing here"));
+        assert!(event(&gap, Look::default(), None).unwrap().ends_with(" 1 message of bob is missing here"));
     }
 
     #[test]
     fn a_hit_is_one_line_and_names_both() {
-        let line = hit(&samples::message(), false);
+        let line = hit(&samples::message(), Look::default(), None);
         assert!(line.ends_with(" bob to alice: ! hi \\u{1b}[2Jthere [wor\\u{7}k]"), "{line:?}");
     }
 
@@ -344,11 +380,11 @@ mod tests {
             e.message = Some(samples::message());
             e.contact = Some(samples::contact());
             e.reason = Some("\u{9b}x".into());
-            let line = event(&e, false).unwrap();
+            let line = event(&e, Look::default(), None).unwrap();
             assert!(!line.chars().any(|c| c != '\n' && terminal::acts(c)), "{kind:?}: {line:?}");
         }
         let mut sent = Event::new(1, EventType::MessageState, Timestamp(0), "alice".into());
         sent.state = Some(MessageState::Sent);
-        assert_eq!(event(&sent, false), None, "nothing to tell");
+        assert_eq!(event(&sent, Look::default(), None), None, "nothing to tell");
     }
 }

@@ -21,11 +21,17 @@ pub async fn connect(explicit: Option<&Path>) -> Result<(Client, PathBuf), Failu
     for path in paths {
         match Client::connect(&path).await {
             Ok(client) => return Ok((client, path)),
+            // Somebody listens there, and has more to accept than the system lets wait.
+            Err(error @ ClientError::Connect { .. }) if is_full(&error) => return Err(error.into()),
             Err(ClientError::Connect { source, .. }) => tried.push((path, source)),
             Err(other) => return Err(other.into()),
         }
     }
     Err(unreachable(&tried))
+}
+
+fn is_full(error: &ClientError) -> bool {
+    matches!(error, ClientError::Connect { source, .. } if source.kind() == io::ErrorKind::WouldBlock)
 }
 
 fn unreachable(tried: &[(PathBuf, io::Error)]) -> Failure {

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -118,27 +119,49 @@ async fn crowd(swarm: &Swarm, peers: usize) -> Result<()> {
     swarm.ring(tell("asked, accepted, message delivered")).await
 }
 
-/// Bob's live feed, line by line.
-fn watch(bob: &Ctl) -> Result<mpsc::Receiver<String>> {
-    println!("bob $ chatctl watch");
-    let mut stream = Stream::start(bob.command(["watch"])?)?;
-    let (tell, told) = mpsc::channel(FEED_CAPACITY);
-    std::thread::spawn(move || {
-        while !tell.is_closed() {
-            if let Some(line) = stream.next_line_within(Duration::from_millis(200))
-                && tell.blocking_send(line).is_err()
-            {
-                return;
+/// Lines of a `chatctl` that does not end by itself. Dropping it ends that program, whichever way the demo ends.
+struct Feed {
+    lines: mpsc::Receiver<String>,
+    reader: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Feed {
+    fn start(command: Command) -> Result<Self> {
+        let mut stream = Stream::start(command)?;
+        let (tell, lines) = mpsc::channel(FEED_CAPACITY);
+        let reader = std::thread::spawn(move || {
+            while !tell.is_closed() {
+                if let Some(line) = stream.next_line_within(Duration::from_millis(200))
+                    && tell.blocking_send(line).is_err()
+                {
+                    return;
+                }
             }
+        });
+        Ok(Self { lines, reader: Some(reader) })
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.lines.close();
+        // The thread has the program: it is gone when that is.
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
         }
-    });
-    Ok(told)
+    }
+}
+
+/// Bob's live feed, line by line.
+fn watch(bob: &Ctl) -> Result<Feed> {
+    println!("bob $ chatctl watch");
+    Feed::start(bob.command(["watch"])?)
 }
 
 /// Prints the feed up to a line that pleases; tells whether it came in time.
-async fn print_feed(feed: &mut mpsc::Receiver<String>, within: Duration, pleases: impl Fn(&str) -> bool) -> bool {
+async fn print_feed(feed: &mut Feed, within: Duration, pleases: impl Fn(&str) -> bool) -> bool {
     let print = async {
-        while let Some(line) = feed.recv().await {
+        while let Some(line) = feed.lines.recv().await {
             println!("  bob sees  {line}");
             if pleases(&line) {
                 return true;
@@ -183,7 +206,7 @@ async fn try_it(alice: &Ctl, bob: &Ctl, swarm: &Swarm) -> Result<()> {
         alice = alice.name(),
         bob = bob.name(),
     );
-    let mut command = std::process::Command::new(&shell);
+    let mut command = Command::new(&shell);
     command.arg("-i").env("PATH", path).env("CHATD_SOCKET", alice.socket()).env("CHATD_ACCOUNT", alice.name());
     // Ctrl-C belongs to what runs in the shell: from here on this process does not end by it.
     let interrupts = tokio::spawn(async { while tokio::signal::ctrl_c().await.is_ok() {} });
@@ -192,4 +215,22 @@ async fn try_it(alice: &Ctl, bob: &Ctl, swarm: &Swarm) -> Result<()> {
     ended.with_context(|| format!("cannot run {}", shell.display()))?;
     println!("Stopping.");
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests_of_demo {
+    use super::*;
+
+    #[test]
+    fn what_it_started_ends_with_it() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo $$; exec sleep 1000"]);
+        let mut feed = Feed::start(command).unwrap();
+        let pid = feed.lines.blocking_recv().unwrap();
+        let running = || std::path::Path::new("/proc").join(&pid).exists();
+        assert!(running());
+        drop(feed);
+        assert!(!running());
+    }
 }

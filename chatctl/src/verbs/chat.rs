@@ -1,70 +1,97 @@
 //! `chatctl chat`: a live conversation, line by line.
 //!
-//! Typed lines are the kernel's line editor's until Enter, so nothing that comes in can swallow them; on a terminal what
-//! comes in is shown above them.
+//! On a terminal lines are typed into an editor ([`crate::line_editor`]), and what comes in is shown above the line that is
+//! not finished. Elsewhere each line of standard input is a message.
 
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use proto::ids::MessageId;
 use proto::rpc::event::{Event, EventType};
 use proto::rpc::methods::{MessageRead, MessageSend};
-use proto::rpc::types::{HistoryParams, MessageState, ReadParams, SendParams, SubscribeParams};
+use proto::rpc::types::{HistoryParams, MessageState, MessagesResult, ReadParams, SendParams, SubscribeParams};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::delivery::{self, AWAITING_ACCEPTANCE};
 use crate::failure::{Exit, Failure};
 use crate::feed::Feed;
-use crate::lines;
+use crate::line_editor::{self, Typing};
+use crate::lines::{self, Line, LineError};
 use crate::names;
-use crate::output::{Out, note};
+use crate::output::note;
 use crate::session::Session;
-use crate::show;
+use crate::shown::Shown;
+use crate::stop::Stop;
 use crate::verbs::history;
 use crate::verbs::watch;
 
-/// Messages shown at the start.
+/// Messages shown at the start, and at most if more than those are unread.
 const RECENT: u32 = 20;
+const MOST_UNREAD: u32 = 1_000;
+/// What `/help` says.
+const HELP: &str = "Each line is sent when you press Enter; Ctrl-C takes it back.
+  /quit    ends, as Ctrl-D does
+  /help    shows this
+  //text   sends /text
+The arrow keys edit the line and bring back what was said; Tab completes a command.";
 /// How long a message may take before its sender is told that it is not there yet.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What it takes.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Each line that you type is sent, empty ones are not; Ctrl-D ends. A terminal takes lines of up to \
-                        4,095 bytes; `chatctl send` takes longer texts."
+    after_help = "Each line that you type is sent, empty ones are not; /help explains, /quit or Ctrl-D ends. The arrow keys \
+                        bring back what you have said; a line that begins with // is sent with one of the two."
 )]
 pub struct Args {
     /// A name, name@domain or label
     who: String,
+    /// Leave unread what is shown
+    #[arg(long)]
+    peek: bool,
+}
+
+/// Where lines come from.
+enum Input {
+    Pipe(mpsc::Receiver<Result<Vec<Line>, LineError>>),
+    Typed(Typing, Stop),
+}
+
+impl Input {
+    /// The next lines; none at the end. Dropping the future loses nothing.
+    async fn next(&mut self) -> Result<Option<Vec<String>>, Failure> {
+        match self {
+            Self::Pipe(lines) => match lines.recv().await.transpose() {
+                Ok(lines) => Ok(lines.map(|lines| lines.into_iter().map(|line| line.text).collect())),
+                Err(error) => Err(Failure::other(error.to_string())),
+            },
+            Self::Typed(typing, stop) => Ok(tokio::select! {
+                line = typing.next() => line.map(|line| vec![line]),
+                () = stop.asked() => None,
+            }),
+        }
+    }
 }
 
 /// Does it.
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     session.stay().await?;
-    let mut chat = Chat::open(args.who, session).await?;
-    let mut input = lines::stdin();
-    let mut batch = Vec::new();
-    loop {
-        let until = chat.waiting.map(|(_, until)| until);
-        tokio::select! {
-            alive = chat.feed.next_many(&mut batch) => {
-                chat.show(&mut batch, session).await?;
-                if !alive {
-                    chat.feed.reconnect(session).await?;
-                }
-            }
-            () = reached(until) => chat.tell_waiting(session).await?,
-            lines = input.recv() => match lines {
-                None => return Ok(Exit::Ok),
-                Some(Err(error)) => return Err(Failure::other(error.to_string())),
-                Some(Ok(lines)) => {
-                    for line in lines.into_iter().filter(|line| !line.is_empty()) {
-                        chat.send(line, session).await?;
-                    }
-                }
-            },
-        }
-    }
+    // What is typed is sent, whether or not somebody still reads what comes in.
+    session.out.outlive_reader();
+    let (mut chat, said) = Chat::open(args.who, args.peek, session).await?;
+    let mut input = if session.out.screen && io::stdin().is_terminal() {
+        // The editor has the terminal's mode to give back, so signals have to be waited for.
+        let stop = Stop::listen()?;
+        let (typing, printer) = line_editor::start(said)?;
+        session.out.type_below(Some(printer));
+        Input::Typed(typing, stop)
+    } else {
+        Input::Pipe(lines::stdin())
+    };
+    let result = chat.run(&mut input, session).await;
+    session.out.type_below(None);
+    result
 }
 
 async fn reached(until: Option<Instant>) {
@@ -86,11 +113,44 @@ struct Chat {
     waiting: Option<(MessageId, Instant)>,
     /// That was said, and nothing was delivered since.
     told_waiting: bool,
+    shown: Shown,
+    peek: bool,
 }
 
 impl Chat {
-    /// Subscribes first, then shows what was said last, so that nothing falls between the two.
-    async fn open(who: String, session: &mut Session) -> Result<Self, Failure> {
+    async fn run(&mut self, input: &mut Input, session: &mut Session) -> Result<Exit, Failure> {
+        let mut batch = Vec::new();
+        loop {
+            let until = self.waiting.map(|(_, until)| until);
+            tokio::select! {
+                alive = self.feed.next_many(&mut batch) => {
+                    self.show(&mut batch, session).await?;
+                    if !alive {
+                        self.feed.reconnect(session).await?;
+                    }
+                }
+                () = reached(until) => self.tell_waiting(session).await?,
+                lines = input.next() => {
+                    let Some(lines) = lines? else { return Ok(Exit::Ok) };
+                    for line in lines {
+                        match (&*input, line.strip_prefix('/')) {
+                            (Input::Typed(..), Some("quit")) => return Ok(Exit::Ok),
+                            (Input::Typed(..), Some("help")) => session.out.remark(HELP)?,
+                            (Input::Typed(..), Some(rest)) if !rest.starts_with('/') => session.out.remark(&format!(
+                                "/{rest} is no command, and was not sent; /help shows those that there are"
+                            ))?,
+                            (Input::Typed(..), Some(rest)) => self.send(rest.to_owned(), session).await?,
+                            (Input::Typed(..), None) if line.is_empty() => {}
+                            _ => self.send(line, session).await?,
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Subscribes first, then shows what was said last, so that nothing falls between the two. Also what oneself has said.
+    async fn open(who: String, peek: bool, session: &mut Session) -> Result<(Self, Vec<String>), Failure> {
         let types = [
             EventType::MessageReceived,
             EventType::MessageState,
@@ -110,22 +170,34 @@ impl Chat {
         };
         let feed = Feed::open(session, params).await?;
         let params = HistoryParams { account, who: id.clone(), ..Default::default() };
-        let recent = history::collect(session, params, RECENT).await?.messages;
+        let mut page = history::collect(session, params.clone(), RECENT).await?;
+        let unread = |page: &MessagesResult| {
+            let first = page.messages.iter().find(|message| message.received_at.is_some());
+            page.more && first.is_some_and(|message| message.state == MessageState::Delivered)
+        };
+        if unread(&page) {
+            page = history::collect(session, params, MOST_UNREAD).await?;
+        }
+        let recent = page.messages;
         let last_shown = recent.iter().map(|message| message.id).collect();
-        let mut chat = Self { who, id, feed, last_shown, told_awaiting: false, waiting: None, told_waiting: false };
+        let shown = Shown::new(false);
+        let (told_awaiting, waiting, told_waiting) = (false, None, false);
+        let mut chat = Self { who, id, feed, last_shown, told_awaiting, waiting, told_waiting, shown, peek };
+        let own = recent.iter().filter(|message| message.received_at.is_none());
+        let said = own.map(|message| line_editor::harmless(&message.body)).collect();
         let newest = recent.iter().rev().find(|message| message.received_at.is_some()).map(|message| message.id);
         for message in recent {
             let own = if message.received_at.is_some() { &message.to } else { &message.from };
             let account = own.clone();
-            let event = watch::received(message, chat.feed.last(), &account);
-            watch::print(&mut session.out, event)?;
+            let event = watch::received(message, &account);
+            chat.shown.print(session, chat.feed.client(), event).await?;
         }
         session.out.flush()?;
         if let Some(newest) = newest {
             chat.mark_read(newest, session).await?;
         }
         note(&format!("-- talking to {}; Ctrl-D ends --", chat.who));
-        Ok(chat)
+        Ok((chat, said))
     }
 
     async fn show(&mut self, batch: &mut Vec<Event>, session: &mut Session) -> Result<(), Failure> {
@@ -136,7 +208,10 @@ impl Chat {
             }
             self.note_state(&event);
             newest = event.message.as_ref().map(|message| message.id).or(newest);
-            print(&mut session.out, event)?;
+            // That a line arrived is what one expects; only what went wrong is worth a line of its own.
+            if session.out.json || event.state.is_none_or(|state| state > MessageState::Read) {
+                self.shown.print(session, self.feed.client(), event).await?;
+            }
         }
         session.out.flush()?;
         match newest {
@@ -172,6 +247,9 @@ impl Chat {
 
     /// What was shown is read. A connection that ends under it is noticed by the feed; the mark follows with the next.
     async fn mark_read(&mut self, newest: MessageId, session: &Session) -> Result<(), Failure> {
+        if self.peek {
+            return Ok(());
+        }
         let params = ReadParams { account: session.account(), who: self.id.clone(), up_to: Some(newest) };
         match self.feed.client().call::<MessageRead>(&params).await.map_err(Failure::from) {
             Err(failure) if !failure.is_disconnect() => Err(failure),
@@ -206,17 +284,4 @@ impl Chat {
             }
         }
     }
-}
-
-fn print(out: &mut Out, mut event: Event) -> Result<(), Failure> {
-    if out.json {
-        return out.object(&event);
-    }
-    names::label_event(&mut event);
-    // That a line arrived is what one expects; only what went wrong is worth a line of its own.
-    if matches!(event.state, Some(state) if state <= MessageState::Read) {
-        return Ok(());
-    }
-    let Some(line) = show::event(&event, out.colour) else { return Ok(()) };
-    out.above(&line)
 }

@@ -1,12 +1,14 @@
 //! `chatctl history`: a conversation, oldest first.
 
 use proto::ids::MessageId;
-use proto::rpc::methods::MessageHistory;
-use proto::rpc::types::{HistoryParams, Message, MessagesResult};
+use proto::rpc::methods::{MessageHistory, MessageRead};
+use proto::rpc::types::{HistoryParams, Message, MessageState, MessagesResult, ReadParams};
 
 use crate::failure::{Exit, Failure};
+use crate::ids::Id;
 use crate::names;
 use crate::output::note;
+use crate::quotes::Quotes;
 use crate::session::Session;
 use crate::show;
 
@@ -24,43 +26,86 @@ pub struct Args {
     limit: u32,
     /// Only what is older than this message
     #[arg(long, value_name = "ID", conflicts_with = "after")]
-    before: Option<MessageId>,
+    before: Option<Id>,
     /// Only what is newer than this message, the oldest of it first
     #[arg(long, value_name = "ID")]
-    after: Option<MessageId>,
+    after: Option<Id>,
     /// Only messages with this tag
     #[arg(long, value_name = "TAG")]
     tag: Option<String>,
+    /// Leave unread what is shown; a terminal marks it as read otherwise
+    #[arg(long)]
+    peek: bool,
 }
 
 /// Does it.
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
-    let params = HistoryParams {
-        account: session.account(),
-        who: args.who,
-        limit: None,
-        before: args.before,
-        after: args.after,
-        tag: args.tag,
+    let who = Some(args.who.as_str());
+    let before = match &args.before {
+        Some(id) => Some(id.resolve(session, who, None).await?),
+        None => None,
     };
+    let after = match &args.after {
+        Some(id) => Some(id.resolve(session, who, None).await?),
+        None => None,
+    };
+    let reads = session.out.person && !args.peek && args.tag.is_none();
+    let account = session.account();
+    let params = HistoryParams { account, who: args.who.clone(), limit: None, before, after, tag: args.tag };
     let mut result = collect(session, params, args.limit).await?;
+    let read = if reads { seen(&result, before.is_none() && after.is_none()) } else { Seen::Nothing };
     if !session.out.json {
         result.messages.iter_mut().for_each(names::label_message);
     }
     if let Some(damaged) = &result.damaged {
         note(damaged);
     }
-    session.out.either(&result, |out, result| {
-        if result.messages.is_empty() {
-            note("no messages");
+    if session.out.json {
+        session.out.object(&result)?;
+        return Ok(Exit::Ok);
+    }
+    if result.messages.is_empty() {
+        note("no messages");
+    }
+    let (client, look, mut quotes) = (session.client().await?, session.out.look(), Quotes::default());
+    for message in &result.messages {
+        let answered = quotes.of(&client, session.account(), message).await;
+        session.out.line(&show::message(message, look, answered.as_deref()))?;
+    }
+    session.out.flush()?;
+    match read {
+        Seen::Nothing => {}
+        Seen::UpTo(id) => {
+            let params = ReadParams { account: session.account(), who: args.who, up_to: Some(id) };
+            session.call::<MessageRead>(&params).await?;
         }
-        for message in &result.messages {
-            let line = show::message(message, out.colour);
-            out.line(&line)?;
-        }
-        Ok(())
-    })?;
+        Seen::NotAll => note(&format!(
+            "there are older unread messages: -n N shows more; chatctl read {} marks all as read",
+            show::argument(&args.who)
+        )),
+    }
     Ok(Exit::Ok)
+}
+
+/// What a person has read who was shown some messages.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Nothing,
+    UpTo(MessageId),
+    /// Older ones are unread, and were not shown: a mark would cover those, too.
+    NotAll,
+}
+
+/// `newest`: these are the newest messages of the conversation.
+fn seen(result: &MessagesResult, newest: bool) -> Seen {
+    let mut received = result.messages.iter().filter(|message| message.received_at.is_some());
+    let unread = |message: &Message| message.state == MessageState::Delivered;
+    let Some(first) = received.clone().next() else { return Seen::Nothing };
+    match received.rfind(|message| unread(message)) {
+        None => Seen::Nothing,
+        Some(_) if unread(first) && (result.more || !newest) => Seen::NotAll,
+        Some(last) => Seen::UpTo(last.id),
+    }
 }
 
 /// Up to `limit` messages, over as many pages as that takes; oldest first.
@@ -90,5 +135,29 @@ pub async fn collect(session: &mut Session, mut params: HistoryParams, limit: u3
                 return Ok(MessagesResult { messages: pages.concat(), more, damaged: page.damaged });
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::show::samples;
+
+    #[test]
+    fn only_what_was_shown_is_read() {
+        let message = |n: u8, state: MessageState| Message { id: MessageId([n; 16]), state, ..samples::message() };
+        let own = Message { received_at: None, ..message(9, MessageState::Delivered) };
+        let (old, new) = (|n| message(n, MessageState::Read), |n| message(n, MessageState::Delivered));
+        let seen = |messages: &[Message], more: bool, newest: bool| {
+            super::seen(&MessagesResult { messages: messages.to_vec(), more, damaged: None }, newest)
+        };
+        let up_to = |n: u8| Seen::UpTo(MessageId([n; 16]));
+        assert_eq!(seen(&[], false, true), Seen::Nothing);
+        assert_eq!(seen(&[old(1), own.clone()], true, true), Seen::Nothing, "nothing is unread");
+        assert_eq!(seen(&[old(1), new(2), new(3), own.clone()], true, true), up_to(3));
+        assert_eq!(seen(&[own, new(2), new(3)], false, true), up_to(3), "all that there are");
+        assert_eq!(seen(&[new(2), new(3)], true, true), Seen::NotAll, "what is before them is unread, too");
+        assert_eq!(seen(&[new(2)], false, false), Seen::NotAll, "after one that was named: what is before?");
     }
 }

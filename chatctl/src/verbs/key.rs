@@ -90,8 +90,12 @@ async fn recover(session: &mut Session, from: &std::path::Path, to: Option<&std:
             Err(error) => say(&format!("cannot write {}: {error}; the new recovery key follows here", path.display())),
         }
     }
-    session.out.either(&result, |out, result| {
-        told(result);
+    let json = session.out.json;
+    super::told_once(&mut session.out, &key, |out| {
+        if json {
+            return out.object(&result);
+        }
+        told(&result);
         note(
             "The line below is the new recovery key. It is shown this once and stored nowhere: write it down. The one \
              before is of no use any more.",

@@ -3,7 +3,7 @@
 use proto::rpc::types::AccountInfo;
 
 use crate::failure::Failure;
-use crate::output::Out;
+use crate::output::{Out, note, say};
 use crate::table::Table;
 use crate::terminal;
 
@@ -13,6 +13,7 @@ pub mod backup;
 pub mod block;
 pub mod chat;
 pub mod completion;
+pub mod consumers;
 pub mod contacts;
 pub mod history;
 pub mod key;
@@ -77,6 +78,16 @@ fn account_state(logged_in: bool, online: bool) -> &'static str {
         (true, true) => "logged in, online",
         (true, false) => "logged in, directory not connected",
     }
+}
+
+/// Prints a key that is told this once. If standard output does not take it, it goes to standard error and the run fails:
+/// a reader that has left is no reason to lose it.
+fn told_once(out: &mut Out, key: &str, print: impl FnOnce(&mut Out) -> Result<(), Failure>) -> Result<(), Failure> {
+    print(out).and_then(|()| out.flush()).map_err(|failure| {
+        say(&format!("{failure}; the recovery key follows here, and is shown this once"));
+        note(key);
+        Failure::other("the recovery key could not be printed to standard output")
+    })
 }
 
 /// `1 message`, `2 messages`.

@@ -1,10 +1,10 @@
 //! `chatctl read`: marks messages as read.
 
-use proto::ids::MessageId;
 use proto::rpc::methods::MessageRead;
 use proto::rpc::types::ReadParams;
 
 use crate::failure::{Exit, Failure};
+use crate::ids::Id;
 use crate::output::note;
 use crate::session::Session;
 
@@ -15,12 +15,16 @@ pub struct Args {
     who: String,
     /// Only up to and including this message
     #[arg(long, value_name = "ID")]
-    up_to: Option<MessageId>,
+    up_to: Option<Id>,
 }
 
 /// Does it.
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
-    let params = ReadParams { account: session.account(), who: args.who.clone(), up_to: args.up_to };
+    let up_to = match &args.up_to {
+        Some(id) => Some(id.resolve(session, Some(&args.who), Some(false)).await?),
+        None => None,
+    };
+    let params = ReadParams { account: session.account(), who: args.who.clone(), up_to };
     let result = session.call::<MessageRead>(&params).await?;
     session.out.either(&result, |_, result| {
         note(&match result.marked {

@@ -81,7 +81,11 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
             Err(error) => say(&format!("cannot write {}: {error}; the recovery key follows here", path.display())),
         }
     }
-    session.out.either(&result, |out, result| {
+    let json = session.out.json;
+    super::told_once(&mut session.out, &result.recovery_key, |out| {
+        if json {
+            return out.object(&result);
+        }
         registered(&result.account);
         if args.reclaim.is_some() {
             note("Its recovery key is the one that you gave.");

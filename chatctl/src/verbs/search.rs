@@ -6,6 +6,7 @@ use proto::rpc::types::SearchParams;
 use crate::failure::{Exit, Failure};
 use crate::names;
 use crate::output::note;
+use crate::quotes::Quotes;
 use crate::session::Session;
 use crate::show;
 
@@ -35,18 +36,20 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     if let Some(damaged) = &result.damaged {
         note(damaged);
     }
-    session.out.either(&result, |out, result| {
-        if result.messages.is_empty() {
-            note("nothing found");
-        }
-        for message in &result.messages {
-            let line = show::hit(message, out.colour);
-            out.line(&line)?;
-        }
-        if result.more {
-            out.note("there is more; -n N shows more of it")?;
-        }
-        Ok(())
-    })?;
+    if session.out.json {
+        session.out.object(&result)?;
+        return Ok(Exit::Ok);
+    }
+    if result.messages.is_empty() {
+        note("nothing found");
+    }
+    let (client, look, mut quotes) = (session.client().await?, session.out.look(), Quotes::default());
+    for message in &result.messages {
+        let answered = quotes.of(&client, session.account(), message).await;
+        session.out.line(&show::hit(message, look, answered.as_deref()))?;
+    }
+    if result.more {
+        session.out.note("there is more; -n N shows more of it")?;
+    }
     Ok(Exit::Ok)
 }

@@ -14,6 +14,7 @@ use proto::wire::MAX_TEXT_BYTES;
 
 use crate::delivery::{self, AWAITING_ACCEPTANCE};
 use crate::failure::{Exit, Failure};
+use crate::ids::Id;
 use crate::output::note;
 use crate::session::Session;
 use crate::{bulk, lines, names};
@@ -46,9 +47,12 @@ pub struct Args {
     /// How it is to be shown
     #[arg(long, value_enum, default_value_t = Markup::Plain, hide_default_value = true)]
     format: Markup,
-    /// The message that this one answers
+    /// The message that this one answers: its id, the end of that, or last for the newest that came
     #[arg(long, value_name = "ID")]
-    reply_to: Option<MessageId>,
+    reply_to: Option<Id>,
+    /// Give it this id; sent again under the same one, it stays one message
+    #[arg(long, value_name = "ID", conflicts_with = "stdin_lines")]
+    id: Option<MessageId>,
     /// Let it end by itself if it is not delivered after this long, such as 10m, or never [default: the settings']
     #[arg(long, value_name = "DURATION", value_parser = super::settings::lifetime)]
     lifetime: Option<u64>,
@@ -100,6 +104,10 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         (false, true) => from_stdin(io::stdin().lock(), io::stdin().is_terminal())?,
         (false, false) => from_arguments(&args.text)?,
     };
+    let reply_to = match &args.reply_to {
+        Some(id) => Some(id.resolve(session, Some(&args.who), Some(false)).await?),
+        None => None,
+    };
     let params = SendParams {
         account: session.account(),
         to: args.who,
@@ -114,11 +122,13 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
             Urgency::Normal => Priority::Normal,
             Urgency::High => Priority::High,
         },
-        reply_to: args.reply_to,
-        id: None,
+        reply_to,
+        id: Some(args.id.unwrap_or_else(MessageId::now)),
         lifetime: args.lifetime,
     };
     let timeout = args.timeout.unwrap_or(DEFAULT_TIMEOUT);
+    // What is sent matters more than who reads the report.
+    session.out.outlive_reader();
     if args.stdin_lines {
         return many(session, params, args.wait, timeout).await;
     }
@@ -132,36 +142,50 @@ async fn one(
     timeout: Duration,
 ) -> Result<Exit, Failure> {
     let client = session.client().await?;
-    let mut result = client.call::<MessageSend>(params).await?;
+    let mut result = match client.call::<MessageSend>(params).await.map_err(Failure::from) {
+        Err(failure) if failure.is_disconnect() => return Err(retry(&failure, "may be stored", params)),
+        result => result?,
+    };
     let who = &params.to;
-    match until {
-        Some(until) => {
-            let wanted = until.state();
-            tell_awaiting(&result, who);
-            if result.state < wanted {
-                result = delivery::wait(&client, session.account(), result.id, wanted, timeout).await?;
-            }
-            print(session, &result)?;
-            delivery::judge(&result, wanted, who, timeout)
-        }
-        None if io::stderr().is_terminal() => {
-            let known = result.state >= MessageState::Delivered || awaits(&result);
-            if !known {
-                let delivered = MessageState::Delivered;
-                result = delivery::wait(&client, session.account(), result.id, delivered, GLANCE).await?;
-            }
-            print(session, &result)?;
-            let exit = delivery::judge(&result, MessageState::Queued, who, GLANCE)?;
-            let since = if result.state == MessageState::Mailboxed { offline_since(session, who).await } else { None };
-            session.out.note(&delivery::describe(&result, who, since))?;
-            Ok(exit)
-        }
-        None => {
-            tell_awaiting(&result, who);
-            print(session, &result)?;
-            delivery::judge(&result, MessageState::Queued, who, GLANCE)
-        }
+    let wanted = until.map_or(MessageState::Queued, Until::state);
+    let glance = until.is_none() && io::stderr().is_terminal();
+    if !glance {
+        tell_awaiting(&result, who);
     }
+    let waited = match glance {
+        true if result.state < MessageState::Delivered && !awaits(&result) => {
+            delivery::wait(&client, session.account(), result.id, MessageState::Delivered, GLANCE).await
+        }
+        false if result.state < wanted => delivery::wait(&client, session.account(), result.id, wanted, timeout).await,
+        _ => Ok(result.clone()),
+    };
+    match waited {
+        Ok(after) => result = after,
+        // It is stored, and that was all that was asked for.
+        Err(failure) if failure.is_disconnect() && until.is_none() => {}
+        Err(failure) if failure.is_disconnect() => return Err(retry(&failure, "is stored", params)),
+        Err(failure) => return Err(failure),
+    }
+    if session.out.json {
+        session.out.object(&result)?;
+    }
+    if let Err(failure) = session.out.end() {
+        return Err(retry(&failure, "is stored", params));
+    }
+    let exit = delivery::judge(&result, wanted, who, timeout)?;
+    if glance {
+        let since = if result.state == MessageState::Mailboxed { offline_since(session, who).await } else { None };
+        session.out.note(&delivery::describe(&result, who, since))?;
+    }
+    Ok(exit)
+}
+
+/// The same failure, with how to send again and yet send once.
+fn retry(failure: &Failure, stands: &str, params: &SendParams) -> Failure {
+    let id = params.id.map(|id| id.to_string()).unwrap_or_default();
+    let text = format!("{failure}; the message {stands} as {id}");
+    let hint = Some(format!("`--id {id}` makes a retry the same message"));
+    Failure::Other { exit: failure.exit(), text, hint }
 }
 
 async fn many(
@@ -185,15 +209,10 @@ async fn many(
     if until == Until::Queued {
         return Ok(Exit::Ok);
     }
-    session.out.flush()?;
     // A conversation is delivered in order, so the last one stands for all.
     let client = session.client().await?;
     let result = delivery::wait(&client, session.account(), last, until.state(), timeout).await?;
     delivery::judge(&result, until.state(), &who, timeout)
-}
-
-fn print(session: &mut Session, result: &SendResult) -> Result<(), Failure> {
-    if session.out.json { session.out.object(result) } else { Ok(()) }
 }
 
 fn awaits(result: &SendResult) -> bool {

@@ -1,11 +1,11 @@
 //! `chatctl trace`: every attempt on a message.
 
-use proto::ids::MessageId;
 use proto::rpc::methods::MessageTrace;
 use proto::rpc::types::{TraceParams, TraceResult};
 
 use crate::clock;
 use crate::failure::{Exit, Failure};
+use crate::ids::Id;
 use crate::output::Out;
 use crate::session::Session;
 use crate::table::Table;
@@ -14,13 +14,14 @@ use crate::{show, terminal};
 /// What it takes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The message, such as 01977e5c-...
-    id: MessageId,
+    /// The message: its id, the end of that, or last for the newest that you sent
+    id: Id,
 }
 
 /// Does it.
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
-    let params = TraceParams { account: session.account(), id: args.id };
+    let id = args.id.resolve(session, None, Some(true)).await?;
+    let params = TraceParams { account: session.account(), id };
     let trace = session.call::<MessageTrace>(&params).await?;
     session.out.either(&trace, print)?;
     Ok(Exit::Ok)

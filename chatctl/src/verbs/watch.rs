@@ -3,51 +3,85 @@
 //! It subscribes first and looks at what waits second, and drops what it sees twice, so nothing falls between the two.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::io::IsTerminal;
 
+use clap::ValueEnum;
 use clap::builder::PossibleValuesParser;
 use proto::ids::{AccountId, MessageId};
 use proto::rpc::event::{Event, EventType};
-use proto::rpc::methods::{ContactRequests, FeedAck, MessageHistory};
-use proto::rpc::types::{AccountInfo, FeedAckParams, HistoryParams, Message, MessageState, SubscribeParams};
+use proto::rpc::methods::{ContactRequests, MessageHistory};
+use proto::rpc::types::{AccountInfo, HistoryParams, Message, MessageState, SubscribeParams};
 use proto::time::Timestamp;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::consume::Consumer;
 use crate::failure::{Exit, Failure};
 use crate::feed::Feed;
 use crate::names;
-use crate::output::{self, Out};
+use crate::output;
 use crate::session::Session;
-use crate::show;
+use crate::shown::Shown;
+use crate::stop::Stop;
 
-/// Printed events after which a durable consumer acknowledges even while more keep coming.
-const ACK_EVERY: usize = 100;
-/// Quiet after which it acknowledges fewer.
-const ACK_IDLE: Duration = Duration::from_millis(50);
 /// Messages fetched at once.
 const PAGE: u32 = 1_000;
+/// Attempts on an event unless told.
+const MAX_ATTEMPTS: u64 = 10;
 
 /// What it takes.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "A consumer's events come again until they are acknowledged:\n\
+    --exec CMD     CMD runs (by sh -c) once for each event, with the event as JSON on its standard input; exit code 0\n               \
+    acknowledges, any other is tried again; the events behind it wait\n\
+    --ack-stdin    prints JSON; whoever reads it writes the `seq` of each event that it has finished, one a line\n\
+    --ack printed  what was printed counts; the default on a terminal")]
 pub struct Args {
     /// Only what concerns this one: a name, name@domain or label
     who: Option<String>,
     /// Begin after this event, and skip what waits; a consumer that is known already goes on where it was
     #[arg(long, value_name = "SEQ")]
     since: Option<u64>,
-    /// A name under which the daemon remembers what was printed; the next watch of that name goes on there
+    /// A name under which the daemon remembers what was acknowledged; the next watch of that name goes on there
     #[arg(long, value_name = "NAME")]
     consumer: Option<String>,
+    /// Run a command for each event
+    #[arg(long, value_name = "CMD", requires = "consumer", group = "boundary")]
+    exec: Option<String>,
+    /// Attempts of --exec on an event before it becomes a dead letter [default: 10]
+    #[arg(long, value_name = "N", requires = "exec", value_parser = clap::value_parser!(u64).range(1..))]
+    max_attempts: Option<u64>,
+    /// Acknowledge what the reader of the output writes to standard input
+    #[arg(long, requires = "consumer", group = "boundary")]
+    ack_stdin: bool,
+    /// When an event is acknowledged
+    #[arg(long, value_enum, value_name = "WHEN", requires = "consumer", group = "boundary")]
+    ack: Option<Boundary>,
     /// Only events of this type; may be given several times
     #[arg(long = "type", value_name = "TYPE", value_parser = PossibleValuesParser::new(EventType::ALL.map(EventType::as_str)))]
     types: Vec<String>,
     /// Skip what waits; only what comes from now on
     #[arg(long)]
     new: bool,
+    /// Leave unread what is shown; a terminal marks it as read otherwise
+    #[arg(long)]
+    peek: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Boundary {
+    /// When it was printed
+    Printed,
 }
 
 /// Does it. Ends when standard output is closed or, for a durable consumer, cleanly on SIGINT and SIGTERM.
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
+    let boundary = args.exec.is_some() || args.ack_stdin || args.ack.is_some();
+    if args.consumer.is_some() && !boundary && !std::io::stdout().is_terminal() {
+        return Err(Failure::Usage(
+            "watch --consumer has to know when an event is dealt with: --exec CMD (when a command has handled it), \
+             --ack-stdin (when the reader says so), or --ack printed (when it was printed, handled or not)"
+                .to_owned(),
+        ));
+    }
     session.stay().await?;
     // Once, and then by account: the name may be somebody else's after a reconnect.
     let only = match &args.who {
@@ -61,102 +95,52 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         consumer: args.consumer.clone(),
         who: only.map(names::by_id),
         types: args.types.clone(),
-        method: None,
+        ..Default::default()
     };
-    let mut stop = Stop::new(args.consumer.is_some())?;
+    if let Some(name) = args.consumer {
+        // Whoever counts events needs their numbers, which only JSON has.
+        session.out.json |= args.ack_stdin;
+        let stop = Stop::listen()?;
+        let feed = Feed::open(session, params).await?;
+        let consumer = Consumer { feed, session, name, stop };
+        let shown = Shown::new(false);
+        return match args.exec {
+            Some(command) => consumer.exec(&command, args.max_attempts.unwrap_or(MAX_ATTEMPTS)).await,
+            None if args.ack_stdin => consumer.finished(shown).await,
+            None => consumer.printed(shown).await,
+        };
+    }
+    // A mark covers all that is older: only where all that is unread was shown is the newest read.
+    let reads = session.out.person && preface && !args.peek && args.types.is_empty();
+    let mut shown = Shown::new(reads);
     let mut feed = Feed::open(session, params).await?;
     let mut seen = Seen::default();
     if preface {
         let wanted = |kind: EventType| args.types.is_empty() || args.types.iter().any(|t| t == kind.as_str());
-        for event in waiting(session, only, feed.last(), wanted).await? {
+        for event in waiting(session, only, wanted).await? {
             seen.note(&event);
-            print(&mut session.out, event)?;
+            shown.print(session, feed.client(), event).await?;
         }
     }
-    session.out.flush()?;
+    shown.flush(session, feed.client()).await?;
 
     let mut gone = std::pin::pin!(output::reader_gone());
-    let mut unacked = 0;
     let mut batch = Vec::new();
     loop {
         let alive = tokio::select! {
             biased;
-            () = stop.asked() => {
-                acknowledge(&feed, session, args.consumer.as_ref(), &mut unacked).await?;
-                return Ok(Exit::Ok);
-            }
             () = &mut gone => return Err(Failure::ClosedPipe),
             alive = feed.next_many(&mut batch) => alive,
-            () = tokio::time::sleep(ACK_IDLE), if unacked > 0 => {
-                acknowledge(&feed, session, args.consumer.as_ref(), &mut unacked).await?
-            }
         };
-        unacked += batch.len();
         for event in batch.drain(..) {
             if !seen.has(&event) {
-                print(&mut session.out, event)?;
+                shown.print(session, feed.client(), event).await?;
             }
         }
-        session.out.flush()?;
-        // An acknowledgement follows the flush: what was not printed is told again.
-        let acked = unacked < ACK_EVERY || acknowledge(&feed, session, args.consumer.as_ref(), &mut unacked).await?;
-        if !alive || !acked {
+        shown.flush(session, feed.client()).await?;
+        if !alive {
             feed.reconnect(session).await?;
         }
-    }
-}
-
-/// Signals after which there is something to do. Without that, the default action is the better one: it also ends a
-/// program that is stuck in a write.
-struct Stop(Option<(Signal, Signal)>);
-
-impl Stop {
-    fn new(handled: bool) -> Result<Self, Failure> {
-        let listen = |kind| signal(kind).map_err(|e| Failure::other(format!("cannot handle signals: {e}")));
-        let signals = || Ok::<_, Failure>((listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?));
-        Ok(Self(handled.then(signals).transpose()?))
-    }
-
-    async fn asked(&mut self) {
-        match &mut self.0 {
-            None => std::future::pending().await,
-            Some((interrupt, terminate)) => tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            },
-        }
-    }
-}
-
-/// Tells the daemon what was printed. `false`: the connection ended; what comes again after a reconnect is dropped here.
-async fn acknowledge(
-    feed: &Feed,
-    session: &Session,
-    consumer: Option<&String>,
-    unacked: &mut usize,
-) -> Result<bool, Failure> {
-    if let (Some(consumer), true) = (consumer, *unacked > 0) {
-        let params = FeedAckParams { account: session.account(), consumer: consumer.clone(), seq: feed.last() };
-        match feed.client().call::<FeedAck>(&params).await.map_err(Failure::from) {
-            Err(failure) if failure.is_disconnect() => return Ok(false),
-            result => {
-                result?;
-            }
-        }
-    }
-    *unacked = 0;
-    Ok(true)
-}
-
-/// Prints an event if it says anything to the reader.
-pub fn print(out: &mut Out, mut event: Event) -> Result<(), Failure> {
-    if out.json {
-        return out.object(&event);
-    }
-    names::label_event(&mut event);
-    match show::event(&event, out.colour) {
-        Some(line) => out.line(&line),
-        None => Ok(()),
     }
 }
 
@@ -182,12 +166,11 @@ impl Seen {
     }
 }
 
-/// Requests and unread messages as events; their number is that of the last event before the subscription, so that
-/// `--since` with any number printed misses nothing.
+/// Requests and unread messages as events without a number: they were events once, each with its own, which nobody looks
+/// up here.
 async fn waiting(
     session: &mut Session,
     only: Option<AccountId>,
-    seq: u64,
     wanted: impl Fn(EventType) -> bool,
 ) -> Result<Vec<Event>, Failure> {
     let mut events = Vec::new();
@@ -197,7 +180,7 @@ async fn waiting(
         for contact in session.contacts::<ContactRequests>().await?.contacts {
             if concerns(contact.account) {
                 let at = contact.since.unwrap_or_else(Timestamp::now);
-                let mut event = Event::new(seq, EventType::ContactRequest, at, name.clone());
+                let mut event = Event::new(0, EventType::ContactRequest, at, name.clone());
                 event.who = Some(contact.who.clone());
                 event.peer = Some(contact.account);
                 event.contact = Some(contact);
@@ -209,17 +192,17 @@ async fn waiting(
         for unread in session.unread().await?.conversations {
             if concerns(unread.account) {
                 let messages = unread_messages(session, unread.account, unread.count).await?;
-                events.extend(messages.into_iter().map(|message| received(message, seq, &name)));
+                events.extend(messages.into_iter().map(|message| received(message, &name)));
             }
         }
     }
     Ok(events)
 }
 
-/// A stored message as the event that told of it.
-pub fn received(message: Message, seq: u64, account: &str) -> Event {
+/// A stored message as the event that told of it, without that one's number.
+pub fn received(message: Message, account: &str) -> Event {
     let at = message.received_at.unwrap_or(message.sent_at);
-    let mut event = Event::new(seq, EventType::MessageReceived, at, account.to_owned());
+    let mut event = Event::new(0, EventType::MessageReceived, at, account.to_owned());
     let who = if message.received_at.is_some() { &message.from } else { &message.to };
     (event.who, event.peer, event.label) = (Some(who.clone()), Some(message.peer), message.label.clone());
     event.message = Some(message);

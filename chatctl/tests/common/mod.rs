@@ -50,6 +50,8 @@ impl Call<'_> {
 }
 
 /// A daemon that does what a closure says and remembers what it was asked.
+///
+/// It welcomes whoever connects: `system.hello` is answered without the script, and not remembered.
 pub struct Daemon {
     pub dir: tempfile::TempDir,
     pub asked: Arc<Mutex<Vec<(String, Value)>>>,
@@ -57,6 +59,15 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn new(script: impl Fn(&Call<'_>) + Send + Sync + 'static) -> Self {
+        Self::serving(script, true)
+    }
+
+    /// One whose script gets `system.hello` as well.
+    pub fn unwelcoming(script: impl Fn(&Call<'_>) + Send + Sync + 'static) -> Self {
+        Self::serving(script, false)
+    }
+
+    fn serving(script: impl Fn(&Call<'_>) + Send + Sync + 'static, welcomes: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(dir.path().join("chatd.sock")).unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -64,7 +75,7 @@ impl Daemon {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (script, remembered) = (Arc::clone(&script), Arc::clone(&remembered));
-                std::thread::spawn(move || serve(&stream.unwrap(), &*script, &remembered));
+                std::thread::spawn(move || serve(&stream.unwrap(), welcomes, &*script, &remembered));
             }
         });
         Self { dir, asked }
@@ -97,7 +108,7 @@ impl Daemon {
     }
 }
 
-fn serve(stream: &UnixStream, script: &dyn Fn(&Call<'_>), asked: &Mutex<Vec<(String, Value)>>) {
+fn serve(stream: &UnixStream, welcomes: bool, script: &dyn Fn(&Call<'_>), asked: &Mutex<Vec<(String, Value)>>) {
     let mut frames = codec::FrameReader::default();
     let mut chunk = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = (&mut &*stream).read(&mut chunk) {
@@ -105,10 +116,19 @@ fn serve(stream: &UnixStream, script: &dyn Fn(&Call<'_>), asked: &Mutex<Vec<(Str
         while let Some(frame) = frames.next_frame().unwrap() {
             let Incoming::Request { id, method, params } = codec::decode(frame).unwrap() else { panic!("no request") };
             let params: Value = codec::decode_params(params).unwrap();
+            if welcomes && method == "system.hello" {
+                Call { method, params, id, stream }.answer(hello());
+                continue;
+            }
             asked.lock().unwrap().push((method.to_owned(), params.clone()));
             script(&Call { method, params, id, stream });
         }
     }
+}
+
+/// What a daemon answers to `system.hello`.
+pub fn hello() -> Value {
+    json!({ "server": "chatd 0.1.0", "api": 1, "uid": 1000, "accounts": ["alice"] })
 }
 
 /// How a run ended.

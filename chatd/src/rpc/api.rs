@@ -61,11 +61,18 @@ macro_rules! with_methods {
             ordered ContactUnmute contact_unmute;
             wait MessageWait message_wait;
             concurrent MessageHistory message_history;
+            concurrent MessageFind message_find;
             concurrent MessageSearch message_search;
             concurrent MessageUnread message_unread;
             ordered MessageRead message_read;
             concurrent MessageTrace message_trace;
             ordered FeedAck feed_ack;
+            ordered FeedAttempt feed_attempt;
+            ordered FeedGiveUp feed_give_up;
+            concurrent ConsumerList consumer_list;
+            ordered ConsumerReset consumer_reset;
+            ordered ConsumerRemove consumer_remove;
+            concurrent ConsumerDeadLetters consumer_dead_letters;
             concurrent ProfileShow profile_show;
             ordered ProfileSet profile_set;
         }

@@ -101,6 +101,7 @@ fn code(error: &ServiceError) -> ErrorCode {
         ServiceError::KeyNotTrusted(_) => ErrorCode::KeyNotTrusted,
         ServiceError::Refused(_) => ErrorCode::Refused,
         ServiceError::LimitReached(_) => ErrorCode::LimitReached,
+        ServiceError::InUse(_) => ErrorCode::InUse,
         ServiceError::ShuttingDown => ErrorCode::ShuttingDown,
         ServiceError::Directory(error) => directory_code(error),
         ServiceError::Store(error) => store_code(error),

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::identity::Keys;
 use super::prekeys::open_clock;
-use super::{Service, ServiceError, gaps, records, session};
+use super::{Service, ServiceError, consumers, gaps, records, session};
 use crate::delivery::{Context, Delivery};
 use crate::directory::session::SessionCommand;
 use crate::directory::{Directories, DirectoryClient};
@@ -56,6 +56,8 @@ pub(super) struct Account {
     /// Since when nothing lies in the mailbox, as far as this session knows.
     drained: Mutex<Option<Instant>>,
     pub fetched: records::Fetched,
+    /// Durable consumers of the feed that are being read.
+    pub readers: consumers::Readers,
     /// The account is deleted, or the daemon stops: whatever waits for something of it waits no longer.
     pub gone: CancellationToken,
 }
@@ -142,6 +144,7 @@ impl Account {
             cloned: std::sync::atomic::AtomicBool::new(false),
             drained: Mutex::default(),
             fetched: records::Fetched::default(),
+            readers: consumers::Readers::default(),
             gone: inner.stop.child_token(),
         }))
     }

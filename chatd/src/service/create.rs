@@ -109,8 +109,9 @@ impl Service {
         let key = (name.to_owned(), directory.to_owned());
         let mut registering = self.inner.registering.lock().unwrap_or_else(PoisonError::into_inner);
         if own + registering.values().filter(|uid| **uid == caller.uid).count() >= cap {
+            let accounts = if cap == 1 { "1 account is".to_owned() } else { format!("{cap} accounts are") };
             return Err(ServiceError::LimitReached(format!(
-                "{cap} accounts are yours, which is the most here; chatctl unregister one of them"
+                "{accounts} yours, which is the most here; chatctl unregister one of them"
             )));
         }
         if registering.contains_key(&key) {

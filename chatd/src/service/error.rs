@@ -75,6 +75,9 @@ pub enum ServiceError {
     /// Over a cap.
     #[error("{0}")]
     LimitReached(String),
+    /// Somebody else does that already.
+    #[error("{0}")]
+    InUse(String),
     /// A backup that cannot be made or opened.
     #[error(transparent)]
     Archive(#[from] ArchiveError),

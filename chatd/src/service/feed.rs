@@ -4,20 +4,18 @@ use std::sync::Arc;
 
 use proto::ids::AccountId;
 use proto::rpc::event::{Event, EventType};
-use proto::rpc::types::{Done, FeedAckParams, SubscribeParams, SubscribeResult};
+use proto::rpc::types::{SubscribeParams, SubscribeResult};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use super::account::Account;
-use super::{Service, ServiceError};
+use super::{Service, ServiceError, consumers};
 use crate::events::EventBatch;
 use crate::model::Caller;
 use crate::store::feed;
 
 /// Events read from the store in one go.
 const PAGE: usize = 1_000;
-/// Bytes of a consumer's name at most.
-const MAX_CONSUMER_BYTES: usize = 128;
 
 /// A subscription. It holds no events of its own: a slow reader costs nothing, and misses nothing.
 pub struct Feed {
@@ -27,6 +25,8 @@ pub struct Feed {
     types: Vec<EventType>,
     who: Option<AccountId>,
     stop: CancellationToken,
+    /// Nobody else reads this consumer as long as the feed lives.
+    _reading: Option<consumers::Reading>,
 }
 
 impl std::fmt::Debug for Feed {
@@ -39,7 +39,7 @@ impl Service {
     /// `feed.subscribe`.
     ///
     /// # Errors
-    /// Unknown types, a bad consumer name, nobody of that name.
+    /// Unknown types, a bad consumer name, a consumer that somebody else reads, nobody of that name.
     pub async fn feed_subscribe(
         &self,
         caller: &Caller,
@@ -61,42 +61,16 @@ impl Service {
         let news = account.store.hub().listen();
         let head = account.store.hub().head();
         let mut cursor = params.since.unwrap_or(head).min(head);
+        let mut reading = None;
         if let Some(name) = params.consumer {
-            check_consumer(&name)?;
-            let lookup = name.clone();
-            match account.store.read(move |conn| feed::consumer(conn, &lookup)).await? {
-                Some(seq) => cursor = seq.min(head),
-                None => {
-                    let from = cursor;
-                    account.store.write(move |tx| tx.consumer_ack(&name, from, head)).await?;
-                }
-            }
+            let (claim, seq) = consumers::begin(&account, caller, name, cursor).await?;
+            cursor = seq.max(params.resume.unwrap_or(0)).min(head);
+            reading = Some(claim);
         }
         let stop = account.gone.clone();
         let result = SubscribeResult { subscription: 0, seq: cursor, head };
-        Ok((result, Feed { account, news, cursor, types, who, stop }))
+        Ok((result, Feed { account, news, cursor, types, who, stop, _reading: reading }))
     }
-
-    /// `feed.ack`.
-    ///
-    /// # Errors
-    /// A bad consumer name.
-    pub async fn feed_ack(&self, caller: &Caller, params: FeedAckParams) -> Result<Done, ServiceError> {
-        let account = self.account(caller, params.account.as_deref())?;
-        check_consumer(&params.consumer)?;
-        let head = account.store.hub().head();
-        account.store.write(move |tx| tx.consumer_ack(&params.consumer, params.seq, head)).await?;
-        Ok(Done {})
-    }
-}
-
-fn check_consumer(name: &str) -> Result<(), ServiceError> {
-    if name.is_empty() || name.len() > MAX_CONSUMER_BYTES || name.chars().any(char::is_control) {
-        return Err(ServiceError::InvalidParams(format!(
-            "a consumer's name has 1 to {MAX_CONSUMER_BYTES} bytes and no control characters"
-        )));
-    }
-    Ok(())
 }
 
 impl Feed {

@@ -9,9 +9,11 @@
 mod account;
 mod backup;
 pub mod config;
+mod consumers;
 mod create;
 mod error;
 mod feed;
+mod find;
 mod gaps;
 mod identity;
 mod keys;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::history::{self, Names};
 use super::naming::Called;
-use super::{StoreError, Tx, account, contacts, people};
+use super::{StoreError, account, contacts, people};
 
 /// What a row of `events` says beyond its columns.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -159,30 +159,3 @@ pub(super) fn about(event: &mut Event, called: &Called) {
     event.label = called.label.clone();
 }
 
-/// How far a durable consumer came; `None` for a new name.
-///
-/// # Errors
-/// Those of the database.
-pub fn consumer(conn: &Connection, name: &str) -> Result<Option<u64>, StoreError> {
-    Ok(conn
-        .prepare_cached("SELECT seq FROM consumers WHERE name = ?1")?
-        .query_row([name], |row| row.get::<_, i64>(0))
-        .optional()?
-        .map(|seq| seq as u64))
-}
-
-impl Tx<'_> {
-    /// Remembers how far a consumer came. Never goes back, and not beyond the newest event.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn consumer_ack(&mut self, name: &str, seq: u64, head: u64) -> Result<(), StoreError> {
-        self.conn
-            .prepare_cached(
-                "INSERT INTO consumers (name, seq, at) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (name) DO UPDATE SET seq = max(seq, excluded.seq), at = excluded.at",
-            )?
-            .execute(params![name, seq.min(head) as i64, self.now.0])?;
-        Ok(())
-    }
-}

@@ -265,6 +265,19 @@ ALTER TABLE streams_in ADD COLUMN given_up INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE streams_in ADD COLUMN reused INTEGER NOT NULL DEFAULT 0;
 -- When it came (Unix ms).
 ALTER TABLE held ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
+
+-- How often which event was tried; counted before the attempt.
+ALTER TABLE consumers ADD COLUMN tried INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE consumers ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
+-- Events that a consumer gave up.
+CREATE TABLE dead_letters (
+  consumer TEXT    NOT NULL,
+  seq      INTEGER NOT NULL,
+  at       INTEGER NOT NULL,
+  attempts INTEGER NOT NULL,
+  reason   TEXT    NOT NULL,
+  PRIMARY KEY (consumer, seq)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Pages (of 4 KiB) in the WAL before it is copied back: so many that checkpoints stay out of bursts.

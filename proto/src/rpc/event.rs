@@ -89,7 +89,9 @@ impl EventType {
 /// One event. Flat, because a flattened tagged enum decodes ten times slower; which fields are there depends on `type`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Number in the account's feed, from 1, without holes.
+    /// Number in the account's feed, from 1, without holes. Absent where `chatctl watch` prints what waited before it began:
+    /// those events were numbered when they happened.
+    #[serde(default, skip_serializing_if = "is_unnumbered")]
     pub seq: u64,
     /// What happened.
     #[serde(rename = "type")]
@@ -136,8 +138,12 @@ pub struct Event {
     pub upto: Option<u64>,
 }
 
+fn is_unnumbered(seq: &u64) -> bool {
+    *seq == 0
+}
+
 impl Event {
-    /// An event with no optional field set.
+    /// An event with no optional field set; 0 for one without a number.
     pub fn new(seq: u64, kind: EventType, at: Timestamp, account: String) -> Self {
         Self {
             seq,

@@ -84,6 +84,7 @@ methods! {
     MessageSend "message.send" (SendParams) -> SendResult: "Stores a message durably and answers; delivery follows by itself.";
     MessageWait "message.wait" (WaitParams) -> SendResult: "Answers when a message reaches a state, or at the timeout with the state it is in.";
     MessageHistory "message.history" (HistoryParams) -> MessagesResult: "A page of a conversation, in the order of arrival.";
+    MessageFind "message.find" (MessageFindParams) -> MessageFindResult: "Messages by the end of their id, or the last one.";
     MessageSearch "message.search" (SearchParams) -> MessagesResult: "Full-text search, newest first.";
     MessageUnread "message.unread" (PageParams) -> UnreadResult: "Unread counts.";
     MessageRead "message.read" (ReadParams) -> ReadResult: "Marks messages as read.";
@@ -91,6 +92,12 @@ methods! {
     FeedSubscribe "feed.subscribe" (SubscribeParams) -> SubscribeResult: "Begins the event feed on this connection.";
     FeedUnsubscribe "feed.unsubscribe" (UnsubscribeParams) -> Done: "Ends a subscription.";
     FeedAck "feed.ack" (FeedAckParams) -> Done: "Remembers durably how far a consumer came.";
+    FeedAttempt "feed.attempt" (FeedAttemptParams) -> FeedAttemptResult: "Counts one more attempt of a consumer on an event, durably, before it is made.";
+    FeedGiveUp "feed.give_up" (FeedGiveUpParams) -> Done: "Makes an event a dead letter of a consumer, which goes on behind it.";
+    ConsumerList "consumer.list" (ConsumerListParams) -> ConsumersResult: "Durable consumers, a page at a time.";
+    ConsumerReset "consumer.reset" (ConsumerResetParams) -> Consumer: "Puts a consumer that nobody reads to another place; attempts and dead letters are forgotten.";
+    ConsumerRemove "consumer.remove" (ConsumerParams) -> Done: "Forgets a consumer that nobody reads, and its dead letters.";
+    ConsumerDeadLetters "consumer.dead_letters" (DeadLettersParams) -> DeadLettersResult: "Events that a consumer gave up, a page at a time.";
     ProfileShow "profile.show" (ProfileShowParams) -> Profile: "One's own profile, or a contact's.";
     ProfileSet "profile.set" (ProfileSetParams) -> Profile: "Changes one's profile; contacts are told.";
 }

@@ -63,6 +63,8 @@ pub enum ErrorCode {
     RateLimited,
     /// Over a limit on accounts, clients or subscriptions.
     LimitReached,
+    /// Somebody else does that already: a durable consumer has one reader at a time.
+    InUse,
     /// Did not happen in time; the message stays queued.
     TimedOut,
     /// The peer refused (rejected request, blocked).
@@ -101,6 +103,7 @@ impl ErrorCode {
             Self::KeyNotTrusted => "key_not_trusted",
             Self::RateLimited => "rate_limited",
             Self::LimitReached => "limit_reached",
+            Self::InUse => "in_use",
             Self::TimedOut => "timed_out",
             Self::Refused => "refused",
             Self::BackupUnusable => "backup_unusable",

@@ -21,10 +21,16 @@ fn next_bodies(watch: &mut Stream, count: usize) -> Vec<String> {
 fn watch_shows_what_waits_and_then_follows() {
     let pair = Pair::start();
     pair.alice.ok(["send", "bob", "before", "--wait", "delivered"]);
+    // What waits has no number: the one that it had is not that of an event to come.
+    let mut json = pair.bob.stream(["watch", "--json"]);
+    let waiting = json.next_json();
+    assert_eq!((&waiting["message"]["body"], waiting.get("seq")), (&"before".into(), None));
     let mut watch = pair.bob.stream(["watch"]);
     watch.until("the unread message", |line| line.contains("before"));
     pair.alice.ok(["send", "bob", "during", "--wait", "delivered"]);
     watch.until("the live message", |line| line.contains("during"));
+    let live = json.until_json("the live message", is_message);
+    assert_eq!((&live["message"]["body"], live["seq"].is_u64()), (&"during".into(), true));
     assert_eq!(pair.bob.json(["unread"])["total"], 2, "printing does not mark as read");
     // One that skips what waits: its first line is one of those that come after it has subscribed.
     let mut new = pair.bob.stream(["watch", "--new"]);
@@ -60,7 +66,7 @@ fn events_are_numbered_without_holes_and_can_be_read_again() {
 #[test]
 fn a_consumer_misses_nothing_across_restarts_of_reader_and_daemon() {
     let mut pair = Pair::start();
-    let args = ["watch", "--json", "--consumer", "bot", "--type", "message.received"];
+    let args = ["watch", "--json", "--consumer", "bot", "--ack", "printed", "--type", "message.received"];
     let mut seen = Vec::new();
     let mut sent = Vec::new();
     // A new consumer begins at the present.
@@ -118,7 +124,8 @@ fn a_consumer_misses_nothing_across_restarts_of_reader_and_daemon() {
 #[test]
 fn consumers_do_not_share_their_place() {
     let pair = Pair::start();
-    let watch_as = |name: &str| pair.bob.stream(["watch", "--json", "--type", "message.received", "--consumer", name]);
+    let ack = ["watch", "--json", "--type", "message.received", "--ack", "printed", "--consumer"];
+    let watch_as = |name: &'static str| pair.bob.stream(ack.into_iter().chain([name]));
     // A consumer exists from its first subscription on: make both, and end their first readers.
     for name in ["one", "two"] {
         let mut first = watch_as(name);

@@ -66,6 +66,12 @@ const PARTS: &[Part] = &[
         tests: &[],
         env: &[("CHATD_TORTURE_FLIPS", "20")],
     },
+    Part {
+        name: "bot killed at work",
+        cargo: E2E,
+        tests: &["torture_bot::"],
+        env: &[("CHATD_TORTURE_BOT_KILLS", "200"), ("CHATD_TORTURE_BOT_JOBS", "2000")],
+    },
     Part { name: "mailbox end to end", cargo: E2E, tests: &["mailbox::"], env: &[] },
     Part {
         name: "full disk, damage, a hundred starts",

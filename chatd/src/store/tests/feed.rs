@@ -6,7 +6,8 @@ use proto::rpc::event::{Event, EventType};
 use super::fixture::{Link, Person, message, stream, text_payload};
 use crate::model::ProfileRow;
 use crate::store::StoreError;
-use crate::store::feed::{consumer, read_events};
+use crate::store::consumers;
+use crate::store::feed::read_events;
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
@@ -153,13 +154,60 @@ fn what_is_no_longer_stored_is_said_to_be_missing() {
 fn a_consumer_never_goes_back() {
     let alice = Person::new("alice");
     let ack = |seq: u64, head: u64| alice.write(move |tx| tx.consumer_ack("bot", seq, head)).unwrap();
-    let at = || alice.read(|conn| consumer(conn, "bot"));
+    let at = || alice.read(|conn| consumers::place(conn, "bot"));
     assert_eq!(at(), None);
+    assert!(alice.write(|tx| tx.consumer_ack("bot", 5, 10)).is_err(), "nobody subscribed under that name");
+    alice.write(|tx| tx.consumer_begin("bot", 0)).unwrap();
     ack(5, 10);
     ack(3, 10);
     assert_eq!(at(), Some(5));
     ack(u64::MAX, 10);
     assert_eq!(at(), Some(10), "not beyond the newest event");
+}
+
+#[test]
+fn attempts_and_dead_letters_are_kept() {
+    let (alice, bob) = (Person::new("alice"), Person::new("bob"));
+    alice.befriend(&bob);
+    let begin = alice.store.hub().head();
+    alice.send(&bob, &["one", "two"]);
+    let head = alice.store.hub().head();
+    let attempt = |name: &'static str, seq: u64| alice.write(move |tx| tx.consumer_attempt(name, seq));
+    let give_up = |seq: u64| alice.write(move |tx| tx.consumer_give_up("bot", seq, "exit code 3", head)).unwrap();
+    let now = || alice.read(move |conn| consumers::one(conn, "bot", head));
+    let letters = || alice.read(|conn| consumers::dead_letters(conn, "bot", 0, 10)).0;
+    assert!(matches!(attempt("bot", 1), Err(StoreError::NotFound(_))), "of nobody");
+    assert_eq!(alice.write(move |tx| tx.consumer_begin("bot", begin)).unwrap(), 1);
+    assert_eq!(alice.write(move |tx| tx.consumer_begin("bot", 0)).unwrap(), 1, "it is there");
+    assert_eq!((attempt("bot", begin + 1).unwrap(), attempt("bot", begin + 1).unwrap()), (1, 2));
+    assert_eq!((now().attempts, now().waiting), (2, head - begin));
+    give_up(begin + 1);
+    give_up(begin + 1);
+    assert_eq!((now().seq, now().attempts, now().dead_letters), (begin + 1, 0, 1));
+    assert_eq!(attempt("bot", begin + 2).unwrap(), 1, "each event has its own");
+    give_up(head + 7);
+    assert_eq!(letters().len(), 1, "nothing that never was");
+    let letter = letters().remove(0);
+    assert_eq!((letter.seq, letter.attempts, letter.reason.as_str()), (begin + 1, 2, "exit code 3"));
+    assert_eq!(letter.event.map(|event| event.seq), Some(begin + 1));
+    alice.write(move |tx| tx.consumer_reset("bot", begin)).unwrap();
+    assert_eq!((now().seq, now().attempts, letters().len()), (begin, 0, 0));
+    alice.write(|tx| tx.consumer_remove("bot")).unwrap();
+    assert!(alice.write(|tx| tx.consumer_remove("bot")).is_err());
+    assert!(alice.read(|conn| consumers::page(conn, "", 10, 0)).is_empty());
+}
+
+#[test]
+fn consumers_are_counted() {
+    let alice = Person::new("alice");
+    let most = consumers::MAX_CONSUMERS;
+    let begin = |n: u64| alice.write(move |tx| tx.consumer_begin(&format!("c{n:04}"), 0)).unwrap();
+    for n in 0..most {
+        assert_eq!(begin(n), n + 1);
+    }
+    assert_eq!(begin(most), most + 1);
+    assert_eq!(begin(3), most, "one that is there");
+    assert_eq!(alice.read(|conn| consumers::page(conn, "c0997", 10, 0)).len(), 2, "and none was made");
 }
 
 #[test]

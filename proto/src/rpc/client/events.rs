@@ -175,8 +175,10 @@ impl Events {
         let mut method = None;
         self.sink = self.client.connection.open_sink(&mut method)?;
         self.params.method = method;
-        self.params.consumer = None;
-        self.params.since = Some(self.seq);
+        match self.params.consumer {
+            Some(_) => self.params.resume = Some(self.seq),
+            None => self.params.since = Some(self.seq),
+        }
         let result = self.client.call::<FeedSubscribe>(&self.params).await?;
         self.begin(&result);
         self.resuming = false;

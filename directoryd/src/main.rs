@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use directoryd::config::ListPolicy;
-use directoryd::logging::{Format, Log};
-use directoryd::notify::notify;
+use daemonkit::log::{Format, Log, last_words};
+use daemonkit::notify::notify;
+use directoryd::config::{ListPolicy, LogFormat};
 use directoryd::{Config, Opened};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -40,8 +40,8 @@ struct Args {
     #[arg(long)]
     check: bool,
     /// How log lines look
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    log_format: Format,
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -62,6 +62,7 @@ impl Args {
             config.origin.clone_from(origin);
         }
         config.listen = self.listen.unwrap_or(config.listen);
+        config.log_format = self.log_format.unwrap_or(config.log_format);
         config.list = match self.list {
             Some(List::Members) => ListPolicy::Members,
             Some(List::Public) => ListPolicy::Public,
@@ -76,7 +77,7 @@ fn main() -> ExitCode {
     match start(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("directoryd: {error:#}");
+            last_words(&format!("directoryd: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -91,12 +92,15 @@ fn start(args: &Args) -> anyhow::Result<()> {
     // The database and its lock are nobody else's business.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     raise_file_limit();
-    let log = Log::start(&config.log, args.log_format)?;
+    let format = match config.log_format {
+        LogFormat::Text => Format::Text,
+        LogFormat::Json => Format::Json,
+    };
+    let log = Log::start(&config.log, format)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     let result = runtime.block_on(serve(args, config, &log));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-    log.flush();
     result
 }
 
@@ -113,8 +117,7 @@ async fn serve(args: &Args, config: Config, log: &Log) -> anyhow::Result<()> {
     let mut served = std::pin::pin!(opened.serve(listener));
     // The socket is bound and its queue open: whoever connects now is answered.
     tracing::info!(%address, origin, accounts, "ready");
-    log.flush();
-    eprintln!("directoryd ready: http://{address} origin={origin}");
+    log.line(&format!("directoryd ready: http://{address} origin={origin}"));
     if let Err(error) = notify("READY=1") {
         tracing::warn!(%error, "cannot tell systemd that the directory is ready");
     }

@@ -273,7 +273,7 @@ impl<A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<A, R, W> {
             }
             Job::Refused(id, error) => codec::encode_error(&mut self.out, Some(id), &error),
             Job::Close(id, error) => {
-                tracing::info!(caller = ?self.dispatcher.caller, %error, "closing an RPC connection");
+                tracing::info!(often = "closed", caller = ?self.dispatcher.caller, %error, "closing an RPC connection");
                 codec::encode_error(&mut self.out, id, &error);
                 self.close();
             }
@@ -346,7 +346,7 @@ impl<A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<A, R, W> {
         let now = Instant::now();
         let is_over = |since: Option<Instant>, timeout: Duration| since.is_some_and(|since| since + timeout <= now);
         if is_over(self.stalled_since, self.limits.stall_timeout) {
-            tracing::info!(caller = ?self.dispatcher.caller, "an RPC client takes nothing; dropping it");
+            tracing::info!(often = "stalled", caller = ?self.dispatcher.caller, "an RPC client takes nothing; dropping it");
             return Err(io::ErrorKind::TimedOut.into());
         }
         if self.close_by.is_some_and(|by| by <= now) {

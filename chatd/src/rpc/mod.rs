@@ -19,4 +19,4 @@ mod tests;
 pub use self::access::Access;
 pub use self::api::{Api, FeedSource};
 pub use self::server::{Limits, serve};
-pub use self::socket::{Audience, BoundSocket, SocketError, bind};
+pub use self::socket::{Audience, BoundSocket, SocketError, bind, check};

@@ -9,7 +9,7 @@ use interprocess::local_socket::tokio::prelude::*;
 use proto::rpc::codec::{self, FrameReader};
 use proto::rpc::{ErrorCode, RpcError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -109,7 +109,13 @@ impl<A: Api> Drop for Seat<A> {
 
 /// Serves clients until `stop` is cancelled. Then the socket is removed, connections get the answers that are ready and
 /// are closed, and this returns.
-pub async fn serve<A: Api>(socket: BoundSocket, api: Arc<A>, access: Access, limits: Limits, stop: CancellationToken) {
+pub async fn serve<A: Api>(
+    socket: BoundSocket,
+    api: Arc<A>,
+    access: Access,
+    figures: watch::Receiver<Limits>,
+    stop: CancellationToken,
+) {
     let census = Arc::new(Census { api: Arc::clone(&api), by_uid: Mutex::default() });
     let access = Arc::new(access);
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
@@ -123,7 +129,7 @@ pub async fn serve<A: Api>(socket: BoundSocket, api: Arc<A>, access: Access, lim
         let stream = match accepted {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept an RPC connection");
+                tracing::warn!(often = "accept", %error, "cannot accept an RPC connection");
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = tokio::time::sleep(backoff) => {}
@@ -136,13 +142,14 @@ pub async fn serve<A: Api>(socket: BoundSocket, api: Arc<A>, access: Access, lim
         let credentials = match stream.peer_creds() {
             Ok(credentials) => credentials,
             Err(error) => {
-                tracing::warn!(%error, "an RPC client whose user the system does not tell; dropped");
+                tracing::warn!(often = "no user", %error, "an RPC client whose user the system does not tell; dropped");
                 continue;
             }
         };
         let Some(uid) = credentials.euid() else { continue };
         let pid = credentials.pid();
         let (api, access, refusals) = (Arc::clone(&api), Arc::clone(&access), Arc::clone(&refusals));
+        let limits = *figures.borrow();
         let seat = census.admit(uid, &limits);
         let stop = stop.child_token();
         tasks.spawn(async move {
@@ -159,7 +166,7 @@ pub async fn serve<A: Api>(socket: BoundSocket, api: Arc<A>, access: Access, lim
                     tracing::debug!(uid, ?pid, ?ended, "an RPC client went");
                 }
                 Err(error) => {
-                    tracing::info!(uid, ?pid, %error, "an RPC client is turned away");
+                    tracing::info!(often = error.0.as_str(), uid, ?pid, %error, "an RPC client is turned away");
                     let Ok(_permit) = refusals.try_acquire() else { return };
                     tokio::select! {
                         () = stop.cancelled() => {}

@@ -309,7 +309,7 @@ impl Service {
             origin: &row.origin,
             directory: &row.directory,
             recovery_hash: contents.card.recovery_hash,
-            config: &self.inner.config,
+            config: &self.config(),
         };
         let (record, record_seq) = make_record(&keys, &facts, Some(&record), &prekey)?;
         let mut row = row.clone();

@@ -49,7 +49,7 @@ use crate::crypto::keys::SigningKey;
 use crate::delivery::{News, OpenLink};
 use crate::directory::Directories;
 use crate::link::{Link, LinkCaps, LinkConfig, Node, PeerTable};
-use crate::policy::rate::RateLimits;
+use crate::policy::rate::SharedLimits;
 use crate::store::search::Indexer;
 use crate::store::space::Space;
 use account::Account;
@@ -69,14 +69,14 @@ pub struct Service {
 
 struct Inner {
     data_dir: PathBuf,
-    config: Config,
+    config: RwLock<Arc<Config>>,
     node: Node,
     node_key: SigningKey,
     table: PeerTable,
     indexer: Indexer,
     /// The disk under the data directory.
     space: Arc<Space>,
-    limits: Arc<RateLimits>,
+    limits: SharedLimits,
     /// Those that the configuration names.
     directories: Directories,
     accounts: RwLock<HashMap<AccountId, Arc<Account>>>,
@@ -125,7 +125,7 @@ impl Service {
         let table = PeerTable::spawn(node.clone(), incoming, links);
         let service = Self {
             inner: Arc::new(Inner {
-                limits: Arc::new(RateLimits::new(&config.limits)),
+                limits: SharedLimits::new(&config.limits),
                 directories,
                 indexer: Indexer::start(),
                 space,
@@ -138,7 +138,7 @@ impl Service {
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
                 data_dir,
-                config,
+                config: RwLock::new(Arc::new(config)),
                 node,
                 node_key,
                 table,
@@ -149,6 +149,25 @@ impl Service {
         service.spawn(service.clone().watch_disk());
         service.spawn(session::watch_addresses(service.clone()));
         Ok(service)
+    }
+
+    /// What is in force.
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.inner.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts in force what of a configuration may change while the daemon runs; see [`Config::adopt`].
+    ///
+    /// # Errors
+    /// A directory that cannot be used; then nothing has changed.
+    pub fn reconfigure(&self, new: &Config) -> Result<(), ServiceError> {
+        self.inner.directories.rename(&new.directories)?;
+        self.inner.limits.change(&new.limits);
+        let mut config = self.inner.config.write().unwrap_or_else(PoisonError::into_inner);
+        let mut adopted = Config::clone(&config);
+        adopted.adopt(new);
+        *config = Arc::new(adopted);
+        Ok(())
     }
 
     /// The transport's addresses.

@@ -97,7 +97,7 @@ async fn confirm_names(
                 account.store.write(move |tx| tx.take_record(contact, &found.record, true).map(drop)).await?;
             }
             Ok(_) | Err(DirectoryError::NotFound) => {
-                tracing::warn!(name = %row.name, account = %row.account, "the directory does not confirm this name");
+                tracing::warn!(often = "name", name = %row.name, account = %row.account, "the directory does not confirm this name");
             }
             Err(error) => {
                 tracing::debug!(%error, "a name was not confirmed");

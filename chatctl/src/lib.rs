@@ -16,6 +16,7 @@ mod cli;
 mod clock;
 mod delivery;
 mod feed;
+mod interrupt;
 mod lines;
 mod markdown;
 mod names;

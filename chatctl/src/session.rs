@@ -19,6 +19,7 @@ pub struct Session {
     account: Option<String>,
     socket: Option<PathBuf>,
     client: Option<Client>,
+    connected: Option<PathBuf>,
 }
 
 impl Session {
@@ -26,7 +27,7 @@ impl Session {
     pub fn new(globals: Globals) -> Self {
         let account = globals.account.filter(|name| !name.is_empty());
         let socket = globals.socket.filter(|path| !path.as_os_str().is_empty());
-        Self { out: Out::new(globals.json), account, socket, client: None }
+        Self { out: Out::new(globals.json), account, socket, client: None, connected: None }
     }
 
     /// The connection.
@@ -40,8 +41,14 @@ impl Session {
     /// A new connection in place of one that ended.
     pub async fn reconnect(&mut self) -> Result<Client, Failure> {
         self.client = None;
-        let client = socket::connect(self.socket.as_deref()).await?;
+        let (client, path) = socket::connect(self.socket.as_deref()).await?;
+        self.connected = Some(path);
         Ok(self.client.insert(client).clone())
+    }
+
+    /// The socket in use, once there was a call.
+    pub fn connected(&self) -> Option<&std::path::Path> {
+        self.connected.as_deref()
     }
 
     /// One call.

@@ -8,6 +8,7 @@
 mod access;
 mod api;
 mod bind;
+mod census;
 mod connection;
 mod dispatch;
 mod feeds;

@@ -88,6 +88,7 @@ pub enum SocketError {
 pub struct BoundSocket {
     listener: Listener,
     path: PathBuf,
+    audience: Audience,
     /// Device and inode, so that only our own file is removed.
     file: (u64, u64),
 }
@@ -98,6 +99,19 @@ impl BoundSocket {
         &self.path
     }
 
+    /// Whether its file is still there: a clean-up of /run or /tmp, or a wrong `rm`, leaves a daemon that nobody can reach.
+    pub(super) fn is_there(&self) -> bool {
+        std::fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.file)
+    }
+
+    /// Another one in its place.
+    ///
+    /// # Errors
+    /// [`SocketError`], also when somebody else listens there now.
+    pub(super) async fn again(&self) -> Result<Self, SocketError> {
+        bind(&self.path, &self.audience).await
+    }
+
     pub(super) async fn accept(&self) -> io::Result<Stream> {
         self.listener.accept().await
     }
@@ -105,8 +119,7 @@ impl BoundSocket {
 
 impl Drop for BoundSocket {
     fn drop(&mut self) {
-        let is_ours = std::fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.file);
-        if is_ours && let Err(error) = std::fs::remove_file(&self.path) {
+        if self.is_there() && let Err(error) = std::fs::remove_file(&self.path) {
             tracing::warn!(%error, path = %self.path.display(), "cannot remove the socket");
         }
     }
@@ -134,7 +147,7 @@ pub async fn bind(path: &Path, audience: &Audience) -> Result<BoundSocket, Socke
     let options = ListenerOptions::new().name(name).mode(0o600).reclaim_name(false);
     let listener = options.create_tokio().map_err(failed("bind", path))?;
     let file = std::fs::symlink_metadata(path).map_err(failed("look at", path))?;
-    let socket = BoundSocket { listener, path: path.to_owned(), file: (file.dev(), file.ino()) };
+    let socket = BoundSocket { listener, path: path.to_owned(), audience: audience.clone(), file: (file.dev(), file.ino()) };
     if let Some(group) = group {
         nix::unistd::chown(path, None, Some(group))
             .map_err(|error| failed("give to the group", path)(io::Error::from(error)))?;

@@ -28,11 +28,12 @@ mod settings;
 mod status;
 mod storage;
 mod told;
+mod transfers;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -49,6 +50,7 @@ use crate::crypto::keys::SigningKey;
 use crate::delivery::{News, OpenLink};
 use crate::directory::Directories;
 use crate::link::{Link, LinkCaps, LinkConfig, Node, PeerTable};
+use crate::model::Clients;
 use crate::policy::rate::SharedLimits;
 use crate::store::search::Indexer;
 use crate::store::space::Space;
@@ -84,8 +86,10 @@ struct Inner {
     links: Mutex<HashMap<u64, OpenLink>>,
     /// Accounts that are being registered: (name, directory's URL) -> whose they will be.
     registering: Mutex<HashMap<(String, String), u32>>,
-    transfers: backup::Transfers,
+    transfers: transfers::Transfers,
     clients: AtomicU64,
+    /// Who they are, from when the socket is served.
+    told_clients: OnceLock<Arc<dyn Clients>>,
     started: Instant,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -132,8 +136,9 @@ impl Service {
                 accounts: RwLock::default(),
                 links: Mutex::default(),
                 registering: Mutex::default(),
-                transfers: backup::Transfers::default(),
+                transfers: transfers::Transfers::default(),
                 clients: AtomicU64::new(0),
+                told_clients: OnceLock::new(),
                 started: Instant::now(),
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
@@ -183,6 +188,16 @@ impl Service {
     /// The RPC room tells how many clients there are.
     pub fn client_count(&self, clients: u64) {
         self.inner.clients.store(clients, Ordering::Relaxed);
+    }
+
+    /// The RPC room tells whom to ask who they are.
+    pub fn told_clients(&self, clients: Arc<dyn Clients>) {
+        let _ = self.inner.told_clients.set(clients);
+    }
+
+    /// Whether a user has an account here; root counts as one who has.
+    pub fn has_account(&self, uid: u32) -> bool {
+        uid == 0 || self.accounts().iter().any(|account| account.row().uid == uid)
     }
 
     /// Ends sessions cleanly (presence goes at once), closes links, commits what is queued.

@@ -196,6 +196,10 @@ macro_rules! play {
                 self.clients.send_replace(clients);
             }
 
+            fn has_account(&self, _uid: u32) -> bool {
+                true
+            }
+
             $(async fn $function(
                 &self,
                 caller: &Caller,

@@ -85,3 +85,24 @@ async fn a_group_that_does_not_exist_is_an_error() {
     let error = bind(&root.path().join("chatd.sock"), &audience).await.unwrap_err();
     assert!(error.to_string().contains("groupadd --system no-such-group"), "{error}");
 }
+
+#[tokio::test]
+async fn a_socket_whose_file_was_removed_is_made_again() {
+    let server = Server::start(Limits::default()).await;
+    let before = server.client().await;
+    std::fs::remove_file(&server.path).unwrap();
+    let after = loop {
+        match Client::connect(&server.path).await {
+            Ok(client) => break client,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    for client in [&before, &after] {
+        client.call::<m::SystemHello>(&proto::rpc::types::HelloParams::default()).await.unwrap();
+    }
+    // What somebody else has put there is not touched.
+    std::fs::remove_file(&server.path).unwrap();
+    std::fs::write(&server.path, "precious").unwrap();
+    before.call::<m::SystemHello>(&proto::rpc::types::HelloParams::default()).await.unwrap();
+    assert_eq!(std::fs::read(&server.path).unwrap(), b"precious");
+}

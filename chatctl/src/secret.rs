@@ -8,8 +8,8 @@ use std::path::Path;
 
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 
-use crate::interrupt;
 use crate::failure::{Exit, Failure};
+use crate::interrupt;
 
 /// Bytes of such a file at most; a few lines.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -22,7 +22,11 @@ pub fn file(path: &Path, what: &str) -> Result<String, Failure> {
     if meta.is_file() && meta.mode() & 0o077 != 0 {
         return Err(Failure::Other {
             exit: Exit::Failed,
-            text: format!("others may read or change the {what} {} (mode {:o}): nothing was done", path.display(), meta.mode() & 0o777),
+            text: format!(
+                "others may read or change the {what} {} (mode {:o}): nothing was done",
+                path.display(),
+                meta.mode() & 0o777
+            ),
             hint: Some(format!("if the secret is still one: chmod 600 {}", path.display())),
         });
     }

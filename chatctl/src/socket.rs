@@ -78,7 +78,10 @@ fn denied(path: &Path) -> Failure {
 /// Whether the group of a closed socket is there to let people in. A daemon's own files have the group of their owner.
 fn is_for_joining(meta: &std::fs::Metadata) -> bool {
     let own_group = User::from_uid(Uid::from_raw(meta.uid())).ok().flatten().map(|user| user.gid.as_raw());
-    meta.uid() != Uid::effective().as_raw() && meta.gid() != 0 && own_group != Some(meta.gid()) && meta.file_type().is_socket()
+    meta.uid() != Uid::effective().as_raw()
+        && meta.gid() != 0
+        && own_group != Some(meta.gid())
+        && meta.file_type().is_socket()
 }
 
 fn user(uid: u32) -> String {

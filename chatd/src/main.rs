@@ -17,7 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 /// Private messaging as a system service: owns peer connections, encryption and storage for the users of a machine.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "chatctl talks to it; see docs/rpc.md for other clients, docs/configuration.md for the config file.")]
+#[command(
+    version,
+    after_help = "chatctl talks to it; see docs/rpc.md for other clients, docs/configuration.md for the config file."
+)]
 struct Args {
     /// The config file (TOML) [default: the system's or the user's, if there is one]
     #[arg(long, value_name = "FILE")]

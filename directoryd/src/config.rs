@@ -173,10 +173,8 @@ fn hint(nearest: &Option<String>) -> String {
 
 impl Config {
     /// All keys, for the reference and for `--print-config`.
-    pub const SECTIONS: [Section; 2] = [
-        Section { name: "", settings: Self::SETTINGS },
-        Section { name: "limits", settings: Limits::SETTINGS },
-    ];
+    pub const SECTIONS: [Section; 2] =
+        [Section { name: "", settings: Self::SETTINGS }, Section { name: "limits", settings: Limits::SETTINGS }];
 
     /// The values, as a file would hold them.
     pub fn table(&self) -> toml::Table {
@@ -235,7 +233,8 @@ impl Config {
     pub fn validated(mut self) -> Result<Self, ConfigError> {
         self.origin = parse_domain(&self.origin).map_err(|error| ConfigError::Value(format!("origin: {error}")))?;
         if self.data_dir.as_os_str().is_empty() {
-            let why = proto::places::state_folder("directoryd").err().map(|error| error.to_string()).unwrap_or_default();
+            let why =
+                proto::places::state_folder("directoryd").err().map(|error| error.to_string()).unwrap_or_default();
             return Err(ConfigError::Value(format!("data_dir: {why}")));
         }
         if !self.listen.ip().is_loopback() && !self.behind_proxy {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Serves a domain's directory: names, keys, addresses and presence.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Everything else is set in the config file; see docs/directory-api.md.")]
+#[command(version, after_help = "Everything else is set in the config file; see docs/configuration.md.")]
 struct Args {
     /// The config file (TOML)
     #[arg(long, value_name = "FILE")]
@@ -36,9 +36,12 @@ struct Args {
     /// Run no relay (this version has none)
     #[arg(long)]
     no_relay: bool,
-    /// Check the configuration and exit
+    /// Check everything that a start would meet, say what would be used, and exit
     #[arg(long)]
     check: bool,
+    /// Print the configuration in force, with all keys and what they do, and exit
+    #[arg(long)]
+    print_config: bool,
     /// How log lines look
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
@@ -86,8 +89,18 @@ fn main() -> ExitCode {
 fn start(args: &Args) -> anyhow::Result<()> {
     let config = args.config()?;
     if args.check {
-        println!("the configuration is valid: origin {}, listening on {}", config.origin, config.listen);
-        return Ok(());
+        daemonkit::log::parse(&config.log)?;
+        let address = config.listen;
+        std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+        return print(&format!(
+            "the configuration is valid; a start would use\n  origin    {}\n  listen    {address}\n  data      {}\n  log       {}",
+            config.origin,
+            config.data_dir.display(),
+            config.log
+        ));
+    }
+    if args.print_config {
+        return print(&daemonkit::settings::file(&Config::SECTIONS, &config.table()));
     }
     // The database and its lock are nobody else's business.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
@@ -102,6 +115,13 @@ fn start(args: &Args) -> anyhow::Result<()> {
     let result = runtime.block_on(serve(args, config, &log));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result
+}
+
+/// To standard output; a full disk is an error and no panic.
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout();
+    writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()).context("cannot write to standard output")
 }
 
 async fn serve(args: &Args, config: Config, log: &Log) -> anyhow::Result<()> {

@@ -249,7 +249,11 @@ mod tests {
             assert_eq!(sockets(variables).unwrap().first(), Some(&places.socket), "{variables:?}");
             assert!(places.data_dir.starts_with(home.path()) && places.config.starts_with(home.path()));
         }
-        assert_eq!(within(&empties, |world| world.places()), within(&home_only, |world| world.places()), "empty is unset");
+        assert_eq!(
+            within(&empties, |world| world.places()),
+            within(&home_only, |world| world.places()),
+            "empty is unset"
+        );
         // The daemon was started by cron, the client is run from a desktop.
         let beside = within(&home_only, |world| world.places()).unwrap().socket;
         std::fs::create_dir_all(beside.parent().unwrap()).unwrap();

@@ -45,7 +45,9 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
             return Err(Failure::Usage("standard output holds the backup: --json has no place there".to_owned()));
         }
         if std::io::stdout().is_terminal() {
-            return Err(Failure::Usage("a backup is no text for a terminal: name a file, or send it into a pipe".to_owned()));
+            return Err(Failure::Usage(
+                "a backup is no text for a terminal: name a file, or send it into a pipe".to_owned(),
+            ));
         }
     } else {
         Whole::may_create(&args.file, NOTHING)?;

@@ -159,9 +159,9 @@ pub fn enter(log: File, log_path: &Path, pid_file: Option<PidFile>) -> Result<Ba
         Outcome::Child(outcome) => {
             drop(told);
             let mut background = Background { tell: Some(tell), _pid_file: None };
-            let written = outcome.map_err(|error| fork(&error)).and_then(|_| {
-                pid_file.map(|mut file| file.write().map(|()| file)).transpose()
-            });
+            let written = outcome
+                .map_err(|error| fork(&error))
+                .and_then(|_| pid_file.map(|mut file| file.write().map(|()| file)).transpose());
             match written {
                 Ok(pid_file) => Ok(Background { _pid_file: pid_file, ..background }),
                 Err(error) => {

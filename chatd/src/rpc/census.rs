@@ -124,7 +124,12 @@ pub(super) struct Seat {
 
 impl Census {
     pub(super) fn new(counted: impl Fn(u64) + Send + Sync + 'static) -> Self {
-        Self { table: Mutex::default(), counted: Box::new(counted), weight: AtomicUsize::new(0), started: Instant::now() }
+        Self {
+            table: Mutex::default(),
+            counted: Box::new(counted),
+            weight: AtomicUsize::new(0),
+            started: Instant::now(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -159,7 +164,9 @@ impl Census {
         let refused = |text: String| Err(RpcError::new(ErrorCode::LimitReached, text));
         if !has_account {
             let strangers = table.counted().filter(|client| !client.has_account).count();
-            if own >= WITHOUT_ACCOUNT.min(limits.clients_per_uid) || strangers >= limits.clients.div_ceil(WITHOUT_ACCOUNT_PART) {
+            if own >= WITHOUT_ACCOUNT.min(limits.clients_per_uid)
+                || strangers >= limits.clients.div_ceil(WITHOUT_ACCOUNT_PART)
+            {
                 return refused(format!(
                     "{own} clients of user {uid}, who has no account here, are connected; close one of them, or try \
                      again later"

@@ -119,7 +119,9 @@ impl BoundSocket {
 
 impl Drop for BoundSocket {
     fn drop(&mut self) {
-        if self.is_there() && let Err(error) = std::fs::remove_file(&self.path) {
+        if self.is_there()
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
             tracing::warn!(%error, path = %self.path.display(), "cannot remove the socket");
         }
     }
@@ -147,7 +149,8 @@ pub async fn bind(path: &Path, audience: &Audience) -> Result<BoundSocket, Socke
     let options = ListenerOptions::new().name(name).mode(0o600).reclaim_name(false);
     let listener = options.create_tokio().map_err(failed("bind", path))?;
     let file = std::fs::symlink_metadata(path).map_err(failed("look at", path))?;
-    let socket = BoundSocket { listener, path: path.to_owned(), audience: audience.clone(), file: (file.dev(), file.ino()) };
+    let socket =
+        BoundSocket { listener, path: path.to_owned(), audience: audience.clone(), file: (file.dev(), file.ino()) };
     if let Some(group) = group {
         nix::unistd::chown(path, None, Some(group))
             .map_err(|error| failed("give to the group", path)(io::Error::from(error)))?;
@@ -191,8 +194,11 @@ fn usable(path: &Path, audience: &Audience) -> Result<Option<Gid>, SocketError> 
 /// enough: it keeps them from touching what is not theirs.
 fn closed_to_others(folder: &Path) -> Result<(), SocketError> {
     let open = |what: String| Err(SocketError::OpenFolder { folder: folder.to_owned(), what });
-    let meta = std::fs::metadata(folder)
-        .map_err(|source| SocketError::System { action: "look at", path: folder.to_owned(), source })?;
+    let meta = std::fs::metadata(folder).map_err(|source| SocketError::System {
+        action: "look at",
+        path: folder.to_owned(),
+        source,
+    })?;
     if meta.uid() != 0 && meta.uid() != Uid::effective().as_raw() {
         return open(format!("it belongs to user {}", meta.uid()));
     }

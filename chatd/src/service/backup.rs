@@ -24,8 +24,8 @@ use proto::time::Timestamp;
 
 use super::account::Account;
 use super::create::{io, private_dir};
-use super::transfers::{IDLE, unknown};
 use super::identity::{Facts, Keys, make_record};
+use super::transfers::{IDLE, unknown};
 use super::{Service, ServiceError, session};
 use crate::crypto::archive::{ArchiveError, Secrets, encrypt};
 use crate::crypto::keys::SigningKey;

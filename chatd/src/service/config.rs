@@ -105,10 +105,8 @@ pub enum ConfigError {
 
 impl Config {
     /// All keys, for the reference and for `--print-config`.
-    pub const SECTIONS: [Section; 2] = [
-        Section { name: "", settings: Self::SETTINGS },
-        Section { name: "limits", settings: Limits::SETTINGS },
-    ];
+    pub const SECTIONS: [Section; 2] =
+        [Section { name: "", settings: Self::SETTINGS }, Section { name: "limits", settings: Limits::SETTINGS }];
 
     /// The values, as a file would hold them.
     pub fn table(&self) -> toml::Table {

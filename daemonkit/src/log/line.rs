@@ -30,7 +30,8 @@ impl Write for Bounded {
                 // Ends the formatting: a value of a megabyte costs no more than its beginning.
                 return Err(fmt::Error);
             }
-            let acts = c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
+            let acts = c.is_control()
+                || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
             if acts {
                 write!(self.text, "\\u{{{:x}}}", u32::from(c))?;
             } else {
@@ -143,7 +144,10 @@ mod tests {
     fn a_value_is_bounded_and_forges_nothing() {
         let long = bounded(&format_args!("{}", "n".repeat(30_000)));
         assert!(long.len() <= MAX_VALUE_BYTES && long.ends_with('…'), "{} bytes", long.len());
-        assert_eq!(bounded(&format_args!("bob\n2026 INFO all is well \x1b[2J")), "bob\\u{a}2026 INFO all is well \\u{1b}[2J");
+        assert_eq!(
+            bounded(&format_args!("bob\n2026 INFO all is well \x1b[2J")),
+            "bob\\u{a}2026 INFO all is well \\u{1b}[2J"
+        );
         assert_eq!(bounded(&format_args!("josé 🎉")), "josé 🎉");
     }
 }

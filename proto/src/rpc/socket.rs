@@ -47,7 +47,8 @@ mod trust {
         if uid == 0 || uid == nix::unistd::geteuid().as_raw() {
             return true;
         }
-        let Ok(folder) = std::path::absolute(path).and_then(|path| path.parent().unwrap_or(&path).canonicalize()) else {
+        let Ok(folder) = std::path::absolute(path).and_then(|path| path.parent().unwrap_or(&path).canonicalize())
+        else {
             return false;
         };
         let is_closed = |folder: &Path, owner: u32| {

@@ -8,6 +8,7 @@ mod bad_input;
 mod clocks;
 mod contacts;
 mod crowd;
+mod daemon;
 mod delivery;
 mod directory;
 mod expiry;

@@ -137,6 +137,8 @@ impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, 
                     if bytes? == 0 {
                         self.close();
                     }
+                    // Half a message has a limit of its own.
+                    self.silent_since = None;
                     self.seat.touch();
                 }
                 Wake::Lane(done) => {
@@ -244,7 +246,7 @@ impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, 
                     return Some(Job::Close(id, RpcError::new(ErrorCode::Malformed, error.to_string())));
                 }
             };
-            (self.partial_since, self.silent_since) = (None, None);
+            self.partial_since = None;
             let bytes = frame.len();
             match codec::decode(frame) {
                 Ok(Incoming::Request { id, method, params }) => {

@@ -243,7 +243,13 @@ impl Server {
         let path = directory.path().join("chatd/chatd.sock");
         let socket = bind(&path, &Audience::Owner).await.unwrap();
         let (fake, stop) = (Fake::new(), CancellationToken::new());
-        let task = tokio::spawn(serve(socket, Arc::clone(&fake), access, watch::Sender::new(limits).subscribe(), stop.clone()));
+        let task = tokio::spawn(serve(
+            socket,
+            Arc::clone(&fake),
+            access,
+            watch::Sender::new(limits).subscribe(),
+            stop.clone(),
+        ));
         Self { fake, path, stop, task, _directory: directory }
     }
 

@@ -30,13 +30,27 @@ async fn the_modes_are_as_promised() {
 #[tokio::test]
 async fn a_directory_of_ours_is_adjusted_and_any_other_is_left_alone() {
     let root = tempfile::tempdir().unwrap();
-    for (name, expected) in [("chatd", 0o700), ("tmp", 0o777)] {
+    for (name, expected) in [("chatd", 0o700), ("tmp", 0o1777)] {
         let directory = root.path().join(name);
         std::fs::create_dir(&directory).unwrap();
-        std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o777)).unwrap();
+        std::fs::set_permissions(&directory, PermissionsExt::from_mode(if name == "tmp" { 0o1777 } else { 0o777 }))
+            .unwrap();
         let _socket = bind(&directory.join("chatd.sock"), &Audience::Owner).await.unwrap();
         assert_eq!(mode(&directory), expected, "{name}");
     }
+}
+
+#[tokio::test]
+async fn where_others_may_write_there_is_no_socket() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join("open");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o777)).unwrap();
+    let error = bind(&directory.join("chatd.sock"), &Audience::Owner).await.unwrap_err();
+    assert!(matches!(error, SocketError::OpenFolder { .. }), "{error}");
+    let long = root.path().join("x".repeat(108));
+    let error = bind(&long, &Audience::Owner).await.unwrap_err().to_string();
+    assert!(error.contains("107"), "{error}");
 }
 
 #[tokio::test]

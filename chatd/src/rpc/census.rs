@@ -235,7 +235,12 @@ impl Clients for Census {
         let mut found: Vec<(u64, ClientInfo)> = Vec::new();
         for (number, client) in self.lock().clients.iter().filter(|(_, client)| client.uid == uid && client.counts()) {
             let does = Doing::text(client.doing.load(Ordering::Relaxed)).to_owned();
-            let info = ClientInfo { program: client.program.clone(), pid: client.pid, since: client.since, does };
+            let info = ClientInfo {
+                program: client.program.clone(),
+                pid: client.pid.and_then(|pid| u32::try_from(pid).ok()),
+                since: client.since,
+                does,
+            };
             found.push((*number, info));
         }
         found.sort_by_key(|(number, _)| *number);

@@ -267,7 +267,7 @@ pub struct ClientInfo {
     pub program: String,
     /// Its process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pid: Option<i32>,
+    pub pid: Option<u32>,
     /// Since when it is connected.
     pub since: Timestamp,
     /// What it does: `idle`, `works`, `waits for a message's state`, `follows events`.

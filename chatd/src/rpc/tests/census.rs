@@ -97,7 +97,7 @@ fn status_knows_who_they_are() {
     let _other = census.admit(2, None, true, &limits).unwrap();
     seat.weigh(100, Doing::Following);
     let [client] = &census.of_user(1)[..] else { panic!("one client") };
-    assert_eq!((client.pid, client.does.as_str()), (Some(own), "follows events"));
+    assert_eq!((client.pid, client.does.as_str()), (Some(std::process::id()), "follows events"));
     assert!(!client.program.is_empty());
     assert_eq!(census.by_user().iter().map(|user| (user.uid, user.clients)).collect::<Vec<_>>(), [(1, 1), (2, 1)]);
 }

@@ -30,7 +30,7 @@ async fn the_modes_are_as_promised() {
 #[tokio::test]
 async fn a_directory_of_ours_is_adjusted_and_any_other_is_left_alone() {
     let root = tempfile::tempdir().unwrap();
-    for (name, expected) in [("chatd", 0o700), ("tmp", 0o1777)] {
+    for (name, expected) in [("chatd", 0o700), ("tmp", 0o777)] {
         let directory = root.path().join(name);
         std::fs::create_dir(&directory).unwrap();
         std::fs::set_permissions(&directory, PermissionsExt::from_mode(if name == "tmp" { 0o1777 } else { 0o777 }))

@@ -18,6 +18,7 @@ mod delivery;
 mod exec;
 mod feed;
 mod ids;
+mod interrupt;
 mod line_editor;
 mod lines;
 mod markdown;

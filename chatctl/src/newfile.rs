@@ -30,15 +30,26 @@ pub struct Whole {
 }
 
 impl Whole {
+    /// Whether one could be begun here, as far as can be told without making it.
+    pub fn may_create(path: &Path, consequence: &'static str) -> Result<(), Failure> {
+        let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+        let error = if path.file_name().is_none() {
+            io::ErrorKind::InvalidInput.into()
+        } else if fs::symlink_metadata(path).is_ok() {
+            io::ErrorKind::AlreadyExists.into()
+        } else {
+            match nix::unistd::access(parent, nix::unistd::AccessFlags::W_OK) {
+                Ok(()) => return Ok(()),
+                Err(error) => io::Error::from(error),
+            }
+        };
+        Err(failed("create", path, &error, consequence))
+    }
+
     /// Begins a new file.
     pub fn create(path: &Path, consequence: &'static str) -> Result<Self, Failure> {
-        let exists = || io::Error::from(io::ErrorKind::AlreadyExists);
-        let Some(name) = path.file_name() else {
-            return Err(failed("create", path, &io::ErrorKind::InvalidInput.into(), consequence));
-        };
-        if fs::symlink_metadata(path).is_ok() {
-            return Err(failed("create", path, &exists(), consequence));
-        }
+        Self::may_create(path, consequence)?;
+        let name = path.file_name().unwrap_or_default();
         let mut partial = std::ffi::OsString::from(".");
         partial.push(name);
         partial.push(format!(".{}", std::process::id()));
@@ -61,11 +72,33 @@ impl Whole {
         let named = self
             .file
             .sync_all()
-            // A link, unlike a rename, fails when the name is taken.
-            .and_then(|()| fs::hard_link(&self.partial, &self.path))
+            .and_then(|()| name(&self.partial, &self.path, |from, to| fs::hard_link(from, to)))
             .and_then(|()| File::open(directory)?.sync_all());
         named.map_err(|error| failed("write", &self.path, &error, self.consequence))
     }
+}
+
+/// Gives a file its name, if nobody has it.
+fn name(from: &Path, to: &Path, link: impl Fn(&Path, &Path) -> io::Result<()>) -> io::Result<()> {
+    // A link, unlike a rename, fails when the name is taken.
+    match link(from, to) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {}
+        done => return done,
+    }
+    // FAT and some network file systems have no links.
+    #[cfg(target_os = "linux")]
+    {
+        use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+        match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+            Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOSYS | nix::errno::Errno::EOPNOTSUPP) => {}
+            done => return done.map_err(io::Error::from),
+        }
+    }
+    // The last resort: between the look and the rename somebody could be quicker.
+    if fs::symlink_metadata(to).is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    fs::rename(from, to)
 }
 
 impl Drop for Whole {
@@ -96,6 +129,19 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"whole");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_system_without_links_keeps_it_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("partial"), folder.path().join("whole"));
+        let fat = |_: &Path, _: &Path| Err(io::Error::from(nix::errno::Errno::EPERM));
+        fs::write(&from, "backup").unwrap();
+        name(&from, &to, fat).unwrap();
+        assert_eq!(fs::read(&to).unwrap(), b"backup");
+        fs::write(&from, "another").unwrap();
+        assert_eq!(name(&from, &to, fat).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&to).unwrap(), b"backup", "what is there stays");
     }
 
     #[test]

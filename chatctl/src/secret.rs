@@ -3,11 +3,13 @@
 use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
+use crate::interrupt;
 
 /// Bytes of such a file at most; a few lines.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -15,7 +17,20 @@ const MAX_BYTES: u64 = 64 * 1024;
 /// The text of a small file.
 pub fn file(path: &Path, what: &str) -> Result<String, Failure> {
     let failed = |error: io::Error| Failure::other(format!("cannot read the {what} {}: {error}", path.display()));
-    let size = fs::metadata(path).map_err(failed)?.len();
+    let meta = fs::metadata(path).map_err(failed)?;
+    // A pipe has no mode that counts: whoever reads it first has it.
+    if meta.is_file() && meta.mode() & 0o077 != 0 {
+        return Err(Failure::Other {
+            exit: Exit::Failed,
+            text: format!(
+                "others may read or change the {what} {} (mode {:o}): nothing was done",
+                path.display(),
+                meta.mode() & 0o777
+            ),
+            hint: Some(format!("if the secret is still one: chmod 600 {}", path.display())),
+        });
+    }
+    let size = meta.len();
     if size > MAX_BYTES {
         return Err(Failure::other(format!("{} has {size} bytes: that is no {what}", path.display())));
     }
@@ -33,15 +48,15 @@ pub fn passphrase_file(path: &Path) -> Result<String, Failure> {
 }
 
 /// Asks for a passphrase without showing it; for a new one, twice. `instead` names the flags for programs.
-pub fn ask(new: bool, instead: &str) -> Result<String, Failure> {
+pub async fn ask(new: bool, instead: &str) -> Result<String, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::Usage(format!("standard input is no terminal to type a passphrase at: give {instead}")));
     }
-    let first = hidden("passphrase: ")?;
+    let first = hidden("passphrase: ").await?;
     if first.is_empty() {
         return Err(Failure::Usage("the passphrase is empty; nothing was done".to_owned()));
     }
-    if new && hidden("once more: ")? != first {
+    if new && hidden("once more: ").await? != first {
         return Err(Failure::other("the two differ; nothing was done"));
     }
     Ok(first)
@@ -57,7 +72,7 @@ impl Drop for Echo {
     }
 }
 
-fn hidden(prompt: &str) -> Result<String, Failure> {
+async fn hidden(prompt: &str) -> Result<String, Failure> {
     let terminal = |error: nix::errno::Errno| Failure::other(format!("cannot hide what is typed: {error}"));
     let before = tcgetattr(io::stdin().as_fd()).map_err(terminal)?;
     let mut silent = before.clone();
@@ -65,7 +80,13 @@ fn hidden(prompt: &str) -> Result<String, Failure> {
     let _ = io::stderr().write_all(prompt.as_bytes());
     tcsetattr(io::stdin().as_fd(), SetArg::TCSAFLUSH, &silent).map_err(terminal)?;
     let _echo = Echo(before);
-    let mut typed = String::new();
-    io::stdin().lock().read_line(&mut typed).map_err(|e| Failure::other(format!("cannot read it: {e}")))?;
+    // On a thread of its own: Ctrl-C must find somebody who puts the terminal back.
+    let (tell, told) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let mut typed = String::new();
+        let _ = tell.send(io::stdin().lock().read_line(&mut typed).map(|_| typed));
+    });
+    let read = interrupt::or(async { told.await.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into())) }).await?;
+    let typed = read.map_err(|e| Failure::other(format!("cannot read it: {e}")))?;
     Ok(typed.trim_end_matches(['\n', '\r']).to_owned())
 }

@@ -42,6 +42,7 @@ pub struct Session {
     account: Option<String>,
     socket: Option<PathBuf>,
     client: Option<Client>,
+    connected: Option<PathBuf>,
 }
 
 impl Session {
@@ -49,7 +50,7 @@ impl Session {
     pub fn new(globals: Globals) -> Self {
         let account = globals.account.filter(|name| !name.is_empty());
         let socket = globals.socket.filter(|path| !path.as_os_str().is_empty());
-        Self { out: Out::new(globals.json), account, socket, client: None }
+        Self { out: Out::new(globals.json), account, socket, client: None, connected: None }
     }
 
     /// The connection.
@@ -67,8 +68,8 @@ impl Session {
         Ok(())
     }
 
-    /// A new connection in place of one that ended, to the same socket: another daemon is another world. A daemon that serves as many clients as it can is asked again for
-    /// [`PATIENCE`].
+    /// A new connection in place of one that ended, to the same socket: another daemon is another world. A daemon that serves
+    /// as many clients as it can is asked again for [`PATIENCE`].
     pub async fn reconnect(&mut self) -> Result<Client, Failure> {
         self.client = None;
         let began = Instant::now();
@@ -112,6 +113,11 @@ impl Session {
                 result => return result,
             }
         }
+    }
+
+    /// The socket in use, once there was a call.
+    pub fn connected(&self) -> Option<&std::path::Path> {
+        self.socket.as_deref()
     }
 
     /// One call.

@@ -1,13 +1,13 @@
-//! Connecting to the daemon, and saying clearly why that does not work. Where sockets are is [`proto::rpc::socket`]'s.
+//! Connecting to the daemon, and saying clearly why that does not work. Where sockets are is [`proto::places`]'s.
 
 use std::fmt::Write as _;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User};
+use proto::places;
 use proto::rpc::client::{Client, ClientError};
-use proto::rpc::socket;
 
 use crate::failure::{Exit, Failure};
 
@@ -16,7 +16,7 @@ use crate::failure::{Exit, Failure};
 /// # Errors
 /// Exit 3, with every socket tried and what to do.
 pub async fn connect(explicit: Option<&Path>) -> Result<(Client, PathBuf), Failure> {
-    let paths = socket::candidates(explicit);
+    let paths = places::sockets(explicit).map_err(|error| Failure::Usage(error.to_string()))?;
     let mut tried = Vec::with_capacity(paths.len());
     for path in paths {
         match Client::connect(&path).await {
@@ -57,7 +57,8 @@ fn denied(path: &Path) -> Failure {
     let me = user(Uid::effective().as_raw());
     // When a directory above it is closed, not even its owner can be told.
     let (text, hint) = match path.symlink_metadata() {
-        Ok(meta) if meta.mode() & 0o060 != 0 && meta.uid() != Uid::effective().as_raw() => {
+        // Only a group that a service has made for its socket is one to join: never root's, nor another user's own.
+        Ok(meta) if meta.mode() & 0o060 == 0o060 && meta.mode() & 0o006 == 0 && is_for_joining(&meta) => {
             let group = group(meta.gid());
             (
                 format!(
@@ -78,6 +79,15 @@ fn denied(path: &Path) -> Failure {
         ),
     };
     Failure::Other { exit: Exit::Unreachable, text, hint: Some(hint) }
+}
+
+/// Whether the group of a closed socket is there to let people in. A daemon's own files have the group of their owner.
+fn is_for_joining(meta: &std::fs::Metadata) -> bool {
+    let own_group = User::from_uid(Uid::from_raw(meta.uid())).ok().flatten().map(|user| user.gid.as_raw());
+    meta.uid() != Uid::effective().as_raw()
+        && meta.gid() != 0
+        && own_group != Some(meta.gid())
+        && meta.file_type().is_socket()
 }
 
 fn user(uid: u32) -> String {

@@ -1,22 +1,26 @@
 //! The `chatd` program: flags, log, signals.
 
+use std::io::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use chatd::daemon::{Daemon, DataDir};
+use chatd::daemon::{self, Background, Daemon, DataDir, PidFile, Setup};
 use chatd::service::config::{Config, LogFormat};
 use clap::Parser;
+use daemonkit::log::{Format, Log, last_words};
+use daemonkit::notify::notify;
+use proto::places::{self, Places};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Registry, reload};
 
 /// Private messaging as a system service: owns peer connections, encryption and storage for the users of a machine.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "chatctl talks to it; see docs/rpc.md for other clients.")]
+#[command(
+    version,
+    after_help = "chatctl talks to it; see docs/rpc.md for other clients, docs/configuration.md for the config file."
+)]
 struct Args {
     /// The config file (TOML) [default: the system's or the user's, if there is one]
     #[arg(long, value_name = "FILE")]
@@ -36,10 +40,13 @@ struct Args {
     /// How log lines look
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
-    /// Check the configuration and exit
+    /// Check everything that a start would meet, say what would be used, and exit
     #[arg(long)]
     check: bool,
-    /// Go to the background, with the log in DATA-DIR/chatd.log (systemd needs no such thing)
+    /// Print the configuration in force, with all keys and what they do, and exit
+    #[arg(long)]
+    print_config: bool,
+    /// Go to the background when ready, with the log in DATA-DIR/chatd.log (systemd needs no such thing)
     #[arg(long)]
     daemonize: bool,
     /// Write the background process's id here
@@ -47,91 +54,94 @@ struct Args {
     pid_file: Option<PathBuf>,
 }
 
-/// Where files are by default: of the system's service for root, of the user otherwise.
-struct Places {
-    config: PathBuf,
-    data_dir: PathBuf,
-    socket: PathBuf,
-}
-
-impl Places {
-    fn find() -> anyhow::Result<Self> {
-        if nix::unistd::geteuid().is_root() {
-            return Ok(Self {
-                config: "/etc/chatd/chatd.toml".into(),
-                data_dir: "/var/lib/chatd".into(),
-                socket: "/run/chatd/chatd.sock".into(),
-            });
+impl Args {
+    /// The file, with flags and environment laid over it.
+    fn setup(&self) -> anyhow::Result<Setup> {
+        let places = Places::own();
+        let (mut config, file) = match (&self.config, &places) {
+            (Some(path), _) => (Config::load(path)?, Some(path.clone())),
+            (None, Ok(places)) if places.config.exists() => {
+                (Config::load(&places.config)?, Some(places.config.clone()))
+            }
+            _ => (Config::default(), None),
+        };
+        if !self.listen.is_empty() {
+            config.listen.clone_from(&self.listen);
         }
-        let home =
-            std::env::var_os("HOME").map(PathBuf::from).context("HOME is not set: name --data-dir and --socket")?;
-        let xdg = |name: &str, rest: &str| std::env::var_os(name).map_or_else(|| home.join(rest), PathBuf::from);
-        let state = xdg("XDG_STATE_HOME", ".local/state").join("chatd");
-        let runtime =
-            std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| state.clone(), |dir| PathBuf::from(dir).join("chatd"));
-        Ok(Self {
-            config: xdg("XDG_CONFIG_HOME", ".config").join("chatd/chatd.toml"),
-            socket: runtime.join("chatd.sock"),
-            data_dir: state,
-        })
+        config.directory = self.directory.clone().or(config.directory);
+        config.log_format = self.log_format.unwrap_or(config.log_format);
+        let absolute = |path: PathBuf| std::path::absolute(&path).with_context(|| format!("{}", path.display()));
+        let data_dir = match self.data_dir.clone().or(config.data_dir.take()) {
+            Some(path) => absolute(path)?,
+            None => places.as_ref().map(|places| places.data_dir.clone()).map_err(Clone::clone)?,
+        };
+        let named = match &self.socket {
+            Some(path) => Some(path.clone()),
+            None => places::variable(places::SOCKET_VARIABLE)?.or(config.socket.take()),
+        };
+        let socket = match named {
+            Some(path) => absolute(path)?,
+            None => places.map(|places| places.socket)?,
+        };
+        config.data_dir = Some(data_dir.clone());
+        config.socket = Some(socket.clone());
+        if let Some(filter) = std::env::var("CHATD_LOG").ok().filter(|filter| !filter.is_empty()) {
+            config.log = filter;
+        }
+        Ok(Setup { config, file, data_dir, socket })
     }
 }
 
 fn main() -> ExitCode {
-    match start(Args::parse()) {
+    let mut background = None;
+    match start(&Args::parse(), &mut background) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("chatd: {error:#}");
+            let text = format!("{error:#}");
+            if let Some(background) = &mut background {
+                background.failed(&text);
+            }
+            last_words(&format!("chatd: {text}"));
             ExitCode::FAILURE
         }
     }
 }
 
-fn start(args: Args) -> anyhow::Result<()> {
-    let places = Places::find();
-    let mut config = match (&args.config, &places) {
-        (Some(path), _) => Config::load(path)?,
-        (None, Ok(places)) if places.config.exists() => Config::load(&places.config)?,
-        _ => Config::default(),
-    };
-    if !args.listen.is_empty() {
-        config.listen = args.listen;
+fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<()> {
+    let setup = args.setup()?;
+    if args.print_config {
+        let text = daemonkit::settings::file(&Config::SECTIONS, &setup.config.table());
+        return print(&text);
     }
-    config.directory = args.directory.or(config.directory);
-    config.log_format = args.log_format.unwrap_or(config.log_format);
-    let chosen = |flag: Option<PathBuf>, file: Option<PathBuf>, default: fn(&Places) -> &PathBuf| match flag.or(file) {
-        Some(path) => Ok(path),
-        None => places.as_ref().map(|places| default(places).clone()).map_err(|error| anyhow::anyhow!("{error}")),
-    };
-    let data_dir = chosen(args.data_dir, config.data_dir.clone(), |p| &p.data_dir)?;
-    let socket = chosen(args.socket, config.socket.clone(), |p| &p.socket)?;
     if args.check {
-        println!("the configuration is valid: data in {}, socket {}", data_dir.display(), socket.display());
-        return Ok(());
+        let found = daemon::check(&setup)?;
+        return print(&found);
     }
     // Whatever is created is nobody else's business; the socket's mode is set after it is bound.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)
         .context("cannot switch core dumps off (they would hold keys)")?;
     raise_file_limit();
-    let (data_dir, socket) = (std::path::absolute(&data_dir)?, std::path::absolute(&socket)?);
+    daemonkit::log::parse(&setup.config.log)?;
     // Locked before the fork, so that whoever starts a second daemon is told so; the lock goes along with the child.
-    let data = DataDir::open(&data_dir)?;
+    let data = DataDir::open(&setup.data_dir)?;
+    let mut log_path = None;
     if args.daemonize {
-        let log_path = data_dir.join("chatd.log");
-        let log = std::fs::File::options().create(true).append(true).open(&log_path);
-        let log = log.with_context(|| format!("cannot write the log {}", log_path.display()))?;
-        let mut daemonize = daemonize::Daemonize::new().umask(0o077).working_directory("/").stderr(log);
-        if let Some(path) = &args.pid_file {
-            daemonize = daemonize.pid_file(std::path::absolute(path)?);
-        }
-        daemonize.start().context("cannot go to the background")?;
+        let path = setup.data_dir.join("chatd.log");
+        let log = daemonkit::log::open_file(&path);
+        let log = log.with_context(|| format!("cannot write the log {}", path.display()))?;
+        let pid_file = match &args.pid_file {
+            Some(path) => Some(PidFile::open(&std::path::absolute(path)?)?),
+            None => None,
+        };
+        *background = Some(daemon::enter(log, &path, pid_file)?);
+        log_path = Some(path);
     }
-    run(config, data, &socket)
-}
-
-fn run(config: Config, data: DataDir, socket: &Path) -> anyhow::Result<()> {
-    let filter = log(config.log_format)?;
+    let format = match setup.config.log_format {
+        LogFormat::Text => Format::Text,
+        LogFormat::Json => Format::Json,
+    };
+    let log = Log::start(&setup.config.log, format)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("chatd")
@@ -139,24 +149,41 @@ fn run(config: Config, data: DataDir, socket: &Path) -> anyhow::Result<()> {
         .max_blocking_threads(16)
         .build()
         .context("cannot start the runtime")?;
-    let result = runtime.block_on(serve(config, data, socket, &filter));
+    let log = Logging { log, path: log_path };
+    let result = runtime.block_on(serve(args, setup, data, &log, background));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result
 }
 
+/// To standard output; a full disk is an error and no panic.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()).context("cannot write to standard output")
+}
+
+/// The log, and its file if it is not just stderr.
+struct Logging {
+    log: Log,
+    path: Option<PathBuf>,
+}
+
 async fn serve(
-    config: Config,
+    args: &Args,
+    mut setup: Setup,
     data: DataDir,
-    socket: &Path,
-    filter: &reload::Handle<EnvFilter, Registry>,
+    log: &Logging,
+    background: &mut Option<Background>,
 ) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let data_dir = data.path().to_owned();
-    let daemon = Daemon::start(config, data, socket).await?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), data_dir = %data_dir.display(), "ready");
-    eprintln!("{}", daemon.ready_line());
+    let daemon = Daemon::start(setup.config.clone(), data, &setup.socket).await?;
+    let handle = daemon.handle();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), data_dir = %setup.data_dir.display(), "ready");
+    log.log.line(&daemon.ready_line());
+    if let Some(background) = background {
+        background.ready();
+    }
     if let Err(error) = notify("READY=1") {
         tracing::warn!(%error, "cannot tell systemd that the daemon is ready");
     }
@@ -167,35 +194,33 @@ async fn serve(
             () = &mut served => break,
             _ = terminate.recv() => stop.cancel(),
             _ = interrupt.recv() => stop.cancel(),
-            _ = hangup.recv() => reload_filter(filter),
+            _ = hangup.recv() => match reload(args, &mut setup, log, &handle) {
+                Ok(told) => tracing::info!("configuration read again: {told}"),
+                Err(error) => tracing::warn!(error = format!("{error:#}"), "the configuration stays as it is"),
+            },
         }
     }
     tracing::info!("stopped");
     Ok(())
 }
 
-fn log_filter() -> EnvFilter {
-    // What iroh says below warnings is for its developers.
-    let default = "info,iroh=warn,noq=warn,noq_proto=error,noq_udp=error,iroh_relay=warn,swarm_discovery=warn";
-    EnvFilter::try_from_env("CHATD_LOG").unwrap_or_else(|_| EnvFilter::new(default))
-}
-
-fn log(format: LogFormat) -> anyhow::Result<reload::Handle<EnvFilter, Registry>> {
-    let (filter, handle) = reload::Layer::new(log_filter());
-    let registry = tracing_subscriber::registry().with(filter);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => registry.with(layer.with_ansi(false)).try_init()?,
-        LogFormat::Json => registry.with(layer.json()).try_init()?,
+/// What SIGHUP asks for; says what changed.
+fn reload(args: &Args, setup: &mut Setup, log: &Logging, daemon: &daemon::Handle) -> anyhow::Result<String> {
+    if let Some(path) = &log.path {
+        log.log.reopen(path)?;
     }
-    Ok(handle)
-}
-
-fn reload_filter(filter: &reload::Handle<EnvFilter, Registry>) {
-    match filter.reload(log_filter()) {
-        Ok(()) => tracing::info!("log filter reloaded"),
-        Err(error) => tracing::warn!(%error, "log filter not reloaded"),
+    let new = args.setup()?;
+    let (live, restart) = setup.config.changed(&new.config);
+    log.log.reload(&new.config.log)?;
+    daemon.reconfigure(&new.config)?;
+    // What needs a restart is named again each time, until it has had one.
+    setup.config.adopt(&new.config);
+    let listed = |keys: &[String]| if keys.is_empty() { "nothing".to_owned() } else { keys.join(", ") };
+    let mut told = format!("changed: {}", listed(&live));
+    if !restart.is_empty() {
+        told.push_str(&format!("; a restart is needed for {}", listed(&restart)));
     }
+    Ok(told)
 }
 
 /// Every account takes a few descriptors, every link and client one.
@@ -206,17 +231,4 @@ fn raise_file_limit() {
     {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(1 << 20), hard);
     }
-}
-
-/// sd_notify(3); does nothing without systemd.
-fn notify(state: &str) -> std::io::Result<()> {
-    use std::os::linux::net::SocketAddrExt;
-    use std::os::unix::ffi::OsStrExt;
-    use std::os::unix::net::{SocketAddr, UnixDatagram};
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
-    let address = match path.as_bytes().strip_prefix(b"@") {
-        Some(name) => SocketAddr::from_abstract_name(name)?,
-        None => SocketAddr::from_pathname(&path)?,
-    };
-    UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(drop)
 }

@@ -150,7 +150,9 @@ impl<'a> Operation<'a> {
                 if refusal.outcome() == Outcome::Failed {
                     tracing::error!(operation, name, %address, status, micros, reason, "failed");
                 } else {
-                    tracing::info!(operation, name, %address, status, micros, reason, "refused");
+                    // Whoever asks for nonsense all day gets a line a minute, not one for each question.
+                    let often = format!("{operation} {status}");
+                    tracing::info!(often, operation, name, %address, status, micros, reason, "refused");
                 }
                 refusal.into_response()
             }

@@ -8,15 +8,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daemonkit::settings::Section;
 use proto::name::parse_domain;
 use proto::nearest::nearest;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::store;
 use crate::uptime::Monotonic;
 
 /// Who may list and search.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ListPolicy {
     /// Accounts of this directory, with the token of a session.
@@ -28,84 +29,81 @@ pub enum ListPolicy {
     Off,
 }
 
-/// Requests that one address, or one member, may make. Loopback is exempt unless [`Config::limit_loopback`].
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// New names at once.
-    pub register_burst: u32,
-    /// New names an hour, after the burst.
-    pub register_per_hour: u32,
-    /// Lookups at once.
-    pub lookup_burst: u32,
-    /// Lookups a minute, after the burst.
-    pub lookup_per_minute: u32,
-    /// Requests of a member's session a minute.
-    pub member_per_minute: u32,
-    /// Deposits with a contact's token at once.
-    pub deposit_burst: u32,
-    /// Deposits with a contact's token a minute, after the burst.
-    pub deposit_per_minute: u32,
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            register_burst: 30,
-            register_per_hour: 10,
-            lookup_burst: 300,
-            lookup_per_minute: 60,
-            member_per_minute: 600,
-            deposit_burst: 600,
-            deposit_per_minute: 600,
-        }
+daemonkit::settings! {
+    /// Requests that one address, or one member, may make. Loopback is exempt unless [`Config::limit_loopback`].
+    pub struct Limits {
+        /// New names at once.
+        register_burst: u32 = 30,
+        /// New names an hour, after the burst.
+        register_per_hour: u32 = 10,
+        /// Lookups at once.
+        lookup_burst: u32 = 300,
+        /// Lookups a minute, after the burst.
+        lookup_per_minute: u32 = 60,
+        /// Requests of a member's session a minute.
+        member_per_minute: u32 = 600,
+        /// Deposits with a contact's token at once.
+        deposit_burst: u32 = 600,
+        /// Deposits with a contact's token a minute, after the burst.
+        deposit_per_minute: u32 = 600,
     }
 }
 
-/// Everything in force.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// The domain that is served, in lower case.
-    pub origin: String,
-    /// Where the database is.
-    pub data_dir: PathBuf,
-    /// Where to listen; port 0 takes any free one.
-    pub listen: SocketAddr,
-    /// Who may list and search.
-    pub list: ListPolicy,
-    /// A reverse proxy ends TLS in front: plain HTTP is taken on any address, and the last entry of `X-Forwarded-For`
-    /// is the client's address.
-    pub behind_proxy: bool,
-    /// Whether clients on this machine are limited like others.
-    pub limit_loopback: bool,
-    /// Accounts that are taken at most.
-    pub max_accounts: u64,
-    /// TCP connections at once.
-    pub max_connections: usize,
-    /// TCP connections at once of one address that is not loopback.
-    pub max_connections_per_address: usize,
-    /// Envelopes from contacts that lie in an account's mailbox at most.
-    pub mailbox_envelopes: u64,
-    /// Bytes of them at most.
-    pub mailbox_bytes: u64,
-    /// Envelopes from strangers (contact requests) that lie in an account's mailbox at most.
-    pub mailbox_strangers: u64,
-    /// Bytes in all mailboxes of this directory at most.
-    pub mailbox_total_bytes: u64,
-    /// What to log, as a filter of the `tracing` crate: `info`, `directoryd=debug`, ...
-    pub log: String,
-    /// See [`Limits`].
-    pub limits: Limits,
-    /// Not for operators: 30 s are promised. Tests are in more of a hurry.
-    #[serde(skip)]
-    pub timing: Timing,
-    /// Not for operators: what the mailbox's clock runs by.
-    #[serde(skip)]
-    pub clock: Monotonic,
-    /// Not for operators: pages of the database at most, for tests of a full disk.
-    #[serde(skip)]
-    pub max_pages: Option<u32>,
+daemonkit::settings! {
+    /// Everything in force.
+    pub struct Config {
+        /// The domain that is served, in lower case.
+        origin: String = "localhost".into(),
+        /// The folder of the database: `/var/lib/directoryd` for root, else below `$XDG_STATE_HOME`.
+        data_dir: PathBuf = proto::places::state_folder("directoryd").unwrap_or_default(),
+        /// Where to listen; port 0 takes any free one.
+        listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7470)),
+        /// Who may list and search.
+        list: ListPolicy = ListPolicy::default(),
+        /// A reverse proxy ends TLS in front: plain HTTP is taken on any address, and the last entry of `X-Forwarded-For`
+        /// is the client's address.
+        behind_proxy: bool = false,
+        /// Whether clients on this machine are limited like others.
+        limit_loopback: bool = false,
+        /// Accounts that are taken at most.
+        max_accounts: u64 = 1_000_000,
+        /// TCP connections at once.
+        max_connections: usize = 16_384,
+        /// TCP connections at once of one address that is not loopback.
+        max_connections_per_address: usize = 256,
+        /// Envelopes from contacts that lie in an account's mailbox at most.
+        mailbox_envelopes: u64 = 4_096,
+        /// Bytes of them at most.
+        mailbox_bytes: u64 = 64 << 20,
+        /// Envelopes from strangers (contact requests) that lie in an account's mailbox at most.
+        mailbox_strangers: u64 = 32,
+        /// Bytes in all mailboxes of this directory at most.
+        mailbox_total_bytes: u64 = 10 << 30,
+        /// What to log, as a filter of the `tracing` crate: `info`, `directoryd=debug`, ...
+        log: String = "info".into(),
+        /// How log lines look: `text` or `json`.
+        log_format: LogFormat = LogFormat::default(),
+        /// See [`Limits`].
+        limits: Limits = Limits::default(),
+        hidden:
+        /// Not for operators: 30 s are promised. Tests are in more of a hurry.
+        timing: Timing = Timing::default(),
+        /// Not for operators: what the mailbox's clock runs by.
+        clock: Monotonic = Monotonic::default(),
+        /// Not for operators: pages of the database at most, for tests of a full disk.
+        max_pages: Option<u32> = None,
+    }
 }
 
 /// How a session notices that its client is gone, and what else happens from time to time.
@@ -128,31 +126,6 @@ impl Default for Timing {
             silence: Duration::from_secs(25),
             probe: Duration::from_secs(2),
             sweep: Duration::from_secs(60),
-        }
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            origin: "localhost".into(),
-            data_dir: default_data_dir(),
-            listen: SocketAddr::from(([127, 0, 0, 1], 7470)),
-            list: ListPolicy::default(),
-            behind_proxy: false,
-            limit_loopback: false,
-            max_accounts: 1_000_000,
-            max_connections: 16_384,
-            max_connections_per_address: 256,
-            mailbox_envelopes: 4_096,
-            mailbox_bytes: 64 << 20,
-            mailbox_strangers: 32,
-            mailbox_total_bytes: 10 << 30,
-            log: "info".into(),
-            limits: Limits::default(),
-            timing: Timing::default(),
-            clock: Monotonic::default(),
-            max_pages: None,
         }
     }
 }
@@ -199,6 +172,16 @@ fn hint(nearest: &Option<String>) -> String {
 }
 
 impl Config {
+    /// All keys, for the reference and for `--print-config`.
+    pub const SECTIONS: [Section; 2] =
+        [Section { name: "", settings: Self::SETTINGS }, Section { name: "limits", settings: Limits::SETTINGS }];
+
+    /// The values, as a file would hold them.
+    pub fn table(&self) -> toml::Table {
+        // Every type in it has a form in TOML.
+        toml::Table::try_from(self).unwrap_or_default()
+    }
+
     /// Reads a file; what it does not say has its default.
     ///
     /// # Errors
@@ -249,6 +232,11 @@ impl Config {
     /// [`ConfigError::Value`], which says what to change.
     pub fn validated(mut self) -> Result<Self, ConfigError> {
         self.origin = parse_domain(&self.origin).map_err(|error| ConfigError::Value(format!("origin: {error}")))?;
+        if self.data_dir.as_os_str().is_empty() {
+            let why =
+                proto::places::state_folder("directoryd").err().map(|error| error.to_string()).unwrap_or_default();
+            return Err(ConfigError::Value(format!("data_dir: {why}")));
+        }
         if !self.listen.ip().is_loopback() && !self.behind_proxy {
             return Err(ConfigError::Value(format!(
                 "listening on {} would send names and presence over plain HTTP; listen on 127.0.0.1, or put a proxy \
@@ -279,16 +267,6 @@ impl Config {
         }
         Ok(self)
     }
-}
-
-/// `/var/lib/directoryd` for root, else below `$XDG_STATE_HOME`.
-fn default_data_dir() -> PathBuf {
-    if nix::unistd::geteuid().is_root() {
-        return PathBuf::from("/var/lib/directoryd");
-    }
-    let state = std::env::var_os("XDG_STATE_HOME").filter(|v| !v.is_empty()).map(PathBuf::from);
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-    state.or_else(home).unwrap_or_else(|| PathBuf::from(".")).join("directoryd")
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use directoryd::config::ListPolicy;
-use directoryd::logging::{Format, Log};
-use directoryd::notify::notify;
+use daemonkit::log::{Format, Log, last_words};
+use daemonkit::notify::notify;
+use directoryd::config::{ListPolicy, LogFormat};
 use directoryd::{Config, Opened};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Serves a domain's directory: names, keys, addresses and presence.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Everything else is set in the config file; see docs/directory-api.md.")]
+#[command(version, after_help = "Everything else is set in the config file; see docs/configuration.md.")]
 struct Args {
     /// The config file (TOML)
     #[arg(long, value_name = "FILE")]
@@ -36,12 +36,15 @@ struct Args {
     /// Run no relay (this version has none)
     #[arg(long)]
     no_relay: bool,
-    /// Check the configuration and exit
+    /// Check everything that a start would meet, say what would be used, and exit
     #[arg(long)]
     check: bool,
+    /// Print the configuration in force, with all keys and what they do, and exit
+    #[arg(long)]
+    print_config: bool,
     /// How log lines look
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    log_format: Format,
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -62,6 +65,7 @@ impl Args {
             config.origin.clone_from(origin);
         }
         config.listen = self.listen.unwrap_or(config.listen);
+        config.log_format = self.log_format.unwrap_or(config.log_format);
         config.list = match self.list {
             Some(List::Members) => ListPolicy::Members,
             Some(List::Public) => ListPolicy::Public,
@@ -76,7 +80,7 @@ fn main() -> ExitCode {
     match start(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("directoryd: {error:#}");
+            last_words(&format!("directoryd: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -85,19 +89,39 @@ fn main() -> ExitCode {
 fn start(args: &Args) -> anyhow::Result<()> {
     let config = args.config()?;
     if args.check {
-        println!("the configuration is valid: origin {}, listening on {}", config.origin, config.listen);
-        return Ok(());
+        daemonkit::log::parse(&config.log)?;
+        let address = config.listen;
+        std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+        return print(&format!(
+            "the configuration is valid; a start would use\n  origin    {}\n  listen    {address}\n  data      {}\n  log       {}",
+            config.origin,
+            config.data_dir.display(),
+            config.log
+        ));
+    }
+    if args.print_config {
+        return print(&daemonkit::settings::file(&Config::SECTIONS, &config.table()));
     }
     // The database and its lock are nobody else's business.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     raise_file_limit();
-    let log = Log::start(&config.log, args.log_format)?;
+    let format = match config.log_format {
+        LogFormat::Text => Format::Text,
+        LogFormat::Json => Format::Json,
+    };
+    let log = Log::start(&config.log, format)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     let result = runtime.block_on(serve(args, config, &log));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-    log.flush();
     result
+}
+
+/// To standard output; a full disk is an error and no panic.
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout();
+    writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()).context("cannot write to standard output")
 }
 
 async fn serve(args: &Args, config: Config, log: &Log) -> anyhow::Result<()> {
@@ -113,8 +137,7 @@ async fn serve(args: &Args, config: Config, log: &Log) -> anyhow::Result<()> {
     let mut served = std::pin::pin!(opened.serve(listener));
     // The socket is bound and its queue open: whoever connects now is answered.
     tracing::info!(%address, origin, accounts, "ready");
-    log.flush();
-    eprintln!("directoryd ready: http://{address} origin={origin}");
+    log.line(&format!("directoryd ready: http://{address} origin={origin}"));
     if let Err(error) = notify("READY=1") {
         tracing::warn!(%error, "cannot tell systemd that the directory is ready");
     }

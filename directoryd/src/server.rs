@@ -54,7 +54,7 @@ pub(crate) async fn accept(directory: &Arc<Directory>, listener: TcpListener) {
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                tracing::warn!(often = "accept", %error, "cannot accept a connection");
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }

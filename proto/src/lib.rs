@@ -12,6 +12,7 @@ pub mod ids;
 pub mod invite;
 pub mod name;
 pub mod nearest;
+pub mod places;
 pub mod rpc;
 pub mod time;
 pub mod who;

@@ -15,7 +15,7 @@ const LONG_FILES: [(&str, &str); 1] =
     [("proto/src/rpc/types.rs", "the objects of the RPC, one after the other: a table, read with a search")];
 
 /// What may stand in the repository's folder.
-const TOP_LEVEL: [&str; 25] = [
+const TOP_LEVEL: [&str; 26] = [
     ".cargo",
     ".ci",
     ".git",
@@ -31,6 +31,7 @@ const TOP_LEVEL: [&str; 25] = [
     "chatctl",
     "chatd",
     "clippy.toml",
+    "daemonkit",
     "deny.toml",
     "directoryd",
     "docs",
@@ -209,7 +210,8 @@ fn dependencies(manifest: &str, section: &str) -> Vec<String> {
 fn crates_keep_apart() {
     for (manifest, forbidden) in [
         ("proto/Cargo.toml", &["rusqlite", "age", "iroh", "axum", "chatd", "chatctl", "directoryd"][..]),
-        ("chatctl/Cargo.toml", &["chatd", "directoryd", "rusqlite", "age", "iroh", "axum"]),
+        ("daemonkit/Cargo.toml", &["proto", "tokio", "chatd", "chatctl", "directoryd"]),
+        ("chatctl/Cargo.toml", &["chatd", "directoryd", "daemonkit", "rusqlite", "age", "iroh", "axum"]),
         ("directoryd/Cargo.toml", &["chatd", "chatctl", "age"]),
         ("chatd/Cargo.toml", &["directoryd", "chatctl", "axum"]),
     ] {

@@ -23,7 +23,7 @@ const PART: usize = 512 * 1024;
                         be on this daemon, and must not run anywhere else afterwards."
 )]
 pub struct Args {
-    /// The file that `backup` wrote
+    /// The file that `backup` wrote; `-` is standard input
     file: PathBuf,
     /// Open it with a key of age out of this file (AGE-SECRET-KEY-1...)
     #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file")]
@@ -36,7 +36,14 @@ pub struct Args {
 /// Does it.
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let unreadable = |error| Failure::other(format!("cannot read {}: {error}", args.file.display()));
-    let file = File::open(&args.file).map_err(unreadable)?;
+    let mut file: Box<dyn Read> = match args.file.to_str() {
+        Some("-") if args.identity_file.is_none() && args.passphrase_file.is_none() => {
+            let text = "standard input holds the backup: give --identity-file or --passphrase-file";
+            return Err(Failure::Usage(text.to_owned()));
+        }
+        Some("-") => Box::new(std::io::stdin()),
+        _ => Box::new(File::open(&args.file).map_err(unreadable)?),
+    };
     let (mut identities, mut passphrase) = (Vec::new(), None);
     match (&args.identity_file, &args.passphrase_file) {
         (Some(path), _) => {
@@ -44,10 +51,10 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
             identities = text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
         }
         (None, Some(path)) => passphrase = Some(secret::passphrase_file(path)?),
-        (None, None) => passphrase = Some(secret::ask(false, "--identity-file or --passphrase-file")?),
+        (None, None) => passphrase = Some(secret::ask(false, "--identity-file or --passphrase-file").await?),
     }
     let transfer = session.call::<RestoreBegin>(&Empty {}).await?.transfer;
-    let uploaded = upload(session, &args.file, file, &transfer).await;
+    let uploaded = upload(session, &args.file, &mut *file, &transfer).await;
     if let Err(failure) = uploaded {
         // It would be dropped by itself.
         let _ = session.call::<RestoreEnd>(&TransferParams { transfer }).await;
@@ -62,10 +69,10 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-async fn upload(session: &mut Session, path: &Path, mut file: File, transfer: &str) -> Result<(), Failure> {
+async fn upload(session: &mut Session, path: &Path, file: &mut dyn Read, transfer: &str) -> Result<(), Failure> {
     loop {
         let mut data = Vec::with_capacity(PART);
-        let read = file.by_ref().take(PART as u64).read_to_end(&mut data);
+        let read = Read::take(&mut *file, PART as u64).read_to_end(&mut data);
         read.map_err(|error| Failure::other(format!("cannot read {}: {error}", path.display())))?;
         if data.is_empty() {
             return Ok(());

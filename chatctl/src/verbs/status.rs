@@ -2,6 +2,7 @@
 
 use proto::rpc::methods::SystemStatus;
 use proto::rpc::types::{AccountStatus, StatusResult};
+use serde::Serialize;
 
 use crate::clock;
 use crate::failure::{Exit, Failure};
@@ -16,21 +17,41 @@ pub struct Args {}
 pub async fn run(_args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let params = session.account_params();
     let status = session.call::<SystemStatus>(&params).await?;
-    session.out.either(&status, print)?;
+    let socket = session.connected().map(|path| path.display().to_string()).unwrap_or_default();
+    session.out.either(&With { status: &status, socket: &socket }, print)?;
     Ok(Exit::Ok)
 }
 
-fn print(out: &mut Out, status: &StatusResult) -> Result<(), Failure> {
+/// What `--json` prints.
+#[derive(Serialize)]
+struct With<'a> {
+    #[serde(flatten)]
+    status: &'a StatusResult,
+    socket: &'a str,
+}
+
+fn print(out: &mut Out, with: &With<'_>) -> Result<(), Failure> {
+    let status = with.status;
     super::facts(
         out,
         &[
             ("daemon", format!("{}, API {}, up {}", status.server, status.api, clock::span(status.uptime))),
             ("client", format!("chatctl {}, API {}", env!("CARGO_PKG_VERSION"), proto::rpc::API_VERSION)),
+            ("socket", with.socket.to_owned()),
             ("node", status.node.to_string()),
             ("listens on", if status.addresses.is_empty() { "-".to_owned() } else { status.addresses.join(", ") }),
             ("open", format!("{}, {}", super::count(status.links, "link"), super::count(status.clients, "client"))),
         ],
     )?;
+    for client in &status.own_clients {
+        let pid = client.pid.map(|pid| format!(" ({pid})")).unwrap_or_default();
+        let since = clock::precise(client.since);
+        let program = if client.program.is_empty() { "a program" } else { &client.program };
+        super::facts(out, &[("client", format!("{program}{pid} since {since}, {}", client.does))])?;
+    }
+    for user in &status.user_clients {
+        super::facts(out, &[("user", format!("{}: {}", user.uid, super::count(user.clients, "client")))])?;
+    }
     if status.accounts.is_empty() {
         out.note("no account of yours; make one with: chatctl register NAME")?;
     }

@@ -154,7 +154,7 @@ impl Engine {
                 // Before it counts as an acknowledgement: it may be of numbers that this store never gave.
                 let heeded = self.context.store.write(move |tx| tx.peer_resumed(contact, device, &of_ours)).await;
                 if let Err(error) = heeded {
-                    tracing::warn!(contact, %error, "a resume was not heeded");
+                    tracing::warn!(often = "resume", contact, %error, "a resume was not heeded");
                     self.fail(contact, Instant::now());
                     return;
                 }
@@ -267,7 +267,7 @@ impl Engine {
                 return;
             }
             Some(problem) => {
-                tracing::warn!(contact, %problem, "could not send");
+                tracing::warn!(often = "send", contact, %problem, "could not send");
                 route.stumbled = true;
                 route.pending = true;
                 self.fail(contact, now);

@@ -77,7 +77,7 @@ impl Engine {
             .map(|(contact, _)| *contact)
             .collect();
         for contact in hit {
-            tracing::info!(contact, code = code.as_str(), "the peer refused");
+            tracing::info!(often = code.as_str(), contact, code = code.as_str(), "the peer refused");
             let route = self.route(contact);
             // A stranger is told "offline" for a prekey that is gone, too.
             route.refresh_record |= code == RefuseCode::PrekeyGone || envelope.is_some();

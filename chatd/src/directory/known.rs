@@ -1,7 +1,7 @@
 //! Which directory serves which domain.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{DirectoryClient, DirectoryError};
 
@@ -10,7 +10,8 @@ use super::{DirectoryClient, DirectoryError};
 #[derive(Debug, Clone, Default)]
 pub struct Directories {
     home: Option<(String, DirectoryClient)>,
-    named: Arc<HashMap<String, DirectoryClient>>,
+    /// The same for all accounts, and it may change while they live.
+    named: Arc<RwLock<HashMap<String, DirectoryClient>>>,
 }
 
 impl Directories {
@@ -19,9 +20,17 @@ impl Directories {
     /// # Errors
     /// When one of them is no URL that may be used.
     pub fn named(urls: &BTreeMap<String, String>) -> Result<Self, DirectoryError> {
-        let client = |(domain, url): (&String, &String)| Ok((domain.to_lowercase(), DirectoryClient::new(url)?));
-        let named = urls.iter().map(client).collect::<Result<_, DirectoryError>>()?;
-        Ok(Self { home: None, named: Arc::new(named) })
+        Ok(Self { home: None, named: Arc::new(RwLock::new(clients(urls)?)) })
+    }
+
+    /// Others in their place, for all clones.
+    ///
+    /// # Errors
+    /// As [`Directories::named`]; then the old ones stay.
+    pub fn rename(&self, urls: &BTreeMap<String, String>) -> Result<(), DirectoryError> {
+        let named = clients(urls)?;
+        *self.named.write().unwrap_or_else(PoisonError::into_inner) = named;
+        Ok(())
     }
 
     /// The same, for an account whose own directory is this one.
@@ -40,9 +49,16 @@ impl Directories {
     }
 
     /// The one that serves a domain, if it is known.
-    pub fn of(&self, origin: &str) -> Option<&DirectoryClient> {
-        if self.is_home(origin) { self.home() } else { self.named.get(origin) }
+    pub fn of(&self, origin: &str) -> Option<DirectoryClient> {
+        if self.is_home(origin) {
+            return self.home().cloned();
+        }
+        self.named.read().unwrap_or_else(PoisonError::into_inner).get(origin).cloned()
     }
+}
+
+fn clients(urls: &BTreeMap<String, String>) -> Result<HashMap<String, DirectoryClient>, DirectoryError> {
+    urls.iter().map(|(domain, url)| Ok((domain.to_lowercase(), DirectoryClient::new(url)?))).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Words of the domain that every room shares: callers, accounts, profiles. No IO, no policy.
 
 use proto::ids::{AccountId, DeviceId};
+use proto::rpc::types::{ClientInfo, UserClients};
 
 /// Who is at the other end of an RPC connection, as the kernel told it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +12,14 @@ pub struct Caller {
     pub user: Option<String>,
     /// Its process id, for the log.
     pub pid: Option<i32>,
+}
+
+/// Who is connected by RPC, for those who may know.
+pub trait Clients: Send + Sync {
+    /// Those of a user.
+    fn of_user(&self, uid: u32) -> Vec<ClientInfo>;
+    /// How many each user has.
+    fn by_user(&self) -> Vec<UserClients>;
 }
 
 /// An account of this node, as stored.

@@ -59,6 +59,13 @@ impl<K: Hash + Eq> FailureGate<K> {
         }
     }
 
+    /// Other figures from here on; what was counted stays.
+    pub fn configure(&mut self, limits: &Limits) {
+        self.per_minute = limits.failures_per_minute.get() as usize;
+        self.ban = Duration::from_secs(limits.failure_ban_seconds.get().into());
+        self.max_keys = limits.limiter_keys.get() as usize;
+    }
+
     /// Whether the key is banned now, and for how long still.
     pub fn banned(&self, key: &K, now: Instant) -> Option<Duration> {
         let until = self.entries.get(key)?.banned_until?;

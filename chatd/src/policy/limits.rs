@@ -4,8 +4,6 @@
 
 use std::num::NonZeroU32;
 
-use serde::Deserialize;
-
 const fn n(value: u32) -> NonZeroU32 {
     match NonZeroU32::new(value) {
         Some(value) => value,
@@ -13,75 +11,49 @@ const fn n(value: u32) -> NonZeroU32 {
     }
 }
 
-/// What a daemon grants. Every field may be left out.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// Links accepted from other nodes at one time.
-    pub connections: NonZeroU32,
-    /// Of these, links over which nobody has made a claim yet.
-    pub connections_unauthenticated: NonZeroU32,
-    /// Of these, links from one IP address.
-    pub connections_per_address: NonZeroU32,
-    /// Seconds for a TLS handshake.
-    pub handshake_seconds: NonZeroU32,
-    /// Seconds from the handshake to the first whole frame.
-    pub first_frame_seconds: NonZeroU32,
-    /// Bytes a second below which a frame that has begun is given up.
-    pub frame_bytes_per_second: NonZeroU32,
-    /// Inbound bytes a second from a node with a contact on it. Far above what honest bulk needs: 50,000 messages of 100
-    /// bytes a second are about 16 MB.
-    pub known_node_bytes_per_second: NonZeroU32,
-    /// Inbound bytes a second from any other node.
-    pub stranger_node_bytes_per_second: NonZeroU32,
-    /// Envelopes a minute from a node with no contact on it, counted before they are decrypted.
-    pub stranger_envelopes_per_minute: NonZeroU32,
-    /// Malformed or undecryptable envelopes a minute after which a node is dropped.
-    pub failures_per_minute: NonZeroU32,
-    /// Seconds for which it stays dropped.
-    pub failure_ban_seconds: NonZeroU32,
-    /// Contact requests an hour from one identity to one account. Requests with a valid invite are not counted in any
-    /// of the three.
-    pub requests_per_identity_per_hour: NonZeroU32,
-    /// Contact requests an hour from one domain to one account.
-    pub requests_per_domain_per_hour: NonZeroU32,
-    /// Contact requests an hour to one account.
-    pub requests_per_hour: NonZeroU32,
-    /// Contact requests of one account that wait for an answer.
-    pub pending_requests: NonZeroU32,
-    /// Clients on the local socket.
-    pub rpc_clients: NonZeroU32,
-    /// Of these, clients of one local user.
-    pub rpc_clients_per_uid: NonZeroU32,
-    /// Accounts of one local user.
-    pub accounts_per_uid: NonZeroU32,
-    /// Keys (nodes, identities, domains) that each limiter remembers; what is more shares one allowance.
-    pub limiter_keys: NonZeroU32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: n(256),
-            connections_unauthenticated: n(64),
-            connections_per_address: n(4),
-            handshake_seconds: n(5),
-            first_frame_seconds: n(10),
-            frame_bytes_per_second: n(1_024),
-            known_node_bytes_per_second: n(64 << 20),
-            stranger_node_bytes_per_second: n(2 << 20),
-            stranger_envelopes_per_minute: n(60),
-            failures_per_minute: n(10),
-            failure_ban_seconds: n(600),
-            requests_per_identity_per_hour: n(3),
-            requests_per_domain_per_hour: n(10),
-            requests_per_hour: n(30),
-            pending_requests: n(64),
-            rpc_clients: n(32),
-            rpc_clients_per_uid: n(8),
-            accounts_per_uid: n(8),
-            limiter_keys: n(16_384),
-        }
+daemonkit::settings! {
+    /// What a daemon grants. Every field may be left out.
+    pub struct Limits {
+        /// Links accepted from other nodes at one time.
+        connections: NonZeroU32 = n(256),
+        /// Of these, links over which nobody has made a claim yet.
+        connections_unauthenticated: NonZeroU32 = n(64),
+        /// Of these, links from one IP address.
+        connections_per_address: NonZeroU32 = n(4),
+        /// Seconds for a TLS handshake.
+        handshake_seconds: NonZeroU32 = n(5),
+        /// Seconds from the handshake to the first whole frame.
+        first_frame_seconds: NonZeroU32 = n(10),
+        /// Bytes a second below which a frame that has begun is given up.
+        frame_bytes_per_second: NonZeroU32 = n(1_024),
+        /// Inbound bytes a second from a node with a contact on it. Far above what honest bulk needs: 50,000 messages of 100
+        /// bytes a second are about 16 MB.
+        known_node_bytes_per_second: NonZeroU32 = n(64 << 20),
+        /// Inbound bytes a second from any other node.
+        stranger_node_bytes_per_second: NonZeroU32 = n(2 << 20),
+        /// Envelopes a minute from a node with no contact on it, counted before they are decrypted.
+        stranger_envelopes_per_minute: NonZeroU32 = n(60),
+        /// Malformed or undecryptable envelopes a minute after which a node is dropped.
+        failures_per_minute: NonZeroU32 = n(10),
+        /// Seconds for which it stays dropped.
+        failure_ban_seconds: NonZeroU32 = n(600),
+        /// Contact requests an hour from one identity to one account. Requests with a valid invite are not counted in any
+        /// of the three.
+        requests_per_identity_per_hour: NonZeroU32 = n(3),
+        /// Contact requests an hour from one domain to one account.
+        requests_per_domain_per_hour: NonZeroU32 = n(10),
+        /// Contact requests an hour to one account.
+        requests_per_hour: NonZeroU32 = n(30),
+        /// Contact requests of one account that wait for an answer.
+        pending_requests: NonZeroU32 = n(64),
+        /// Clients on the local socket, of all users together.
+        rpc_clients: NonZeroU32 = n(1_024),
+        /// Clients that each local user has for certain. Who is alone may have more, up to three quarters of all.
+        rpc_clients_per_uid: NonZeroU32 = n(16),
+        /// Accounts of one local user.
+        accounts_per_uid: NonZeroU32 = n(8),
+        /// Keys (nodes, identities, domains) that each limiter remembers; what is more shares one allowance.
+        limiter_keys: NonZeroU32 = n(16_384),
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock, Reference};
@@ -244,6 +244,8 @@ pub struct RateLimits<C: Clock = DefaultClock> {
     pub stranger_envelopes: KeyedLimiter<NodeId, C>,
     /// Contact requests without a valid invite.
     pub requests: RequestLimiter<C>,
+    /// The figures that it was made from.
+    pub limits: Limits,
 }
 
 impl RateLimits {
@@ -260,6 +262,7 @@ impl<C: Clock + Clone> RateLimits<C> {
         const HOUR: Duration = Duration::from_secs(3_600);
         let keys = limits.limiter_keys;
         Self {
+            limits: limits.clone(),
             known_bytes: ByteLimiter::new(limits.known_node_bytes_per_second, keys, clock.clone()),
             stranger_bytes: ByteLimiter::new(limits.stranger_node_bytes_per_second, keys, clock.clone()),
             stranger_envelopes: KeyedLimiter::new(limits.stranger_envelopes_per_minute, MINUTE, keys, clock.clone()),
@@ -277,6 +280,30 @@ impl<C: Clock + Clone> RateLimits<C> {
         self.stranger_bytes.sweep();
         self.stranger_envelopes.sweep();
         self.requests.sweep();
+    }
+}
+
+/// The limits that are in force now; all clones see a change.
+#[derive(Debug, Clone)]
+pub struct SharedLimits(Arc<RwLock<Arc<RateLimits>>>);
+
+impl SharedLimits {
+    /// With the figures of the configuration.
+    pub fn new(limits: &Limits) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(RateLimits::new(limits)))))
+    }
+
+    /// Those in force.
+    pub fn now(&self) -> Arc<RateLimits> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other figures in force. If they are others, everybody begins with a full allowance.
+    pub fn change(&self, limits: &Limits) {
+        let mut shared = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if shared.limits != *limits {
+            *shared = Arc::new(RateLimits::new(limits));
+        }
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) fn apply(
         let in_chain = core.seq > 0;
         let fits = core.to == own && core.conversation == direct && kind.is_none_or(|k| k.in_chain() == in_chain);
         if !fits {
-            tracing::info!(from = %row.account, kind = core.kind, "a core that does not belong here was dropped");
+            tracing::info!(often = "kind", from = %row.account, kind = core.kind, "a core that does not belong here was dropped");
             continue;
         }
         match kind {
@@ -60,10 +60,10 @@ pub(super) fn apply(
     if !chain.is_empty() {
         let received = tx.receive(contact, &chain)?;
         if received.chain_broken {
-            tracing::warn!(from = %row.account, "consecutive messages do not link: chain_broken");
+            tracing::warn!(often = "chain", from = %row.account, "consecutive messages do not link: chain_broken");
         }
         if received.refused > 0 {
-            tracing::warn!(from = %row.account, cores = received.refused, "too many holes: not everything was taken");
+            tracing::warn!(often = "holes", from = %row.account, cores = received.refused, "too many holes: not everything was taken");
         }
         receipt.refused = received.refused > 0;
         receipt.entries = received.entries;
@@ -80,7 +80,7 @@ fn signal(tx: &mut Tx<'_>, rules: &Rules, contact: i64, kind: Kind, core: &Core<
             let Ok(card) = ContactCard::decode(core.payload) else { return Ok(false) };
             let asks = kind == Kind::ContactRequest && !contacts::is_pending(&row) && !row.state.may_talk();
             if asks && !rules.may_ask(tx, &row)? {
-                tracing::info!(from = %row.account, "too many contact requests");
+                tracing::info!(often = "requests", from = %row.account, "too many contact requests");
                 return Ok(false);
             }
             if !tx.take_record(contact, card.record)? {

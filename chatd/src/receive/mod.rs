@@ -24,7 +24,7 @@ use proto::wire::frame::RefuseCode;
 
 use crate::crypto::envelope::{Opened, open};
 use crate::crypto::prekey::PrekeySecret;
-use crate::policy::rate::RateLimits;
+use crate::policy::rate::SharedLimits;
 use crate::store::ContactRow;
 use crate::store::{Pending, Store, StoreError, Tx, contacts};
 
@@ -46,14 +46,14 @@ pub struct Inbox {
 #[derive(Debug)]
 struct Rules {
     account: AccountId,
-    limits: Arc<RateLimits>,
+    limits: SharedLimits,
     max_pending: u32,
 }
 
 impl Rules {
     /// Whether one more request may come from a known person who is no contact.
     fn may_ask(&self, tx: &Tx<'_>, row: &ContactRow) -> Result<bool, StoreError> {
-        let in_time = self.limits.requests.check(self.account, row.account, &row.origin).is_ok();
+        let in_time = self.limits.now().requests.check(self.account, row.account, &row.origin).is_ok();
         Ok(in_time && tx.pending_requests()? < self.max_pending)
     }
 }
@@ -128,7 +128,7 @@ impl Inbox {
         device: DeviceId,
         store: Store,
         prekeys: Vec<PrekeySecret>,
-        limits: Arc<RateLimits>,
+        limits: SharedLimits,
         max_pending: u32,
     ) -> Self {
         let prekeys = prekeys.into_iter().map(|prekey| (prekey.id(), Arc::new(prekey))).collect();
@@ -195,11 +195,11 @@ impl Inbox {
                 Verdict::Refused(RefuseCode::Unavailable)
             }
             Err(Reject::TooFast(error)) => {
-                tracing::info!(%error, "a contact request was refused");
+                tracing::info!(often = "request", %error, "a contact request was refused");
                 Verdict::Dropped { blame: false }
             }
             Err(error) => {
-                tracing::info!(%error, "an envelope was dropped");
+                tracing::info!(often = "envelope", %error, "an envelope was dropped");
                 Verdict::Dropped { blame: true }
             }
         }

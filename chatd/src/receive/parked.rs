@@ -86,7 +86,7 @@ impl Inbox {
 
     /// Keeps an envelope until its sender's record was fetched.
     pub(super) fn park(&self, contact: i64, outer: Vec<u8>, proved: bool) -> Verdict {
-        tracing::info!(contact, "an envelope names a record that is not known here: waiting for it");
+        tracing::info!(often = "parked", contact, "an envelope names a record that is not known here: waiting for it");
         self.parked.lock().unwrap_or_else(PoisonError::into_inner).park(contact, outer);
         Verdict::Parked { contact, proved }
     }

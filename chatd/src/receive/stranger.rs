@@ -54,7 +54,7 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, size: usize) -> Result<V
     if !may_ask {
         return Ok(Verdict::Dropped { blame: false });
     }
-    inbox.rules.limits.requests.check(own, from, &record.origin)?;
+    inbox.rules.limits.now().requests.check(own, from, &record.origin)?;
     let reach = SignedReach::decode(card.reach).and_then(|signed| signed.verify(&record)).ok();
     let new = NewContact {
         account: from,
@@ -78,13 +78,13 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, size: usize) -> Result<V
             }
             let waits = known.as_ref().is_some_and(|row| row.state.may_talk() || contacts::is_pending(row));
             if !waits && tx.pending_requests()? >= max_pending {
-                tracing::info!(%from, "too many contact requests wait");
+                tracing::info!(often = "too many", %from, "too many contact requests wait");
                 return Ok(silent);
             }
             let contact = tx.upsert_contact(&new)?;
             // Somebody known on a device that was not: their newest record must name it, and the pinned key vouch for that.
             if !tx.has_device(from, from_device)? {
-                tracing::info!(%from, "a request came from a device that its account's newest record does not name");
+                tracing::info!(often = "device", %from, "a request came from a device that its account's newest record does not name");
                 return Ok(silent);
             }
             tx.device_proved(contact, from_device)?;

@@ -9,7 +9,7 @@ use proto::rpc::methods as m;
 use proto::rpc::methods::Method;
 use proto::rpc::types::{SendParams, SendResult, SubscribeParams, SubscribeResult};
 
-use crate::model::Caller;
+use crate::model::{Caller, Clients};
 
 /// Where a subscription's events come from.
 pub trait FeedSource: Send + 'static {
@@ -104,6 +104,12 @@ macro_rules! declare_api {
 
             /// So many clients are connected now.
             fn client_count(&self, clients: u64);
+
+            /// Who they are can be asked here, as long as the daemon serves.
+            fn told_clients(&self, _clients: Arc<dyn Clients>) {}
+
+            /// Whether a user has an account here; who has none gets least of everything.
+            fn has_account(&self, uid: u32) -> bool;
 
             $(
                 #[doc = concat!("See [`m::", stringify!($marker), "`].")]

@@ -14,7 +14,7 @@ use proto::rpc::{ErrorCode, RpcError};
 use super::api::{Api, FeedSource, with_methods};
 use crate::crypto::archive::ArchiveError;
 use crate::directory::DirectoryError;
-use crate::model::Caller;
+use crate::model::{Caller, Clients};
 use crate::service::{Feed, Service, ServiceError};
 use crate::store::StoreError;
 use crate::store::search::SearchError;
@@ -49,6 +49,14 @@ macro_rules! bind_api {
 
             fn client_count(&self, clients: u64) {
                 Service::client_count(self, clients);
+            }
+
+            fn told_clients(&self, clients: Arc<dyn Clients>) {
+                Service::told_clients(self, clients);
+            }
+
+            fn has_account(&self, uid: u32) -> bool {
+                Service::has_account(self, uid)
             }
 
             $(

@@ -8,6 +8,7 @@
 mod access;
 mod api;
 mod bind;
+mod census;
 mod connection;
 mod dispatch;
 mod feeds;
@@ -19,4 +20,4 @@ mod tests;
 pub use self::access::Access;
 pub use self::api::{Api, FeedSource};
 pub use self::server::{Limits, serve};
-pub use self::socket::{Audience, BoundSocket, SocketError, bind};
+pub use self::socket::{Audience, BoundSocket, SocketError, bind, check};

@@ -1,7 +1,6 @@
 //! Takes connections in, counts them, and turns away whom it must, with a reason.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use interprocess::local_socket::tokio::Stream;
@@ -9,25 +8,27 @@ use interprocess::local_socket::tokio::prelude::*;
 use proto::rpc::codec::{self, FrameReader};
 use proto::rpc::{ErrorCode, RpcError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::access::{Access, Identity};
 use super::api::Api;
+use super::census::Census;
 use super::connection::Connection;
 use super::dispatch::Dispatcher;
 use super::socket::BoundSocket;
-use crate::model::Caller;
+use crate::model::{Caller, Clients};
 
 /// What clients may use of the daemon, and for how long they may keep it waiting.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Clients in all.
     pub clients: usize,
-    /// Clients of one user.
+    /// Clients that each user has for certain, whatever others do.
     pub clients_per_uid: usize,
-    /// From the first byte of a message to its last. Between messages a client may be silent for ever.
+    /// From the first byte of a message to its last, and from connecting to the first message. Between messages a client
+    /// may be silent, as long as nobody needs its place.
     pub frame_timeout: Duration,
     /// How long a client may take nothing of what is written to it.
     pub stall_timeout: Duration,
@@ -38,8 +39,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            clients: 32,
-            clients_per_uid: 8,
+            clients: 1_024,
+            clients_per_uid: 16,
             frame_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(30),
             closing_timeout: Duration::from_secs(5),
@@ -52,78 +53,48 @@ const MAX_REFUSALS: usize = 32;
 /// `accept` fails when file descriptors run out. It is tried again after this, doubled each time up to the second.
 const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// Who is connected.
-#[derive(Debug)]
-struct Census<A> {
-    api: Arc<A>,
-    by_uid: Mutex<HashMap<u32, usize>>,
-}
-
-/// One connected client. Counted until dropped, whatever ends its task.
-#[derive(Debug)]
-struct Seat<A: Api> {
-    census: Arc<Census<A>>,
-    uid: u32,
-}
-
-impl<A: Api> Census<A> {
-    fn change(&self, change: impl FnOnce(&mut HashMap<u32, usize>) -> Result<(), RpcError>) -> Result<(), RpcError> {
-        let mut by_uid = self.by_uid.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut by_uid)?;
-        self.api.client_count(by_uid.values().sum::<usize>() as u64);
-        Ok(())
-    }
-
-    fn admit(self: &Arc<Self>, uid: u32, limits: &Limits) -> Result<Seat<A>, RpcError> {
-        self.change(|by_uid| {
-            let own = by_uid.get(&uid).copied().unwrap_or_default();
-            let (all, per_uid) = (limits.clients, limits.clients_per_uid);
-            let text = if own >= per_uid {
-                format!("{own} clients of user {uid} are connected, and {per_uid} is the most; close one of them")
-            } else if by_uid.values().sum::<usize>() >= all {
-                format!("{all} clients are connected, which is the most that this daemon serves; try again later")
-            } else {
-                by_uid.insert(uid, own + 1);
-                return Ok(());
-            };
-            Err(RpcError::new(ErrorCode::LimitReached, text))
-        })?;
-        Ok(Seat { census: Arc::clone(self), uid })
-    }
-}
-
-impl<A: Api> Drop for Seat<A> {
-    fn drop(&mut self) {
-        // Leaving is never refused.
-        let _ = self.census.change(|by_uid| {
-            if let Some(count) = by_uid.get_mut(&self.uid) {
-                *count -= 1;
-                if *count == 0 {
-                    by_uid.remove(&self.uid);
-                }
-            }
-            Ok(())
-        });
-    }
-}
+/// How often the socket's file is looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Serves clients until `stop` is cancelled. Then the socket is removed, connections get the answers that are ready and
 /// are closed, and this returns.
-pub async fn serve<A: Api>(socket: BoundSocket, api: Arc<A>, access: Access, limits: Limits, stop: CancellationToken) {
-    let census = Arc::new(Census { api: Arc::clone(&api), by_uid: Mutex::default() });
+pub async fn serve<A: Api>(
+    mut socket: BoundSocket,
+    api: Arc<A>,
+    access: Access,
+    figures: watch::Receiver<Limits>,
+    stop: CancellationToken,
+) {
+    let counted = Arc::clone(&api);
+    let census = Arc::new(Census::new(move |clients| counted.client_count(clients)));
+    api.told_clients(Arc::clone(&census) as Arc<dyn Clients>);
     let access = Arc::new(access);
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
     let tasks = TaskTracker::new();
     let mut backoff = ACCEPT_BACKOFF.0;
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
             accepted = socket.accept() => accepted,
+            _ = look.tick() => {
+                if !socket.is_there() {
+                    match socket.again().await {
+                        Ok(new) => {
+                            tracing::warn!(path = %new.path().display(), "the socket's file was gone: made again");
+                            socket = new;
+                        }
+                        Err(error) => tracing::error!(often = "socket", %error, "the socket's file is gone, and clients cannot come"),
+                    }
+                }
+                continue;
+            }
         };
         let stream = match accepted {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept an RPC connection");
+                tracing::warn!(often = "accept", %error, "cannot accept an RPC connection");
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = tokio::time::sleep(backoff) => {}
@@ -136,14 +107,15 @@ pub async fn serve<A: Api>(socket: BoundSocket, api: Arc<A>, access: Access, lim
         let credentials = match stream.peer_creds() {
             Ok(credentials) => credentials,
             Err(error) => {
-                tracing::warn!(%error, "an RPC client whose user the system does not tell; dropped");
+                tracing::warn!(often = "no user", %error, "an RPC client whose user the system does not tell; dropped");
                 continue;
             }
         };
         let Some(uid) = credentials.euid() else { continue };
         let pid = credentials.pid();
         let (api, access, refusals) = (Arc::clone(&api), Arc::clone(&access), Arc::clone(&refusals));
-        let seat = census.admit(uid, &limits);
+        let limits = *figures.borrow();
+        let seat = census.admit(uid, pid, api.has_account(uid), &limits);
         let stop = stop.child_token();
         tasks.spawn(async move {
             let admitted = match seat {
@@ -151,15 +123,15 @@ pub async fn serve<A: Api>(socket: BoundSocket, api: Arc<A>, access: Access, lim
                 Err(error) => Err(error),
             };
             match admitted {
-                Ok((_seat, caller)) => {
+                Ok((seat, caller)) => {
                     tracing::debug!(?caller, "an RPC client connected");
                     let dispatcher = Dispatcher { api, caller: Arc::new(caller), closing: stop };
                     let (reader, writer) = proto::rpc::socket::split(stream);
-                    let ended = Connection::new(dispatcher, limits, reader, writer).run().await;
+                    let ended = Connection::new(dispatcher, limits, &seat, reader, writer).run().await;
                     tracing::debug!(uid, ?pid, ?ended, "an RPC client went");
                 }
                 Err(error) => {
-                    tracing::info!(uid, ?pid, %error, "an RPC client is turned away");
+                    tracing::info!(often = error.0.as_str(), uid, ?pid, %error, "an RPC client is turned away");
                     let Ok(_permit) = refusals.try_acquire() else { return };
                     tokio::select! {
                         () = stop.cancelled() => {}

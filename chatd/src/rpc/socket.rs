@@ -11,6 +11,7 @@ use interprocess::local_socket::tokio::{Listener, Stream};
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
 use nix::unistd::{Gid, Group, Uid};
+use proto::rpc::socket::MAX_PATH_BYTES;
 
 /// For whom the socket is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,22 @@ pub enum SocketError {
         /// What it is.
         path: PathBuf,
     },
+    /// No socket can have such a path.
+    #[error("the socket's path has {bytes} bytes, and {MAX_PATH_BYTES} are the most: {}; give a shorter one", path.display())]
+    TooLong {
+        /// The path.
+        path: PathBuf,
+        /// Its length.
+        bytes: usize,
+    },
+    /// Others could put a socket of theirs into its place.
+    #[error("others than root and this user may write to {}, where the socket would be: {what}; give a folder of your own", folder.display())]
+    OpenFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// Whose it is, or its mode.
+        what: String,
+    },
     /// `socket_group` does not exist.
     #[error("there is no group {group}; make it with `groupadd --system {group}`, or leave socket_group out")]
     NoGroup {
@@ -71,6 +88,7 @@ pub enum SocketError {
 pub struct BoundSocket {
     listener: Listener,
     path: PathBuf,
+    audience: Audience,
     /// Device and inode, so that only our own file is removed.
     file: (u64, u64),
 }
@@ -81,6 +99,19 @@ impl BoundSocket {
         &self.path
     }
 
+    /// Whether its file is still there: a clean-up of /run or /tmp, or a wrong `rm`, leaves a daemon that nobody can reach.
+    pub(super) fn is_there(&self) -> bool {
+        std::fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.file)
+    }
+
+    /// Another one in its place.
+    ///
+    /// # Errors
+    /// [`SocketError`], also when somebody else listens there now.
+    pub(super) async fn again(&self) -> Result<Self, SocketError> {
+        bind(&self.path, &self.audience).await
+    }
+
     pub(super) async fn accept(&self) -> io::Result<Stream> {
         self.listener.accept().await
     }
@@ -88,8 +119,9 @@ impl BoundSocket {
 
 impl Drop for BoundSocket {
     fn drop(&mut self) {
-        let is_ours = std::fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.file);
-        if is_ours && let Err(error) = std::fs::remove_file(&self.path) {
+        if self.is_there()
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
             tracing::warn!(%error, path = %self.path.display(), "cannot remove the socket");
         }
     }
@@ -105,13 +137,11 @@ pub async fn bind(path: &Path, audience: &Audience) -> Result<BoundSocket, Socke
         let path = path.to_owned();
         move |source| SocketError::System { action, path, source }
     };
-    let group = match audience {
-        Audience::Group(name) => Some(find_group(name)?),
-        Audience::Owner | Audience::Everybody => None,
-    };
+    let group = usable(path, audience)?;
     let (directory_mode, mode) = audience.modes();
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         prepare_directory(directory, directory_mode, group).map_err(failed("prepare the directory", directory))?;
+        closed_to_others(directory)?;
     }
     remove_stale(path).await?;
     let name = path.to_fs_name::<GenericFilePath>().map_err(failed("use the path", path))?;
@@ -119,7 +149,8 @@ pub async fn bind(path: &Path, audience: &Audience) -> Result<BoundSocket, Socke
     let options = ListenerOptions::new().name(name).mode(0o600).reclaim_name(false);
     let listener = options.create_tokio().map_err(failed("bind", path))?;
     let file = std::fs::symlink_metadata(path).map_err(failed("look at", path))?;
-    let socket = BoundSocket { listener, path: path.to_owned(), file: (file.dev(), file.ino()) };
+    let socket =
+        BoundSocket { listener, path: path.to_owned(), audience: audience.clone(), file: (file.dev(), file.ino()) };
     if let Some(group) = group {
         nix::unistd::chown(path, None, Some(group))
             .map_err(|error| failed("give to the group", path)(io::Error::from(error)))?;
@@ -127,6 +158,55 @@ pub async fn bind(path: &Path, audience: &Audience) -> Result<BoundSocket, Socke
     // The umask masks the mode given to bind, and would take everybody's right to write.
     std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).map_err(failed("set the mode of", path))?;
     Ok(socket)
+}
+
+/// Whether a socket could be made here, without making anything.
+///
+/// # Errors
+/// [`SocketError`].
+pub fn check(path: &Path, audience: &Audience) -> Result<(), SocketError> {
+    usable(path, audience)?;
+    if let Some(directory) = path.parent().filter(|directory| directory.is_dir()) {
+        closed_to_others(directory)?;
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(file) if !file.file_type().is_socket() => Err(SocketError::NotASocket { path: path.to_owned() }),
+        Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
+            Err(SocketError::AnotherDaemon { path: path.to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What needs nothing of the disk. The group that the socket is for, if it is for one.
+fn usable(path: &Path, audience: &Audience) -> Result<Option<Gid>, SocketError> {
+    let bytes = path.as_os_str().len();
+    if bytes > MAX_PATH_BYTES {
+        return Err(SocketError::TooLong { path: path.to_owned(), bytes });
+    }
+    match audience {
+        Audience::Group(name) => find_group(name).map(Some),
+        Audience::Owner | Audience::Everybody => Ok(None),
+    }
+}
+
+/// In a folder where others may write, they can take the socket away and listen themselves. The sticky bit of /tmp is
+/// enough: it keeps them from touching what is not theirs.
+fn closed_to_others(folder: &Path) -> Result<(), SocketError> {
+    let open = |what: String| Err(SocketError::OpenFolder { folder: folder.to_owned(), what });
+    let meta = std::fs::metadata(folder).map_err(|source| SocketError::System {
+        action: "look at",
+        path: folder.to_owned(),
+        source,
+    })?;
+    if meta.uid() != 0 && meta.uid() != Uid::effective().as_raw() {
+        return open(format!("it belongs to user {}", meta.uid()));
+    }
+    let mode = meta.mode();
+    if mode & 0o022 != 0 && mode & 0o1000 == 0 {
+        return open(format!("its mode is {:o}", mode & 0o7777));
+    }
+    Ok(())
 }
 
 fn find_group(name: &str) -> Result<Gid, SocketError> {

@@ -123,8 +123,8 @@ impl Account {
             row.device,
             store.clone(),
             prekeys.all()?,
-            Arc::clone(&inner.limits),
-            inner.config.limits.pending_requests.get(),
+            inner.limits.clone(),
+            service.config().limits.pending_requests.get(),
         );
         Ok(Arc::new(Self {
             id: row.id,
@@ -278,7 +278,7 @@ impl Account {
             table: service.inner.table.clone(),
             directories: self.directories.clone(),
             directory_is_local: session::is_local(&row.directory),
-            allow_private: service.inner.config.allow_private_addresses,
+            allow_private: service.config().allow_private_addresses,
         };
         let links = service.open_links();
         for link in &links {

@@ -11,8 +11,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use proto::directory::SignedRecord;
 use proto::name::Name;
@@ -25,6 +25,7 @@ use proto::time::Timestamp;
 use super::account::Account;
 use super::create::{io, private_dir};
 use super::identity::{Facts, Keys, make_record};
+use super::transfers::{IDLE, unknown};
 use super::{Service, ServiceError, session};
 use crate::crypto::archive::{ArchiveError, Secrets, encrypt};
 use crate::crypto::keys::SigningKey;
@@ -39,82 +40,8 @@ use crate::store::snapshot::{self, Contents, NewHome};
 const MAX_PART_BYTES: usize = 524_288;
 /// Bytes of an uploaded backup at most: more than ten million messages.
 const MAX_UPLOAD_BYTES: u64 = 8 << 30;
-/// Backups and uploads of one user that are under way at most.
-const MAX_PER_USER: usize = 2;
-/// And of all.
-const MAX_TRANSFERS: usize = 16;
-/// One that nobody asks for is dropped after this: its client went away.
-const IDLE: Duration = Duration::from_secs(120);
 /// How long a restore waits for the directory; the session tells it later otherwise.
 const PUBLISH: Duration = Duration::from_secs(10);
-
-/// A file on its way.
-struct Transfer {
-    id: String,
-    uid: u32,
-    upload: bool,
-    file: Arc<File>,
-    size: u64,
-    touched: Instant,
-}
-
-/// What is on its way, of all users.
-#[derive(Default)]
-pub(super) struct Transfers(Mutex<Vec<Transfer>>);
-
-impl Transfers {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Transfer>> {
-        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        list.retain(|transfer| transfer.touched.elapsed() < IDLE);
-        list
-    }
-
-    fn check(&self, uid: u32) -> Result<(), ServiceError> {
-        let list = self.lock();
-        if list.len() >= MAX_TRANSFERS || list.iter().filter(|transfer| transfer.uid == uid).count() >= MAX_PER_USER {
-            return Err(ServiceError::LimitReached(
-                "too many backups are being made or restored: wait for one to end, two minutes at most".into(),
-            ));
-        }
-        Ok(())
-    }
-
-    fn add(&self, uid: u32, upload: bool, file: File, size: u64) -> Result<String, ServiceError> {
-        self.check(uid)?;
-        let id = proto::ids::hex(&random_bytes::<16>()?);
-        let touched = Instant::now();
-        self.lock().push(Transfer { id: id.clone(), uid, upload, file: Arc::new(file), size, touched });
-        Ok(id)
-    }
-
-    /// The file and its size, and what `change` makes of the latter.
-    fn touch(
-        &self,
-        caller: &Caller,
-        id: &str,
-        upload: bool,
-        change: impl FnOnce(u64) -> Result<u64, ServiceError>,
-    ) -> Result<(Arc<File>, u64), ServiceError> {
-        let mut list = self.lock();
-        let transfer =
-            list.iter_mut().find(|t| t.id == id && t.uid == caller.uid && t.upload == upload).ok_or_else(unknown)?;
-        transfer.touched = Instant::now();
-        let before = transfer.size;
-        transfer.size = change(before)?;
-        Ok((Arc::clone(&transfer.file), before))
-    }
-
-    fn take(&self, caller: &Caller, id: &str, upload: bool) -> Option<(Arc<File>, u64)> {
-        let mut list = self.lock();
-        let at = list.iter().position(|t| t.id == id && t.uid == caller.uid && t.upload == upload)?;
-        let transfer = list.swap_remove(at);
-        Some((transfer.file, transfer.size))
-    }
-}
-
-fn unknown() -> ServiceError {
-    ServiceError::NotFound("that backup is not under way (any more): begin anew".into())
-}
 
 /// A folder that is gone when this is dropped.
 struct Scratch(PathBuf);
@@ -163,15 +90,17 @@ impl Service {
         params: BackupBeginParams,
     ) -> Result<BackupBeginResult, ServiceError> {
         let account = self.account(caller, params.account.as_deref())?;
-        self.inner.transfers.check(caller.uid)?;
+        let place = self.place(caller.uid)?;
         // A rotation between the copy and its key would tear them apart.
         let alone = Arc::clone(&account.rotating).lock_owned().await;
         let (service, of) = (self.clone(), Arc::clone(&account));
-        let (file, size) = blocking(move || {
+        let with_passphrase = params.passphrase.is_some();
+        let make = move || {
             let _alone = alone;
             service.make_backup(&of, &params)
-        })
-        .await?;
+        };
+        let (file, size) = if with_passphrase { self.heavy(make).await? } else { blocking(make).await? };
+        drop(place);
         let transfer = self.carry(caller.uid, false, file, size)?;
         tracing::info!(name = %account.row().address(), bytes = size, "a backup was made");
         Ok(BackupBeginResult { transfer, size, account: self.info(&account) })
@@ -225,7 +154,7 @@ impl Service {
     /// # Errors
     /// A cap, a full disk.
     pub async fn restore_begin(&self, caller: &Caller, _: Empty) -> Result<RestoreBeginResult, ServiceError> {
-        self.inner.transfers.check(caller.uid)?;
+        drop(self.place(caller.uid)?);
         let file = self.nameless()?;
         Ok(RestoreBeginResult { transfer: self.carry(caller.uid, true, file, 0)? })
     }
@@ -240,6 +169,7 @@ impl Service {
             return Err(ServiceError::InvalidParams(format!("a part has {MAX_PART_BYTES} bytes at most")));
         }
         let add = data.len() as u64;
+        self.room_for(caller.uid, add)?;
         let (file, at) = self.inner.transfers.touch(caller, &params.transfer, true, |size| {
             if size + add > MAX_UPLOAD_BYTES {
                 return Err(ServiceError::LimitReached(format!("a backup has {MAX_UPLOAD_BYTES} bytes at most")));
@@ -273,14 +203,19 @@ impl Service {
     ) -> Result<RestoreResult, ServiceError> {
         let secrets = Secrets::new(&params.identities, params.passphrase)?;
         let (file, _) = self.inner.transfers.take(caller, &params.transfer, true).ok_or_else(unknown)?;
+        let place = self.keep_place(caller.uid);
         let (service, caller) = (self.clone(), caller.clone());
-        Self::whole(async move { service.restore(&caller, file, secrets).await }).await
+        Self::whole(async move {
+            let _place = place;
+            service.restore(&caller, file, secrets).await
+        })
+        .await
     }
 
     async fn restore(&self, caller: &Caller, file: Arc<File>, secrets: Secrets) -> Result<RestoreResult, ServiceError> {
         let scratch = self.scratch("restore")?;
         let folder = scratch.0.clone();
-        let contents = blocking(move || unpack(&file, &secrets, &folder)).await?;
+        let contents = self.heavy(move || unpack(&file, &secrets, &folder)).await?;
         let made = contents.made;
         let row = &contents.row;
         let record = SignedRecord::decode(&contents.card.record)?;
@@ -309,7 +244,7 @@ impl Service {
             origin: &row.origin,
             directory: &row.directory,
             recovery_hash: contents.card.recovery_hash,
-            config: &self.inner.config,
+            config: &self.config(),
         };
         let (record, record_seq) = make_record(&keys, &facts, Some(&record), &prekey)?;
         let mut row = row.clone();

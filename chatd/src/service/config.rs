@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use daemonkit::settings::Section;
 use proto::directory::ContactPolicy;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::policy::limits::Limits;
 
 /// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
     /// For people.
@@ -20,60 +21,64 @@ pub enum LogFormat {
     Json,
 }
 
-/// The daemon's configuration. Every key may be left out.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// Where accounts, keys and messages live.
-    pub data_dir: Option<PathBuf>,
-    /// The RPC socket.
-    pub socket: Option<PathBuf>,
-    /// Narrow the socket to this group (system service only).
-    pub socket_group: Option<String>,
-    /// Addresses to accept peers on; port 0 takes any free one.
-    pub listen: Vec<SocketAddr>,
-    /// Default directory for `register`: a URL or a domain.
-    pub directory: Option<String>,
-    /// Directories of other domains by their URL: `"example.org" = "http://127.0.0.1:7471"`.
-    pub directories: BTreeMap<String, String>,
-    /// Who may ask the accounts here to become a contact: `open`, `members` of their directory, `invite`, `closed`.
-    pub first_contact: ContactPolicy,
-    /// Log format.
-    pub log_format: LogFormat,
-    /// Dial private and loopback addresses that a directory or a peer named, even if the directory itself is elsewhere.
-    pub allow_private_addresses: bool,
-    /// Serve every user of the machine (as a system service) instead of only the daemon's own.
-    pub system: bool,
-    /// Close links without traffic after so many seconds.
-    pub idle_link_seconds: u64,
-    /// Let members of the directory see who is online here.
-    pub show_online: bool,
-    /// Let members find the accounts here by their addresses.
-    pub list_address: bool,
-    /// Limits on what others may cost.
-    pub limits: Limits,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            data_dir: None,
-            socket: None,
-            socket_group: None,
-            listen: vec![SocketAddr::from(([0, 0, 0, 0], 0))],
-            directory: None,
-            directories: BTreeMap::new(),
-            first_contact: ContactPolicy::Members,
-            log_format: LogFormat::Text,
-            allow_private_addresses: false,
-            system: false,
-            idle_link_seconds: 600,
-            show_online: true,
-            list_address: false,
-            limits: Limits::default(),
-        }
+daemonkit::settings! {
+    /// The daemon's configuration. Every key may be left out.
+    pub struct Config {
+        /// Where accounts, keys and messages live.
+        data_dir: Option<PathBuf> = None,
+        /// The RPC socket, an absolute path of at most 107 bytes.
+        socket: Option<PathBuf> = None,
+        /// Narrow the socket to this group (system service only).
+        socket_group: Option<String> = None,
+        /// Addresses to accept peers on; port 0 takes any free one.
+        listen: Vec<SocketAddr> = vec![SocketAddr::from(([0, 0, 0, 0], 0))],
+        /// Default directory for `register`: a URL or a domain.
+        directory: Option<String> = None,
+        /// Directories of other domains by their URL: `"example.org" = "http://127.0.0.1:7471"`.
+        directories: BTreeMap<String, String> = BTreeMap::new(),
+        /// Who may ask the accounts here to become a contact: `open`, `members` of their directory, `invite`, `closed`.
+        first_contact: ContactPolicy = ContactPolicy::Members,
+        /// What to log: levels by part, such as `info` or `warn,chatd=debug`. `CHATD_LOG` in the environment goes before it.
+        log: String = LOG.to_owned(),
+        /// How log lines look: `text` or `json`.
+        log_format: LogFormat = LogFormat::Text,
+        /// Dial private and loopback addresses that a directory or a peer named, even if the directory itself is elsewhere.
+        allow_private_addresses: bool = false,
+        /// Serve every user of the machine (as a system service) instead of only the daemon's own.
+        system: bool = false,
+        /// Close links without traffic after so many seconds.
+        idle_link_seconds: u64 = 600,
+        /// Let members of the directory see who is online here.
+        show_online: bool = true,
+        /// Let members find the accounts here by their addresses.
+        list_address: bool = false,
+        /// Limits on what others may cost; see below.
+        limits: Limits = Limits::default(),
     }
 }
+
+/// What iroh says below warnings is for its developers.
+const LOG: &str = "info,iroh=warn,noq=warn,noq_proto=error,noq_udp=error,iroh_relay=warn,swarm_discovery=warn";
+
+/// Keys that are taken from a reread configuration as they are; the others need a restart.
+const LIVE: [&str; 16] = [
+    "log",
+    "directory",
+    "directories",
+    "limits.known_node_bytes_per_second",
+    "limits.stranger_node_bytes_per_second",
+    "limits.stranger_envelopes_per_minute",
+    "limits.failures_per_minute",
+    "limits.failure_ban_seconds",
+    "limits.requests_per_identity_per_hour",
+    "limits.requests_per_domain_per_hour",
+    "limits.requests_per_hour",
+    "limits.rpc_clients",
+    "limits.rpc_clients_per_uid",
+    "limits.accounts_per_uid",
+    "limits.limiter_keys",
+    "idle_link_seconds",
+];
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +104,50 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// All keys, for the reference and for `--print-config`.
+    pub const SECTIONS: [Section; 2] =
+        [Section { name: "", settings: Self::SETTINGS }, Section { name: "limits", settings: Limits::SETTINGS }];
+
+    /// The values, as a file would hold them.
+    pub fn table(&self) -> toml::Table {
+        // Every type in it has a form in TOML.
+        toml::Table::try_from(self).unwrap_or_default()
+    }
+
+    /// What is different in `new`: keys that may change in a running daemon, and keys that need a restart.
+    pub fn changed(&self, new: &Self) -> (Vec<String>, Vec<String>) {
+        let changed = daemonkit::settings::changed(&Self::SECTIONS, &self.table(), &new.table());
+        changed.into_iter().partition(|key| LIVE.contains(&key.as_str()))
+    }
+
+    /// Takes over what may change in a running daemon.
+    pub fn adopt(&mut self, new: &Self) {
+        let keep = self.clone();
+        *self = Self {
+            data_dir: keep.data_dir,
+            socket: keep.socket,
+            socket_group: keep.socket_group,
+            listen: keep.listen,
+            first_contact: keep.first_contact,
+            log_format: keep.log_format,
+            allow_private_addresses: keep.allow_private_addresses,
+            system: keep.system,
+            show_online: keep.show_online,
+            list_address: keep.list_address,
+            limits: Limits {
+                connections: keep.limits.connections,
+                connections_unauthenticated: keep.limits.connections_unauthenticated,
+                connections_per_address: keep.limits.connections_per_address,
+                handshake_seconds: keep.limits.handshake_seconds,
+                first_frame_seconds: keep.limits.first_frame_seconds,
+                frame_bytes_per_second: keep.limits.frame_bytes_per_second,
+                pending_requests: keep.limits.pending_requests,
+                ..new.limits.clone()
+            },
+            ..new.clone()
+        };
+    }
+
     /// Reads a file.
     ///
     /// # Errors
@@ -134,6 +183,27 @@ mod tests {
         std::fs::write(&path, "directry = \"http://127.0.0.1:7470\"\n").unwrap();
         let error = Config::load(&path).unwrap_err().to_string();
         assert!(error.contains("directry") && error.contains("did you mean `directory`"), "{error}");
+    }
+
+    #[test]
+    fn a_reload_takes_what_is_live_and_names_the_rest() {
+        let old = Config::default();
+        let mut new = Config { log: "warn".into(), system: true, listen: vec![], ..Config::default() };
+        new.limits.accounts_per_uid = std::num::NonZeroU32::MIN;
+        new.limits.connections = std::num::NonZeroU32::MIN;
+        let (live, restart) = old.changed(&new);
+        assert_eq!(live, ["log", "limits.accounts_per_uid"]);
+        assert_eq!(restart, ["listen", "system", "limits.connections"]);
+        let mut adopted = old.clone();
+        adopted.adopt(&new);
+        assert_eq!(adopted.changed(&new), (vec![], restart), "all that is live was taken, and nothing else");
+        for key in LIVE {
+            let known = match key.strip_prefix("limits.") {
+                Some(rest) => Limits::SETTINGS.iter().any(|setting| setting.name == rest),
+                None => Config::SETTINGS.iter().any(|setting| setting.name == key),
+            };
+            assert!(known, "{key}");
+        }
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl Service {
             return Err(ServiceError::Refused("the system does not say which user you are: no account for you".into()));
         }
         let own = self.owned(caller).len();
-        let cap = self.inner.config.limits.accounts_per_uid.get() as usize;
+        let cap = self.config().limits.accounts_per_uid.get() as usize;
         let key = (name.to_owned(), directory.to_owned());
         let mut registering = self.inner.registering.lock().unwrap_or_else(PoisonError::into_inner);
         if own + registering.values().filter(|uid| **uid == caller.uid).count() >= cap {
@@ -141,7 +141,7 @@ impl Service {
             let limit = Profile::MAX_DISPLAY_NAME_BYTES;
             return Err(ServiceError::InvalidText(format!("a display name has {limit} bytes at most")));
         }
-        let directory = match params.directory.or_else(|| self.inner.config.directory.clone()) {
+        let directory = match params.directory.or_else(|| self.config().directory.clone()) {
             Some(url) if url.is_empty() => None,
             Some(url) => Some(DirectoryClient::new(&url)?),
             None => None,
@@ -175,7 +175,7 @@ impl Service {
         let keys = Keys::generate()?;
         let prekey = PrekeySecret::generate(now)?;
         let facts =
-            Facts { name: &address.name, origin: &origin, directory: &url, recovery_hash, config: &self.inner.config };
+            Facts { name: &address.name, origin: &origin, directory: &url, recovery_hash, config: &self.config() };
         let (record, record_seq) = make_record(&keys, &facts, None, &prekey)?;
         let row = AccountRow {
             id: keys.account(),

@@ -80,7 +80,7 @@ async fn look(account: &Account, asked: &mut Asked) -> Result<bool, StoreError> 
             None => ASK_AGAIN,
         };
         asked.insert(hole.contact, (Instant::now(), wait));
-        tracing::info!(contact = hole.contact, "messages are missing: asking for them");
+        tracing::info!(often = "hole", contact = hole.contact, "messages are missing: asking for them");
         if let Some(delivery) = account.delivery() {
             delivery.tell(News::Hole(hole.contact)).await;
         }

@@ -31,11 +31,12 @@ type Proved = Mutex<HashMap<(DeviceId, DeviceId), i64>>;
 
 /// Takes links as they come; ends with the daemon.
 pub(super) async fn run(service: Service, mut links: mpsc::Receiver<Link>) {
-    let gate = Arc::new(Mutex::new(FailureGate::new(&service.inner.config.limits)));
+    let gate = Arc::new(Mutex::new(FailureGate::new(&service.config().limits)));
     while let Some(link) = links.recv().await {
+        gate.lock().unwrap_or_else(PoisonError::into_inner).configure(&service.config().limits);
         let banned = gate.lock().unwrap_or_else(PoisonError::into_inner).banned(&link.peer, Instant::now());
         if let Some(left) = banned {
-            tracing::info!(peer = %link.peer, seconds = left.as_secs(), "a banned peer is refused");
+            tracing::info!(often = "banned", peer = %link.peer, seconds = left.as_secs(), "a banned peer is refused");
             link.sender.close(CloseCode::RateLimited, "too many failures");
             continue;
         }
@@ -68,7 +69,7 @@ impl Runner {
         let (taken, queue) = mpsc::channel(PENDING);
         let acker = Acker { open: self.open.clone(), proved: Arc::clone(&self.proved) };
         self.service.spawn(acker.run(queue));
-        let idle = Duration::from_secs(self.service.inner.config.idle_link_seconds.max(1));
+        let idle = Duration::from_secs(self.service.config().idle_link_seconds.max(1));
         let mut silent_until = Instant::now() + idle;
         let mut asked = None;
         loop {
@@ -183,7 +184,7 @@ impl Runner {
     fn blame(&self) -> bool {
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         if gate.failed(self.open.peer, Instant::now()) == Failure::Drop {
-            tracing::warn!(peer = %self.open.peer, "too many failures: the peer is dropped for a while");
+            tracing::warn!(often = "failures", peer = %self.open.peer, "too many failures: the peer is dropped for a while");
             self.open.sender.close(CloseCode::RateLimited, "too many failures");
             return false;
         }
@@ -217,7 +218,7 @@ impl Runner {
     }
 
     async fn envelope(&self, number: u64, outer: Vec<u8>, taken: &mpsc::Sender<(Arc<Account>, Taken)>) -> bool {
-        let limits = &self.service.inner.limits;
+        let limits = self.service.inner.limits.now();
         let known = self.is_known();
         let bytes = if known { &limits.known_bytes } else { &limits.stranger_bytes };
         while let Err(over) = bytes.check(&self.open.peer, outer.len()) {

@@ -82,7 +82,12 @@ async fn take(account: &Arc<Account>, item: Mail, round: &mut Round) {
         Verdict::Refused(RefuseCode::Unavailable) => round.release.push(number),
         Verdict::Refused(code) => {
             // A prekey that is gone, or no envelope at all: its sender seals anew when it hears our marks.
-            tracing::info!(number, code = code.as_str(), "an envelope of the mailbox cannot be opened");
+            tracing::info!(
+                often = code.as_str(),
+                number,
+                code = code.as_str(),
+                "an envelope of the mailbox cannot be opened"
+            );
             round.delete.push(number);
         }
         Verdict::Dropped { .. } => round.delete.push(number),
@@ -105,7 +110,11 @@ async fn finish(account: &Account, mut round: Round) -> Option<Duration> {
                 if due && account.store.write(move |tx| tx.set_ack_due(contact, true)).await.is_err() {
                     round.release.push(number);
                 } else if receipt.refused {
-                    tracing::info!(number, "an envelope of the mailbox waits for what is missing before it");
+                    tracing::info!(
+                        often = "waits",
+                        number,
+                        "an envelope of the mailbox waits for what is missing before it"
+                    );
                     if session == round.session {
                         round.later.push(number);
                     }

@@ -31,11 +31,12 @@ mod standing;
 mod status;
 mod storage;
 mod told;
+mod transfers;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -52,7 +53,8 @@ use crate::crypto::keys::SigningKey;
 use crate::delivery::{News, OpenLink};
 use crate::directory::Directories;
 use crate::link::{Link, LinkCaps, LinkConfig, Node, PeerTable};
-use crate::policy::rate::RateLimits;
+use crate::model::Clients;
+use crate::policy::rate::SharedLimits;
 use crate::store::search::Indexer;
 use crate::store::space::Space;
 use account::Account;
@@ -72,14 +74,14 @@ pub struct Service {
 
 struct Inner {
     data_dir: PathBuf,
-    config: Config,
+    config: RwLock<Arc<Config>>,
     node: Node,
     node_key: SigningKey,
     table: PeerTable,
     indexer: Indexer,
     /// The disk under the data directory.
     space: Arc<Space>,
-    limits: Arc<RateLimits>,
+    limits: SharedLimits,
     /// Those that the configuration names.
     directories: Directories,
     accounts: RwLock<HashMap<AccountId, Arc<Account>>>,
@@ -87,8 +89,10 @@ struct Inner {
     links: Mutex<HashMap<u64, OpenLink>>,
     /// Accounts that are being registered: (name, directory's URL) -> whose they will be.
     registering: Mutex<HashMap<(String, String), u32>>,
-    transfers: backup::Transfers,
+    transfers: transfers::Transfers,
     clients: AtomicU64,
+    /// Who they are, from when the socket is served.
+    told_clients: OnceLock<Arc<dyn Clients>>,
     started: Instant,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -128,20 +132,21 @@ impl Service {
         let table = PeerTable::spawn(node.clone(), incoming, links);
         let service = Self {
             inner: Arc::new(Inner {
-                limits: Arc::new(RateLimits::new(&config.limits)),
+                limits: SharedLimits::new(&config.limits),
                 directories,
                 indexer: Indexer::start(),
                 space,
                 accounts: RwLock::default(),
                 links: Mutex::default(),
                 registering: Mutex::default(),
-                transfers: backup::Transfers::default(),
+                transfers: transfers::Transfers::default(),
                 clients: AtomicU64::new(0),
+                told_clients: OnceLock::new(),
                 started: Instant::now(),
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
                 data_dir,
-                config,
+                config: RwLock::new(Arc::new(config)),
                 node,
                 node_key,
                 table,
@@ -152,6 +157,25 @@ impl Service {
         service.spawn(service.clone().watch_disk());
         service.spawn(session::watch_addresses(service.clone()));
         Ok(service)
+    }
+
+    /// What is in force.
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.inner.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts in force what of a configuration may change while the daemon runs; see [`Config::adopt`].
+    ///
+    /// # Errors
+    /// A directory that cannot be used; then nothing has changed.
+    pub fn reconfigure(&self, new: &Config) -> Result<(), ServiceError> {
+        self.inner.directories.rename(&new.directories)?;
+        self.inner.limits.change(&new.limits);
+        let mut config = self.inner.config.write().unwrap_or_else(PoisonError::into_inner);
+        let mut adopted = Config::clone(&config);
+        adopted.adopt(new);
+        *config = Arc::new(adopted);
+        Ok(())
     }
 
     /// The transport's addresses.
@@ -167,6 +191,16 @@ impl Service {
     /// The RPC room tells how many clients there are.
     pub fn client_count(&self, clients: u64) {
         self.inner.clients.store(clients, Ordering::Relaxed);
+    }
+
+    /// The RPC room tells whom to ask who they are.
+    pub fn told_clients(&self, clients: Arc<dyn Clients>) {
+        let _ = self.inner.told_clients.set(clients);
+    }
+
+    /// Whether a user has an account here; root counts as one who has.
+    pub fn has_account(&self, uid: u32) -> bool {
+        uid == 0 || self.accounts().iter().any(|account| account.row().uid == uid)
     }
 
     /// Ends sessions cleanly (presence goes at once), closes links, commits what is queued.

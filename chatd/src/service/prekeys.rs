@@ -145,7 +145,7 @@ impl Service {
             origin: &row.origin,
             directory: &row.directory,
             recovery_hash: card.recovery_hash,
-            config: &self.inner.config,
+            config: &self.config(),
         };
         let (record, seq) = make_record(&account.keys, &facts, Some(&previous), &prekey)?;
         account.inbox.add_prekey(prekey);

@@ -194,7 +194,7 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
             tracing::error!(name = %account.row().name, "cloned: another machine uses a copy of this data directory");
         }
         SessionEvent::Refused { code, message } => {
-            tracing::warn!(?code, %message, "the directory refused a command");
+            tracing::warn!(often = "command", ?code, %message, "the directory refused a command");
         }
         SessionEvent::TokensStored { .. } => {}
     }

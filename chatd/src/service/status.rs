@@ -39,6 +39,7 @@ impl Service {
         for account in chosen {
             accounts.push(account_status(&account).await?);
         }
+        let clients = self.inner.told_clients.get();
         Ok(StatusResult {
             server: SERVER.into(),
             api: API_VERSION,
@@ -47,6 +48,8 @@ impl Service {
             uptime: self.inner.started.elapsed().as_secs(),
             links: self.inner.table.open_links(),
             clients: self.inner.clients.load(Ordering::Relaxed),
+            own_clients: clients.map(|clients| clients.of_user(caller.uid)).unwrap_or_default(),
+            user_clients: clients.filter(|_| caller.uid == 0).map(|all| all.by_user()).unwrap_or_default(),
             accounts,
         })
     }

@@ -99,7 +99,7 @@ async fn confirm_names(account: &Arc<Account>, told: &mut Told, everybody: &[Con
                 }
             }
             Ok(_) => {
-                tracing::warn!(name = %row.name, account = %row.account, "the directory does not confirm this name");
+                tracing::warn!(often = "name", name = %row.name, account = %row.account, "the directory does not confirm this name");
             }
             Err(error) => {
                 tracing::debug!(%error, "a name was not confirmed");

@@ -259,7 +259,7 @@ fn fatal(path: &Path, what: &str) {
         file = %path.display(),
         "{what}: stopping at once; what was answered is in the WAL, and the next start recovers it. Check the disk"
     );
-    eprintln!("chatd: {}: {what}: stopping at once", path.display());
+    daemonkit::log::last_words(&format!("chatd: {}: {what}: stopping at once", path.display()));
     std::process::abort();
 }
 

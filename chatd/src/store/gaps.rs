@@ -178,7 +178,7 @@ impl Tx<'_> {
         let broken = self.release(contact, stream, missing, &mut shown)?;
         // Everything that was held came another way meanwhile (its sender began a new epoch): nothing is missing.
         if missing > 0 && (shown.known == 0 || !shown.ids.is_empty()) {
-            tracing::warn!(contact, missing, "messages are missing; what follows them is shown");
+            tracing::warn!(often = "missing", contact, missing, "messages are missing; what follows them is shown");
             self.event_gap(contact, missing, None);
         }
         self.tell_shown(contact, shown)?;

@@ -96,7 +96,12 @@ impl Tx<'_> {
         if stream.has(core.seq) {
             result.duplicates += 1;
             if !stream.reused && self.is_another(contact, stream, core)? {
-                tracing::warn!(contact, seq = core.seq, "a number came again with another message: its sender is told");
+                tracing::warn!(
+                    often = "number",
+                    contact,
+                    seq = core.seq,
+                    "a number came again with another message: its sender is told"
+                );
                 stream.reused = true;
             }
             return Ok(());

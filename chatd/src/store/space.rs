@@ -92,6 +92,11 @@ impl Space {
         self.changed.subscribe()
     }
 
+    /// Bytes that are free beyond what the ballast must have; `None` if the system does not say.
+    pub fn spare(&self) -> Option<u64> {
+        Some(self.free()?.saturating_sub(2 * BALLAST_BYTES))
+    }
+
     /// What to tell people while there is too little room.
     pub fn trouble(&self) -> Option<String> {
         self.is_low().then(|| {

@@ -1,10 +1,9 @@
-//! Where a daemon's socket is, and how to connect to it: a Unix socket, on Windows a named pipe.
+//! How to connect to a daemon: over a Unix socket, on Windows a named pipe.
 //!
-//! Not its job: making the socket and its permissions (chatd), and what is said over it ([`super::client`]).
+//! Not its job: where the socket is ([`crate::places`]), making the socket and its permissions (chatd), and what is said over it ([`super::client`]).
 
-use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,74 +13,49 @@ use interprocess::local_socket::tokio::prelude::*;
 use interprocess::local_socket::{GenericFilePath, ToFsName};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Environment variable that names the socket.
-pub const SOCKET_VARIABLE: &str = "CHATD_SOCKET";
-
-/// Where the system service's socket is.
-#[cfg(not(windows))]
-pub const SYSTEM_SOCKET: &str = "/run/chatd/chatd.sock";
-/// Where the system service's pipe is.
-#[cfg(windows)]
-pub const SYSTEM_SOCKET: &str = r"\\.\pipe\chatd";
-
-/// Where to look for a daemon, the best first: `explicit` alone if given, else `CHATD_SOCKET` alone if set, else the
-/// user's own daemon and then the system's.
-pub fn candidates(explicit: Option<&Path>) -> Vec<PathBuf> {
-    candidates_in(explicit, |name| std::env::var_os(name))
-}
-
-/// [`candidates`] in the environment `variable`.
-fn candidates_in(explicit: Option<&Path>, variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
-    let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
-    if let Some(path) = explicit {
-        return vec![path.to_owned()];
-    }
-    if let Some(path) = variable(SOCKET_VARIABLE) {
-        return vec![path.into()];
-    }
-    let user = user_socket_in(variable);
-    user.into_iter().chain([PathBuf::from(SYSTEM_SOCKET)]).collect()
-}
-
-/// Where a user's own daemon puts its socket; `None` if the user has no runtime directory.
-pub fn user_socket() -> Option<PathBuf> {
-    user_socket_in(|name| std::env::var_os(name).filter(|value| !value.is_empty()))
-}
-
-#[cfg(not(windows))]
-fn user_socket_in(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let runtime = variable("XDG_RUNTIME_DIR").map(PathBuf::from).or_else(runtime_directory)?;
-    Some(runtime.join("chatd/chatd.sock"))
-}
-
-#[cfg(windows)]
-fn user_socket_in(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let mut path = OsString::from(r"\\.\pipe\chatd-");
-    path.push(variable("USERNAME")?);
-    Some(path.into())
-}
-
-/// logind's directory for the user, for shells that lost the variable (`su`, cron).
-#[cfg(target_os = "linux")]
-fn runtime_directory() -> Option<PathBuf> {
-    use std::os::unix::fs::MetadataExt;
-    let uid = std::fs::metadata("/proc/self").ok()?.uid();
-    let path = PathBuf::from(format!("/run/user/{uid}"));
-    path.is_dir().then_some(path)
-}
-
-#[cfg(not(any(target_os = "linux", windows)))]
-fn runtime_directory() -> Option<PathBuf> {
-    None
-}
+/// Bytes of a socket's path at most: `sun_path` of unix(7) holds 108, the last of which is zero.
+pub const MAX_PATH_BYTES: usize = 107;
 
 /// Connects to the daemon at `path`.
 ///
 /// # Errors
 /// The system's: `NotFound` and `ConnectionRefused` mean that no daemon runs there, `PermissionDenied` that the caller
-/// may not use it; `InvalidInput`, that the path is too long for a socket (108 bytes on Linux).
+/// may not use it; `InvalidInput`, that the path is longer than [`MAX_PATH_BYTES`]; `Other`, that somebody listens who is not
+/// to be trusted.
 pub async fn connect(path: &Path) -> io::Result<Stream> {
-    Stream::connect(path.to_fs_name::<GenericFilePath>()?).await
+    let stream = Stream::connect(path.to_fs_name::<GenericFilePath>()?).await?;
+    #[cfg(unix)]
+    if let Some(uid) = stream.peer_creds()?.euid()
+        && !trust::is_trusted(path, uid)
+    {
+        return Err(io::Error::other(format!(
+            "user {uid} listens there, who is neither you nor root, nor the owner of a folder that root made for it: \
+             not connected"
+        )));
+    }
+    Ok(stream)
+}
+
+/// Who may listen at a socket: whoever listens is told passphrases and recovery keys.
+#[cfg(unix)]
+mod trust {
+    use std::os::unix::fs::MetadataExt;
+    use std::path::Path;
+
+    /// The caller itself, root, or the owner of the socket's folder if only root could have made that folder.
+    pub(super) fn is_trusted(path: &Path, uid: u32) -> bool {
+        if uid == 0 || uid == nix::unistd::geteuid().as_raw() {
+            return true;
+        }
+        let Ok(folder) = std::path::absolute(path).and_then(|path| path.parent().unwrap_or(&path).canonicalize())
+        else {
+            return false;
+        };
+        let is_closed = |folder: &Path, owner: u32| {
+            std::fs::metadata(folder).is_ok_and(|meta| meta.uid() == owner && meta.mode() & 0o022 == 0)
+        };
+        is_closed(&folder, uid) && folder.ancestors().skip(1).all(|above| is_closed(above, 0))
+    }
 }
 
 /// One direction of a connection. The connection closes when both are dropped.
@@ -111,29 +85,5 @@ impl AsyncWrite for Half {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut &*self.0).poll_shutdown(cx)
-    }
-}
-
-#[cfg(all(test, unix))]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn found(explicit: Option<&str>, variables: &[(&str, &str)]) -> Vec<PathBuf> {
-        candidates_in(explicit.map(Path::new), |name| {
-            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
-        })
-    }
-
-    #[test]
-    fn the_nearest_wins() {
-        let both = [("CHATD_SOCKET", "/b"), ("XDG_RUNTIME_DIR", "/run/user/1000")];
-        assert_eq!(found(Some("/a"), &both), [PathBuf::from("/a")]);
-        assert_eq!(found(None, &both), [PathBuf::from("/b")]);
-        let user = PathBuf::from("/run/user/1000/chatd/chatd.sock");
-        let system = PathBuf::from("/run/chatd/chatd.sock");
-        assert_eq!(found(None, &both[1..]), [user.clone(), system.clone()]);
-        assert_eq!(found(None, &[("CHATD_SOCKET", ""), both[1]]), [user, system.clone()]);
-        assert_eq!(found(None, &[]).last(), Some(&system));
     }
 }

@@ -288,8 +288,38 @@ pub struct StatusResult {
     pub links: u64,
     /// RPC clients connected, this one included.
     pub clients: u64,
+    /// Those of the caller's user, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own_clients: Vec<ClientInfo>,
+    /// How many each user has; root alone is told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub user_clients: Vec<UserClients>,
     /// One for each of the caller's accounts.
     pub accounts: Vec<AccountStatus>,
+}
+
+/// One client in [`StatusResult`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClientInfo {
+    /// What the kernel calls its program, at most 15 bytes; empty if it does not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub program: String,
+    /// Its process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Since when it is connected.
+    pub since: Timestamp,
+    /// What it does: `idle`, `works`, `waits for a message's state`, `follows events`.
+    pub does: String,
+}
+
+/// A user's clients in [`StatusResult`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UserClients {
+    /// Who.
+    pub uid: u32,
+    /// How many.
+    pub clients: u64,
 }
 
 /// One account in [`StatusResult`].

@@ -21,6 +21,9 @@ impl Files {
         std::fs::write(files.path("key"), format!("# created: today\n{KEY}\n")).unwrap();
         std::fs::write(files.path("phrase"), "correct horse battery staple\n").unwrap();
         std::fs::write(files.path("wrong"), "wrong\n").unwrap();
+        for name in ["key", "phrase", "wrong"] {
+            set_mode(&files.path(name), 0o600);
+        }
         files
     }
 
@@ -34,6 +37,37 @@ impl Files {
         names.sort();
         names
     }
+}
+
+fn set_mode(path: &str, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn secrets_that_others_may_read_are_refused_and_pipes_work() {
+    let mut pair = Pair::start();
+    let files = Files::new();
+    set_mode(&files.path("phrase"), 0o666);
+    let with = ["--passphrase-file", &files.path("phrase")];
+    let refused = pair.bob.run(["backup", &files.path("a.age"), with[0], with[1]]).expect_code(1);
+    refused.says(&["others may read", "chmod 600"]);
+    assert!(!files.names().contains(&"a.age".to_owned()));
+    set_mode(&files.path("phrase"), 0o600);
+    // `-` is standard output and standard input, not a file of that name.
+    let program = tests::binaries::program("chatctl").unwrap().display().to_string();
+    let shell = |line: &str| {
+        let script = format!("cd {} && {program} {line}", files.path(""));
+        assert!(Command::new("sh").arg("-c").arg(&script).status().unwrap().success(), "{script}");
+    };
+    let socket = pair.bob_daemon().socket().display().to_string();
+    shell(&format!("--socket {socket} --account bob backup - {} {} > piped.age && test ! -e ./-", with[0], with[1]));
+    assert!(std::fs::read(files.path("piped.age")).unwrap().starts_with(b"age-encryption.org"));
+    let daemon = Daemon::start(DaemonOptions::new("fresh", pair.directory.url()).place(pair.directory.place()));
+    pair.bob_daemon().stop();
+    let socket = daemon.socket().display().to_string();
+    shell(&format!("--socket {socket} restore - {} {} < piped.age", with[0], with[1]));
+    daemon.ctl("bob").ok(["whoami"]);
 }
 
 fn unfinished(daemon: &Daemon) -> Vec<String> {

@@ -78,6 +78,7 @@ fn the_recovery_key_makes_a_new_identity_and_a_new_recovery_key() {
     verify(&pair.alice, &carol);
     let before = fingerprint(&carol);
     std::fs::write(file("wrong"), "11".repeat(32)).unwrap();
+    std::fs::set_permissions(file("wrong"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     carol.run(["key", "recover", "--recovery-file", &file("wrong")]).expect_code(4).says(&["not the recovery key"]);
     carol.run(["key", "recover", "--recovery-file", &file("absent")]).expect_code(1);
     assert_eq!(fingerprint(&carol), before);

@@ -9,6 +9,7 @@ mod clocks;
 mod consumers;
 mod contacts;
 mod crowd;
+mod daemon;
 mod delivery;
 mod directory;
 mod expiry;

@@ -7,7 +7,6 @@ mod stranger;
 
 use std::io::{Read, Write};
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
 use bech32::{Bech32, Hrp};
 use proto::ids::sha256;
@@ -19,7 +18,7 @@ use super::{Inbox, Receipt, Verdict};
 use crate::crypto::envelope::{SealTo, Sender, seal};
 use crate::crypto::prekey::PrekeySecret;
 use crate::policy::limits::Limits;
-use crate::policy::rate::RateLimits;
+use crate::policy::rate::SharedLimits;
 use crate::store::tests::fixture::{Person, run};
 
 /// What the sender of an envelope notices of it.
@@ -62,7 +61,7 @@ fn inbox_with(person: &Person, limits: &Limits) -> Inbox {
         person.prekey.not_after(),
     )
     .unwrap();
-    let (store, rates) = (person.store.clone(), Arc::new(RateLimits::new(limits)));
+    let (store, rates) = (person.store.clone(), SharedLimits::new(limits));
     let pending = limits.pending_requests.get();
     Inbox::new(person.account, person.device_id(), store, vec![prekey], rates, pending)
 }

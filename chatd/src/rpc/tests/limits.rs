@@ -11,7 +11,7 @@ fn endless() -> Value {
 
 #[tokio::test]
 async fn a_user_has_so_many_clients_and_no_more() {
-    let server = Server::start(Limits { clients_per_uid: 2, ..Limits::default() }).await;
+    let server = Server::start(Limits { clients: 2, clients_per_uid: 2, ..Limits::default() }).await;
     let first = server.client().await;
     let second = server.client().await;
     for client in [&first, &second] {
@@ -64,6 +64,29 @@ async fn half_a_message_may_not_stay_and_silence_may() {
     assert_eq!(half.frame().await, None);
     silent.request(2, "message.unread", &json!({})).await;
     assert_eq!(silent.answer().await, (2, Ok(())));
+}
+
+#[tokio::test]
+async fn who_connects_and_says_nothing_is_dropped() {
+    let server = Server::start(Limits { frame_timeout: Duration::from_millis(50), ..Limits::default() }).await;
+    let mut silent = server.raw().await;
+    assert_eq!(silent.frame().await, None);
+    server.until_clients(0).await;
+}
+
+#[tokio::test]
+async fn a_thousand_clients_of_one_user_at_once() {
+    let server = Server::start(Limits::default()).await;
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..1_000 {
+        let client = server.client().await;
+        calls.spawn(async move { client.call::<m::SystemHello>(&HelloParams::default()).await.map(|_| client) });
+    }
+    let mut kept = Vec::new();
+    while let Some(done) = calls.join_next().await {
+        kept.push(done.unwrap().unwrap());
+    }
+    assert_eq!(kept.len(), 1_000, "all of them at the same time, and none refused");
 }
 
 #[tokio::test]

@@ -196,6 +196,10 @@ macro_rules! play {
                 self.clients.send_replace(clients);
             }
 
+            fn has_account(&self, _uid: u32) -> bool {
+                true
+            }
+
             $(async fn $function(
                 &self,
                 caller: &Caller,
@@ -239,7 +243,13 @@ impl Server {
         let path = directory.path().join("chatd/chatd.sock");
         let socket = bind(&path, &Audience::Owner).await.unwrap();
         let (fake, stop) = (Fake::new(), CancellationToken::new());
-        let task = tokio::spawn(serve(socket, Arc::clone(&fake), access, limits, stop.clone()));
+        let task = tokio::spawn(serve(
+            socket,
+            Arc::clone(&fake),
+            access,
+            watch::Sender::new(limits).subscribe(),
+            stop.clone(),
+        ));
         Self { fake, path, stop, task, _directory: directory }
     }
 

@@ -33,10 +33,24 @@ async fn a_directory_of_ours_is_adjusted_and_any_other_is_left_alone() {
     for (name, expected) in [("chatd", 0o700), ("tmp", 0o777)] {
         let directory = root.path().join(name);
         std::fs::create_dir(&directory).unwrap();
-        std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o777)).unwrap();
+        std::fs::set_permissions(&directory, PermissionsExt::from_mode(if name == "tmp" { 0o1777 } else { 0o777 }))
+            .unwrap();
         let _socket = bind(&directory.join("chatd.sock"), &Audience::Owner).await.unwrap();
         assert_eq!(mode(&directory), expected, "{name}");
     }
+}
+
+#[tokio::test]
+async fn where_others_may_write_there_is_no_socket() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join("open");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o777)).unwrap();
+    let error = bind(&directory.join("chatd.sock"), &Audience::Owner).await.unwrap_err();
+    assert!(matches!(error, SocketError::OpenFolder { .. }), "{error}");
+    let long = root.path().join("x".repeat(108));
+    let error = bind(&long, &Audience::Owner).await.unwrap_err().to_string();
+    assert!(error.contains("107"), "{error}");
 }
 
 #[tokio::test]
@@ -84,4 +98,25 @@ async fn a_group_that_does_not_exist_is_an_error() {
     let audience = Audience::Group("no-such-group".to_owned());
     let error = bind(&root.path().join("chatd.sock"), &audience).await.unwrap_err();
     assert!(error.to_string().contains("groupadd --system no-such-group"), "{error}");
+}
+
+#[tokio::test]
+async fn a_socket_whose_file_was_removed_is_made_again() {
+    let server = Server::start(Limits::default()).await;
+    let before = server.client().await;
+    std::fs::remove_file(&server.path).unwrap();
+    let after = loop {
+        match Client::connect(&server.path).await {
+            Ok(client) => break client,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    for client in [&before, &after] {
+        client.call::<m::SystemHello>(&proto::rpc::types::HelloParams::default()).await.unwrap();
+    }
+    // What somebody else has put there is not touched.
+    std::fs::remove_file(&server.path).unwrap();
+    std::fs::write(&server.path, "precious").unwrap();
+    before.call::<m::SystemHello>(&proto::rpc::types::HelloParams::default()).await.unwrap();
+    assert_eq!(std::fs::read(&server.path).unwrap(), b"precious");
 }

@@ -22,9 +22,9 @@ pub use self::scan::{FrameError, Scanner};
 use super::{ErrorCode, MAX_DEPTH, MAX_MESSAGE_BYTES, RpcError};
 
 /// Room that [`FrameReader::buffer`] offers to one read: some hundred small messages for one system call.
-pub const READ_CHUNK_BYTES: usize = 128 * 1024;
+pub const READ_CHUNK_BYTES: usize = 16 * 1024;
 /// A buffer that grew for a message larger than this is given back after it.
-const KEEP_BUFFER_BYTES: usize = 2 * READ_CHUNK_BYTES;
+const KEEP_BUFFER_BYTES: usize = 4 * READ_CHUNK_BYTES;
 
 /// A complete value that is no MessagePack-RPC message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +74,11 @@ impl FrameReader {
             }
             None => Ok(None),
         }
+    }
+
+    /// Bytes of memory that it holds.
+    pub fn held_bytes(&self) -> usize {
+        self.buf.capacity()
     }
 
     /// What is there and was not handed out: after `Ok(None)`, the beginning of a message.

@@ -5,10 +5,11 @@
 //! a request. Consecutive `message.send` become one batch. One *lane* runs the ordered requests; while it is busy,
 //! nothing further is taken from the read buffer, and everything else of the connection goes on.
 
+mod ending;
+
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -19,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until};
 
 use super::api::Api;
+use super::census::Seat;
 use super::dispatch::{BoxFuture, Dispatcher, Done, Job, answer};
 use super::feeds::{Feeds, MAX_SUBSCRIPTIONS, Ready};
 use super::server::Limits;
@@ -27,8 +29,10 @@ use super::server::Limits;
 pub(super) const MAX_BATCH: usize = 512;
 /// Messages in the store's queue and not yet answered, at most.
 const MAX_SENDS: usize = 4_096;
-/// Reads of one connection under way, or done and not yet written, at most. Each answer may be 1 MiB, and a client that
-/// asks without reading makes all of them wait in memory: with 32 clients that is 128 MiB.
+/// Bytes of them at most, about.
+const MAX_SENDING_BYTES: usize = 4 << 20;
+/// Reads of one connection under way at most. Each answer may be 1 MiB; what a client that asks without reading makes wait
+/// is weighed by the census.
 const MAX_READS: usize = 4;
 /// `message.wait` at most; the next one is refused, because pausing for up to an hour would look like a hang.
 pub(super) const MAX_WAITS: usize = 1_024;
@@ -40,7 +44,8 @@ const KEEP_BUFFER_BYTES: usize = 2 * OUT_HIGH_BYTES;
 type Sent = (Vec<u32>, Vec<Result<SendResult, RpcError>>);
 
 /// See the module.
-pub(super) struct Connection<A: Api, R, W> {
+pub(super) struct Connection<'a, A: Api, R, W> {
+    seat: &'a Seat,
     dispatcher: Dispatcher<A>,
     limits: Limits,
     reader: R,
@@ -57,6 +62,10 @@ pub(super) struct Connection<A: Api, R, W> {
     sends: FuturesUnordered<BoxFuture<Sent>>,
     /// Messages in `sends`.
     sending: usize,
+    /// Bytes of their requests, about: what is in `sends` goes all at once or is weighed too high for a moment.
+    sending_bytes: usize,
+    /// Since when it is connected, as long as it has said nothing.
+    silent_since: Option<Instant>,
     reads: FuturesUnordered<BoxFuture<Vec<u8>>>,
     waits: FuturesUnordered<BoxFuture<Vec<u8>>>,
     feeds: Feeds<A::Feed>,
@@ -79,11 +88,13 @@ enum Wake<A: Api> {
     Feed(Ready),
     Deadline,
     Closing,
+    Ended,
 }
 
-impl<A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<A, R, W> {
-    pub(super) fn new(dispatcher: Dispatcher<A>, limits: Limits, reader: R, writer: W) -> Self {
+impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, R, W> {
+    pub(super) fn new(dispatcher: Dispatcher<A>, limits: Limits, seat: &'a Seat, reader: R, writer: W) -> Self {
         Self {
+            seat,
             dispatcher,
             limits,
             reader,
@@ -97,6 +108,8 @@ impl<A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<A, R, W> {
             batch: Vec::new(),
             sends: FuturesUnordered::new(),
             sending: 0,
+            sending_bytes: 0,
+            silent_since: Some(Instant::now()),
             reads: FuturesUnordered::new(),
             waits: FuturesUnordered::new(),
             feeds: Feeds::new(),
@@ -117,12 +130,16 @@ impl<A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<A, R, W> {
             if self.close_by.is_some() && idle && self.out.is_empty() {
                 return Ok(());
             }
+            self.weigh();
             match self.wait().await {
                 Wake::Written(bytes) => self.wrote(bytes?)?,
                 Wake::Read(bytes) => {
                     if bytes? == 0 {
                         self.close();
                     }
+                    // Half a message has a limit of its own.
+                    self.silent_since = None;
+                    self.seat.touch();
                 }
                 Wake::Lane(done) => {
                     self.lane = None;
@@ -134,6 +151,8 @@ impl<A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<A, R, W> {
                 // A client that waits for events must notice that none will come.
                 Wake::Feed(Ready::Ended) | Wake::Closing => self.close(),
                 Wake::Deadline => self.deadline_passed()?,
+                // Not even a word more: it may be the one who does not read.
+                Wake::Ended => return Err(io::ErrorKind::ConnectionAborted.into()),
             }
         }
     }
@@ -148,9 +167,11 @@ impl<A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<A, R, W> {
         let deadline = [
             self.partial_since.map(|since| since + self.limits.frame_timeout),
             self.stalled_since.map(|since| since + self.limits.stall_timeout),
+            self.silent_since.map(|since| since + self.limits.frame_timeout),
             self.close_by,
         ];
         let deadline = deadline.into_iter().flatten().min();
+        let ended = self.seat.end();
         let Self { dispatcher, reader, writer, frames, out, written, lane, sends, reads, waits, feeds, .. } = self;
         let unwritten = out.get(*written..).unwrap_or_default();
         // Not `biased`: a feed with a million events to replay must not keep requests from being read.
@@ -158,12 +179,13 @@ impl<A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<A, R, W> {
             bytes = writer.write(unwritten), if !unwritten.is_empty() => Wake::Written(bytes),
             done = poll_fn(|cx| lane.as_mut().map_or(Poll::Pending, |lane| lane.as_mut().poll(cx))), if roomy => Wake::Lane(done),
             Some(sent) = sends.next(), if !sends.is_empty() => Wake::Sent(sent),
-            Some(bytes) = reads.next(), if roomy && !reads.is_empty() => Wake::Answer(bytes),
+            Some(bytes) = reads.next(), if !reads.is_empty() => Wake::Answer(bytes),
             Some(bytes) = waits.next(), if roomy && !waits.is_empty() => Wake::Answer(bytes),
             ready = poll_fn(|cx| feeds.poll_ready(cx)), if open && roomy && feeds.len() > 0 => Wake::Feed(ready),
             bytes = async { reader.read_buf(frames.buffer()).await }, if readable => Wake::Read(bytes),
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Wake::Deadline,
             () = dispatcher.closing.cancelled(), if open => Wake::Closing,
+            () = ended.cancelled() => Wake::Ended,
         }
     }
 
@@ -173,6 +195,7 @@ impl<A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<A, R, W> {
             && self.held.is_none()
             && self.out.len() - self.written < OUT_HIGH_BYTES
             && self.sending <= MAX_SENDS - MAX_BATCH
+            && self.sending_bytes < MAX_SENDING_BYTES
             && self.reads.len() < MAX_READS
     }
 
@@ -224,9 +247,14 @@ impl<A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<A, R, W> {
                 }
             };
             self.partial_since = None;
+            let bytes = frame.len();
             match codec::decode(frame) {
                 Ok(Incoming::Request { id, method, params }) => {
-                    return Some(self.dispatcher.dispatch(id, method, params));
+                    let job = self.dispatcher.dispatch(id, method, params);
+                    if matches!(job, Job::Send(..)) {
+                        self.sending_bytes += bytes;
+                    }
+                    return Some(job);
                 }
                 Ok(Incoming::Notification { .. } | Incoming::Response { .. }) => {}
                 Err(error) => {
@@ -261,6 +289,9 @@ impl<A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<A, R, W> {
                 self.refuse(id, ErrorCode::LimitReached, text);
             }
             Job::Subscribe(id, params) => {
+                if let Err(error) = self.seat.follow(&self.limits) {
+                    return codec::encode_error(&mut self.out, Some(id), &error);
+                }
                 self.subscriptions += 1;
                 let subscribe = self.dispatcher.subscribe(id, self.subscriptions, params);
                 self.run_in_lane(subscribe).await;
@@ -273,7 +304,7 @@ impl<A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<A, R, W> {
             }
             Job::Refused(id, error) => codec::encode_error(&mut self.out, Some(id), &error),
             Job::Close(id, error) => {
-                tracing::info!(caller = ?self.dispatcher.caller, %error, "closing an RPC connection");
+                tracing::info!(often = "closed", caller = ?self.dispatcher.caller, %error, "closing an RPC connection");
                 codec::encode_error(&mut self.out, id, &error);
                 self.close();
             }
@@ -329,35 +360,6 @@ impl<A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<A, R, W> {
             // Answers may be added faster than the socket takes them: what was taken must not stay.
             self.out.drain(..self.written);
             self.written = 0;
-        }
-        Ok(())
-    }
-
-    /// No more requests and events; what is under way gets a little time.
-    fn close(&mut self) {
-        self.dispatcher.closing.cancel();
-        self.close_by.get_or_insert_with(|| Instant::now() + self.limits.closing_timeout);
-        self.partial_since = None;
-        self.held = None;
-        self.feeds.clear();
-    }
-
-    fn deadline_passed(&mut self) -> io::Result<()> {
-        let now = Instant::now();
-        let is_over = |since: Option<Instant>, timeout: Duration| since.is_some_and(|since| since + timeout <= now);
-        if is_over(self.stalled_since, self.limits.stall_timeout) {
-            tracing::info!(caller = ?self.dispatcher.caller, "an RPC client takes nothing; dropping it");
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        if self.close_by.is_some_and(|by| by <= now) {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        if is_over(self.partial_since, self.limits.frame_timeout) {
-            let id = codec::salvage_id(self.frames.rest());
-            let seconds = self.limits.frame_timeout.as_secs();
-            let text = format!("a message was begun and not finished within {seconds} s");
-            codec::encode_error(&mut self.out, id, &RpcError::new(ErrorCode::Malformed, text));
-            self.close();
         }
         Ok(())
     }

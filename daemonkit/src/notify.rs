@@ -1,4 +1,4 @@
-//! sd_notify(3): tells systemd that the directory answers, or stops. Does nothing where there is no systemd.
+//! sd_notify(3): tells systemd that a daemon answers, or stops. Does nothing where there is no systemd.
 
 use std::io;
 
@@ -12,7 +12,7 @@ pub fn notify(state: &str) -> io::Result<()> {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty()) else { return Ok(()) };
     let address = match path.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name)?,
         None => SocketAddr::from_pathname(&path)?,

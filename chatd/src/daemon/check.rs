@@ -1,0 +1,74 @@
+//! `chatd --check`: what a start would meet, tried without changing anything.
+
+use std::fmt::Write as _;
+use std::net::UdpSocket;
+use std::path::Path;
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::{AccessFlags, access};
+
+use super::{DataDir, Setup, StartError, admission};
+use crate::directory::{Directories, DirectoryClient};
+use crate::rpc;
+
+/// Tries everything that a start needs, and says what would be used.
+///
+/// # Errors
+/// The first thing that a start would fail at. A daemon that runs already is one: the check is for the one to come.
+pub fn check(setup: &Setup) -> Result<String, StartError> {
+    let config = &setup.config;
+    let wrong = |key: &'static str, text: String| StartError::Config { key, text };
+    daemonkit::log::parse(&config.log).map_err(|error| wrong("log", error.to_string()))?;
+    if let Some(url) = config.directory.as_deref().filter(|url| !url.is_empty()) {
+        DirectoryClient::new(url).map_err(|error| wrong("directory", error.to_string()))?;
+    }
+    Directories::named(&config.directories).map_err(|error| wrong("directories", error.to_string()))?;
+    if config.socket_group.is_some() && !config.system {
+        let text = "it narrows the socket of a system service: set system = true, or leave it out".to_owned();
+        return Err(wrong("socket_group", text));
+    }
+    let (audience, _) = admission(config);
+    rpc::check(&setup.socket, &audience)?;
+    if setup.data_dir.symlink_metadata().is_ok() {
+        DataDir::permitted(&setup.data_dir)?;
+        is_free(&setup.data_dir)?;
+    } else {
+        can_be_made(&setup.data_dir)?;
+    }
+    for address in &config.listen {
+        UdpSocket::bind(address).map_err(|error| wrong("listen", format!("cannot listen on {address}: {error}")))?;
+    }
+    let mut text = String::from("the configuration is valid; a start would use\n");
+    let file = setup.file.as_ref().map_or_else(|| "none".to_owned(), |path| path.display().to_string());
+    let addresses: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
+    for (what, value) in [
+        ("config", file),
+        ("data", setup.data_dir.display().to_string()),
+        ("socket", setup.socket.display().to_string()),
+        ("serves", if config.system { "the users of this machine" } else { "its own user" }.to_owned()),
+        ("listen", addresses.join(", ")),
+        ("directory", config.directory.clone().unwrap_or_else(|| "none".to_owned())),
+        ("log", config.log.clone()),
+    ] {
+        let _ = writeln!(text, "  {what:<10}{value}");
+    }
+    Ok(text)
+}
+
+/// Whether another daemon has the directory; the lock is given back at once.
+fn is_free(path: &Path) -> Result<(), StartError> {
+    let Ok(file) = std::fs::File::options().write(true).open(path.join("lock")) else { return Ok(()) };
+    let locked = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+    locked.map(drop).map_err(|_| StartError::Locked { path: path.to_owned() })
+}
+
+/// Whether this user could make the directory: the nearest one above it that exists must be a folder to write to.
+pub(super) fn can_be_made(path: &Path) -> Result<(), StartError> {
+    let there = path.ancestors().skip(1).find(|above| above.symlink_metadata().is_ok()).unwrap_or(Path::new("/"));
+    let io = |source| StartError::Io { path: there.to_owned(), source };
+    let meta = std::fs::metadata(there).map_err(io)?;
+    if !meta.is_dir() {
+        return Err(io(std::io::ErrorKind::NotADirectory.into()));
+    }
+    access(there, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|error| io(error.into()))
+}

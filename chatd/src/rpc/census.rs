@@ -1,0 +1,340 @@
+//! Who is connected, and what each user may take of the daemon: places, and memory.
+//!
+//! Places are given as long as there are any. When all are taken, who has more than a fair share gives one up for who has less:
+//! the connection that was silent longest goes. Feeds may take three quarters of the places, so that short commands always find
+//! one. Buffers of all clients together have a bound; when it is passed, the largest connection of the user with the most goes.
+//!
+//! Invariant: nobody who stays within the share of each user is refused or dropped for what others do.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use proto::rpc::types::{ClientInfo, UserClients};
+use proto::rpc::{ErrorCode, RpcError};
+use proto::time::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::server::Limits;
+use crate::model::Clients;
+
+/// Bytes that buffers of all clients may have together. 64 MiB are promised; what grows between two weighings is the rest.
+pub(super) const BUFFER_BYTES: usize = 48 << 20;
+/// Places of a user without an account here: enough to make one, in some windows.
+pub(super) const WITHOUT_ACCOUNT: usize = 8;
+/// Of all places, the part that users without an account may have together.
+const WITHOUT_ACCOUNT_PART: usize = 4;
+/// A connection that said nothing for so long, and waits for nothing, may lose its place to others of the same user.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// What a connection does, for `status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Doing {
+    Idle,
+    Working,
+    Waiting,
+    Following,
+}
+
+impl Doing {
+    fn text(number: u8) -> &'static str {
+        match number {
+            n if n == Self::Working as u8 => "works",
+            n if n == Self::Waiting as u8 => "waits for a message's state",
+            n if n == Self::Following as u8 => "follows events",
+            _ => "idle",
+        }
+    }
+}
+
+/// One connected client, as the others see it.
+#[derive(Debug)]
+struct Client {
+    uid: u32,
+    pid: Option<i32>,
+    program: String,
+    since: Timestamp,
+    has_account: bool,
+    /// Milliseconds of the census's clock.
+    touched: AtomicU64,
+    doing: AtomicU8,
+    follows: AtomicBool,
+    weight: AtomicUsize,
+    /// Given up: it counts no more, and ends as soon as it notices.
+    doomed: AtomicBool,
+    end: CancellationToken,
+}
+
+impl Client {
+    fn counts(&self) -> bool {
+        !self.doomed.load(Ordering::Acquire)
+    }
+
+    fn follows(&self) -> bool {
+        self.follows.load(Ordering::Acquire)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    clients: HashMap<u64, Arc<Client>>,
+    next: u64,
+}
+
+impl Table {
+    fn counted(&self) -> impl Iterator<Item = &Arc<Client>> {
+        self.clients.values().filter(|client| client.counts())
+    }
+
+    fn of(&self, uid: u32) -> usize {
+        self.counted().filter(|client| client.uid == uid).count()
+    }
+
+    /// The user with the most clients of those that `which` admits, and how many these are.
+    fn loudest(&self, which: impl Fn(&Client) -> bool) -> Option<(u32, usize)> {
+        let mut by_uid = HashMap::new();
+        for client in self.counted().filter(|client| which(client)) {
+            *by_uid.entry(client.uid).or_insert(0_usize) += 1;
+        }
+        by_uid.into_iter().max_by_key(|(_, count)| *count)
+    }
+
+    fn longest_silent(&self, which: impl Fn(&Client) -> bool) -> Option<&Arc<Client>> {
+        self.counted().filter(|client| which(client)).min_by_key(|client| client.touched.load(Ordering::Relaxed))
+    }
+}
+
+/// See the module.
+pub(super) struct Census {
+    table: Mutex<Table>,
+    /// Told with each change, in order.
+    counted: Box<dyn Fn(u64) + Send + Sync>,
+    weight: AtomicUsize,
+    started: Instant,
+}
+
+/// A place. Given back when dropped, whatever ends the connection.
+pub(super) struct Seat {
+    census: Arc<Census>,
+    client: Arc<Client>,
+    number: u64,
+}
+
+impl Census {
+    pub(super) fn new(counted: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        Self {
+            table: Mutex::default(),
+            counted: Box::new(counted),
+            weight: AtomicUsize::new(0),
+            started: Instant::now(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Ends a client for the good of others.
+    fn doom(&self, client: &Client) {
+        if !client.doomed.swap(true, Ordering::AcqRel) {
+            self.weight.fetch_sub(client.weight.swap(0, Ordering::AcqRel), Ordering::AcqRel);
+            client.end.cancel();
+        }
+    }
+
+    /// A place for a client of this user.
+    ///
+    /// # Errors
+    /// `limit_reached`, with what to do.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        uid: u32,
+        pid: Option<i32>,
+        has_account: bool,
+        limits: &Limits,
+    ) -> Result<Seat, RpcError> {
+        let mut table = self.lock();
+        let (own, all) = (table.of(uid), table.counted().count());
+        let refused = |text: String| Err(RpcError::new(ErrorCode::LimitReached, text));
+        if !has_account {
+            let strangers = table.counted().filter(|client| !client.has_account).count();
+            if own >= WITHOUT_ACCOUNT.min(limits.clients_per_uid)
+                || strangers >= limits.clients.div_ceil(WITHOUT_ACCOUNT_PART)
+            {
+                return refused(format!(
+                    "{own} clients of user {uid}, who has no account here, are connected; close one of them, or try \
+                     again later"
+                ));
+            }
+        }
+        if all >= limits.clients {
+            let victim = if own < limits.clients_per_uid {
+                let loud = table.loudest(|_| true).filter(|(_, count)| *count > limits.clients_per_uid);
+                loud.and_then(|(loud, _)| table.longest_silent(|client| client.uid == loud))
+            } else {
+                let before = self.now().saturating_sub(u64::try_from(IDLE.as_millis()).unwrap_or(u64::MAX));
+                table.longest_silent(|client| {
+                    let silent = client.touched.load(Ordering::Relaxed) < before;
+                    client.uid == uid && silent && client.doing.load(Ordering::Relaxed) == Doing::Idle as u8
+                })
+            };
+            let Some(victim) = victim else {
+                return refused(format!(
+                    "{all} clients are connected, {own} of them of user {uid}: no more are served at a time; close \
+                     some, or try again later"
+                ));
+            };
+            self.doom(victim);
+        }
+        table.next += 1;
+        let number = table.next;
+        let client = Arc::new(Client {
+            uid,
+            pid,
+            program: pid.map(program).unwrap_or_default(),
+            since: Timestamp::now(),
+            has_account,
+            touched: AtomicU64::new(self.now()),
+            doing: AtomicU8::new(Doing::Working as u8),
+            follows: AtomicBool::new(false),
+            weight: AtomicUsize::new(0),
+            doomed: AtomicBool::new(false),
+            end: CancellationToken::new(),
+        });
+        table.clients.insert(number, Arc::clone(&client));
+        (self.counted)(table.clients.len() as u64);
+        drop(table);
+        Ok(Seat { census: Arc::clone(self), client, number })
+    }
+
+    /// Lets the largest connections of the users with the most bytes go until all are within the bound.
+    fn relieve(&self) {
+        let table = self.lock();
+        while self.weight.load(Ordering::Acquire) > BUFFER_BYTES {
+            let mut by_uid = HashMap::new();
+            for client in table.counted() {
+                *by_uid.entry(client.uid).or_insert(0_usize) += client.weight.load(Ordering::Acquire);
+            }
+            let Some((heavy, _)) = by_uid.into_iter().max_by_key(|(_, weight)| *weight) else { return };
+            let own = table.counted().filter(|client| client.uid == heavy);
+            let Some(largest) = own.max_by_key(|client| client.weight.load(Ordering::Acquire)) else { return };
+            tracing::info!(often = "memory", uid = heavy, "clients hold too much unread: the largest connection goes");
+            self.doom(largest);
+        }
+    }
+}
+
+impl Clients for Census {
+    fn of_user(&self, uid: u32) -> Vec<ClientInfo> {
+        let mut found: Vec<(u64, ClientInfo)> = Vec::new();
+        for (number, client) in self.lock().clients.iter().filter(|(_, client)| client.uid == uid && client.counts()) {
+            let does = Doing::text(client.doing.load(Ordering::Relaxed)).to_owned();
+            let info = ClientInfo {
+                program: client.program.clone(),
+                pid: client.pid.and_then(|pid| u32::try_from(pid).ok()),
+                since: client.since,
+                does,
+            };
+            found.push((*number, info));
+        }
+        found.sort_by_key(|(number, _)| *number);
+        found.into_iter().map(|(_, info)| info).collect()
+    }
+
+    fn by_user(&self) -> Vec<UserClients> {
+        let mut by_uid = std::collections::BTreeMap::new();
+        for client in self.lock().counted() {
+            *by_uid.entry(client.uid).or_insert(0) += 1;
+        }
+        by_uid.into_iter().map(|(uid, clients)| UserClients { uid, clients }).collect()
+    }
+}
+
+impl Seat {
+    /// The client said something.
+    pub(super) fn touch(&self) {
+        self.client.touched.store(self.census.now(), Ordering::Relaxed);
+    }
+
+    /// What the connection holds in memory, and what it does.
+    pub(super) fn weigh(&self, bytes: usize, doing: Doing) {
+        self.client.doing.store(doing as u8, Ordering::Relaxed);
+        if doing != Doing::Following {
+            self.client.follows.store(false, Ordering::Release);
+        }
+        if !self.client.counts() {
+            return;
+        }
+        let before = self.client.weight.swap(bytes, Ordering::AcqRel);
+        let census = &self.census;
+        if bytes > before {
+            let all = census.weight.fetch_add(bytes - before, Ordering::AcqRel) + (bytes - before);
+            if all > BUFFER_BYTES {
+                census.relieve();
+            }
+        } else {
+            census.weight.fetch_sub(before - bytes, Ordering::AcqRel);
+        }
+    }
+
+    /// The connection begins to follow events, and may stay for days.
+    ///
+    /// # Errors
+    /// `limit_reached` when those who do already leave no place.
+    pub(super) fn follow(&self, limits: &Limits) -> Result<(), RpcError> {
+        if self.client.follows() {
+            return Ok(());
+        }
+        let table = self.census.lock();
+        let all = table.counted().filter(|client| client.follows()).count();
+        let own = table.counted().filter(|client| client.follows() && client.uid == self.client.uid).count();
+        // Without an account there is nothing to follow; with one place in all, that is the place.
+        let most = (limits.clients * 3 / 4).max(1);
+        if all >= most {
+            let loud = table.loudest(Client::follows).filter(|(_, count)| *count > limits.clients_per_uid);
+            let victim = loud.filter(|_| own < limits.clients_per_uid);
+            let victim = victim.and_then(|(loud, _)| table.longest_silent(|c| c.follows() && c.uid == loud));
+            let Some(victim) = victim else {
+                let text = format!("{all} clients follow events, {own} of them yours: no more can; close some of them");
+                return Err(RpcError::new(ErrorCode::LimitReached, text));
+            };
+            self.census.doom(victim);
+        }
+        self.client.follows.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Cancelled when the place is needed for others.
+    pub(super) fn end(&self) -> CancellationToken {
+        self.client.end.clone()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut table = self.census.lock();
+        table.clients.remove(&self.number);
+        (self.census.counted)(table.clients.len() as u64);
+        drop(table);
+        if !self.client.doomed.swap(true, Ordering::AcqRel) {
+            let weight = self.client.weight.swap(0, Ordering::AcqRel);
+            self.census.weight.fetch_sub(weight, Ordering::AcqRel);
+        }
+    }
+}
+
+/// What the kernel calls the program of a process: 15 bytes at most, chosen by its user, to whom alone it is shown.
+fn program(pid: i32) -> String {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.trim_end().chars().filter(|c| !c.is_control()).collect()
+}
+
+#[cfg(test)]
+#[path = "tests/census.rs"]
+mod tests;

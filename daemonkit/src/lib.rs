@@ -1,0 +1,11 @@
+//! What both daemons need of the system around them: a log that never makes them wait, settings that explain
+//! themselves, and a word to systemd.
+//!
+//! Not its job: anything that programs must agree on (proto), and anything that one daemon alone needs. Unlike proto it has
+//! state: a process has one log.
+//!
+//! Invariants: no call here waits for whoever reads the log; memory is bounded, and what was left out is counted and told.
+
+pub mod log;
+pub mod notify;
+pub mod settings;

@@ -1,0 +1,132 @@
+//! A daemon stands whatever its surroundings do: logs that nobody reads, disks that are full, starts in the background.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tests::binaries::program;
+use tests::daemon::resident_kib;
+use tests::wait::wait_for;
+use tests::{Ctl, Daemon, DaemonOptions, Place};
+
+/// Ends with the test, however that goes.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Ended {
+    /// SIGTERM ends it in time.
+    fn stops(&mut self) {
+        kill(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), Signal::SIGTERM).unwrap();
+        let since = Instant::now();
+        wait_for("it ended", || self.0.try_wait().unwrap().is_some());
+        assert!(since.elapsed() < Duration::from_secs(10));
+        assert!(self.0.wait().unwrap().success());
+    }
+}
+
+fn command(home: &Path, more: &[(&str, &str)]) -> Command {
+    let mut options = DaemonOptions::default();
+    options.env = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let mut command = Daemon::command(&options, home, &program("chatd").unwrap()).unwrap();
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+fn ctl(home: &Path) -> Ctl {
+    Ctl::new(&home.join("run/chatd.sock"), home)
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nobody() {
+    let place = Place::new().unwrap();
+    let home = place.folder("unread").unwrap();
+    let mut chatd = command(&home, &[("CHATD_LOG", "trace")]);
+    let mut chatd = Ended(chatd.stderr(Stdio::piped()).spawn().unwrap());
+    // Kept open, never read until the end.
+    let mut unread = chatd.0.stderr.take().unwrap();
+    wait_for("it answers", || ctl(&home).run(["status"]).code == Some(0));
+    for _ in 0..100 {
+        ctl(&home).ok(["status"]);
+    }
+    let resident = resident_kib(chatd.0.id()).unwrap();
+    assert!(resident < 256 * 1024, "{resident} KiB");
+    chatd.stops();
+    let mut text = String::new();
+    unread.read_to_string(&mut text).unwrap();
+    assert!(text.contains("chatd ready: ") && text.len() > 60_000, "{} bytes", text.len());
+}
+
+#[test]
+fn a_full_disk_under_the_log_stops_nobody() {
+    let place = Place::new().unwrap();
+    let home = place.folder("full").unwrap();
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut chatd = Ended(command(&home, &[]).stderr(full()).spawn().unwrap());
+    wait_for("it answers", || ctl(&home).run(["status"]).code == Some(0));
+    chatd.stops();
+    let mut directoryd = Command::new(program("directoryd").unwrap());
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    directoryd.arg("--data-dir").arg(home.join("directory")).arg("--listen").arg(format!("127.0.0.1:{port}"));
+    let mut directoryd = Ended(directoryd.stdin(Stdio::null()).stdout(full()).stderr(full()).spawn().unwrap());
+    wait_for("it answers", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    directoryd.stops();
+}
+
+#[test]
+fn a_start_in_the_background_returns_when_ready_or_says_why_not() {
+    let place = Place::new().unwrap();
+    let home = place.folder("background").unwrap();
+    let pid_file = home.join("chatd.pid");
+    let start = |more: &[&str]| {
+        let mut command = command(&home, &[]);
+        command.arg("--daemonize").arg("--pid-file").arg(&pid_file).args(more).output().unwrap()
+    };
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let failed = start(&["--listen", &address]);
+    assert!(!failed.status.success(), "{failed:?}");
+    assert!(String::from_utf8_lossy(&failed.stderr).contains(&address), "{failed:?}");
+    assert!(!pid_file.exists(), "nothing runs");
+    std::fs::write(&pid_file, "my diary").unwrap();
+    let failed = start(&[]);
+    assert!(!failed.status.success() && String::from_utf8_lossy(&failed.stderr).contains("no pid file"), "{failed:?}");
+    assert_eq!(std::fs::read(&pid_file).unwrap(), b"my diary");
+    std::fs::remove_file(&pid_file).unwrap();
+
+    assert!(start(&[]).status.success());
+    // No waiting: it returned because it is ready.
+    ctl(&home).ok(["status"]);
+    let pid: i32 = std::fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+    let log = home.join("data/chatd.log");
+    std::fs::rename(&log, home.join("data/chatd.log.1")).unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGHUP).unwrap();
+    wait_for("the log goes on in a new file", || {
+        std::fs::read_to_string(&log).is_ok_and(|text| text.contains("configuration read again: changed: nothing"))
+    });
+    kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+    wait_for("the pid file goes with it", || !pid_file.exists());
+}
+
+#[test]
+fn a_reload_changes_what_may_change_and_names_the_rest() {
+    let options = DaemonOptions::default().config("log = 'info'\n");
+    let daemon = Daemon::start(options);
+    let config = daemon.home().join("chatd.toml");
+    std::fs::write(&config, "log = 'warn,chatd=info'\nsystem = true\n[limits]\naccounts_per_uid = 1\n").unwrap();
+    let pid = Pid::from_raw(i32::try_from(daemon.pid().unwrap()).unwrap());
+    kill(pid, Signal::SIGHUP).unwrap();
+    wait_for("it is told", || {
+        daemon.log_text().contains("changed: log, limits.accounts_per_uid; a restart is needed for system")
+    });
+    daemon.bare_ctl().ok(["register", "one"]);
+    daemon.bare_ctl().run(["register", "two"]).expect_code(1).says(&["1 accounts are yours"]);
+}

@@ -22,12 +22,7 @@ pub struct Quotes {
 
 impl Quotes {
     /// The quote for what `message` answers; `None` if it answers nothing, or that is not here.
-    pub async fn of(
-        &mut self,
-        client: &Client,
-        account: Option<String>,
-        message: &Message,
-    ) -> Option<String> {
+    pub async fn of(&mut self, client: &Client, account: Option<String>, message: &Message) -> Option<String> {
         let id = message.reply_to?;
         if let Some(known) = self.known.get(&id) {
             return known.clone();

@@ -158,4 +158,3 @@ pub(super) fn about(event: &mut Event, called: &Called) {
     event.peer = Some(called.account);
     event.label = called.label.clone();
 }
-

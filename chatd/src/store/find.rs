@@ -68,7 +68,8 @@ pub fn find(
         if contact.is_some_and(|contact| contact != conversation) || own.is_some_and(|own| own != is_own) {
             continue;
         }
-        let who = called_by_id(conn, conversation, &home).map_or_else(|_| "?".to_owned(), |called| called.form().to_owned());
+        let who =
+            called_by_id(conn, conversation, &home).map_or_else(|_| "?".to_owned(), |called| called.form().to_owned());
         found.push(FoundMessage {
             id: MessageId::from_slice(&row.get::<_, Vec<u8>>(0)?).ok_or(StoreError::Damaged("message id"))?,
             from: if is_own { name.clone() } else { who.clone() },
@@ -96,7 +97,8 @@ fn last(conn: &Connection, contact: Option<i64>, own: Option<bool>) -> Result<Op
 fn ending(conn: &Connection, digits: &str) -> Result<Vec<i64>, StoreError> {
     // A whole id needs no scan.
     if digits.len() == 32 {
-        let whole: Vec<u8> = (0..16).filter_map(|n| u8::from_str_radix(digits.get(2 * n..2 * n + 2)?, 16).ok()).collect();
+        let whole: Vec<u8> =
+            (0..16).filter_map(|n| u8::from_str_radix(digits.get(2 * n..2 * n + 2)?, 16).ok()).collect();
         let row = conn.prepare_cached("SELECT id FROM messages WHERE msgid = ?1")?;
         return Ok({ row }.query_row([whole], |row| row.get(0)).optional()?.into_iter().collect());
     }

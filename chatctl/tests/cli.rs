@@ -142,7 +142,8 @@ fn without_a_daemon_it_says_what_it_tried() {
     let ran = finish(chatctl(&["whoami"]), b"");
     assert_eq!(ran.code, 3);
     // Root's own daemon is the system's.
-    let own = if ran.stderr.contains("/nonexistent/") { "/nonexistent/chatd/chatd.sock" } else { "/run/chatd/chatd.sock" };
+    let own =
+        if ran.stderr.contains("/nonexistent/") { "/nonexistent/chatd/chatd.sock" } else { "/run/chatd/chatd.sock" };
     assert!(ran.stderr.contains(&format!("{own} (no such socket)")), "{}", ran.stderr);
     assert!(ran.stderr.contains("systemctl start chatd"), "{}", ran.stderr);
     let ran = finish(chatctl(&["whoami", "--socket", "/nonexistent/x"]), b"");

@@ -75,6 +75,7 @@ fn short_ids_are_shown_and_taken() {
     let pair = Pair::on_one_daemon();
     let id = send(&pair.alice, "bob", "shall we meet at noon?");
     let short = &id[id.len() - 8..];
+    wait_for_body(&pair.bob, "alice", "shall we meet at noon?");
     let mut history = on(&pair.bob, &["history", "alice"], 80);
     history.wait_for(&format!("{short} alice: shall we"));
     assert!(history.wait().success());

@@ -111,7 +111,12 @@ impl Fake {
                 self.add.passed().await;
                 return Err(RpcError::new(ErrorCode::NotFound, "nobody"));
             }
-            "contact_reject" | "feed_ack" => json!({}),
+            "feed_ack" => json!({}),
+            "contact_reject" => json!({
+                "who": "carol", "name": "carol", "address": "carol@example.org", "handle": "%1", "account": "3".repeat(32),
+                "conversation": "1".repeat(32), "state": "removed", "trust": "unverified", "fingerprint": "1234 5678",
+                "confirmed": true, "blocked": false, "unread": 0, "profile": {},
+            }),
             "message_wait" => {
                 self.read.passed().await;
                 json!({"id": params["id"], "state": "delivered"})

@@ -73,6 +73,10 @@ pub fn describe(result: &SendResult, who: &str, since: Option<Timestamp>) -> Str
             Some(since) => format!("in {who}'s mailbox (offline since {})", clock(since)),
             None => format!("in {who}'s mailbox; it arrives when {who} is back"),
         },
+        (MessageState::Sent, Some("account_gone")) => format!(
+            "sent to {who}, who gave the name up, or is gone: nobody confirms it. To give up on it: chatctl remove {}",
+            show::argument(who)
+        ),
         (MessageState::Sent, _) => format!("sent to {who}, not confirmed yet; chatctl trace {id}"),
         (MessageState::Rejected, _) => format!("refused by {who}"),
         (MessageState::Expired, _) => format!("expired; chatctl trace {id}"),

@@ -16,32 +16,37 @@ const PAUSE: Duration = Duration::from_secs(20);
 /// Contacts remembered at most; beyond, all of them may be fetched again.
 const REMEMBERED: usize = 1_024;
 
-/// When each contact's record was last fetched.
+/// When each contact's record was last fetched, or will be.
 #[derive(Debug, Default)]
 pub(super) struct Fetched(Mutex<HashMap<i64, Instant>>);
 
 impl Fetched {
-    fn may(&self, contact: i64, now: Instant) -> bool {
+    /// When to fetch for what waits since `now`: at once, or at the end of the pause. `None`: that is planned already.
+    fn plan(&self, contact: i64, now: Instant) -> Option<Instant> {
         let mut at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if at.get(&contact).is_some_and(|last| now.saturating_duration_since(*last) < PAUSE) {
-            return false;
-        }
+        let due = match at.get(&contact) {
+            Some(planned) if *planned > now => return None,
+            Some(last) => now.max(*last + PAUSE),
+            None => now,
+        };
         if at.len() >= REMEMBERED {
             at.clear();
         }
-        at.insert(contact, now);
-        true
+        at.insert(contact, due);
+        Some(due)
     }
 }
 
 /// Fetches in the background, once at a time for each contact.
 pub(super) fn fetch(account: &Arc<Account>, contact: i64) {
-    if !account.fetched.may(contact, Instant::now()) {
-        return;
-    }
+    let Some(due) = account.fetched.plan(contact, Instant::now()) else { return };
     let account = Arc::clone(account);
     tokio::spawn(async move {
         let gone = account.gone.clone();
+        // A record that came a moment after the last one is no less needed: what waits for it would wait for ever.
+        if gone.run_until_cancelled(tokio::time::sleep_until(due.into())).await.is_none() {
+            return;
+        }
         let fetched = tokio::time::timeout(PATIENCE, newest(&account, contact));
         // Whether it came or not: what waits is judged by what is known now.
         if gone.run_until_cancelled(fetched).await.is_none() {
@@ -75,5 +80,22 @@ async fn newest(account: &Account, contact: i64) {
             }
         }
         Err(error) => tracing::debug!(%error, contact = %row.account, "no record from the directory"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_within_the_pause_is_fetched_for_at_its_end() {
+        let (fetched, begin) = (Fetched::default(), Instant::now());
+        assert_eq!(fetched.plan(1, begin), Some(begin));
+        let soon = begin + PAUSE / 4;
+        assert_eq!(fetched.plan(1, soon), Some(begin + PAUSE));
+        assert_eq!(fetched.plan(1, soon + PAUSE / 4), None, "it is planned");
+        assert_eq!(fetched.plan(2, soon), Some(soon), "each contact has its own");
+        assert_eq!(fetched.plan(1, begin + PAUSE), Some(begin + PAUSE * 2));
+        assert_eq!(fetched.plan(1, begin + PAUSE * 9), Some(begin + PAUSE * 9));
     }
 }

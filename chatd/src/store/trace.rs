@@ -7,6 +7,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{StoreError, contacts, deposits};
 
+/// The outcome of an attempt, and the reason of a message, when the directory knows the recipient no more.
+const ACCOUNT_GONE: &str = "account_gone";
+
 /// The number of a state in `marks`.
 pub(super) fn state_number(state: MessageState) -> i64 {
     match state {
@@ -63,16 +66,26 @@ pub(super) fn state_at(
     if deposits::lies_there(conn, stream, seq)? {
         return Ok((MessageState::Mailboxed, None));
     }
-    let last: Option<String> = conn
+    let attempts: Option<(bool, bool, String)> = conn
         .prepare_cached(
-            "SELECT outcome FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2
-             ORDER BY outcome = 'sent' DESC, outcome = 'account_gone' DESC, at DESC, id DESC LIMIT 1",
+            "SELECT max(outcome = 'sent'),
+                    coalesce(max(iif(outcome = 'account_gone', at, NULL)) >= max(iif(outcome = 'sent', at, 0)), 0),
+                    (SELECT outcome FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2
+                     ORDER BY at DESC, id DESC LIMIT 1)
+             FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2 HAVING count(*) > 0",
         )?
-        .query_row(params![stream, seq], |row| row.get(0))
+        .query_row(params![stream, seq], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    if last.as_deref() == Some("sent") {
-        return Ok((MessageState::Sent, None));
-    }
+    let last = match attempts {
+        // Also of what left on a link that had outlived the account: nobody will acknowledge it.
+        Some((sent, true, _)) => {
+            let state = if sent { MessageState::Sent } else { MessageState::Queued };
+            return Ok((state, Some(ACCOUNT_GONE.to_owned())));
+        }
+        Some((true, ..)) => return Ok((MessageState::Sent, None)),
+        Some((.., last)) => Some(last),
+        None => None,
+    };
     let row = contacts::load(conn, contact)?;
     let reason = contacts::wait_reason(&row).map(str::to_owned).or(last);
     Ok((MessageState::Queued, reason))

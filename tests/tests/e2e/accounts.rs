@@ -191,7 +191,11 @@ fn a_name_that_was_given_up_rests_and_its_recovery_key_takes_it_back() {
     let key_of = |ctl: &tests::Ctl| ctl.json(["register", "carol"])["recovery_key"].as_str().unwrap().to_owned();
     let carols = key_of(&pair.bob);
     pair.bob.clone().account("carol").ok(["unregister", "--yes"]);
-    std::fs::write(&key, &carols).unwrap();
+    let write = |file: &std::path::Path, text: &str| {
+        std::fs::write(file, text).unwrap();
+        std::fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    };
+    write(&key, &carols);
     // What was sent to bob says what became of him.
     let id = send(&pair.alice, "bob", "are you there?");
     wait_for("the reason is known", || pair.alice.json(["trace", &id])["reason"] == "account_gone");
@@ -201,7 +205,7 @@ fn a_name_that_was_given_up_rests_and_its_recovery_key_takes_it_back() {
     let until = pair.alice.run(["register", "carol"]).expect_code(1).says(&["rests until 20", "--reclaim"]);
     assert!(!until.stderr.contains("taken"), "{until:?}");
     let wrong = pair.bob_daemon().home().join("wrong");
-    std::fs::write(&wrong, "11".repeat(32)).unwrap();
+    write(&wrong, &"11".repeat(32));
     let reclaim = |file: &std::path::Path| pair.alice.run(["register", "carol", "--reclaim", file.to_str().unwrap()]);
     reclaim(&wrong).expect_code(1).says(&["rests"]);
     reclaim(&key).expect_code(0).says(&["registered carol"]);

@@ -144,7 +144,7 @@ async fn half_a_frame_and_silence_hold_nobody_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_are_capped_and_the_cap_says_so() {
-    let daemon = Daemon::start(DaemonOptions::default().config("[limits]\nclients = 24\n"));
+    let daemon = Daemon::start(DaemonOptions::default().config("[limits]\nrpc_clients = 32\n"));
     let mut open = Vec::new();
     let mut refused = None;
     for number in 0..40_u8 {

@@ -40,7 +40,8 @@ pub fn rust_version() -> Result<Vec<String>> {
     ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata printed no JSON")?;
     let packages = metadata["packages"].as_array().context("cargo metadata names no packages")?;
-    let ours = packages.iter().find(|package| package["name"] == "chatd").and_then(needed).context("no rust-version")?;
+    let ours =
+        packages.iter().find(|package| package["name"] == "chatd").and_then(needed).context("no rust-version")?;
     let newer: Vec<String> = packages
         .iter()
         .filter(|package| needed(package).is_some_and(|version| version > ours))

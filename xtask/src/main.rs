@@ -5,8 +5,8 @@
 
 mod bench;
 mod debian;
-mod dependencies;
 mod demo;
+mod dependencies;
 mod step;
 mod test;
 mod tools;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::{debian, dependencies, tools};
 use crate::step::{Step, cargo, run as step};
+use crate::{debian, dependencies, tools};
 
 /// All steps together end within this, so that a hung test fails a run and does not block it.
 const TIME_LIMIT: Duration = Duration::from_secs(58 * 60);

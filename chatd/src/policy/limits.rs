@@ -49,6 +49,14 @@ pub struct Limits {
     pub requests_per_hour: NonZeroU32,
     /// Contact requests of one account that wait for an answer.
     pub pending_requests: NonZeroU32,
+    /// Messages of one contact that are stored in a day, and KiB of them. What is beyond stays with its sender, who is told.
+    pub contact_messages_per_day: NonZeroU32,
+    /// See there.
+    pub contact_kib_per_day: NonZeroU32,
+    /// Messages of one contact that are stored in all, less what was forgotten, and KiB of them.
+    pub contact_messages: NonZeroU32,
+    /// See there.
+    pub contact_kib: NonZeroU32,
     /// Clients on the local socket.
     pub rpc_clients: NonZeroU32,
     /// Of these, clients of one local user.
@@ -77,11 +85,47 @@ impl Default for Limits {
             requests_per_domain_per_hour: n(10),
             requests_per_hour: n(30),
             pending_requests: n(64),
+            contact_messages_per_day: n(1_000_000),
+            contact_kib_per_day: n(1 << 20),
+            contact_messages: n(10_000_000),
+            contact_kib: n(8 << 20),
             rpc_clients: n(32),
             rpc_clients_per_uid: n(8),
             accounts_per_uid: n(8),
             limiter_keys: n(16_384),
         }
+    }
+}
+
+/// What may be stored of one contact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quotas {
+    /// Messages a day.
+    pub messages_a_day: i64,
+    /// Bytes a day.
+    pub bytes_a_day: i64,
+    /// Messages in all.
+    pub messages: i64,
+    /// Bytes in all.
+    pub bytes: i64,
+}
+
+impl Limits {
+    /// What may be stored of one contact.
+    pub fn quotas(&self) -> Quotas {
+        let count = |value: NonZeroU32| i64::from(value.get());
+        Quotas {
+            messages_a_day: count(self.contact_messages_per_day),
+            bytes_a_day: count(self.contact_kib_per_day) << 10,
+            messages: count(self.contact_messages),
+            bytes: count(self.contact_kib) << 10,
+        }
+    }
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Limits::default().quotas()
     }
 }
 

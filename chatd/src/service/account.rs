@@ -122,7 +122,7 @@ impl Account {
             store.clone(),
             prekeys.all()?,
             Arc::clone(&inner.limits),
-            inner.config.limits.pending_requests.get(),
+            (inner.config.limits.pending_requests.get(), inner.config.limits.quotas()),
         );
         Ok(Arc::new(Self {
             id: row.id,

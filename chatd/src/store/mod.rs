@@ -44,6 +44,7 @@ mod streams;
 pub(crate) mod tests;
 pub mod trace;
 mod tx;
+mod usage;
 mod vfs;
 mod wake;
 mod writer;

@@ -1,5 +1,6 @@
 //! Stores of alice and bob, without any network between them.
 
+mod abuse;
 mod contacts;
 mod crash;
 mod damage;

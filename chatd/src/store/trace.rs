@@ -7,6 +7,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{StoreError, contacts, deposits};
 
+/// Why a message waits whose recipient takes no more of us today, or at all.
+pub const RECIPIENT_QUOTA: &str = "recipient_quota";
+
 /// The number of a state in `marks`.
 pub(super) fn state_number(state: MessageState) -> i64 {
     match state {
@@ -71,7 +74,14 @@ pub(super) fn state_at(
         .query_row(params![stream, seq], |row| row.get(0))
         .optional()?;
     if last.as_deref() == Some("sent") {
-        return Ok((MessageState::Sent, None));
+        let newest: Option<String> = conn
+            .prepare_cached(
+                "SELECT outcome FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2 ORDER BY at DESC, id DESC LIMIT 1",
+            )?
+            .query_row(params![stream, seq], |row| row.get(0))
+            .optional()?;
+        // It came there and was not taken.
+        return Ok((MessageState::Sent, newest.filter(|outcome| outcome == RECIPIENT_QUOTA)));
     }
     let row = contacts::load(conn, contact)?;
     let reason = contacts::wait_reason(&row).map(str::to_owned).or(last);

@@ -13,6 +13,8 @@ mod directory;
 mod expiry;
 mod feed;
 mod history;
+mod hostile;
+mod hostile_peer;
 mod impostor;
 mod isolation;
 mod key_change;

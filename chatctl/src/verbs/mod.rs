@@ -14,6 +14,7 @@ pub mod block;
 pub mod chat;
 pub mod completion;
 pub mod contacts;
+pub mod forget;
 pub mod history;
 pub mod key;
 pub mod login;

@@ -64,6 +64,7 @@ macro_rules! with_methods {
             concurrent MessageSearch message_search;
             concurrent MessageUnread message_unread;
             ordered MessageRead message_read;
+            ordered MessageForget message_forget;
             concurrent MessageTrace message_trace;
             ordered FeedAck feed_ack;
             concurrent ProfileShow profile_show;

@@ -12,6 +12,7 @@ pub mod config;
 mod create;
 mod error;
 mod feed;
+mod forget;
 mod gaps;
 mod identity;
 mod keys;

@@ -17,6 +17,7 @@ pub mod contacts;
 pub mod deposits;
 pub mod epochs;
 pub mod feed;
+pub mod forget;
 pub mod gaps;
 pub mod history;
 pub mod inbound;

@@ -12,10 +12,12 @@ use proto::wire::envelope::Outer;
 use proto::wire::frame::{Frame, RefuseCode};
 use tests::daemon::resident_kib;
 use tests::people::befriend;
+use tests::wait::wait_for;
 use tests::{Ctl, Daemon, Pair};
 
 use crate::hostile_peer::{Hostile, Mallory};
 use crate::torture_flood::{honest, p99};
+use crate::util::{bodies, send, state_of};
 
 /// Processor time of the victim for each byte of the attacker, in microseconds (debug build; an envelope of one small
 /// message costs about half of it: sealed box, signature, commit).
@@ -250,4 +252,20 @@ async fn a_hostile_contact_with_any_number_of_nodes_stops_nobody() {
         }
     }
     assert!(scene.pair.bob_daemon().is_running());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_over_its_quota_is_told_so() {
+    let config = "[limits]\ncontact_messages_per_day = 3\n";
+    let pair = Pair::strangers_with(config, tests::DirectoryOptions::default());
+    befriend(&pair.alice, &pair.bob);
+    for n in 1..=3 {
+        pair.alice.ok(["send", "bob", &format!("{n}"), "--wait", "delivered"]);
+    }
+    let id = send(&pair.alice, "bob", "one too many");
+    wait_for("alice sees why", || pair.alice.json(["trace", &id]).to_string().contains("recipient_quota"));
+    assert_ne!(state_of(&pair.alice, &id), "delivered");
+    assert_eq!(bodies(&pair.bob, "alice", 10), ["1", "2", "3"]);
+    // The other way is another quota.
+    pair.bob.ok(["send", "alice", "back", "--wait", "delivered"]);
 }

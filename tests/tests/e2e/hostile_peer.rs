@@ -16,7 +16,7 @@ use chatd::link::{LinkConfig, LinkSender, Node};
 use proto::directory::SignedRecord;
 use proto::ids::{AccountId, ConversationId, DeviceId, Epoch, MessageId, NodeId, sha256};
 use proto::wire::envelope::{AckEntry, Core};
-use proto::wire::frame::{Frame, RefuseCode};
+use proto::wire::frame::Frame;
 use proto::wire::payload::Text;
 use tests::Daemon;
 use tokio::sync::watch;
@@ -84,19 +84,19 @@ impl Mallory {
         let to = SealTo { device: self.bobs, prekey: PrekeyPublic::new(prekey.suite, &prekey.recipient).unwrap() };
         let (heard, ended) = (Arc::new(AtomicU64::new(0)), watch::Sender::new(None));
         let (sender, end) = (link.sender.clone(), ended.subscribe());
-        let refused = Arc::new(AtomicU64::new(0));
-        let (count, quota, mut receiver) = (Arc::clone(&heard), Arc::clone(&refused), link.receiver);
+        let answered = Arc::new(AtomicU64::new(0));
+        let (count, pong, mut receiver) = (Arc::clone(&heard), Arc::clone(&answered), link.receiver);
         tokio::spawn(async move {
             while let Ok(Some(frame)) = receiver.recv().await {
-                if matches!(frame, Frame::Refuse { code: RefuseCode::Quota, .. }) {
-                    quota.fetch_add(1, Ordering::Relaxed);
+                if let Frame::Ping { nonce, reply: true } = frame {
+                    pong.store(nonce, Ordering::Relaxed);
                 }
                 count.fetch_add(frame.encode().len() as u64, Ordering::Relaxed);
             }
             let _ = ended.send(Some(Instant::now()));
         });
         let victim = record.account();
-        Some(Hostile { me: self.clone(), node, sender, claim, to, victim, sent: 0, heard, quota: refused, end })
+        Some(Hostile { me: self.clone(), node, sender, claim, to, victim, sent: 0, heard, answered, end })
     }
 }
 
@@ -112,7 +112,8 @@ pub struct Hostile {
     /// Bytes.
     pub sent: u64,
     heard: Arc<AtomicU64>,
-    quota: Arc<AtomicU64>,
+    /// The last ping that was answered.
+    answered: Arc<AtomicU64>,
     end: watch::Receiver<Option<Instant>>,
 }
 
@@ -135,17 +136,12 @@ impl Hostile {
         self.heard.load(Ordering::Relaxed)
     }
 
-    /// Envelopes that the victim refused because of its quota.
-    pub fn over_quota(&self) -> u64 {
-        self.quota.load(Ordering::Relaxed)
-    }
-
     /// Waits until everything that was sent is read, or the link is over.
     pub async fn settled(&mut self) {
-        let before = self.heard();
-        self.send(Frame::Ping { nonce: 1, reply: false }).await;
+        const LAST: u64 = u64::MAX;
+        self.send(Frame::Ping { nonce: LAST, reply: false }).await;
         let deadline = Instant::now() + Duration::from_secs(20);
-        while !self.is_over() && self.heard() == before && Instant::now() < deadline {
+        while !self.is_over() && self.answered.load(Ordering::Relaxed) != LAST && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

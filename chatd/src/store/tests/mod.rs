@@ -8,6 +8,7 @@ mod deposits;
 mod epochs;
 mod feed;
 pub(crate) mod fixture;
+mod forget;
 mod gaps;
 mod keys;
 mod lifetimes;

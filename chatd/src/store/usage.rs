@@ -14,7 +14,8 @@ use crate::policy::limits::Quotas;
 /// How often a contact can have what waits for it written into a new epoch in a day. An honest one needs that once for each
 /// time that one of the two disks went back.
 pub(super) const MAX_RENEWALS: i64 = 16;
-/// Rows that are written for that in a day, after the first time: what waited the first time is our own doing.
+/// What is written for that in a day, after the first time: cores, each KiB of them as one more. What waited the first time is our
+/// own doing.
 pub(super) const MAX_REWRITTEN: i64 = 10_000;
 /// Cores of one contact that wait for what is missing before them at most. What is beyond stays with its sender.
 pub(super) const MAX_HELD: i64 = 8_192;
@@ -145,8 +146,9 @@ impl Tx<'_> {
         let waiting: i64 = self
             .conn
             .prepare_cached(
-                "SELECT count(*) FROM (SELECT 1 FROM streams_out s JOIN outbox o ON o.stream = s.id
-                 WHERE s.conversation = ?1 LIMIT ?2)",
+                "SELECT coalesce(sum(weight), 0) FROM (
+                   SELECT 1 + length(o.core) / 1024 AS weight FROM streams_out s JOIN outbox o ON o.stream = s.id
+                   WHERE s.conversation = ?1 LIMIT ?2)",
             )?
             .query_row(params![contact, room + 1], |row| row.get(0))?;
         if waiting > room {
@@ -160,9 +162,17 @@ impl Tx<'_> {
 
     /// What waits for a contact was written anew because of what it said.
     pub(super) fn renewed(&mut self, contact: i64, rows: usize) -> Result<(), StoreError> {
+        // All of it waits in the new epoch now.
+        let weight: i64 = self
+            .conn
+            .prepare_cached(
+                "SELECT coalesce(sum(1 + length(o.core) / 1024), 0) FROM streams_out s JOIN outbox o ON o.stream = s.id
+                 WHERE s.conversation = ?1",
+            )?
+            .query_row([contact], |row| row.get(0))?;
         let mut usage = self.usage(contact)?;
         usage.renewals += 1;
-        usage.rewritten += rows as i64;
+        usage.rewritten += weight.max(rows as i64);
         usage.owed = false;
         self.keep_usage(contact, &usage)
     }

@@ -136,6 +136,20 @@ fn acknowledgements_of_invented_epochs_rewrite_the_outbox_a_few_times_a_day() {
 }
 
 #[test]
+fn large_messages_are_rewritten_less_often() {
+    let (alice, bob) = friends();
+    alice.send(&bob, &["x".repeat(60_000).as_str(); 100]);
+    let mut epochs = std::collections::HashSet::new();
+    for n in 0..30 {
+        epochs.insert(Core::decode(&alice.outbox(&bob)[0]).unwrap().epoch);
+        alice.acknowledged(&bob, vec![invented(&alice, &bob, n)]);
+    }
+    // 6 MB each: the first, and what of a day's 10 MB is left after it.
+    assert_eq!(epochs.len(), 2, "the epoch of the beginning and one more");
+    assert_eq!(alice.outbox(&bob).len(), 100);
+}
+
+#[test]
 fn one_who_lost_one_message_again_and_again_costs_the_same_however_long_history_is() {
     let of = |history: usize| {
         let (alice, bob) = friends();

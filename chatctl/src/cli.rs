@@ -105,6 +105,8 @@ verbs! {
     Unread => unread,
     /// Mark messages as read
     Read => read,
+    /// Delete messages of a conversation here
+    Forget => forget,
     /// Talk live, line by line
     Chat => chat,
     /// Let nothing in from somebody, and nothing out to them

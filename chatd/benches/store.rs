@@ -148,7 +148,7 @@ async fn receive(store: &Store, contact: i64, cores: Vec<Vec<u8>>) -> Result<usi
             let decoded: Vec<(&[u8], Core<'_>)> =
                 cores.iter().filter_map(|bytes| Some((bytes.as_slice(), Core::decode(bytes).ok()?))).collect();
             let refs: Vec<(&[u8], &Core<'_>)> = decoded.iter().map(|(bytes, core)| (*bytes, core)).collect();
-            Ok(tx.receive(contact, &refs)?.shown)
+            Ok(tx.receive(contact, &refs, &Default::default())?.shown)
         })
         .await
 }

@@ -15,6 +15,7 @@ pub mod chat;
 pub mod completion;
 pub mod consumers;
 pub mod contacts;
+pub mod forget;
 pub mod history;
 pub mod key;
 pub mod login;

@@ -13,7 +13,7 @@ use super::pack::{self, Done, Job, Problem};
 use super::reach::ReachError;
 use super::route::{AFTER_ACCEPT, Phase, REQUEST_REPEAT, Route};
 use super::{Context, News, OpenLink};
-use crate::link::LinkSender;
+use crate::link::{CloseCode, LinkSender};
 use crate::store::{StoreError, account, contacts, epochs, signals};
 
 /// Results of its own jobs that wait at most; there is one job at a time per contact and kind.
@@ -161,6 +161,14 @@ impl Engine {
                 self.acknowledge(contact, entries, Vec::new()).await;
                 let known = self.links.get(&link).cloned();
                 let route = self.route(contact);
+                if route.again.is_over(Instant::now()) {
+                    tracing::warn!(contact, "the contact has everything sent again and again: its link is closed");
+                    if let Some(link) = &known {
+                        link.sender.close(CloseCode::RateLimited, "too much had to be sent again");
+                    }
+                    self.fail(contact, Instant::now());
+                    return;
+                }
                 // It answers a claim of ours: of several links, the one that works.
                 if let Some(known) = known.filter(|_| !route.is_usable()) {
                     route.attach(known);
@@ -235,6 +243,7 @@ impl Engine {
         let now = Instant::now();
         let route = self.route(contact);
         if !route.job_ended(done.life) {
+            route.again.spend(done.in_flight.iter().map(|envelope| envelope.bytes).sum(), now);
             self.advance(contact);
             return;
         }

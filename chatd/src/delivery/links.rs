@@ -11,6 +11,7 @@ use super::reach::{self, ReachError, Refresh};
 use super::route::Phase;
 use crate::link::LinkSender;
 use crate::store::contacts;
+use crate::store::trace::RECIPIENT_QUOTA;
 
 impl Engine {
     pub(super) fn link_up(&mut self, link: OpenLink) {
@@ -84,6 +85,12 @@ impl Engine {
             route.stumbled = true;
             route.pending = true;
             self.fail(contact, now);
+            if code == RefuseCode::Quota {
+                // Its mailbox would only keep what is not wanted.
+                let route = self.route(contact);
+                (route.mailbox.absent, route.mailbox.wanted) = (false, false);
+                self.context.store.note(move |tx| tx.attempt_failed(contact, "direct", RECIPIENT_QUOTA));
+            }
         }
     }
 

@@ -145,6 +145,7 @@ impl Job {
             _ => "direct",
         };
         for envelope in sealed {
+            let bytes = envelope.outer.len();
             let frame = Frame::Envelope { number: envelope.number, outer: envelope.outer };
             if link.sender.send(frame).await.is_err() {
                 done.problem = Some(Problem::Link);
@@ -152,7 +153,7 @@ impl Job {
             }
             if let Some((stream, low, high)) = envelope.chain {
                 done.cursor = (stream, high);
-                done.in_flight.push(InFlight { number: envelope.number, stream, high });
+                done.in_flight.push(InFlight { number: envelope.number, stream, high, bytes });
                 let note = AttemptNote { stream, low, high, path, outcome: "sent".into(), at: Timestamp::now() };
                 store.note(move |tx| tx.attempt(contact, &note));
             }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use proto::ids::{DeviceId, MessageId};
 
 use super::OpenLink;
+use super::again::Again;
 use crate::policy::backoff::Backoff;
 
 /// Envelopes on the way to one contact without an acknowledgement at most: 64 of 64 KiB are 4 MiB, more than any
@@ -46,6 +47,8 @@ pub(super) struct InFlight {
     pub number: u64,
     pub stream: i64,
     pub high: u64,
+    /// On the link.
+    pub bytes: usize,
 }
 
 /// See the module.
@@ -92,6 +95,8 @@ pub(super) struct Route {
     pub repeat_at: Option<Instant>,
     /// How often it was.
     pub repeats: u32,
+    /// What it may have sent again.
+    pub again: Again,
     /// What waits for this contact goes to its mailbox.
     pub mailbox: ByMailbox,
 }
@@ -166,6 +171,7 @@ impl Default for Route {
             claim_at: None,
             repeat_at: None,
             repeats: 0,
+            again: Again::default(),
             mailbox: ByMailbox::default(),
         }
     }
@@ -203,6 +209,7 @@ impl Route {
         self.pending |= self.is_waiting() || !self.signalled.is_empty();
         self.life += 1;
         self.cursor = (0, 0);
+        self.again.spend(self.in_flight.iter().map(|envelope| envelope.bytes).sum(), Instant::now());
         self.in_flight.clear();
         self.signalled.clear();
         self.pinged.clear();
@@ -311,7 +318,7 @@ mod tests {
     fn what_was_in_flight_is_pending_however_the_link_is_left() {
         for leave in [Route::detach, Route::rewind, |route: &mut Route| route.attach(link())] {
             let mut route = sending();
-            route.in_flight.push_back(InFlight { number: 1, stream: 1, high: 9 });
+            route.in_flight.push_back(InFlight { number: 1, stream: 1, high: 9, bytes: 100 });
             route.cursor = (1, 9);
             assert!(!route.pending);
             leave(&mut route);

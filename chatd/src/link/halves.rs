@@ -97,6 +97,11 @@ impl LinkSender {
         self.shared().wait_ended().await
     }
 
+    /// Why it ended, if it did.
+    pub fn ended(&self) -> Option<CloseReason> {
+        self.shared().reason()
+    }
+
     /// Whether the link is over.
     pub fn is_closed(&self) -> bool {
         self.shared().is_ended()

@@ -88,6 +88,14 @@ impl<K: Hash + Eq> FailureGate<K> {
         Verdict::Drop
     }
 
+    /// Bans a key whatever it did before.
+    pub fn ban(&mut self, key: K, now: Instant) {
+        if self.entries.contains_key(&key) || self.make_room(now) {
+            let until = Some(now + self.ban);
+            self.entries.insert(key, Entry { failures: Vec::new(), banned_until: until });
+        }
+    }
+
     /// Forgets what has expired. For a housekeeping timer; it also happens when room is needed.
     pub fn sweep(&mut self, now: Instant) {
         self.swept = Some(now);

@@ -46,6 +46,14 @@ daemonkit::settings! {
         requests_per_hour: NonZeroU32 = n(30),
         /// Contact requests of one account that wait for an answer.
         pending_requests: NonZeroU32 = n(64),
+        /// Messages of one contact that are stored in a day. What is beyond stays with its sender, who is told.
+        contact_messages_per_day: NonZeroU32 = n(1_000_000),
+        /// KiB of one contact that are stored in a day.
+        contact_kib_per_day: NonZeroU32 = n(1 << 20),
+        /// Messages of one contact that are stored in all, less what was forgotten.
+        contact_messages: NonZeroU32 = n(10_000_000),
+        /// KiB of one contact that are stored in all.
+        contact_kib: NonZeroU32 = n(8 << 20),
         /// Clients on the local socket, of all users together.
         rpc_clients: NonZeroU32 = n(1_024),
         /// Clients that each local user has for certain. Who is alone may have more, up to three quarters of all.
@@ -54,6 +62,38 @@ daemonkit::settings! {
         accounts_per_uid: NonZeroU32 = n(8),
         /// Keys (nodes, identities, domains) that each limiter remembers; what is more shares one allowance.
         limiter_keys: NonZeroU32 = n(16_384),
+    }
+}
+
+/// What may be stored of one contact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quotas {
+    /// Messages a day.
+    pub messages_a_day: i64,
+    /// Bytes a day.
+    pub bytes_a_day: i64,
+    /// Messages in all.
+    pub messages: i64,
+    /// Bytes in all.
+    pub bytes: i64,
+}
+
+impl Limits {
+    /// What may be stored of one contact.
+    pub fn quotas(&self) -> Quotas {
+        let count = |value: NonZeroU32| i64::from(value.get());
+        Quotas {
+            messages_a_day: count(self.contact_messages_per_day),
+            bytes_a_day: count(self.contact_kib_per_day) << 10,
+            messages: count(self.contact_messages),
+            bytes: count(self.contact_kib) << 10,
+        }
+    }
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Limits::default().quotas()
     }
 }
 

@@ -20,6 +20,7 @@ use governor::{Quota, RateLimiter};
 use proto::ids::{AccountId, NodeId};
 use proto::wire::MAX_FRAME_BYTES;
 
+use super::frames::FrameLimits;
 use super::limits::Limits;
 
 /// Bytes are counted in cells of this many, rounded up: governor computes in whole nanoseconds for each cell.
@@ -242,6 +243,8 @@ pub struct RateLimits<C: Clock = DefaultClock> {
     pub stranger_bytes: ByteLimiter<C>,
     /// Envelopes of all other nodes, before they are decrypted.
     pub stranger_envelopes: KeyedLimiter<NodeId, C>,
+    /// Frames that are no envelopes.
+    pub frames: FrameLimits<C>,
     /// Contact requests without a valid invite.
     pub requests: RequestLimiter<C>,
     /// The figures that it was made from.
@@ -266,6 +269,7 @@ impl<C: Clock + Clone> RateLimits<C> {
             known_bytes: ByteLimiter::new(limits.known_node_bytes_per_second, keys, clock.clone()),
             stranger_bytes: ByteLimiter::new(limits.stranger_node_bytes_per_second, keys, clock.clone()),
             stranger_envelopes: KeyedLimiter::new(limits.stranger_envelopes_per_minute, MINUTE, keys, clock.clone()),
+            frames: FrameLimits::new(keys, &clock),
             requests: RequestLimiter {
                 identity: KeyedLimiter::new(limits.requests_per_identity_per_hour, HOUR, keys, clock.clone()),
                 domain: KeyedLimiter::new(limits.requests_per_domain_per_hour, HOUR, keys, clock.clone()),
@@ -280,6 +284,7 @@ impl<C: Clock + Clone> RateLimits<C> {
         self.stranger_bytes.sweep();
         self.stranger_envelopes.sweep();
         self.requests.sweep();
+        self.frames.sweep();
     }
 }
 

@@ -58,14 +58,15 @@ pub(super) fn apply(
     tx.heed_mailed(contact, &cores.wrap.acks)?;
     tx.acknowledged(contact, &cores.wrap.acks)?;
     if !chain.is_empty() {
-        let received = tx.receive(contact, &chain)?;
+        let received = tx.receive(contact, &chain, &rules.quotas)?;
         if received.chain_broken {
             tracing::warn!(often = "chain", from = %row.account, "consecutive messages do not link: chain_broken");
         }
         if received.refused > 0 {
-            tracing::warn!(often = "holes", from = %row.account, cores = received.refused, "too many holes: not everything was taken");
+            tracing::warn!(often = "holes", from = %row.account, cores = received.refused, "over a quota, or too many holes: not everything was taken");
         }
         receipt.refused = received.refused > 0;
+        receipt.over_quota = received.over_quota;
         receipt.entries = received.entries;
     }
     Ok(receipt)

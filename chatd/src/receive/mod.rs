@@ -24,6 +24,7 @@ use proto::wire::frame::RefuseCode;
 
 use crate::crypto::envelope::{Opened, open};
 use crate::crypto::prekey::PrekeySecret;
+use crate::policy::limits::Quotas;
 use crate::policy::rate::SharedLimits;
 use crate::store::ContactRow;
 use crate::store::{Pending, Store, StoreError, Tx, contacts};
@@ -48,6 +49,7 @@ struct Rules {
     account: AccountId,
     limits: SharedLimits,
     max_pending: u32,
+    quotas: Quotas,
 }
 
 impl Rules {
@@ -102,6 +104,8 @@ pub struct Receipt {
     pub silent: bool,
     /// Not everything was taken, for want of room behind holes: whoever keeps the envelope must go on keeping it.
     pub refused: bool,
+    /// That is so because its sender has used up what may be stored of it.
+    pub over_quota: bool,
 }
 
 /// Why an envelope was not taken; for the log.
@@ -129,11 +133,11 @@ impl Inbox {
         store: Store,
         prekeys: Vec<PrekeySecret>,
         limits: SharedLimits,
-        max_pending: u32,
+        (max_pending, quotas): (u32, Quotas),
     ) -> Self {
         let prekeys = prekeys.into_iter().map(|prekey| (prekey.id(), Arc::new(prekey))).collect();
         let prekeys = RwLock::new(prekeys);
-        let rules = Arc::new(Rules { account, limits, max_pending });
+        let rules = Arc::new(Rules { account, limits, max_pending, quotas });
         Self { device, store, prekeys, rules, parked: Mutex::default() }
     }
 

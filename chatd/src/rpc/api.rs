@@ -65,6 +65,7 @@ macro_rules! with_methods {
             concurrent MessageSearch message_search;
             concurrent MessageUnread message_unread;
             ordered MessageRead message_read;
+            ordered MessageForget message_forget;
             concurrent MessageTrace message_trace;
             ordered FeedAck feed_ack;
             ordered FeedAttempt feed_attempt;

@@ -124,7 +124,7 @@ impl Account {
             store.clone(),
             prekeys.all()?,
             inner.limits.clone(),
-            service.config().limits.pending_requests.get(),
+            (service.config().limits.pending_requests.get(), service.config().limits.quotas()),
         );
         Ok(Arc::new(Self {
             id: row.id,

@@ -25,6 +25,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(25);
 const LOOK: Duration = Duration::from_secs(5);
 /// Changes of the store are looked at so often at most.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Slices of what was held that are shown before holes are looked at again; others are served between any two.
+const MAX_SLICES: usize = 64;
 /// The mailbox must have been empty for so long: as long as a hole is awaited.
 const DRAINED_FOR: Duration = Duration::from_millis(HOLD_MS as u64);
 
@@ -69,6 +71,11 @@ async fn look(account: &Account, asked: &mut Asked) -> Result<bool, StoreError> 
         asked.clear();
         return Ok(false);
     }
+    for _ in 0..MAX_SLICES {
+        if !account.store.write(|tx| tx.show_ready()).await? {
+            break;
+        }
+    }
     let now = Timestamp::now();
     // One from the future was written before the clock was set back: the store puts that right.
     let age = |since: Timestamp| if since > now { i64::MAX } else { now.0 - since.0 };
@@ -87,8 +94,14 @@ async fn look(account: &Account, asked: &mut Asked) -> Result<bool, StoreError> 
     }
     if found.iter().any(|hole| age(hole.since) >= HOLD_MS) {
         let drained = account.is_drained_for(DRAINED_FOR);
-        let again = account.store.write(move |tx| tx.give_up_gaps(tx.now, drained)).await?;
-        return Ok(again.is_some());
+        for _ in 0..MAX_SLICES {
+            match account.store.write(move |tx| tx.give_up_gaps(tx.now, drained)).await? {
+                Some(again) if again <= Timestamp::now() => {
+                    account.store.write(|tx| tx.show_ready()).await?;
+                }
+                again => return Ok(again.is_some()),
+            }
+        }
     }
     Ok(true)
 }

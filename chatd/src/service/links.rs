@@ -14,7 +14,7 @@ use super::Service;
 use super::account::Account;
 use crate::crypto::claim::{Session, verify_claim};
 use crate::delivery::{News, OpenLink};
-use crate::link::{CloseCode, Link};
+use crate::link::{CloseCode, CloseOrigin, Link};
 use crate::policy::failures::{FailureGate, Verdict as Failure};
 use crate::receive::{Taken, Verdict};
 use crate::store::contacts;
@@ -25,6 +25,9 @@ const PENDING: usize = 64;
 /// A peer that was asked whether it lives has so long to answer. Longer than any round trip that a person would wait for,
 /// much shorter than QUIC's own idle timeout of 30 s: after a crash, the peer is dialled anew where it is now.
 const ANSWER: Duration = Duration::from_secs(2);
+
+/// What was taken of an envelope, for whom, and its number.
+type Item = (Arc<Account>, Taken, u64);
 
 /// Whose claims were proved on a link: (our device, theirs) -> contact.
 type Proved = Mutex<HashMap<(DeviceId, DeviceId), i64>>;
@@ -103,11 +106,19 @@ impl Runner {
             }
         }
         links.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        if let Some(reason) = link.sender.ended()
+            && (reason.code, reason.origin) == (CloseCode::RateLimited, CloseOrigin::Local)
+        {
+            self.gate.lock().unwrap_or_else(PoisonError::into_inner).ban(self.open.peer, Instant::now());
+        }
         self.service.tell_all(|| News::LinkDown(id)).await;
     }
 
     /// Handles one frame; `false` ends the link.
-    async fn frame(&self, frame: Frame, taken: &mpsc::Sender<(Arc<Account>, Taken)>) -> bool {
+    async fn frame(&self, frame: Frame, taken: &mpsc::Sender<Item>) -> bool {
+        if !self.within_limits(&frame).await {
+            return self.blame();
+        }
         tracing::trace!(link = self.open.sender.link_id(), kind = frame.name(), "frame");
         match frame {
             Frame::Envelope { number, outer } => return self.envelope(number, outer, taken).await,
@@ -171,13 +182,42 @@ impl Runner {
         Some((self.account_of(own)?, contact))
     }
 
+    /// The other end is this node itself, whose accounts may have any number of pairs.
+    fn is_own(&self) -> bool {
+        self.open.dialer == self.open.acceptor
+    }
+
+    /// Reads on when the peer may have sent so much; `false`: a frame of its kind is one too many, and the peer's fault.
+    async fn within_limits(&self, frame: &Frame) -> bool {
+        if self.is_own() {
+            return true;
+        }
+        let (limits, peer) = (&self.service.inner.limits, &self.open.peer);
+        let bytes = if self.is_known() { &limits.known_bytes } else { &limits.stranger_bytes };
+        // The link is read no further for so long: that slows an honest sender down without losing anything.
+        while let Err(over) = bytes.check(peer, size_of(frame)) {
+            tokio::time::sleep(over.0).await;
+        }
+        if let Frame::Ack { entries, ids, .. } = frame {
+            while let Err(over) = limits.frames.acks(peer, entries.len() + ids.len()) {
+                tokio::time::sleep(over.0).await;
+            }
+        }
+        limits.frames.check(peer, frame).is_ok()
+    }
+
     /// Somebody's contact is at the other end; or this node itself, whose accounts are no strangers' node.
     fn is_known(&self) -> bool {
-        self.open.dialer == self.open.acceptor || !self.proved.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.is_own() || !self.proved.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     async fn refuse(&self, code: RefuseCode, envelope: Option<u64>, device: DeviceId) {
         let _ = self.open.sender.send(Frame::Refuse { code, envelope, device: Some(device) }).await;
+    }
+
+    async fn refuse_envelope(&self, code: RefuseCode, number: u64, device: DeviceId) -> bool {
+        self.refuse(code, Some(number), device).await;
+        self.is_own() || self.service.inner.limits.frames.refused(&self.open.peer).is_ok() || self.blame()
     }
 
     /// Counts a failure of the peer; `false` when it was one too many.
@@ -217,30 +257,23 @@ impl Runner {
         true
     }
 
-    async fn envelope(&self, number: u64, outer: Vec<u8>, taken: &mpsc::Sender<(Arc<Account>, Taken)>) -> bool {
+    async fn envelope(&self, number: u64, outer: Vec<u8>, taken: &mpsc::Sender<Item>) -> bool {
         let limits = self.service.inner.limits.now();
         let known = self.is_known();
-        let bytes = if known { &limits.known_bytes } else { &limits.stranger_bytes };
-        while let Err(over) = bytes.check(&self.open.peer, outer.len()) {
-            // The link is read no further for so long: that slows an honest sender down without losing anything.
-            tokio::time::sleep(over.0).await;
-        }
         let Ok(device) = Outer::decode(&outer).map(|outer| outer.to_device) else { return self.blame() };
         if !known && limits.stranger_envelopes.check(&self.open.peer).is_err() {
             self.refuse(RefuseCode::RateLimited, Some(number), device).await;
-            return true;
+            return self.blame();
         }
         let Some(account) = self.account_of(device) else {
-            self.refuse(RefuseCode::Offline, Some(number), device).await;
-            return true;
+            return self.refuse_envelope(RefuseCode::Offline, number, device).await;
         };
         match account.inbox.take(outer).await {
-            Verdict::Taken(item) => taken.send((account, item)).await.is_ok(),
+            Verdict::Taken(item) => taken.send((account, item, number)).await.is_ok(),
             Verdict::Refused(code) => {
                 // What a prekey tells (somebody is logged in here) is told to contacts only.
                 let code = if known || code != RefuseCode::PrekeyGone { code } else { RefuseCode::Offline };
-                self.refuse(code, Some(number), device).await;
-                true
+                self.refuse_envelope(code, number, device).await
             }
             Verdict::Dropped { blame } => !blame || self.blame(),
             // Its sender has it, and sends it again if it is not acknowledged.
@@ -249,6 +282,17 @@ impl Runner {
                 true
             }
         }
+    }
+}
+
+/// What a frame weighs against the limits of bytes, roughly.
+fn size_of(frame: &Frame) -> usize {
+    match frame {
+        Frame::Envelope { outer, .. } => outer.len(),
+        Frame::Record { record: bytes, .. } | Frame::Reach { reach: bytes, .. } => bytes.len(),
+        Frame::Ack { entries, ids, .. } => entries.len() * 64 + ids.len() * 18,
+        Frame::Resume { entries, .. } => entries.len() * 64,
+        _ => 64,
     }
 }
 
@@ -271,19 +315,19 @@ struct Due {
 }
 
 impl Acker {
-    async fn run(self, mut queue: mpsc::Receiver<(Arc<Account>, Taken)>) {
+    async fn run(self, mut queue: mpsc::Receiver<Item>) {
         let mut due: HashMap<(DeviceId, DeviceId), Due> = HashMap::new();
         loop {
             tokio::select! {
                 item = queue.recv() => match item {
-                    Some((account, taken)) => self.committed(&account, taken, &mut due).await,
+                    Some(item) => self.committed(item, &mut due).await,
                     None => return,
                 },
                 () = self.open.claims.changed() => {}
             }
             // More may be committed already: they share the frame.
-            while let Ok((account, taken)) = queue.try_recv() {
-                self.committed(&account, taken, &mut due).await;
+            while let Ok(item) = queue.try_recv() {
+                self.committed(item, &mut due).await;
             }
             if !self.flush(&mut due).await {
                 return;
@@ -291,7 +335,7 @@ impl Acker {
         }
     }
 
-    async fn committed(&self, account: &Account, taken: Taken, due: &mut HashMap<(DeviceId, DeviceId), Due>) {
+    async fn committed(&self, (account, taken, number): Item, due: &mut HashMap<(DeviceId, DeviceId), Due>) {
         let pair = (account.device, taken.from_device);
         match taken.outcome.outcome().await {
             Ok(receipt) if !receipt.silent => {
@@ -304,6 +348,10 @@ impl Acker {
                 // A contact that sends without ever proving itself must not fill the memory.
                 waiting.entries.truncate(proto::wire::MAX_ACK_ENTRIES);
                 waiting.ids.truncate(proto::wire::frame::MAX_ACK_IDS);
+                if receipt.over_quota {
+                    let (code, envelope, device) = (RefuseCode::Quota, Some(number), Some(account.device));
+                    let _ = self.open.sender.send(Frame::Refuse { code, envelope, device }).await;
+                }
             }
             Ok(_) => {}
             Err(error) => {

@@ -14,6 +14,7 @@ mod create;
 mod error;
 mod feed;
 mod find;
+mod forget;
 mod gaps;
 mod identity;
 mod keys;

@@ -8,9 +8,10 @@
 //! Not its job: to notice a restore (the service does), to talk to anybody, or to write the new stream (`super::reissue`).
 //!
 //! Invariants: an acknowledgement of numbers that we did not give takes nothing out of the outbox; whatever a contact
-//! claims, what it costs is bounded.
+//! claims, what it costs is bounded by its size, but for a budget of new epochs a day (`super::usage`). When that is used up
+//! a new epoch is owed, and nothing that the contact says counts until it has begun.
 
-use proto::ids::DeviceId;
+use proto::ids::{DeviceId, Epoch};
 use proto::rpc::types::MessageState;
 use proto::wire::envelope::AckEntry;
 use rusqlite::{OptionalExtension, params};
@@ -33,7 +34,7 @@ pub const RECIPIENT_RESTORED: &str = "recipient_restored";
 const MAX_DOUBTED: u64 = 1_000;
 /// Epochs that a contact may show of a conversation without our knowing them. One that invents them only deprives itself
 /// of being noticed later.
-const MAX_LOST_EPOCHS: i64 = 4_096;
+const MAX_LOST_EPOCHS: i64 = 256;
 
 /// What a contact's `resume` led to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,6 +43,23 @@ pub struct Resumed {
     pub own_epoch_lost: bool,
     /// Messages issued again because the contact lost them.
     pub reissued: u64,
+}
+
+/// What the entries of a contact say against the numbers of the stream in use.
+#[derive(Debug, Default)]
+struct Doubts {
+    /// Epochs that we do not know, and the highest number of each.
+    unknown: Vec<(Epoch, u64)>,
+    /// The stream in use, and a number of it that was not given yet.
+    beyond: Option<(i64, u64)>,
+    /// Something of the stream in use that was not tried to be sent.
+    unsent: bool,
+}
+
+impl Doubts {
+    fn any(&self) -> bool {
+        !self.unknown.is_empty() || self.beyond.is_some() || self.unsent
+    }
 }
 
 impl Tx<'_> {
@@ -104,18 +122,26 @@ impl Tx<'_> {
         if !contacts::load(self.conn, contact)?.state.may_talk() {
             return Ok(Resumed::default());
         }
-        let doubtful = self.doubtful(contact, entries, true)?;
-        let own_epoch_lost = doubtful.is_some();
-        let mut lost = match doubtful {
-            Some(stream) => self.newest_delivered(contact, stream)?,
-            None => Vec::new(),
-        };
+        let doubts = self.doubts(contact, entries, true)?;
+        let own_epoch_lost = doubts.any() || self.usage(contact)?.owed;
+        if !self.may_renew(contact)? {
+            if own_epoch_lost {
+                self.owe_epoch(contact)?;
+            }
+            return Ok(Resumed::default());
+        }
+        let mut lost = Vec::new();
+        if own_epoch_lost {
+            let stream = self.believe(contact, doubts)?;
+            lost = self.newest_delivered(contact, stream)?;
+        }
         lost.extend(self.lost_by_peer(contact, entries)?);
         lost.sort_unstable();
         lost.dedup();
         if own_epoch_lost || !lost.is_empty() {
             let cause = if own_epoch_lost { NUMBERS_UNKNOWN } else { RECIPIENT_RESTORED };
-            self.renew(contact, cause, &lost)?;
+            let rows = self.renew(contact, cause, &lost)?;
+            self.renewed(contact, rows)?;
         }
         if own_epoch_lost {
             tracing::warn!(contact, %device, "the contact has numbers of ours that we do not know: a new epoch");
@@ -128,7 +154,8 @@ impl Tx<'_> {
 
     /// The part of [`Tx::peer_resumed`] that every acknowledgement needs: one above what we gave must not take out of the
     /// outbox what has the same number here and another content there.
-    pub(super) fn heed_epochs(&mut self, contact: i64, entries: &[AckEntry]) -> Result<(), StoreError> {
+    /// `false`: none of it may count now.
+    pub(super) fn heed_epochs(&mut self, contact: i64, entries: &[AckEntry]) -> Result<bool, StoreError> {
         self.heed(contact, entries, false)
     }
 
@@ -138,27 +165,59 @@ impl Tx<'_> {
     /// # Errors
     /// Those of the database.
     pub fn heed_mailed(&mut self, contact: i64, entries: &[AckEntry]) -> Result<(), StoreError> {
-        if entries.is_empty() { Ok(()) } else { self.heed(contact, entries, true) }
-    }
-
-    fn heed(&mut self, contact: i64, entries: &[AckEntry], unsent: bool) -> Result<(), StoreError> {
-        if let Some(stream) = self.doubtful(contact, entries, unsent)? {
-            tracing::warn!(contact, "an acknowledgement names numbers of ours that we do not know: a new epoch");
-            let again = self.newest_delivered(contact, stream)?;
-            self.renew(contact, NUMBERS_UNKNOWN, &again)?;
+        if !entries.is_empty() {
+            self.heed(contact, entries, true)?;
         }
         Ok(())
     }
 
-    /// The stream in use, if the entries show that its numbers cannot be relied upon. `unsent`: also if they acknowledge what
-    /// was not tried. On a link, the note of an attempt may be a moment behind the acknowledgement.
-    fn doubtful(&mut self, contact: i64, entries: &[AckEntry], unsent: bool) -> Result<Option<i64>, StoreError> {
+    fn heed(&mut self, contact: i64, entries: &[AckEntry], unsent: bool) -> Result<bool, StoreError> {
+        let doubts = self.doubts(contact, entries, unsent)?;
+        if !doubts.any() && !self.usage(contact)?.owed {
+            return Ok(true);
+        }
+        if !self.may_renew(contact)? {
+            self.owe_epoch(contact)?;
+            return Ok(false);
+        }
+        tracing::warn!(contact, "an acknowledgement names numbers of ours that we do not know: a new epoch");
+        let stream = self.believe(contact, doubts)?;
+        let again = self.newest_delivered(contact, stream)?;
+        let rows = self.renew(contact, NUMBERS_UNKNOWN, &again)?;
+        self.renewed(contact, rows)?;
+        Ok(true)
+    }
+
+    /// What the entries say against the numbers of the stream in use. `unsent`: also if they acknowledge what was not
+    /// tried. On a link, the note of an attempt may be a moment behind the acknowledgement.
+    fn doubts(&mut self, contact: i64, entries: &[AckEntry], unsent: bool) -> Result<Doubts, StoreError> {
+        let mut doubts = self.unknown_numbers(contact, entries)?;
+        if unsent {
+            doubts.unsent = self.unsent_numbers(contact, entries)?;
+        }
+        Ok(doubts)
+    }
+
+    /// Remembers the numbers in question as given; a new epoch follows at once. Answers the stream in use until now.
+    fn believe(&mut self, contact: i64, doubts: Doubts) -> Result<i64, StoreError> {
         let newest: Option<i64> = self
             .conn
             .prepare_cached("SELECT max(id) FROM streams_out WHERE conversation = ?1")?
             .query_row([contact], |row| row.get(0))?;
-        let doubted = self.unknown_numbers(contact, entries)? || (unsent && self.unsent_numbers(contact, entries)?);
-        Ok(doubted.then(|| newest.unwrap_or(0)))
+        // An empty hash marks it: nothing is ever appended here.
+        if let Some((stream, high)) = doubts.beyond {
+            self.conn
+                .prepare_cached("UPDATE streams_out SET seq = ?2, prev = x'' WHERE id = ?1")?
+                .execute(params![stream, high as i64])?;
+        } else if let (true, Some(stream)) = (doubts.unsent, newest) {
+            self.conn.prepare_cached("UPDATE streams_out SET prev = x'' WHERE id = ?1")?.execute([stream])?;
+        }
+        for (epoch, high) in doubts.unknown {
+            self.conn
+                .prepare_cached("INSERT INTO streams_out (conversation, epoch, seq, prev) VALUES (?1, ?2, ?3, x'')")?
+                .execute(params![contact, epoch.as_bytes(), high as i64])?;
+        }
+        Ok(newest.unwrap_or(0))
     }
 
     /// The newest messages of a stream in doubt that were acknowledged: what was acknowledged may be what had their numbers
@@ -189,42 +248,40 @@ impl Tx<'_> {
         Ok(out)
     }
 
-    /// Whether the entries name numbers of ours that were never given. Remembers them as given.
-    fn unknown_numbers(&mut self, contact: i64, entries: &[AckEntry]) -> Result<bool, StoreError> {
-        let mut found = false;
+    /// Numbers of ours in the entries that were never given.
+    fn unknown_numbers(&mut self, contact: i64, entries: &[AckEntry]) -> Result<Doubts, StoreError> {
+        let mut doubts = Doubts::default();
+        let newest: Option<i64> = self
+            .conn
+            .prepare_cached("SELECT max(id) FROM streams_out WHERE conversation = ?1")?
+            .query_row([contact], |row| row.get(0))?;
+        let mut room: Option<usize> = None;
         for entry in self.of_ours(contact, entries)? {
             let high = highest(entry);
-            let known: Option<(i64, i64, bool)> = self
+            let known: Option<(i64, i64)> = self
                 .conn
-                .prepare_cached(
-                    "SELECT id, seq, NOT EXISTS (SELECT 1 FROM streams_out n WHERE n.conversation = ?1 AND n.id > s.id)
-                     FROM streams_out s WHERE conversation = ?1 AND epoch = ?2",
-                )?
-                .query_row(params![contact, entry.epoch.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                .prepare_cached("SELECT id, seq FROM streams_out WHERE conversation = ?1 AND epoch = ?2")?
+                .query_row(params![contact, entry.epoch.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
             match known {
                 // Numbers of a stream that is in use no longer can do no harm.
-                Some((_, _, false)) => {}
-                Some((_, last, true)) if high <= last as u64 => {}
-                Some((stream, _, true)) if self.may_lose_epoch(contact)? => {
-                    self.conn
-                        .prepare_cached("UPDATE streams_out SET seq = ?2, prev = x'' WHERE id = ?1")?
-                        .execute(params![stream, high as i64])?;
-                    found = true;
+                Some((stream, last)) if Some(stream) == newest && high > last as u64 => {
+                    doubts.beyond = Some((stream, high.max(doubts.beyond.map_or(0, |(_, high)| high))));
                 }
-                None if high > 0 && self.may_lose_epoch(contact)? => {
-                    // An empty hash marks it: nothing is ever appended here, for a newer one follows at once.
-                    self.conn
-                        .prepare_cached(
-                            "INSERT INTO streams_out (conversation, epoch, seq, prev) VALUES (?1, ?2, ?3, x'')",
-                        )?
-                        .execute(params![contact, entry.epoch.as_bytes(), high as i64])?;
-                    found = true;
+                None if high > 0 && doubts.unknown.iter().all(|(epoch, _)| *epoch != entry.epoch) => {
+                    let left = match room {
+                        Some(left) => left,
+                        None => self.room_for_epochs(contact)?,
+                    };
+                    room = Some(left.saturating_sub(1));
+                    if left > 0 {
+                        doubts.unknown.push((entry.epoch, high));
+                    }
                 }
                 _ => {}
             }
         }
-        Ok(found)
+        Ok(doubts)
     }
 
     /// Whether the entries acknowledge something of the stream in use that waits, and of which no attempt is known: then it
@@ -249,23 +306,19 @@ impl Tx<'_> {
             .prepare_cached("SELECT 1 FROM outbox WHERE stream = ?1 AND seq > ?2 AND seq BETWEEN ?3 AND ?4")?;
         for (low, high) in covered(entry) {
             if waits.exists(params![stream, tried, low as i64, high.min(MAX_SEQ) as i64])? {
-                drop(waits);
-                if !self.may_lose_epoch(contact)? {
-                    return Ok(false);
-                }
-                self.conn.prepare_cached("UPDATE streams_out SET prev = x'' WHERE id = ?1")?.execute([stream])?;
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn may_lose_epoch(&mut self, contact: i64) -> Result<bool, StoreError> {
+    /// How many epochs more may be remembered that a contact shows and we do not know.
+    fn room_for_epochs(&mut self, contact: i64) -> Result<usize, StoreError> {
         let lost: i64 = self
             .conn
             .prepare_cached("SELECT count(*) FROM streams_out WHERE conversation = ?1 AND prev = x''")?
             .query_row([contact], |row| row.get(0))?;
-        Ok(lost < MAX_LOST_EPOCHS)
+        Ok((MAX_LOST_EPOCHS - lost).max(0) as usize)
     }
 
     pub(super) fn of_ours<'e>(

@@ -10,15 +10,20 @@ use proto::time::Timestamp;
 use proto::wire::envelope::Core;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::inbound::{CHAIN_BROKEN, Received};
+use super::inbound::{CHAIN_BROKEN, Received, Taking};
 use super::shown::{Place, Shown};
-use super::streams::InStream;
+use super::streams::{InStream, StreamKey};
+use super::usage::Usage;
 use super::{StoreError, Tx};
+use crate::policy::limits::Quotas;
 
 /// A core is held so long for its predecessor once the mailbox was drained.
 pub const HOLD_MS: i64 = 60_000;
 /// And so long when the mailbox cannot be drained: what is missing may lie there, but nobody should wait for a day.
 pub const HOLD_UNDRAINED_MS: i64 = 3_600_000;
+
+/// Cores that one operation shows at most: whoever holds back thousands and then fills the hole stops nobody for long.
+const SLICE: usize = 512;
 
 /// A contact with a hole before something that is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,61 +61,114 @@ pub fn has_hole(conn: &Connection, contact: i64) -> Result<bool, StoreError> {
 
 impl Tx<'_> {
     /// Keeps a core until its predecessor comes.
-    pub(super) fn hold(&mut self, stream: &InStream, seq: u64, core: &[u8]) -> Result<(), StoreError> {
-        self.conn
+    pub(super) fn hold(
+        &mut self,
+        stream: &InStream,
+        seq: u64,
+        core: &[u8],
+        usage: &mut Usage,
+    ) -> Result<(), StoreError> {
+        let added = self
+            .conn
             .prepare_cached("INSERT OR IGNORE INTO held (stream, seq, core, at) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![stream.id, seq as i64, core, self.now.0])?;
+        if added > 0 {
+            usage.held += 1;
+            usage.held_bytes += core.len() as i64;
+        }
         Ok(())
     }
 
-    /// Shows what waited for what is there now; whether something of it does not link.
-    pub(super) fn release_held(
-        &mut self,
-        contact: i64,
-        stream: &mut InStream,
-        shown: &mut Shown,
-    ) -> Result<bool, StoreError> {
-        self.release(contact, stream, 0, shown)
+    /// Shows what waited for what is there now, as far as one operation may; whether something of it does not link.
+    pub(super) fn release_held(&mut self, stream: &mut InStream, taking: &mut Taking) -> Result<bool, StoreError> {
+        self.release(stream, 0, taking)
     }
 
     /// The first that is shown has `missing` before it.
-    fn release(
-        &mut self,
-        contact: i64,
-        stream: &mut InStream,
-        mut missing: u64,
-        shown: &mut Shown,
-    ) -> Result<bool, StoreError> {
+    fn release(&mut self, stream: &mut InStream, mut missing: u64, taking: &mut Taking) -> Result<bool, StoreError> {
         let mut broken = false;
         while let Some(high) = stream.ready() {
+            let room = SLICE.saturating_sub(taking.shown.placed);
+            if room == 0 {
+                break;
+            }
             // The numbers first: a range can hold more cores than should be in memory at a time, and a skipped one none.
             let held: Vec<i64> = self
                 .conn
-                .prepare_cached("SELECT seq FROM held WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq")?
-                .query_map(params![stream.id, (stream.shown + 1) as i64, high as i64], |row| row.get(0))?
+                .prepare_cached(
+                    "SELECT seq FROM held WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq LIMIT ?4",
+                )?
+                .query_map(params![stream.id, (stream.shown + 1) as i64, high as i64, room as i64], |row| row.get(0))?
                 .collect::<Result<_, _>>()?;
+            let whole = held.len() < room;
             for seq in held {
                 let bytes: Vec<u8> = self
                     .conn
                     .prepare_cached("DELETE FROM held WHERE stream = ?1 AND seq = ?2 RETURNING core")?
                     .query_row(params![stream.id, seq], |row| row.get(0))?;
+                taking.usage.held -= 1;
+                taking.usage.held_bytes -= bytes.len() as i64;
                 let core = Core::decode(&bytes).map_err(|_| StoreError::Damaged("held core"))?;
                 if core.seq != stream.shown + 1 {
                     stream.prev = None;
                 }
                 broken |= !stream.links(&core);
-                let before = shown.ids.len();
-                self.show(contact, stream, &core, Place { late: false, missing }, shown)?;
-                if shown.ids.len() > before {
+                let before = taking.shown.ids.len();
+                self.show(taking.contact, stream, &core, Place { late: false, missing }, &mut taking.shown)?;
+                if taking.shown.ids.len() > before {
                     missing = 0;
                 }
                 (stream.shown, stream.prev) = (core.seq, Some(sha256(&[&bytes])));
             }
-            if stream.shown < high {
+            if whole && stream.shown < high {
                 (stream.shown, stream.prev) = (high, None);
             }
         }
         Ok(broken)
+    }
+
+    /// Streams of which something is held, and whose they are.
+    fn streams_with_held(&mut self) -> Result<Vec<(i64, StreamKey)>, StoreError> {
+        type Row = (i64, Vec<u8>, Vec<u8>, Vec<u8>);
+        let rows: Vec<Row> = self
+            .conn
+            .prepare_cached(
+                "SELECT s.contact, s.device, s.conversation, s.epoch FROM streams_in s
+                 WHERE s.id IN (SELECT DISTINCT stream FROM held) ORDER BY s.id",
+            )?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+            .collect::<Result<_, _>>()?;
+        let key = |(contact, device, conversation, epoch): Row| {
+            let key = super::tx::stream_key(&device, &conversation, &epoch).ok_or(StoreError::Damaged("stream key"))?;
+            Ok((contact, key))
+        };
+        rows.into_iter().map(key).collect()
+    }
+
+    fn taking(&self, contact: i64) -> Result<Taking, StoreError> {
+        let usage = self.usage(contact)?;
+        let quotas = Quotas::default();
+        Ok(Taking { contact, usage, quotas, shown: Shown::default(), result: Received::default() })
+    }
+
+    /// Goes on showing what one operation could not show alone; `true`: there may be more.
+    ///
+    /// # Errors
+    /// Those of the database; then nothing more is shown.
+    pub fn show_ready(&mut self) -> Result<bool, StoreError> {
+        for (contact, key) in self.streams_with_held()? {
+            let Some(mut stream) = self.in_stream(&key)?.filter(|stream| stream.ready().is_some()) else { continue };
+            let mut taking = self.taking(contact)?;
+            let broken = self.release_held(&mut stream, &mut taking)?;
+            self.close_stream(key, stream, &mut Received::default())?;
+            self.keep_usage(contact, &taking.usage)?;
+            self.tell_shown(contact, taking.shown)?;
+            if broken {
+                self.event_gap(contact, 0, Some(CHAIN_BROKEN));
+            }
+            return Ok(true);
+        }
+        Ok(false)
     }
 
     /// Gives up the holes whose time is over: tells of each, and shows what was held back by it. `drained` says that
@@ -122,32 +180,30 @@ impl Tx<'_> {
         let wait = if drained { HOLD_MS } else { HOLD_UNDRAINED_MS };
         // A clock that was set back must not make anybody wait for it to come round again.
         self.conn.prepare_cached("UPDATE held SET at = ?1 WHERE at > ?1")?.execute([now.0])?;
-        type Row = (i64, Vec<u8>, Vec<u8>, Vec<u8>);
-        let streams: Vec<Row> = self
-            .conn
-            .prepare_cached(
-                "SELECT s.contact, s.device, s.conversation, s.epoch FROM streams_in s
-                 WHERE s.id IN (SELECT DISTINCT stream FROM held) ORDER BY s.id",
-            )?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
-            .collect::<Result<_, _>>()?;
         let mut again: Option<Timestamp> = None;
-        for (contact, device, conversation, epoch) in streams {
-            let key = super::tx::stream_key(&device, &conversation, &epoch).ok_or(StoreError::Damaged("stream key"))?;
-            let mut stream = self.in_stream(contact, &key)?;
+        let mut placed = 0;
+        for (contact, key) in self.streams_with_held()? {
+            let Some(mut stream) = self.in_stream(&key)? else { continue };
             let mut changed = false;
             while let Some((seq, since)) = self.first_held(&stream)? {
                 let due = since.saturating_add(wait);
-                if due > now.0 {
-                    let due = Timestamp(due);
+                // What is ready waits for nothing but its turn.
+                if due > now.0 || stream.ready().is_some() {
+                    let due = if stream.ready().is_some() { now } else { Timestamp(due) };
                     again = Some(again.map_or(due, |at| at.min(due)));
                     break;
                 }
-                self.give_up(contact, &mut stream, seq)?;
+                placed += self.give_up(contact, &mut stream, seq)?;
                 changed = true;
+                if placed >= SLICE {
+                    break;
+                }
             }
             if changed {
                 self.close_stream(key, stream, &mut Received::default())?;
+            }
+            if placed >= SLICE {
+                return Ok(Some(now));
             }
         }
         Ok(again)
@@ -170,12 +226,16 @@ impl Tx<'_> {
         Ok(Some((first as u64, since)))
     }
 
-    /// Gives up what is missing before a held core, and shows what follows up to the next hole.
-    fn give_up(&mut self, contact: i64, stream: &mut InStream, seq: u64) -> Result<(), StoreError> {
+    /// Gives up what is missing before a held core, and shows what follows up to the next hole, or as much of it as one
+    /// operation may. Answers how many cores that were.
+    fn give_up(&mut self, contact: i64, stream: &mut InStream, seq: u64) -> Result<usize, StoreError> {
         let missing = stream.missing_below(seq);
         (stream.shown, stream.prev, stream.given_up) = (seq - 1, None, self.now.0);
-        let mut shown = Shown::default();
-        let broken = self.release(contact, stream, missing, &mut shown)?;
+        let mut taking = self.taking(contact)?;
+        let broken = self.release(stream, missing, &mut taking)?;
+        let Taking { usage, shown, .. } = taking;
+        let placed = shown.placed;
+        self.keep_usage(contact, &usage)?;
         // Everything that was held came another way meanwhile (its sender began a new epoch): nothing is missing.
         if missing > 0 && (shown.known == 0 || !shown.ids.is_empty()) {
             tracing::warn!(often = "missing", contact, missing, "messages are missing; what follows them is shown");
@@ -185,6 +245,6 @@ impl Tx<'_> {
         if broken {
             self.event_gap(contact, 0, Some(CHAIN_BROKEN));
         }
-        Ok(())
+        Ok(placed)
     }
 }

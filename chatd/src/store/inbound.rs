@@ -10,18 +10,24 @@
 
 use proto::ids::{DeviceId, MessageId, sha256};
 use proto::wire::envelope::{AckEntry, Core};
-use proto::wire::payload::{Kind, Text};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::shown::{Place, Shown};
 use super::streams::{InStream, MAX_SEQ, StreamKey, decode_ranges, encode_ranges, fill_skipped, told_ranges};
+use super::usage::Usage;
 use super::{StoreError, Tx};
+use crate::policy::limits::Quotas;
 
 /// The reason in a `message.gap` event that names no missing messages: consecutive ones do not link.
 pub const CHAIN_BROKEN: &str = "chain_broken";
 
-/// Messages among which a number that came twice is looked for.
-const SEARCHED: i64 = 4_096;
+/// The reason in a `message.gap` event of a contact that has used up its quota: what it sends is not stored.
+pub const OVER_QUOTA: &str = "over_quota";
+
+/// Numbers of a stream that were taken by something unseen are remembered so long.
+const UNSEEN: i64 = 4_096;
+/// New streams of one contact in a day. Each is remembered for ever. A device begins one when it may have lost count.
+const MAX_NEW_EPOCHS: i64 = 256;
 
 /// What an envelope's chain cores did.
 #[derive(Debug, Default)]
@@ -35,10 +41,23 @@ pub struct Received {
     /// Cores for which there is no room to remember them: they are not stored and not acknowledged, and whoever has them
     /// must keep them.
     pub refused: usize,
+    /// Some of these because the contact has used up what may be stored of it.
+    pub over_quota: bool,
     /// Cores stored whose predecessor is missing.
     pub held: usize,
+    /// More could be shown than one operation shows; [`Tx::show_ready`] goes on.
+    pub unfinished: bool,
     /// Consecutive cores whose hashes do not link: the sender is broken or lies.
     pub chain_broken: bool,
+}
+
+/// What one envelope has done so far.
+pub(super) struct Taking {
+    pub contact: i64,
+    pub usage: Usage,
+    pub quotas: Quotas,
+    pub shown: Shown,
+    pub result: Received,
 }
 
 impl Tx<'_> {
@@ -46,12 +65,23 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database; then nothing of it is stored, and nothing may be acknowledged.
-    pub fn receive(&mut self, contact: i64, cores: &[(&[u8], &Core<'_>)]) -> Result<Received, StoreError> {
+    pub fn receive(
+        &mut self,
+        contact: i64,
+        cores: &[(&[u8], &Core<'_>)],
+        quotas: &Quotas,
+    ) -> Result<Received, StoreError> {
         if !cores.is_empty() {
             self.needs_room()?;
         }
-        let mut result = Received::default();
-        let mut shown = Shown::default();
+        let mut taking = Taking {
+            contact,
+            usage: self.usage(contact)?,
+            quotas: *quotas,
+            shown: Shown::default(),
+            result: Received::default(),
+        };
+        let before = taking.usage.clone();
         let mut current: Option<(StreamKey, InStream)> = None;
         for (bytes, core) in cores {
             if !(1..=MAX_SEQ).contains(&core.seq) {
@@ -62,23 +92,41 @@ impl Tx<'_> {
                 Some((open, stream)) if open == key => stream,
                 other => {
                     if let Some((key, stream)) = other {
-                        self.close_stream(key, stream, &mut result)?;
+                        self.close_stream(key, stream, &mut taking.result)?;
                     }
-                    self.in_stream(contact, &key)?
+                    let found = match self.in_stream(&key)? {
+                        Some(stream) => Some(stream),
+                        None => self.new_stream(&key, &mut taking)?,
+                    };
+                    let Some(stream) = found else {
+                        taking.result.refused += 1;
+                        taking.result.over_quota = true;
+                        continue;
+                    };
+                    stream
                 }
             };
-            self.take_core(contact, &mut stream, (bytes, core), &mut shown, &mut result)?;
+            self.take_core(&mut stream, (bytes, core), &mut taking)?;
             current = Some((key, stream));
         }
         if let Some((key, stream)) = current {
-            self.close_stream(key, stream, &mut result)?;
+            self.close_stream(key, stream, &mut taking.result)?;
         }
-        result.shown = shown.ids.len();
+        let Taking { mut usage, shown, result, .. } = taking;
+        let tell_quota = result.over_quota && !usage.told;
+        usage.told |= tell_quota;
+        if usage != before {
+            self.keep_usage(contact, &usage)?;
+        }
+        let result = Received { shown: shown.ids.len(), ..result };
         self.tell_shown(contact, shown)?;
         if result.chain_broken {
             self.event_gap(contact, 0, Some(CHAIN_BROKEN));
         }
-        if result.held > 0 {
+        if tell_quota {
+            self.event_gap(contact, 0, Some(OVER_QUOTA));
+        }
+        if result.held > 0 || result.unfinished {
             // The hole may be filled on request.
             self.wake_delivery(contact);
         }
@@ -87,81 +135,97 @@ impl Tx<'_> {
 
     fn take_core(
         &mut self,
-        contact: i64,
         stream: &mut InStream,
         (bytes, core): (&[u8], &Core<'_>),
-        shown: &mut Shown,
-        result: &mut Received,
+        taking: &mut Taking,
     ) -> Result<(), StoreError> {
         if stream.has(core.seq) {
-            result.duplicates += 1;
-            if !stream.reused && self.is_another(contact, stream, core)? {
-                tracing::warn!(
-                    often = "number",
-                    contact,
-                    seq = core.seq,
-                    "a number came again with another message: its sender is told"
-                );
+            taking.result.duplicates += 1;
+            if !stream.reused && self.is_another(taking.contact, stream, core)? {
+                let contact = taking.contact;
+                tracing::warn!(often = "number", contact, seq = core.seq, "a number came again with another message: its sender is told");
                 stream.reused = true;
             }
             return Ok(());
         }
-        if !fill_skipped(stream, core, self.now.0) {
-            result.refused += 1;
+        // A core that waits for its turn behind others waits as one that has a hole before it.
+        let waits = core.seq > stream.shown + 1;
+        let has_room = taking.usage.has_room(bytes.len(), &taking.quotas);
+        if !has_room || (waits && !taking.usage.may_hold(bytes.len())) {
+            taking.result.refused += 1;
+            taking.result.over_quota |= !has_room;
             return Ok(());
         }
-        result.chain_broken |= self.release_held(contact, stream, shown)?;
+        if !fill_skipped(stream, core, self.now.0) {
+            taking.result.refused += 1;
+            return Ok(());
+        }
+        taking.result.chain_broken |= self.release_held(stream, taking)?;
         if !stream.take(core.seq, core.seq, self.now.0) {
-            result.refused += 1;
-        } else if core.seq <= stream.shown {
+            taking.result.refused += 1;
+            return Ok(());
+        }
+        taking.usage.stored(bytes.len());
+        if core.seq <= stream.shown {
             // What follows it was shown without it; whether it links can no longer be told.
-            self.show(contact, stream, core, Place { late: true, missing: 0 }, shown)?;
+            self.show(taking.contact, stream, core, Place { late: true, missing: 0 }, &mut taking.shown)?;
         } else if core.seq == stream.shown + 1 {
-            result.chain_broken |= !stream.links(core);
-            self.show(contact, stream, core, Place::default(), shown)?;
+            taking.result.chain_broken |= !stream.links(core);
+            self.show(taking.contact, stream, core, Place::default(), &mut taking.shown)?;
             (stream.shown, stream.prev) = (core.seq, Some(sha256(&[bytes])));
-            result.chain_broken |= self.release_held(contact, stream, shown)?;
+            taking.result.chain_broken |= self.release_held(stream, taking)?;
         } else {
-            result.held += 1;
-            self.hold(stream, core.seq, bytes)?;
+            taking.result.held += 1;
+            self.hold(stream, core.seq, bytes, &mut taking.usage)?;
         }
         Ok(())
     }
 
-    /// Whether a core has a number under which another message was received. Only looked for in what is held and in the
-    /// newest part of history: a sender that lost count uses again what it gave lately, and the search stays cheap whoever
-    /// asks for it how often. A message that a skip said would never come has nobody's number.
+    /// Whether a core has a number under which another was received, of whatever kind. Looked for by its number, so that
+    /// the search costs the same however much there is. A number that a skip said would never come is nobody's; and of what
+    /// was forgotten since, nothing can be said.
     fn is_another(&mut self, contact: i64, stream: &InStream, core: &Core<'_>) -> Result<bool, StoreError> {
-        if Kind::parse(core.kind) != Some(Kind::Text) || Text::decode(core.payload).is_err() {
-            return Ok(false);
-        }
-        let shown = self
-            .conn
-            .prepare_cached("SELECT 1 FROM messages WHERE msgid = ?1 AND sender = ?2")?
-            .exists(params![core.id.as_bytes(), contact])?;
-        if shown {
-            return Ok(false);
-        }
         let held: Option<Vec<u8>> = self
             .conn
             .prepare_cached("SELECT core FROM held WHERE stream = ?1 AND seq = ?2")?
             .query_row(params![stream.id, core.seq as i64], |row| row.get(0))
             .optional()?;
-        if let Some(held) = held {
-            return Ok(Core::decode(&held).is_ok_and(|held| held.id != core.id));
+        let taken: Option<Vec<u8>> = match held {
+            Some(held) => Core::decode(&held).ok().map(|held| held.id.as_bytes().to_vec()),
+            None => self
+                .conn
+                .prepare_cached(
+                    "SELECT msgid FROM messages WHERE stream = ?1 AND seq = ?2 AND sender = ?3
+                     UNION ALL SELECT msgid FROM unseen WHERE stream = ?1 AND seq = ?2 LIMIT 1",
+                )?
+                .query_row(params![stream.id, core.seq as i64, contact], |row| row.get(0))
+                .optional()?,
+        };
+        if taken.is_none_or(|taken| taken == core.id.as_bytes()) {
+            return Ok(false);
         }
-        Ok(self
+        // What history has under another number was issued again: nothing is lost by its coming once more.
+        let known = self
             .conn
-            .prepare_cached(
-                "SELECT 1 FROM (SELECT sender, stream, seq FROM messages WHERE conversation = ?1 ORDER BY id DESC LIMIT ?4)
-                 WHERE sender = ?1 AND stream = ?2 AND seq = ?3",
-            )?
-            .exists(params![contact, stream.id, core.seq as i64, SEARCHED])?)
+            .prepare_cached("SELECT 1 FROM messages WHERE msgid = ?1 AND sender = ?2")?
+            .exists(params![core.id.as_bytes(), contact])?;
+        Ok(!known)
     }
 
-    pub(super) fn in_stream(&mut self, contact: i64, key: &StreamKey) -> Result<InStream, StoreError> {
+    /// Remembers what took a number and has no place in history.
+    pub(super) fn unseen(&mut self, stream: &InStream, core: &Core<'_>) -> Result<(), StoreError> {
+        self.conn
+            .prepare_cached("INSERT OR IGNORE INTO unseen (stream, seq, msgid) VALUES (?1, ?2, ?3)")?
+            .execute(params![stream.id, core.seq as i64, core.id.as_bytes()])?;
+        self.conn
+            .prepare_cached("DELETE FROM unseen WHERE stream = ?1 AND seq <= ?2")?
+            .execute(params![stream.id, core.seq as i64 - UNSEEN])?;
+        Ok(())
+    }
+
+    pub(super) fn in_stream(&mut self, key: &StreamKey) -> Result<Option<InStream>, StoreError> {
         if let Some(stream) = self.cache.inbound.get(key) {
-            return Ok(stream.clone());
+            return Ok(Some(stream.clone()));
         }
         let found = self
             .conn
@@ -177,20 +241,32 @@ impl Tx<'_> {
                 Ok((InStream { id, contiguous, ranges, shown, prev: None, given_up, reused }, prev))
             })
             .optional()?;
-        if let Some((stream, prev)) = found {
-            let prev = match prev.as_slice() {
-                [] => None,
-                bytes => Some(bytes.try_into().map_err(|_| StoreError::Damaged("prev"))?),
-            };
-            return Ok(InStream { prev, ..stream });
+        let Some((stream, prev)) = found else { return Ok(None) };
+        let prev = match prev.as_slice() {
+            [] => None,
+            bytes => Some(bytes.try_into().map_err(|_| StoreError::Damaged("prev"))?),
+        };
+        Ok(Some(InStream { prev, ..stream }))
+    }
+
+    /// Begins to remember a stream; `None`: the contact has begun enough of them today.
+    fn new_stream(&mut self, key: &StreamKey, taking: &mut Taking) -> Result<Option<InStream>, StoreError> {
+        if taking.usage.epochs >= MAX_NEW_EPOCHS {
+            return Ok(None);
         }
+        taking.usage.epochs += 1;
         self.conn
             .prepare_cached(
                 "INSERT INTO streams_in (device, conversation, epoch, contact, contiguous, prev, ranges)
                  VALUES (?1, ?2, ?3, ?4, 0, zeroblob(32), x'')",
             )?
-            .execute(params![key.device.as_bytes(), key.conversation.as_bytes(), key.epoch.as_bytes(), contact])?;
-        Ok(InStream::new(self.conn.last_insert_rowid()))
+            .execute(params![
+                key.device.as_bytes(),
+                key.conversation.as_bytes(),
+                key.epoch.as_bytes(),
+                taking.contact
+            ])?;
+        Ok(Some(InStream::new(self.conn.last_insert_rowid())))
     }
 
     pub(super) fn close_stream(
@@ -199,6 +275,7 @@ impl Tx<'_> {
         stream: InStream,
         result: &mut Received,
     ) -> Result<(), StoreError> {
+        result.unfinished |= stream.ready().is_some();
         let prev = stream.prev.as_ref().map_or(&[][..], |prev| &prev[..]);
         self.conn
             .prepare_cached(

@@ -63,20 +63,25 @@ impl Tx<'_> {
         }
         let room = MAX_REISSUED.saturating_sub(self.reissued_today(contact)?) as usize;
         let mut found = Vec::new();
-        if room > 0 {
-            let mut walk = self.conn.prepare_cached(
-                "SELECT stream, seq, id FROM messages WHERE conversation = ?1 AND sender = 0 ORDER BY id DESC",
-            )?;
-            let mut rows = walk.query([contact])?;
-            while let Some(row) = rows.next()? {
-                let placed = Placed { stream: row.get(0)?, seq: row.get(1)?, message: row.get(2)? };
-                let within = |(low, high): &(u64, u64)| (*low..=*high).contains(&(placed.seq as u64));
-                if missing.get(&placed.stream).is_some_and(|ranges| ranges.iter().any(within)) {
-                    found.push(placed);
-                }
-                if found.len() == room {
-                    break;
-                }
+        // By their numbers, the newest first: what a contact names must not be searched for in all of history.
+        let mut places: Vec<(i64, (u64, u64))> =
+            missing.iter().flat_map(|(stream, ranges)| ranges.iter().map(|range| (*stream, *range))).collect();
+        places.sort_unstable();
+        for (stream, (low, high)) in places.into_iter().rev() {
+            let left = (room - found.len()) as i64;
+            let rows: Vec<Placed> = self
+                .conn
+                .prepare_cached(
+                    "SELECT stream, seq, id FROM messages WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3
+                     AND sender = 0 AND conversation = ?4 ORDER BY seq DESC LIMIT ?5",
+                )?
+                .query_map(params![stream, low as i64, high as i64, contact, left], |row| {
+                    Ok(Placed { stream: row.get(0)?, seq: row.get(1)?, message: row.get(2)? })
+                })?
+                .collect::<Result<_, _>>()?;
+            found.extend(rows);
+            if found.len() >= room {
+                break;
             }
         }
         if found.len() == room {

@@ -22,6 +22,8 @@ pub(super) struct Placed {
     pub message: i64,
 }
 
+/// Messages that are repeated for the order's sake in one new epoch at most.
+const MAX_REPEATED: usize = 10_000;
 /// What a mark says of messages that never were acknowledged, and go again.
 const REISSUED: &str = "issued_again";
 
@@ -38,8 +40,9 @@ enum Why {
 }
 
 impl Tx<'_> {
-    /// Begins a new epoch with a contact and issues again what waits, and messages that the contact lost.
-    pub(super) fn renew(&mut self, contact: i64, cause: &str, lost: &[Placed]) -> Result<(), StoreError> {
+    /// Begins a new epoch with a contact and issues again what waits, and messages that the contact lost. Answers how many
+    /// cores that were.
+    pub(super) fn renew(&mut self, contact: i64, cause: &str, lost: &[Placed]) -> Result<usize, StoreError> {
         debug_assert!(lost.is_sorted());
         let mut all: Vec<(Placed, Why)> = lost.iter().map(|placed| (*placed, Why::Lost)).collect();
         let waiting: Vec<Placed> = self
@@ -59,6 +62,7 @@ impl Tx<'_> {
         all.extend(above.map(|placed| (placed, Why::Repeated)));
         all.extend(waiting.into_iter().map(|placed| (placed, Why::Waits)));
         all.sort_unstable();
+        let rows = all.len();
         let sent_upto = self.sent_upto(contact)?;
         let mut stream = self.new_epoch(contact)?;
         // What became queued again, for events.
@@ -90,7 +94,7 @@ impl Tx<'_> {
         let messages = self.with_ids(queued.into_iter())?;
         self.event_state(contact, MessageState::Queued, Some(cause), messages)?;
         self.wake_delivery(contact);
-        Ok(())
+        Ok(rows)
     }
 
     /// Puts one core at the end of the new stream; `false` if it has no place there.
@@ -184,18 +188,22 @@ impl Tx<'_> {
         Ok(lowest)
     }
 
-    /// Messages that were acknowledged above the lowest hole of their stream.
+    /// Messages that were acknowledged above the lowest hole of their stream, the newest if there are too many: one that
+    /// acknowledges everything but the first must not have all of history written again. What is left out is shown by the
+    /// contact when it gives the hole up.
     fn acknowledged_above(&mut self, contact: i64, holes: &[(i64, i64)]) -> Result<Vec<Placed>, StoreError> {
         let mut out = Vec::new();
-        for (stream, low) in holes {
+        for (stream, low) in holes.iter().rev() {
+            let room = MAX_REPEATED.saturating_sub(out.len());
             let found: Vec<Placed> = self
                 .conn
                 .prepare_cached(
                     "SELECT m.stream, m.seq, m.id FROM messages m
-                     WHERE m.conversation = ?1 AND m.sender = 0 AND m.stream = ?2 AND m.seq > ?3
-                     AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.stream = m.stream AND o.seq = m.seq)",
+                     WHERE m.stream = ?2 AND m.seq > ?3 AND m.conversation = ?1 AND m.sender = 0
+                     AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.stream = m.stream AND o.seq = m.seq)
+                     ORDER BY m.seq DESC LIMIT ?4",
                 )?
-                .query_map(params![contact, stream, low], |row| {
+                .query_map(params![contact, stream, low, room as i64], |row| {
                     Ok(Placed { stream: row.get(0)?, seq: row.get(1)?, message: row.get(2)? })
                 })?
                 .collect::<Result<_, _>>()?;

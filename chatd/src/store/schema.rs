@@ -278,6 +278,34 @@ CREATE TABLE dead_letters (
   reason   TEXT    NOT NULL,
   PRIMARY KEY (consumer, seq)
 ) STRICT, WITHOUT ROWID;
+-- By their numbers: what a contact names must not be searched for in all of history.
+CREATE INDEX messages_by_place ON messages (stream, seq);
+CREATE INDEX streams_out_by_epoch ON streams_out (conversation, epoch);
+
+-- Numbers of foreign streams, the newest 4,096 of each, that were taken by something that made no row of `messages`.
+CREATE TABLE unseen (
+  stream INTEGER NOT NULL,                    -- streams_in.id
+  seq    INTEGER NOT NULL,
+  msgid  BLOB    NOT NULL,
+  PRIMARY KEY (stream, seq)
+) STRICT, WITHOUT ROWID;
+
+-- What each contact has cost (store::usage); `day` is that of the counts that are of a day.
+CREATE TABLE usage (
+  contact      INTEGER PRIMARY KEY,
+  day          INTEGER NOT NULL,              -- days since the Unix epoch
+  messages     INTEGER NOT NULL,
+  bytes        INTEGER NOT NULL,
+  all_messages INTEGER NOT NULL,
+  all_bytes    INTEGER NOT NULL,
+  epochs       INTEGER NOT NULL,
+  renewals     INTEGER NOT NULL,
+  rewritten    INTEGER NOT NULL,
+  owed         INTEGER NOT NULL,              -- 1: a new epoch of ours, which the budget of the day did not allow
+  told         INTEGER NOT NULL,              -- 1: its owner knows that its quota is used up
+  held         INTEGER NOT NULL,
+  held_bytes   INTEGER NOT NULL
+) STRICT;
 ";
 
 /// Pages (of 4 KiB) in the WAL before it is copied back: so many that checkpoints stay out of bursts.

@@ -3,7 +3,9 @@
 //! A message's state is not a column: it follows from the marks and attempts that cover its (stream, seq), so that one
 //! acknowledgement of 10,000 messages writes one row and deletes the outbox rows.
 
-use proto::ids::MessageId;
+use std::collections::HashSet;
+
+use proto::ids::{Epoch, MessageId};
 use proto::rpc::types::MessageState;
 use proto::wire::envelope::AckEntry;
 use rusqlite::{OptionalExtension, params};
@@ -22,11 +24,15 @@ impl Tx<'_> {
             return Ok(());
         }
         // Before anything is taken out: an acknowledgement of what we do not know of may mean other messages than ours.
-        self.heed_epochs(contact, entries)?;
+        if !self.heed_epochs(contact, entries)? {
+            return Ok(());
+        }
         let device = self.own()?.device;
         let conversation = contacts::load(self.conn, contact)?.conversation;
         let ours = |entry: &&AckEntry| entry.from_device == device && entry.conversation == conversation;
-        for entry in entries.iter().filter(ours) {
+        let mut done: HashSet<Epoch> = HashSet::new();
+        // The last word of each stream: whoever says the same a hundred times in a frame makes no more work.
+        for entry in entries.iter().rev().filter(ours).filter(|entry| done.insert(entry.epoch)) {
             let stream: Option<i64> = self
                 .conn
                 .prepare_cached("SELECT id FROM streams_out WHERE conversation = ?1 AND epoch = ?2")?

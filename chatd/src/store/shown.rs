@@ -24,6 +24,8 @@ pub(super) struct Shown {
     pub ids: Vec<i64>,
     /// Messages that history had already, from another epoch.
     pub known: usize,
+    /// Cores that were given their place, whether they show or not.
+    pub placed: usize,
     built: Vec<Event>,
     /// Bytes of the texts in `built`.
     bytes: usize,
@@ -63,14 +65,13 @@ impl Tx<'_> {
         place: Place,
         shown: &mut Shown,
     ) -> Result<(), StoreError> {
+        shown.placed += 1;
         let text = match Kind::parse(core.kind) {
-            Some(Kind::Text) => match Text::decode(core.payload) {
-                Ok(text) => text,
-                // The chain goes on: what cannot be read is not shown, but it was there.
-                Err(_) => return Ok(()),
-            },
-            _ => return Ok(()),
+            Some(Kind::Text) => Text::decode(core.payload).ok(),
+            _ => None,
         };
+        // The chain goes on: what cannot be read is not shown, but it was there.
+        let Some(text) = text else { return self.unseen(stream, core) };
         let (format, priority) = (format_of(text.format), priority_of(text.priority));
         let kept: Vec<&str> = text.tags.iter().copied().filter(|tag| !tag.contains('\n')).collect();
         let tags: String = kept.iter().flat_map(|tag| [*tag, "\n"]).collect();
@@ -95,7 +96,7 @@ impl Tx<'_> {
             ])?;
         if inserted == 0 {
             shown.known += 1;
-            return Ok(());
+            return self.unseen(stream, core);
         }
         shown.ids.push(self.conn.last_insert_rowid());
         if self.listeners && shown.bytes <= MAX_BUILT_BYTES {

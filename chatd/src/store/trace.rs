@@ -9,6 +9,8 @@ use super::{StoreError, contacts, deposits};
 
 /// The outcome of an attempt, and the reason of a message, when the directory knows the recipient no more.
 const ACCOUNT_GONE: &str = "account_gone";
+/// Why a message waits whose recipient takes no more of us today, or at all.
+pub const RECIPIENT_QUOTA: &str = "recipient_quota";
 
 /// The number of a state in `marks`.
 pub(super) fn state_number(state: MessageState) -> i64 {
@@ -82,7 +84,8 @@ pub(super) fn state_at(
             let state = if sent { MessageState::Sent } else { MessageState::Queued };
             return Ok((state, Some(ACCOUNT_GONE.to_owned())));
         }
-        Some((true, ..)) => return Ok((MessageState::Sent, None)),
+        // It came there and was not taken, if that was the last word.
+        Some((true, _, last)) => return Ok((MessageState::Sent, Some(last).filter(|outcome| outcome == RECIPIENT_QUOTA))),
         Some((.., last)) => Some(last),
         None => None,
     };

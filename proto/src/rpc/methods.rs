@@ -88,6 +88,7 @@ methods! {
     MessageSearch "message.search" (SearchParams) -> MessagesResult: "Full-text search, newest first.";
     MessageUnread "message.unread" (PageParams) -> UnreadResult: "Unread counts.";
     MessageRead "message.read" (ReadParams) -> ReadResult: "Marks messages as read.";
+    MessageForget "message.forget" (ForgetParams) -> ForgetResult: "Deletes messages of a conversation here, own and received; what waits for its recipient stays.";
     MessageTrace "message.trace" (TraceParams) -> TraceResult: "Every attempt on a message: when, path, outcome, next.";
     FeedSubscribe "feed.subscribe" (SubscribeParams) -> SubscribeResult: "Begins the event feed on this connection.";
     FeedUnsubscribe "feed.unsubscribe" (UnsubscribeParams) -> Done: "Ends a subscription.";

@@ -794,6 +794,27 @@ pub struct ReadResult {
     pub marked: u64,
 }
 
+/// `message.forget`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForgetParams {
+    /// See [`AccountParams::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// With whom.
+    pub who: String,
+    /// Only what was stored here before this time; everything if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Timestamp>,
+}
+
+/// `message.forget`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ForgetResult {
+    /// Messages deleted here. What waits for its recipient stays.
+    pub forgotten: u64,
+}
+
 /// `message.trace`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -27,10 +27,12 @@ pub enum RefuseCode {
     Malformed,
     /// The message may be asked again later: the receiver could not store it (disk full, shutting down).
     Unavailable,
+    /// The receiver stores no more of this sender today, or at all: its owner may forget some, or allow more.
+    Quota,
 }
 
 impl RefuseCode {
-    const ALL: [(Self, u8); 7] = [
+    const ALL: [(Self, u8); 8] = [
         (Self::Offline, 1),
         (Self::PrekeyGone, 2),
         (Self::RateLimited, 3),
@@ -38,6 +40,7 @@ impl RefuseCode {
         (Self::Version, 5),
         (Self::Malformed, 6),
         (Self::Unavailable, 7),
+        (Self::Quota, 8),
     ];
 
     fn to_wire(self) -> u8 {
@@ -54,6 +57,7 @@ impl RefuseCode {
             Self::Version => "version",
             Self::Malformed => "malformed",
             Self::Unavailable => "unavailable",
+            Self::Quota => "quota",
         }
     }
 }

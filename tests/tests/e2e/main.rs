@@ -16,6 +16,8 @@ mod expiry;
 mod feed;
 mod hand;
 mod history;
+mod hostile;
+mod hostile_peer;
 mod impostor;
 mod isolation;
 mod key_change;

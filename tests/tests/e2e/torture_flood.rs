@@ -34,7 +34,7 @@ fn amount(variable: &str, least: u64) -> u64 {
 }
 
 /// Sends one message after the other until told to stop, at least `least`; how long each took until it was delivered.
-async fn honest(client: &Client, least: usize, stop: &AtomicBool) -> Vec<Duration> {
+pub async fn honest(client: &Client, least: usize, stop: &AtomicBool) -> Vec<Duration> {
     let mut times = Vec::new();
     while times.len() < least || !stop.load(Ordering::Relaxed) {
         let since = Instant::now();
@@ -50,7 +50,7 @@ async fn honest(client: &Client, least: usize, stop: &AtomicBool) -> Vec<Duratio
     times
 }
 
-fn p99(times: &[Duration]) -> Duration {
+pub fn p99(times: &[Duration]) -> Duration {
     times[(times.len() * 99 / 100).min(times.len() - 1)]
 }
 

@@ -86,6 +86,7 @@ const PARTS: &[Part] = &[
         env: &[("CHATD_TORTURE_CONNECTIONS", "10000")],
     },
     Part { name: "overload", cargo: E2E, tests: &["torture_flood::overload"], env: &[("CHATD_TORTURE_SECONDS", "60")] },
+    Part { name: "hostile contact", cargo: E2E, tests: &["hostile::"], env: &[("CHATD_TORTURE_SECONDS", "10")] },
     Part { name: "limiters", cargo: CHATD, tests: &["policy::rate", "policy::failures"], env: SOURCES },
     Part {
         name: "limiter of the directory",

@@ -63,7 +63,7 @@ fn inbox_with(person: &Person, limits: &Limits) -> Inbox {
     .unwrap();
     let (store, rates) = (person.store.clone(), SharedLimits::new(limits));
     let pending = limits.pending_requests.get();
-    Inbox::new(person.account, person.device_id(), store, vec![prekey], rates, pending)
+    Inbox::new(person.account, person.device_id(), store, vec![prekey], rates, (pending, limits.quotas()))
 }
 
 /// Limits that no test meets by accident.

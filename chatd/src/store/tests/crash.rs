@@ -117,7 +117,8 @@ fn work(store: &Store, contact: i64, cores: &[Vec<u8>], mut told: impl FnMut(Str
         let received = run(store.write(move |tx| {
             let list: Vec<_> = two.iter().map(|bytes| proto::wire::envelope::Core::decode(bytes).unwrap()).collect();
             let refs: Vec<_> = two.iter().map(Vec::as_slice).zip(&list).collect();
-            tx.receive(contact, &refs).map(|received| (received, list.iter().map(|core| core.id).collect::<Vec<_>>()))
+            tx.receive(contact, &refs, &Default::default())
+                .map(|received| (received, list.iter().map(|core| core.id).collect::<Vec<_>>()))
         }));
         if let Ok((received, ids)) = received {
             // Only what is acknowledged is promised.

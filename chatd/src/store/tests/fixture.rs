@@ -199,7 +199,7 @@ impl Person {
             let list: Vec<(&[u8], Core<'_>)> =
                 cores.iter().map(|bytes| (bytes.as_slice(), Core::decode(bytes).unwrap())).collect();
             let refs: Vec<(&[u8], &Core<'_>)> = list.iter().map(|(bytes, core)| (*bytes, core)).collect();
-            tx.receive(contact, &refs)
+            tx.receive(contact, &refs, &Default::default())
         })
         .unwrap()
     }

@@ -1,5 +1,6 @@
 //! Stores of alice and bob, without any network between them.
 
+mod abuse;
 mod contacts;
 mod crash;
 mod damage;
@@ -7,6 +8,7 @@ mod deposits;
 mod epochs;
 mod feed;
 pub(crate) mod fixture;
+mod forget;
 mod gaps;
 mod keys;
 mod lifetimes;

@@ -18,7 +18,9 @@ use crate::store::{StoreError, schema};
 pub const CONTACT: i64 = 1;
 
 /// What a run changes, and a copy of the disk holds.
-const TABLES: [&str; 16] = [
+const TABLES: [&str; 18] = [
+    "usage",
+    "unseen",
     "messages",
     "streams_out",
     "outbox",
@@ -236,7 +238,7 @@ pub fn receive(tx: &mut Tx<'_>, acks: &[AckEntry], cores: &[Vec<u8>]) -> Result<
     let list: Vec<(&[u8], Core<'_>)> =
         cores.iter().map(|bytes| (bytes.as_slice(), Core::decode(bytes).unwrap())).collect();
     let refs: Vec<(&[u8], &Core<'_>)> = list.iter().map(|(bytes, core)| (*bytes, core)).collect();
-    if refs.is_empty() { Ok(Received::default()) } else { tx.receive(CONTACT, &refs) }
+    if refs.is_empty() { Ok(Received::default()) } else { tx.receive(CONTACT, &refs, &Default::default()) }
 }
 
 pub fn message(number: u64, expires: Option<i64>) -> NewMessage {

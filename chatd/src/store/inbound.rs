@@ -143,7 +143,12 @@ impl Tx<'_> {
             taking.result.duplicates += 1;
             if !stream.reused && self.is_another(taking.contact, stream, core)? {
                 let contact = taking.contact;
-                tracing::warn!(often = "number", contact, seq = core.seq, "a number came again with another message: its sender is told");
+                tracing::warn!(
+                    often = "number",
+                    contact,
+                    seq = core.seq,
+                    "a number came again with another message: its sender is told"
+                );
                 stream.reused = true;
             }
             return Ok(());

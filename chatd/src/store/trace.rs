@@ -85,7 +85,9 @@ pub(super) fn state_at(
             return Ok((state, Some(ACCOUNT_GONE.to_owned())));
         }
         // It came there and was not taken, if that was the last word.
-        Some((true, _, last)) => return Ok((MessageState::Sent, Some(last).filter(|outcome| outcome == RECIPIENT_QUOTA))),
+        Some((true, _, last)) => {
+            return Ok((MessageState::Sent, Some(last).filter(|outcome| outcome == RECIPIENT_QUOTA)));
+        }
         Some((.., last)) => Some(last),
         None => None,
     };

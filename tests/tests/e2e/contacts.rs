@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use chatd::store::contacts::NewContact;
+use proto::ids::MessageId;
+use proto::wire::payload::Kind;
 use tests::people::{befriend, contact, contact_state, named};
+use tests::registry::Registrant;
 use tests::wait::wait_for;
 use tests::{Ctl, Pair};
 
@@ -265,4 +269,60 @@ fn what_a_removal_gives_up_is_said_as_it_is() {
     // It was true.
     wait_for_body(&pair.bob, "alice", "lies in the mailbox");
     assert_eq!(bodies(&pair.bob, "alice", 9), ["lies in the mailbox"]);
+}
+
+/// 3,400 contacts made an answer of over 1 MiB, which no frame holds: each of these failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_contacts_are_read_whole_by_pages() {
+    const MANY: usize = 3_400;
+    let mut pair = Pair::start();
+    pair.alice_daemon.stop();
+    let folder = std::fs::read_dir(pair.alice_daemon.data_dir().join("accounts")).unwrap().next().unwrap().unwrap();
+    let indexer = chatd::store::search::Indexer::start();
+    let store = chatd::store::Store::open(&folder.path(), &indexer).unwrap();
+    let rows: Vec<NewContact> = (0..MANY)
+        .map(|n| {
+            let somebody = Registrant::new(&format!("user{n}"), "7.B14", "example.org").unwrap();
+            NewContact {
+                account: somebody.account(),
+                name: somebody.name.to_string(),
+                origin: "example.org".into(),
+                record: somebody.signed(1).unwrap(),
+                record_seq: 1,
+                identity_key: somebody.identity.verifying_key().to_bytes(),
+                reach: Vec::new(),
+                reach_seq: 0,
+            }
+        })
+        .collect();
+    let text = "let me in ".repeat(40);
+    let written = store.write(move |tx| {
+        for row in &rows {
+            let contact = tx.upsert_contact(row)?;
+            tx.confirm_name(contact, &row.name, &row.origin)?;
+            tx.contact_signal(contact, Kind::ContactRequest, MessageId::now(), &text, Some(&[7; 32]))?;
+        }
+        Ok(())
+    });
+    written.await.unwrap();
+    store.close().await;
+    drop((store, indexer));
+    pair.alice_daemon.restart();
+    let alice = &pair.alice;
+    for (verb, count) in [("contacts", MANY + 1), ("requests", MANY)] {
+        let list = alice.list([verb], "contacts");
+        let names: std::collections::BTreeSet<_> = list.iter().map(|row| text_of(row, "account")).collect();
+        assert_eq!((list.len(), names.len()), (count, count), "{verb}");
+        let page = alice.ok([verb]).stdout;
+        assert!(page.contains("user0") && page.contains(&format!("user{}", MANY - 1)), "{verb}");
+    }
+    let mut watch = follow(alice, &[]);
+    pair.bob.ok(["send", "alice", "among thousands", "--wait", "delivered"]);
+    watch.until_json("it", |event| event["message"]["body"] == "among thousands");
+    assert!(alice.ok(["search", "among thousands"]).stdout.contains("among thousands"));
+    alice.ok(["accept", "user3399@example.org"]);
+}
+
+fn text_of(row: &serde_json::Value, field: &str) -> String {
+    row[field].as_str().unwrap_or_default().to_owned()
 }

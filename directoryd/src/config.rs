@@ -32,6 +32,10 @@ pub enum ListPolicy {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
+    /// Requests of any kind at once.
+    pub request_burst: u32,
+    /// Requests of any kind a minute, after the burst.
+    pub request_per_minute: u32,
     /// New names at once.
     pub register_burst: u32,
     /// New names an hour, after the burst.
@@ -51,6 +55,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            request_burst: 3_000,
+            request_per_minute: 3_000,
             register_burst: 30,
             register_per_hour: 10,
             lookup_burst: 300,
@@ -74,9 +80,13 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Who may list and search.
     pub list: ListPolicy,
-    /// A reverse proxy ends TLS in front: plain HTTP is taken on any address, and the last entry of `X-Forwarded-For`
-    /// is the client's address.
-    pub behind_proxy: bool,
+    /// Addresses and networks of reverse proxies that end TLS in front: with one named, plain HTTP is taken on any
+    /// address. Of their connections the last entry of `X-Forwarded-For` that is no proxy is the client's address.
+    pub proxies: Vec<String>,
+    /// Names and addresses that `Host` may say besides the origin, loopback, and the address that is listened on.
+    pub hosts: Vec<String>,
+    /// What `Origin` may say: web pages that may use this directory. Programs send none.
+    pub origins: Vec<String>,
     /// Whether clients on this machine are limited like others.
     pub limit_loopback: bool,
     /// Accounts that are taken at most.
@@ -119,6 +129,8 @@ pub struct Timing {
     pub probe: Duration,
     /// Between two sweeps of the mailboxes.
     pub sweep: Duration,
+    /// For a client to take some of what is written to it.
+    pub write: Duration,
 }
 
 impl Default for Timing {
@@ -128,6 +140,7 @@ impl Default for Timing {
             silence: Duration::from_secs(25),
             probe: Duration::from_secs(2),
             sweep: Duration::from_secs(60),
+            write: Duration::from_secs(20),
         }
     }
 }
@@ -139,7 +152,9 @@ impl Default for Config {
             data_dir: default_data_dir(),
             listen: SocketAddr::from(([127, 0, 0, 1], 7470)),
             list: ListPolicy::default(),
-            behind_proxy: false,
+            proxies: Vec::new(),
+            hosts: Vec::new(),
+            origins: Vec::new(),
             limit_loopback: false,
             max_accounts: 1_000_000,
             max_connections: 16_384,
@@ -249,15 +264,17 @@ impl Config {
     /// [`ConfigError::Value`], which says what to change.
     pub fn validated(mut self) -> Result<Self, ConfigError> {
         self.origin = parse_domain(&self.origin).map_err(|error| ConfigError::Value(format!("origin: {error}")))?;
-        if !self.listen.ip().is_loopback() && !self.behind_proxy {
+        if !self.listen.ip().is_loopback() && self.proxies.is_empty() {
             return Err(ConfigError::Value(format!(
                 "listening on {} would send names and presence over plain HTTP; listen on 127.0.0.1, or put a proxy \
-                 that ends TLS in front and set behind_proxy = true",
+                 that ends TLS in front and name its address: proxies = [\"10.0.0.1\"]",
                 self.listen
             )));
         }
         let limits = &self.limits;
         let rates = [
+            limits.request_burst,
+            limits.request_per_minute,
             limits.register_burst,
             limits.register_per_hour,
             limits.lookup_burst,
@@ -319,8 +336,8 @@ mod tests {
     #[test]
     fn plain_http_stays_on_loopback() {
         let public = || parse("listen = '0.0.0.0:7470'").unwrap();
-        assert!(public().validated().unwrap_err().to_string().contains("behind_proxy"));
-        assert!(Config { behind_proxy: true, ..public() }.validated().is_ok());
+        assert!(public().validated().unwrap_err().to_string().contains("proxies = "));
+        assert!(Config { proxies: vec!["127.0.0.1".into()], ..public() }.validated().is_ok());
         assert_eq!(parse("origin = 'Example.ORG'").unwrap().validated().unwrap().origin, "example.org");
         assert!(parse("origin = 'no domain'").unwrap().validated().is_err());
         assert!(parse("[limits]\nlookup_burst = 0").unwrap().validated().is_err());

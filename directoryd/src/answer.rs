@@ -13,6 +13,9 @@ use serde::Serialize;
 use crate::metrics::{Metrics, Op, Outcome};
 use crate::store::StoreError;
 
+/// Of a value that a client chose, in a line of the log.
+const MAX_LOGGED_BYTES: usize = 256;
+
 /// The directory's clock in Unix seconds.
 pub fn unix_now() -> i64 {
     Timestamp::now().unix_seconds()
@@ -28,12 +31,20 @@ pub struct Refusal {
     record: Option<Base64>,
     reserved_until: Option<i64>,
     retry_after: Option<u64>,
+    misdirected: bool,
 }
 
 impl Refusal {
     /// With a code and words.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), record: None, reserved_until: None, retry_after: None }
+        Self {
+            code,
+            message: message.into(),
+            record: None,
+            reserved_until: None,
+            retry_after: None,
+            misdirected: false,
+        }
     }
 
     /// The one answer for what is not there and for what is not for the one who asks.
@@ -48,8 +59,15 @@ impl Refusal {
         Self { retry_after: Some(seconds), ..Self::new(ErrorCode::RateLimited, message) }
     }
 
+    /// It was sent to us under a name that we do not have.
+    pub fn misdirected(message: impl Into<String>) -> Self {
+        Self { misdirected: true, ..Self::new(ErrorCode::NotAllowed, message) }
+    }
+
     fn status(&self) -> StatusCode {
         match self.code {
+            // RFC 9110, section 15.5.20.
+            _ if self.misdirected => StatusCode::MISDIRECTED_REQUEST,
             ErrorCode::NameTaken | ErrorCode::Conflict => StatusCode::CONFLICT,
             ErrorCode::NameNotAllowed | ErrorCode::Malformed | ErrorCode::Expired => StatusCode::BAD_REQUEST,
             ErrorCode::NotFound => StatusCode::NOT_FOUND,
@@ -100,7 +118,7 @@ impl From<StoreError> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = self.status();
-        let Self { code, message, record, reserved_until, retry_after } = self;
+        let Self { code, message, record, reserved_until, retry_after, misdirected: _ } = self;
         let error = ErrorBody { code, message, record, reserved_until, retry_after };
         let mut response = (status, Json(ErrorAnswer { error, time: unix_now() })).into_response();
         if let Some(seconds) = retry_after {
@@ -108,6 +126,16 @@ impl IntoResponse for Refusal {
         }
         response
     }
+}
+
+/// A value for the log: its beginning, if there is more of it than a line should hold.
+fn bounded(mut text: String) -> String {
+    if text.len() > MAX_LOGGED_BYTES {
+        let whole = text.len();
+        text.truncate(text.floor_char_boundary(MAX_LOGGED_BYTES));
+        text.push_str(&format!("... ({whole} bytes)"));
+    }
+    text
 }
 
 /// One request, from its arrival to its line in the log.
@@ -124,7 +152,7 @@ pub struct Operation<'a> {
 impl<'a> Operation<'a> {
     /// Begins.
     pub fn new(op: Op, address: IpAddr, name: impl Into<String>, metrics: &'a Metrics) -> Self {
-        Self { op, address, name: name.into(), metrics, started: Instant::now() }
+        Self { op, address, name: bounded(name.into()), metrics, started: Instant::now() }
     }
 
     /// Ends, with the answer to send.
@@ -146,7 +174,7 @@ impl<'a> Operation<'a> {
             }
             Err(refusal) => {
                 self.metrics.operation(self.op, refusal.outcome(), took);
-                let (status, reason) = (refusal.status().as_u16(), refusal.message.as_str());
+                let (status, reason) = (refusal.status().as_u16(), bounded(refusal.message.clone()));
                 if refusal.outcome() == Outcome::Failed {
                     tracing::error!(operation, name, %address, status, micros, reason, "failed");
                 } else {
@@ -157,5 +185,17 @@ impl<'a> Operation<'a> {
                 refusal.into_response()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_value_is_cut_for_the_log() {
+        assert_eq!(bounded("bob".into()), "bob");
+        let cut = bounded("é".repeat(15_000));
+        assert!(cut.len() < MAX_LOGGED_BYTES + 32 && cut.ends_with("(30000 bytes)"), "{cut}");
     }
 }

@@ -43,6 +43,10 @@ pub enum LogFormat {
 daemonkit::settings! {
     /// Requests that one address, or one member, may make. Loopback is exempt unless [`Config::limit_loopback`].
     pub struct Limits {
+        /// Requests of any kind at once.
+        request_burst: u32 = 3_000,
+        /// Requests of any kind a minute, after the burst.
+        request_per_minute: u32 = 3_000,
         /// New names at once.
         register_burst: u32 = 30,
         /// New names an hour, after the burst.
@@ -71,9 +75,13 @@ daemonkit::settings! {
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7470)),
         /// Who may list and search.
         list: ListPolicy = ListPolicy::default(),
-        /// A reverse proxy ends TLS in front: plain HTTP is taken on any address, and the last entry of `X-Forwarded-For`
-        /// is the client's address.
-        behind_proxy: bool = false,
+        /// Addresses and networks of reverse proxies that end TLS in front: with one named, plain HTTP is taken on any
+        /// address. Of their connections the last entry of `X-Forwarded-For` that is no proxy is the client's address.
+        proxies: Vec<String> = Vec::new(),
+        /// Names and addresses that `Host` may say besides the origin, loopback, and the address that is listened on.
+        hosts: Vec<String> = Vec::new(),
+        /// What `Origin` may say: web pages that may use this directory. Programs send none.
+        origins: Vec<String> = Vec::new(),
         /// Whether clients on this machine are limited like others.
         limit_loopback: bool = false,
         /// Accounts that are taken at most.
@@ -117,6 +125,8 @@ pub struct Timing {
     pub probe: Duration,
     /// Between two sweeps of the mailboxes.
     pub sweep: Duration,
+    /// For a client to take some of what is written to it.
+    pub write: Duration,
 }
 
 impl Default for Timing {
@@ -126,6 +136,7 @@ impl Default for Timing {
             silence: Duration::from_secs(25),
             probe: Duration::from_secs(2),
             sweep: Duration::from_secs(60),
+            write: Duration::from_secs(20),
         }
     }
 }
@@ -237,15 +248,17 @@ impl Config {
                 proto::places::state_folder("directoryd").err().map(|error| error.to_string()).unwrap_or_default();
             return Err(ConfigError::Value(format!("data_dir: {why}")));
         }
-        if !self.listen.ip().is_loopback() && !self.behind_proxy {
+        if !self.listen.ip().is_loopback() && self.proxies.is_empty() {
             return Err(ConfigError::Value(format!(
                 "listening on {} would send names and presence over plain HTTP; listen on 127.0.0.1, or put a proxy \
-                 that ends TLS in front and set behind_proxy = true",
+                 that ends TLS in front and name its address: proxies = [\"10.0.0.1\"]",
                 self.listen
             )));
         }
         let limits = &self.limits;
         let rates = [
+            limits.request_burst,
+            limits.request_per_minute,
             limits.register_burst,
             limits.register_per_hour,
             limits.lookup_burst,
@@ -297,8 +310,8 @@ mod tests {
     #[test]
     fn plain_http_stays_on_loopback() {
         let public = || parse("listen = '0.0.0.0:7470'").unwrap();
-        assert!(public().validated().unwrap_err().to_string().contains("behind_proxy"));
-        assert!(Config { behind_proxy: true, ..public() }.validated().is_ok());
+        assert!(public().validated().unwrap_err().to_string().contains("proxies = "));
+        assert!(Config { proxies: vec!["127.0.0.1".into()], ..public() }.validated().is_ok());
         assert_eq!(parse("origin = 'Example.ORG'").unwrap().validated().unwrap().origin, "example.org");
         assert!(parse("origin = 'no domain'").unwrap().validated().is_err());
         assert!(parse("[limits]\nlookup_burst = 0").unwrap().validated().is_err());

@@ -12,8 +12,10 @@
 
 pub mod answer;
 pub mod config;
+pub mod gate;
 pub mod index;
 pub mod limits;
+pub mod memory;
 pub mod metrics;
 pub mod nonce;
 pub mod presence;
@@ -60,6 +62,10 @@ pub struct Directory {
     pub index: Arc<index::Index>,
     /// Who is connected.
     pub presence: presence::Presence,
+    /// Whether a request is meant for us, and whose it is.
+    pub gate: gate::Gate,
+    /// What clients make us hold.
+    pub memory: Arc<memory::Memory>,
     /// How often one may ask.
     pub limiter: limits::Limiter,
     /// Challenges.
@@ -89,17 +95,20 @@ impl Opened {
     /// See [`RunError`].
     pub fn open(config: Config, shutdown: CancellationToken) -> Result<Self, RunError> {
         let config = config.validated()?;
+        let gate = gate::Gate::new(&config)?;
         let index = Arc::new(index::Index::default());
         let metrics = Arc::new(metrics::Metrics::default());
         let failed = CancellationToken::new();
         let (store, thread) =
             store::Store::open(&config.store(), Arc::clone(&index), Arc::clone(&metrics), failed.clone())?;
-        let limiter = limits::Limiter::new(&config.limits, config.limit_loopback);
+        let limiter = limits::Limiter::new(&config.limits);
         let directory = Arc::new(Directory {
             config,
             store,
             index,
             presence: presence::Presence::default(),
+            gate,
+            memory: Arc::default(),
             limiter,
             nonces: nonce::Nonces::default(),
             metrics,

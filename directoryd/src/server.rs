@@ -1,7 +1,8 @@
 //! Connections: accepted up to a cap, each served by its own task, slow ones dropped.
 //!
 //! Written out because `axum::serve` has no limits: a head must be complete within [`HEAD_TIMEOUT`] (which also ends
-//! idle connections), a request answered within [`REQUEST_TIMEOUT`], and nobody holds more connections than allowed.
+//! idle connections), a request answered within [`REQUEST_TIMEOUT`], its answer taken (the `memory` module), and nobody
+//! holds more connections than allowed.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -14,17 +15,21 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use proto::directory::api::ErrorCode;
+use proto::directory::api::{ErrorCode, MAX_BODY_BYTES, MAX_DEPOSIT_BYTES};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 
 use crate::Directory;
-use crate::answer::Refusal;
-use crate::routes::{self, Peer};
+use crate::answer::{Operation, Refusal};
+use crate::limits::{Class, Peer, Source};
+use crate::memory::{Answer, Hold};
+use crate::metrics::Op;
+use crate::routes;
 
 /// For a request's head to arrive, counted from the end of the answer before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -78,25 +83,37 @@ async fn connection(
 ) {
     // Answers are small and are written whole: waiting to fill a segment would only delay them.
     let _ = stream.set_nodelay(true);
-    let (peer, proxied) = (address.ip(), directory.config.behind_proxy);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(directory.config.timing.write));
     let router = TowerToHyperService::new(router);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        let peer = Peer(if proxied { forwarded(&request).unwrap_or(peer) } else { peer });
+    let service = service_fn(|mut request: Request<Incoming>| {
+        let peer = directory.gate.peer(address.ip(), request.headers());
         request.extensions_mut().insert(peer);
         // A session takes it along, and the connection is counted until that ends.
         request.extensions_mut().insert(counted.clone());
-        let answer = router.call(request);
+        let admitted = admit(directory, peer, &request);
+        let router = router.clone();
         async move {
-            let response: Result<Response, Infallible> = match timeout(REQUEST_TIMEOUT, answer).await {
-                Ok(answer) => answer,
-                Err(_) => Ok(Refusal::new(ErrorCode::Unavailable, "the request took too long").into_response()),
+            let answer = async {
+                let (response, _body) = match admitted {
+                    Ok(hold) => (router.call(request).await.unwrap_or_else(|never| match never {}), Some(hold)),
+                    Err(refusal) => {
+                        let operation = Operation::new(Op::Other, peer.address, "", &directory.metrics);
+                        (operation.finish::<()>(Err(refusal)), None)
+                    }
+                };
+                held(directory, peer, response).await
             };
-            response
+            let too_long = || Refusal::new(ErrorCode::Unavailable, "the request took too long");
+            match timeout(REQUEST_TIMEOUT, answer).await {
+                Ok(response) => response,
+                Err(_) => held(directory, peer, too_long().into_response()).await,
+            }
         }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
-    let mut served = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let mut served = pin!(http.serve_connection(TokioIo::new(Box::pin(stream)), service).with_upgrades());
     let result = tokio::select! {
         result = served.as_mut() => result,
         () = directory.stop.cancelled() => {
@@ -110,10 +127,32 @@ async fn connection(
     }
 }
 
-/// What the proxy in front says: the last entry is the one that it wrote itself.
-fn forwarded(request: &Request<Incoming>) -> Option<IpAddr> {
-    let header = request.headers().get_all("x-forwarded-for").iter().next_back()?;
-    header.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
+/// What is asked of every request before it is looked at; the room that its body takes.
+fn admit(directory: &Directory, peer: Peer, request: &Request<Incoming>) -> Result<Hold, Refusal> {
+    directory.gate.admit(request.uri(), request.headers())?;
+    let one_more = directory.limiter.check(Source::Address(peer.address), peer, Class::Request);
+    one_more.map_err(Refusal::rate_limited)?;
+    let announced = request.body().size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
+    let most = MAX_DEPOSIT_BYTES.max(MAX_BODY_BYTES);
+    directory.memory.hold(peer, announced.unwrap_or(most).min(most)).ok_or_else(no_room)
+}
+
+/// An answer that counts as held until its client has taken it.
+async fn held(directory: &Directory, peer: Peer, response: Response) -> Result<Response<Answer>, Infallible> {
+    let (head, body) = response.into_parts();
+    // All of it is there already: no route answers in parts.
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    if let Some(hold) = directory.memory.hold(peer, body.len()) {
+        return Ok(Response::from_parts(head, Answer::new(body, hold)));
+    }
+    let (head, body) = no_room().into_response().into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    // Some hundred bytes for each connection, whose number is bounded.
+    Ok(Response::from_parts(head, Answer::unheld(body)))
+}
+
+fn no_room() -> Refusal {
+    Refusal::new(ErrorCode::Unavailable, "too many answers wait to be taken; try again in a moment")
 }
 
 /// How many connections each address holds.
@@ -133,7 +172,7 @@ impl Connections {
         let mut map = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = map.entry(address).or_insert(0);
         // All clients of a proxy come from one address.
-        let exempt = config.behind_proxy || (address.is_loopback() && !config.limit_loopback);
+        let exempt = directory.gate.is_proxy(address) || (address.is_loopback() && !config.limit_loopback);
         if !exempt && *count >= config.max_connections_per_address {
             return None;
         }

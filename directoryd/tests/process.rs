@@ -122,8 +122,8 @@ fn bad_configurations_say_what_to_do() {
     let error = fails(with_file("orgin = 'example.org'"));
     assert!(error.contains("`orgin`") && error.contains("`origin`"), "{error}");
     let error = fails(with_file("listen = '0.0.0.0:7470'"));
-    assert!(error.contains("plain HTTP") && error.contains("behind_proxy"), "{error}");
-    assert!(with_file("listen = '0.0.0.0:7470'\nbehind_proxy = true").output().unwrap().status.success());
+    assert!(error.contains("plain HTTP") && error.contains("proxies = "), "{error}");
+    assert!(with_file("listen = '0.0.0.0:7470'\nproxies = ['127.0.0.1']").output().unwrap().status.success());
     let error = fails(with_file("origin = 'not a domain'"));
     assert!(error.contains("not a domain"), "{error}");
     // Others could write to it.

@@ -175,3 +175,155 @@ async fn without_time(answer: reqwest::Response) -> String {
     body["time"] = 0.into();
     format!("{status} {body}")
 }
+
+/// Row 'a member exhausts the directory': new devices in every record.
+#[tokio::test]
+async fn what_devices_leave_behind_goes_with_the_record_that_named_them() {
+    let directory = Directory::start().await;
+    let mut mallory = person("mallory");
+    let rounds = 40u64;
+    for round in 0..rounds {
+        mallory.device = ed25519_dalek::SigningKey::from_bytes(&[round as u8 + 1; 32]);
+        assert!(directory.publish(&mallory, round + 1).await.status().is_success());
+        assert!(directory.put("/v1/reach", &mallory.reach(1, "192.0.2.1:7")).await.status().is_success());
+        directory.session(&mallory).await;
+    }
+    let (path, session) = (format!("/v1/reach/{}", mallory.account()), directory.session(&mallory).await);
+    let reach: ReachAnswer = directory.get_as(&path, &session.token).await.json().await.unwrap();
+    let db = rusqlite::Connection::open(directory.config.data_dir.join("directory.db")).unwrap();
+    let rows =
+        |table: &str| -> i64 { db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap() };
+    let kept = (reach.reach.len(), rows("reach"), rows("sessions"));
+    println!("figure: {rounds} devices of one member: {} of reach told, rows kept: {} + {}", kept.0, kept.1, kept.2);
+    assert_eq!(kept, (1, 1, 1));
+    // A reach of a device that was dropped finds no place any more.
+    let last = mallory.reach(2, "192.0.2.1:7");
+    mallory.device = ed25519_dalek::SigningKey::from_bytes(&[99; 32]);
+    assert!(directory.publish(&mallory, rounds + 1).await.status().is_success());
+    assert!(!directory.put("/v1/reach", &last).await.status().is_success());
+    assert!(directory.unregister(&mallory).await.status().is_success());
+    assert_eq!((rows("reach"), rows("sessions"), rows("tokens"), rows("released")), (0, 0, 0, 1));
+    drop(db);
+    directory.stop().await;
+}
+
+/// Names that are taken and given up again have a bound: the room of the directory.
+#[tokio::test]
+async fn names_that_rest_take_room() {
+    let directory = Directory::with(|config| config.max_accounts = 3).await;
+    for name in ["alice", "bob", "carol"] {
+        let person = person(name);
+        assert!(directory.publish(&person, 1).await.status().is_success());
+        assert!(directory.unregister(&person).await.status().is_success());
+    }
+    assert_eq!(refused(directory.publish(&person("dave"), 1).await).await.1, ErrorCode::NotAllowed);
+    assert!(directory.publish(&person("alice"), 2).await.status().is_success(), "its own name takes its own room");
+    directory.stop().await;
+}
+
+/// Rows 'any Host' and 'X-Forwarded-For', over the wire.
+#[tokio::test]
+async fn a_page_from_elsewhere_and_an_unnamed_proxy_get_nowhere() {
+    let directory = Directory::start().await;
+    for (header, value, status) in [
+        ("host", "evil.example.net", StatusCode::MISDIRECTED_REQUEST),
+        ("host", "example.org", StatusCode::OK),
+        ("origin", "https://evil.example.net", StatusCode::FORBIDDEN),
+    ] {
+        for path in ["/v1/nonce", "/healthz", "/metrics", "/", "/v1/users?name=bob"] {
+            let answer =
+                directory.http.get(format!("{}{path}", directory.url)).header(header, value).send().await.unwrap();
+            assert_eq!(answer.status(), status, "{path} {header}: {value}");
+        }
+        let session = directory.http.get(format!("{}/v1/session", directory.url)).header(header, value);
+        assert_eq!(session.send().await.unwrap().status() == status, status != StatusCode::OK);
+    }
+    directory.stop().await;
+    let behind = Directory::with(|config| config.proxies = vec!["127.0.0.1".into()]).await;
+    for said in [None, Some("unknown"), Some("[::1]:80"), Some("127.0.0.1")] {
+        let mut refusals = 0;
+        for _ in 0..400 {
+            let mut request = behind.http.get(format!("{}/v1/records/bob", behind.url));
+            if let Some(said) = said {
+                request = request.header("x-forwarded-for", said);
+            }
+            refusals += usize::from(request.send().await.unwrap().status() == StatusCode::TOO_MANY_REQUESTS);
+        }
+        println!("figure: 400 look-ups with X-Forwarded-For {said:?}: {refusals} refused");
+        assert!(refusals >= 95, "{said:?}");
+    }
+    behind.stop().await;
+}
+
+/// Every route counts, whatever it is for.
+#[tokio::test]
+async fn every_route_has_a_limit() {
+    let directory = Directory::with(|config| {
+        config.limit_loopback = true;
+        (config.limits.request_burst, config.limits.request_per_minute) = (40, 1);
+    });
+    let directory = directory.await;
+    let paths = ["/v1/nonce", "/healthz", "/metrics", "/openapi.json", "/", "/nowhere", "/v1/session"];
+    let mut refusals = std::collections::BTreeMap::new();
+    for n in 0..paths.len() * 12 {
+        let path = paths[n % paths.len()];
+        let limited = directory.get(path).await.status() == StatusCode::TOO_MANY_REQUESTS;
+        *refusals.entry(path).or_insert(0) += usize::from(limited);
+    }
+    assert!(refusals.values().all(|count| *count >= 5), "{refusals:?}");
+    directory.stop().await;
+}
+
+/// Row 'clients that never read': they ask for much and take nothing.
+#[tokio::test]
+async fn clients_that_never_read_are_let_go() {
+    use tokio::io::AsyncWriteExt;
+    let directory = Directory::with(|config| config.timing.write = std::time::Duration::from_millis(500)).await;
+    let address = directory.url.trim_start_matches("http://").to_owned();
+    let begun = std::time::Instant::now();
+    let mut clients = Vec::new();
+    for _ in 0..50 {
+        let mut client = tokio::net::TcpStream::connect(&address).await.unwrap();
+        let asks = "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(400);
+        client.write_all(asks.as_bytes()).await.unwrap();
+        clients.push(client);
+    }
+    // The one that asks for the metrics is all that is left.
+    directory.until("directoryd_connections 1\n").await;
+    println!("figure: {} clients that never read were let go after {:?}", clients.len(), begun.elapsed());
+    directory.stop().await;
+}
+
+/// Row 'eight accounts fill the mailbox for everybody'.
+#[tokio::test]
+async fn eight_that_fill_their_mailboxes_leave_room_for_others() {
+    let directory = Directory::with(|config| config.mailbox_total_bytes = 400_000).await;
+    let mut sessions = Vec::new();
+    let mut taken = Vec::new();
+    let mut names: Vec<_> = (0..8).map(|n| format!("loud{n}")).collect();
+    names.push("alice".into());
+    for name in &names {
+        let person = person(name);
+        assert!(directory.publish(&person, 1).await.status().is_success());
+        let mut session = directory.session(&person).await;
+        session.give_token(&TOKEN).await;
+        sessions.push(session);
+    }
+    let mut full = 0;
+    for round in 0..60u8 {
+        for name in &names[..8] {
+            let person = person(name);
+            let answer =
+                directory.deposit(&person, Some(&TOKEN), envelope(person.device_id(), DAY, &[round; 4_000])).await;
+            full += usize::from(answer.status() == StatusCode::INSUFFICIENT_STORAGE);
+        }
+    }
+    let alice = person("alice");
+    for round in 0..5u8 {
+        let answer = directory.deposit(&alice, Some(&TOKEN), envelope(alice.device_id(), DAY, &[round; 4_000])).await;
+        taken.push(answer.status());
+    }
+    println!("figure: eight loud accounts refused {full} times of 480; alice was given {taken:?}");
+    assert!(full > 300 && taken.iter().all(|status| *status == StatusCode::CREATED), "{taken:?}");
+    directory.stop().await;
+}

@@ -2,8 +2,8 @@
 //!
 //! A [`Name`] is kept in its normal form (PRECIS `UsernameCaseMapped`, RFC 8265, section 3.3), so that comparing two is
 //! comparing bytes: `Bob` and `bob` are one name. Beyond the profile, a name is of one script (UTS 39, "single script",
-//! where Japanese and Korean count as one each), holds no punctuation that a shell, a URL or this system's own notation
-//! would read.
+//! where Japanese and Korean count as one each), holds only characters that UTS 39 allows in identifiers, and no
+//! punctuation that a shell, a URL or this system's own notation would read.
 //!
 //! Not the job: who holds a name (a directory decides) and whether a name is taken. [`Name::skeleton`] is there for
 //! the directory to refuse a name that looks like another one.
@@ -17,6 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use unicode_script::{Script, UnicodeScript};
+use unicode_security::{GeneralSecurityProfile, skeleton};
 
 /// Characters of a name at most, in its normal form: what fits a terminal's column.
 pub const MAX_NAME_CHARS: usize = 32;
@@ -52,6 +53,12 @@ pub enum NameError {
     /// Letters of several scripts: the usual way to forge a look-alike.
     #[error("a name is written in one script, this one mixes {0} and {1}")]
     MixedScripts(&'static str, &'static str),
+    /// A character that the Unicode consortium does not recommend for names: phonetic, historic, invisible, ...
+    #[error("{0:?} is not a letter of everyday writing, and is easily taken for another: names do not hold it")]
+    Restricted(char),
+    /// A dot above a letter that has one.
+    #[error("a dot above i, j or l cannot be seen: leave it out of the name")]
+    HiddenDot,
     /// Too many combining marks in a row.
     #[error("a name has at most {MAX_MARKS_IN_A_ROW} combining marks in a row")]
     Marks,
@@ -103,6 +110,14 @@ impl Name {
             return Err(NameError::Marks);
         }
         one_script(&name)?;
+        // After the scripts: "two of them" says more than the first letter of the second.
+        if let Some(bad) = name.chars().find(|c| !PUNCTUATION.contains(c) && (!c.identifier_allowed() || is_joiner(*c)))
+        {
+            return Err(NameError::Restricted(bad));
+        }
+        if has_hidden_dot(&name) {
+            return Err(NameError::HiddenDot);
+        }
         Ok(Self(name.into_owned()))
     }
 
@@ -111,13 +126,29 @@ impl Name {
         &self.0
     }
 
-    /// What remains when letters that look alike are made one: two names with one skeleton are easily taken for each
-    /// other. In the manner of UTS 39, section 4, with a small table: Cyrillic, Greek and Armenian letters that look
-    /// Latin, and digits that look like letters. For comparison only, never for display.
+    /// What remains when letters that look alike are made one (UTS 39, section 4, with the data of the Unicode
+    /// consortium): two names with one skeleton are easily taken for each other. Case is folded before, since both sigmas
+    /// have one capital, and after, since a zero's prototype is a capital; what is not ASCII then also counts as what its
+    /// capital looks like, as `ь` does. For comparison only, never for display.
     pub fn skeleton(&self) -> String {
-        let latin: String = self.0.nfd().map(look_alike).collect();
-        latin.replace("rn", "m").replace("vv", "w")
+        let folded: String = self.0.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect();
+        let small: String = skeleton(&folded).flat_map(char::to_lowercase).filter(|c| !is_joiner(*c)).collect();
+        let mut same = String::with_capacity(small.len());
+        for c in small.chars() {
+            if c.is_ascii() {
+                same.push(c);
+            } else {
+                let capital: String = c.to_uppercase().collect();
+                same.extend(skeleton(&capital).flat_map(char::to_lowercase));
+            }
+        }
+        // The consortium's data know of m and rn, and not of this pair.
+        same.replace("vv", "w")
     }
+}
+
+fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}')
 }
 
 /// Lower case and composed, as names are: what a substring is searched by.
@@ -161,36 +192,16 @@ fn one_script(name: &str) -> Result<(), NameError> {
     }
 }
 
-fn look_alike(c: char) -> char {
-    match c {
-        'а' | 'α' | 'ɑ' => 'a',
-        'в' | 'β' => 'b',
-        'с' | 'ϲ' => 'c',
-        'ԁ' => 'd',
-        'е' | 'є' | 'ε' => 'e',
-        'ԍ' | 'ɡ' | 'ց' => 'g',
-        'һ' | 'н' | 'հ' | 'η' => 'h',
-        'і' | 'ι' | 'ı' | 'ӏ' => 'i',
-        'ј' | 'յ' => 'j',
-        'к' | 'κ' => 'k',
-        '1' | 'ⅼ' => 'l',
-        'м' => 'm',
-        'ո' | 'п' => 'n',
-        // Both small sigmas have one capital.
-        'о' | 'ο' | 'օ' | '0' | 'σ' | 'ς' => 'o',
-        'р' | 'ρ' => 'p',
-        'ԛ' => 'q',
-        'г' => 'r',
-        'ѕ' | 'տ' => 's',
-        'т' | 'τ' => 't',
-        'υ' | 'ս' => 'u',
-        'ѵ' | 'ν' => 'v',
-        'ԝ' | 'ω' | 'ѡ' => 'w',
-        'х' | 'χ' => 'x',
-        'у' | 'ү' | 'γ' => 'y',
-        'ᴢ' => 'z',
-        other => other,
-    }
+/// A dot above a letter that has one, or that looks the same with one: `ali\u{307}ce`. UTS 39, section 5.4, forbids it.
+fn has_hidden_dot(name: &str) -> bool {
+    const DOT_ABOVE: char = '\u{307}';
+    let mut base = ' ';
+    name.nfd().any(|c| {
+        if !is_combining_mark(c) {
+            base = c;
+        }
+        c == DOT_ABOVE && matches!(base, 'i' | 'ı' | 'j' | 'ȷ' | 'l' | 'ɨ' | 'ɉ' | 'і' | 'ј' | 'ϳ')
+    })
 }
 
 impl fmt::Display for Name {

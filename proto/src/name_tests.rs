@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
+use unicode_security::{RestrictionLevel, RestrictionLevelDetection};
 
 use super::*;
 
@@ -72,6 +73,63 @@ fn look_alikes_share_a_skeleton() {
     }
 }
 
+/// What somebody registered beside alice, bob and carol: no name at all, or one that the directory finds to look like theirs.
+#[test]
+fn nobody_looks_like_alice_bob_or_carol() {
+    let taken: Vec<String> = ["alice", "bob", "carol"].map(|name| Name::parse(name).unwrap().skeleton()).into();
+    for typed in [
+        "ali\u{307}ce",
+        "b\u{1d0f}b",
+        "car\u{1d0f}l",
+        "\u{1d04}arol",
+        "a\u{1c0}ice",
+        "\u{44c}\u{43e}\u{44c}",
+        "aIice",
+        "a1ice",
+        "alıce",
+        "al\u{456}ce",
+        "b0b",
+        "c\u{1d00}rol",
+        "al\u{268}\u{307}ce",
+        "al\u{307}ice",
+        "bo\u{185}",
+        "ɑlice",
+        "αlice",
+        "b\u{585}b",
+    ] {
+        let refused = Name::parse(typed).map_or(true, |name| taken.contains(&name.skeleton()));
+        assert!(refused, "{typed:?}: {:?}", Name::parse(typed).map(|name| name.skeleton()));
+    }
+    // With and without a joiner; the two kafs.
+    for (a, b) in [("क\u{94d}षत्र", "क\u{94d}\u{200d}षत्र"), ("\u{643}ريم", "\u{6a9}ريم"), ("نامه", "نا\u{200c}مه")]
+    {
+        let skeleton = Name::parse(a).unwrap().skeleton();
+        assert!(Name::parse(b).map_or(true, |name| name.skeleton() == skeleton), "{a} {b}");
+    }
+    for good in [
+        "alicia",
+        "rob",
+        "karol",
+        "zoë",
+        "jürgen",
+        "žofia",
+        "иван",
+        "ελένη",
+        "नीता",
+        "สมชาย",
+        "محمد",
+        "שלמה",
+        "김철수",
+        "山田",
+    ] {
+        assert!(
+            Name::parse(good).is_ok_and(|name| !taken.contains(&name.skeleton())),
+            "{good}: {:?}",
+            Name::parse(good)
+        );
+    }
+}
+
 #[test]
 fn addresses() {
     let home: Address = "Bob".parse().unwrap();
@@ -93,6 +151,8 @@ proptest! {
             prop_assert!((1..=MAX_NAME_CHARS).contains(&chars));
             let reserved = name.as_str().contains(['@', '#', '/', ':', ' ', '\n', '\u{1b}', '%', '?']);
             prop_assert!(!reserved);
+            let letters: String = name.as_str().chars().filter(|c| !PUNCTUATION.contains(c)).collect();
+            prop_assert!(letters.check_restriction_level(RestrictionLevel::HighlyRestrictive), "{name}");
             let _ = name.skeleton();
         }
     }

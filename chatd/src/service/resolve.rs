@@ -111,18 +111,24 @@ impl Service {
         };
         let home = account.row().origin;
         // A few indexed rows, and on the way of every message: not worth a thread of its own.
-        let chosen = account.store.read_blocking(|conn| {
-            let meant = naming::meant(conn, &word, &home)?;
-            let stranger = match (&meant.labelled, &meant.named) {
-                (Some(_), Some(named)) => about == About::Contact && naming::is_stranger(conn, named)?,
-                _ => false,
-            };
-            Ok(choose(&word, meant, stranger))
-        })?;
-        if let Some(row) = chosen? {
+        let known = || {
+            account.store.read_blocking(|conn| {
+                let meant = naming::meant(conn, &word, &home)?;
+                let stranger = match (&meant.labelled, &meant.named) {
+                    (Some(_), Some(named)) => about == About::Contact && naming::is_stranger(conn, named)?,
+                    _ => false,
+                };
+                Ok(choose(&word, meant, stranger))
+            })
+        };
+        if let Some(row) = known()?? {
             return Ok(row);
         }
-        match self.claimant(account, &word).await? {
+        if let Some(row) = self.claimant(account, &word).await? {
+            return Ok(row);
+        }
+        // A name that was confirmed between the two looks was no name in the first, and no claim in the second.
+        match known()?? {
             Some(row) => Ok(row),
             None => Err(self.nobody(account, &word).await?),
         }

@@ -29,7 +29,7 @@ pub(super) async fn deposit(
 ) -> Response {
     let path = path_text(path);
     let shown = path.clone().unwrap_or_default();
-    let operation = Operation::new(Op::Deposit, peer.0, shown, &directory.metrics);
+    let operation = Operation::new(Op::Deposit, peer.address, shown, &directory.metrics);
     let result = match path.and_then(|text| path_account(&text)) {
         Ok(account) => store(&directory, peer, &headers, account, body).await,
         Err(refusal) => Err(refusal),
@@ -54,16 +54,16 @@ async fn store(
     body: Body,
 ) -> Result<(StatusCode, DepositAnswer), Refusal> {
     let token = token(headers)?;
-    let limit = |source, class| directory.limiter.check(source, peer.0, class).map_err(Refusal::rate_limited);
+    let limit = |source, class| directory.limiter.check(source, peer, class).map_err(Refusal::rate_limited);
     // With a deposit token it does not matter who else this is, nor that a session has ended meanwhile.
-    let source = if token.is_some() { Source::Address(peer.0) } else { source(directory, peer, headers)? };
+    let source = if token.is_some() { Source::Address(peer.address) } else { source(directory, peer, headers)? };
     if token.is_some() {
         limit(source, Class::Deposit)?;
     } else {
         limit(source, Class::Lookup)?;
         if matches!(source, Source::Member(_)) {
             // Strangers are counted by address as well: sessions are free to whoever has registered.
-            limit(Source::Address(peer.0), Class::Lookup)?;
+            limit(Source::Address(peer.address), Class::Lookup)?;
         }
     }
     let envelope = whole(body, MAX_DEPOSIT_BYTES)?;

@@ -10,7 +10,6 @@ mod reach;
 mod records;
 mod users;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -33,9 +32,7 @@ use crate::limits::{Class, Source};
 use crate::metrics::Op;
 use crate::store::Checked;
 
-/// Where a request came from; put into each request by the server.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer(pub IpAddr);
+pub use crate::limits::Peer;
 
 type App = State<Arc<Directory>>;
 type Body = Result<Bytes, BytesRejection>;
@@ -82,7 +79,7 @@ pub fn router(directory: Arc<Directory>) -> Router {
 /// Who asks: a member by the token of a live session, else an address. A token that is not, or no longer, a session's
 /// is refused, so that a client notices that it must reconnect.
 fn source(directory: &Directory, peer: Peer, headers: &HeaderMap) -> Result<Source, Refusal> {
-    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(Source::Address(peer.0)) };
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(Source::Address(peer.address)) };
     let token = value.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
     token
         .and_then(|token| directory.presence.member(token))
@@ -93,7 +90,7 @@ fn source(directory: &Directory, peer: Peer, headers: &HeaderMap) -> Result<Sour
 /// Counts a request that is no registration.
 fn lookup_allowed(directory: &Directory, peer: Peer, headers: &HeaderMap) -> Result<Source, Refusal> {
     let source = source(directory, peer, headers)?;
-    directory.limiter.check(source, peer.0, Class::Lookup).map_err(Refusal::rate_limited)?;
+    directory.limiter.check(source, peer, Class::Lookup).map_err(Refusal::rate_limited)?;
     Ok(source)
 }
 
@@ -143,14 +140,14 @@ fn query_refused(rejection: &QueryRejection) -> Refusal {
 }
 
 async fn nonce(State(directory): App, Extension(peer): Extension<Peer>) -> Response {
-    let operation = Operation::new(Op::Nonce, peer.0, "", &directory.metrics);
+    let operation = Operation::new(Op::Nonce, peer.address, "", &directory.metrics);
     let time = unix_now();
-    let nonce = Base64(directory.nonces.issue(peer.0, time).to_vec());
+    let nonce = Base64(directory.nonces.issue(peer.address, time).to_vec());
     operation.finish(Ok((StatusCode::OK, NonceAnswer { nonce, origin: directory.config.origin.clone(), time })))
 }
 
 async fn healthz(State(directory): App, Extension(peer): Extension<Peer>) -> Response {
-    let operation = Operation::new(Op::Other, peer.0, "healthz", &directory.metrics);
+    let operation = Operation::new(Op::Other, peer.address, "healthz", &directory.metrics);
     let alive = directory.store.readers().alive().await.map_err(Refusal::from);
     let checked = directory.store.checked();
     let whole = alive.and_then(|()| match &checked {
@@ -177,13 +174,13 @@ async fn openapi() -> Response {
 }
 
 async fn no_route(State(directory): App, Extension(peer): Extension<Peer>) -> Response {
-    let operation = Operation::new(Op::Other, peer.0, "", &directory.metrics);
+    let operation = Operation::new(Op::Other, peer.address, "", &directory.metrics);
     let refusal = Refusal::new(ErrorCode::NotFound, "there is no such path; /openapi.json lists those there are");
     operation.finish::<()>(Err(refusal))
 }
 
 async fn no_method(State(directory): App, Extension(peer): Extension<Peer>) -> Response {
-    let operation = Operation::new(Op::Other, peer.0, "", &directory.metrics);
+    let operation = Operation::new(Op::Other, peer.address, "", &directory.metrics);
     let refusal = Refusal::new(ErrorCode::Malformed, "this path does not take that method; see /openapi.json");
     let mut response = operation.finish::<()>(Err(refusal));
     *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;

@@ -36,7 +36,7 @@ pub(super) async fn page(
     headers: axum::http::HeaderMap,
     query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Response {
-    let operation = Operation::new(Op::Other, peer.0, "page", &directory.metrics);
+    let operation = Operation::new(Op::Other, peer.address, "page", &directory.metrics);
     let result = lookup_allowed(&directory, peer, &headers).and_then(|_| {
         let Query(query) = query.map_err(|rejection| query_refused(&rejection))?;
         Ok(render(&directory, query.after.as_deref()))

@@ -1,7 +1,5 @@
 //! `PUT` and `DELETE /v1/records/{name}`: claiming a name, publishing a newer record, giving a name up.
 
-use std::net::IpAddr;
-
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -25,15 +23,15 @@ const MAX_CLOCK_AHEAD_SECONDS: i64 = 300;
 
 pub(super) async fn publish(
     State(directory): App,
-    Extension(Peer(address)): Extension<Peer>,
+    Extension(peer): Extension<Peer>,
     path: PathText,
     body: Body,
 ) -> Response {
     let path = path_text(path);
     let shown = path.clone().unwrap_or_default();
-    let operation = Operation::new(Op::Publish, address, shown, &directory.metrics);
+    let operation = Operation::new(Op::Publish, peer.address, shown, &directory.metrics);
     let result = match path {
-        Ok(text) => store_record(&directory, address, &text, body).await,
+        Ok(text) => store_record(&directory, peer, &text, body).await,
         Err(refusal) => Err(refusal),
     };
     operation.finish(result)
@@ -41,7 +39,7 @@ pub(super) async fn publish(
 
 async fn store_record(
     directory: &Directory,
-    address: IpAddr,
+    peer: Peer,
     path: &str,
     body: Body,
 ) -> Result<(StatusCode, PublishAnswer), Refusal> {
@@ -53,12 +51,12 @@ async fn store_record(
     }
     let now = unix_now();
     // The cheap checks first: a flood of bad requests must not buy signature checks.
-    if !directory.nonces.valid(&request.nonce, address, now) {
+    if !directory.nonces.valid(&request.nonce, peer.address, now) {
         return Err(stale_nonce());
     }
     let signed = SignedRecord::decode(&request.record).map_err(|error| bad_record(&error))?;
     let claimed = signed.peek().map_err(|error| bad_record(&error))?;
-    allowed_here(directory, address, &name, &claimed, now)?;
+    allowed_here(directory, peer, &name, &claimed, now)?;
     let record = signed.verify().map_err(|error| bad_record(&error))?;
     let message = publish_message(&directory.config.origin, &request.nonce, &request.record);
     if !verified(&record.identity_key, &message, &signature(&request.signature)?) {
@@ -93,7 +91,7 @@ fn recovery_shown(directory: &Directory, request: &PublishRequest, proof: &Recov
 }
 
 /// What can be judged before any signature is.
-fn allowed_here(directory: &Directory, address: IpAddr, name: &Name, record: &Record, now: i64) -> Result<(), Refusal> {
+fn allowed_here(directory: &Directory, peer: Peer, name: &Name, record: &Record, now: i64) -> Result<(), Refusal> {
     let malformed = |message: String| Err(Refusal::new(ErrorCode::Malformed, message));
     if record.name != *name {
         return malformed(format!("the record is of {}, not of {name}", record.name));
@@ -109,7 +107,7 @@ fn allowed_here(directory: &Directory, address: IpAddr, name: &Name, record: &Re
     }
     let account = record.account();
     let class = if directory.index.by_account(account).is_some() { Class::Lookup } else { Class::Register };
-    directory.limiter.check(Source::Address(address), address, class).map_err(Refusal::rate_limited)?;
+    directory.limiter.check(Source::Address(peer.address), peer, class).map_err(Refusal::rate_limited)?;
     // The store decides again inside its transaction; this only spares the work.
     match directory.index.by_name(name) {
         Some(held) if held.account != account => {
@@ -138,15 +136,15 @@ fn stale_nonce() -> Refusal {
 
 pub(super) async fn unregister(
     State(directory): App,
-    Extension(Peer(address)): Extension<Peer>,
+    Extension(peer): Extension<Peer>,
     path: PathText,
     body: Body,
 ) -> Response {
     let path = path_text(path);
     let shown = path.clone().unwrap_or_default();
-    let operation = Operation::new(Op::Unregister, address, shown, &directory.metrics);
+    let operation = Operation::new(Op::Unregister, peer.address, shown, &directory.metrics);
     let result = match path {
-        Ok(text) => release(&directory, address, &text, body).await,
+        Ok(text) => release(&directory, peer, &text, body).await,
         Err(refusal) => Err(refusal),
     };
     operation.finish(result)
@@ -154,15 +152,15 @@ pub(super) async fn unregister(
 
 async fn release(
     directory: &Directory,
-    address: IpAddr,
+    peer: Peer,
     path: &str,
     body: Body,
 ) -> Result<(StatusCode, UnregisterAnswer), Refusal> {
     let name = path_name(path)?;
     let request: UnregisterRequest = json(body)?;
-    directory.limiter.check(Source::Address(address), address, Class::Lookup).map_err(Refusal::rate_limited)?;
+    directory.limiter.check(Source::Address(peer.address), peer, Class::Lookup).map_err(Refusal::rate_limited)?;
     let now = unix_now();
-    if !directory.nonces.valid(&request.nonce, address, now) {
+    if !directory.nonces.valid(&request.nonce, peer.address, now) {
         return Err(stale_nonce());
     }
     let entry = directory.index.by_name(&name).ok_or_else(Refusal::not_found)?;
@@ -170,7 +168,7 @@ async fn release(
     if !verified(&entry.identity_key, &message, &signature(&request.signature)?) {
         return Err(Refusal::new(ErrorCode::BadSignature, "only the account that has the name can give it up"));
     }
-    let name = directory.store.release(entry.account, now).await?;
+    let name = directory.store.release(entry.account).await?;
     directory.presence.unregistered(entry.account);
     Ok((StatusCode::OK, UnregisterAnswer { name, reserved_until: now + RESERVED_SECONDS, time: now }))
 }

@@ -29,7 +29,7 @@ pub(super) async fn publish(
     });
     let entry = signed.as_ref().ok().and_then(|(_, _, account)| directory.index.by_account(*account));
     let shown = entry.as_ref().map(|entry| entry.name.to_string()).unwrap_or_default();
-    let operation = Operation::new(Op::PublishReach, peer.0, shown, &directory.metrics);
+    let operation = Operation::new(Op::PublishReach, peer.address, shown, &directory.metrics);
     let result = match (signed, entry) {
         (Ok((bytes, signed, _)), Some(entry)) => store_reach(&directory, &entry, bytes, &signed).await,
         (Ok(_), None) => Err(Refusal::not_found()),
@@ -72,7 +72,7 @@ pub(super) async fn reach(
 ) -> Response {
     let path = path_text(path);
     let shown = path.clone().unwrap_or_default();
-    let operation = Operation::new(Op::Reach, peer.0, shown, &directory.metrics);
+    let operation = Operation::new(Op::Reach, peer.address, shown, &directory.metrics);
     let result = match (lookup_allowed(&directory, peer, &headers), path) {
         (Ok(source), Ok(text)) => match path_account(&text) {
             Ok(account) => tell(&directory, source, &headers, account).await,

@@ -21,7 +21,7 @@ pub(super) async fn by_name(
 ) -> Response {
     let path = path_text(path);
     let shown = path.clone().unwrap_or_default();
-    let operation = Operation::new(Op::Lookup, peer.0, shown, &directory.metrics);
+    let operation = Operation::new(Op::Lookup, peer.address, shown, &directory.metrics);
     let result = match (lookup_allowed(&directory, peer, &headers), path) {
         (Ok(source), Ok(text)) => match path_name(&text) {
             Ok(name) => found(&directory, source, directory.index.by_name(&name).as_deref()).await,
@@ -40,7 +40,7 @@ pub(super) async fn by_account(
 ) -> Response {
     let path = path_text(path);
     let shown = path.clone().unwrap_or_default();
-    let operation = Operation::new(Op::Lookup, peer.0, shown, &directory.metrics);
+    let operation = Operation::new(Op::Lookup, peer.address, shown, &directory.metrics);
     let result = match (lookup_allowed(&directory, peer, &headers), path) {
         (Ok(source), Ok(text)) => match path_account(&text) {
             Ok(account) => found(&directory, source, directory.index.by_account(account).as_deref()).await,

@@ -35,7 +35,7 @@ pub(super) async fn users(
     query: Result<Query<UsersQuery>, QueryRejection>,
 ) -> Response {
     let shown = query.as_ref().ok().and_then(|q| q.name.clone().or_else(|| q.query.clone())).unwrap_or_default();
-    let operation = Operation::new(Op::Users, peer.0, shown, &directory.metrics);
+    let operation = Operation::new(Op::Users, peer.address, shown, &directory.metrics);
     let result = lookup_allowed(&directory, peer, &headers).and_then(|source| {
         let Query(query) = query.map_err(|rejection| query_refused(&rejection))?;
         list(&directory, source, &query)

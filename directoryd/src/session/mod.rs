@@ -9,7 +9,6 @@ mod push;
 
 pub(crate) use push::PUSHING;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +37,10 @@ use crate::server::Connection;
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// For the client to take a frame.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// Read ahead of a session. The library's 128 KiB would be there for each connection before it has said who it is.
+const READ_BUFFER_BYTES: usize = 4_096;
+/// Of frames that the client does not take, in bytes: two of the largest. More than that ends the session.
+const MAX_WRITE_BUFFER_BYTES: usize = 256 * 1024;
 /// RFC 6455, section 7.4.1.
 const GOING_AWAY: u16 = 1001;
 const POLICY: u16 = 1008;
@@ -47,17 +50,23 @@ type Ended = Result<(), &'static str>;
 /// Begins a session.
 pub async fn upgrade(
     State(directory): State<Arc<Directory>>,
-    Extension(Peer(address)): Extension<Peer>,
+    Extension(peer): Extension<Peer>,
     Extension(connection): Extension<Connection>,
     socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    let allowed = directory.limiter.check(Source::Address(address), address, Class::Lookup);
+    let allowed = directory.limiter.check(Source::Address(peer.address), peer, Class::Lookup);
     let refusal = match (allowed, socket) {
         (Ok(()), Ok(socket)) => {
-            let socket = socket.max_message_size(MAX_SESSION_FRAME_BYTES).max_frame_size(MAX_SESSION_FRAME_BYTES);
+            let socket = socket
+                .max_message_size(MAX_SESSION_FRAME_BYTES)
+                .max_frame_size(MAX_SESSION_FRAME_BYTES)
+                .read_buffer_size(READ_BUFFER_BYTES)
+                // Frames are written as they come: nothing would be gained by collecting them.
+                .write_buffer_size(0)
+                .max_write_buffer_size(MAX_WRITE_BUFFER_BYTES);
             return socket.on_upgrade(move |socket| async move {
                 let tasks = directory.tasks.clone();
-                tasks.track_future(serve(directory, address, socket)).await;
+                tasks.track_future(serve(directory, peer, socket)).await;
                 // Counted as a connection until here.
                 drop(connection);
             });
@@ -65,11 +74,11 @@ pub async fn upgrade(
         (Err(wait), _) => Refusal::rate_limited(wait),
         (_, Err(_)) => Refusal::new(ErrorCode::Malformed, "this path is a WebSocket"),
     };
-    Operation::new(Op::Session, address, "", &directory.metrics).finish::<()>(Err(refusal)).into_response()
+    Operation::new(Op::Session, peer.address, "", &directory.metrics).finish::<()>(Err(refusal)).into_response()
 }
 
-async fn serve(directory: Arc<Directory>, address: IpAddr, mut socket: WebSocket) {
-    let begun = timeout(HELLO_TIMEOUT, begin(&directory, address, &mut socket));
+async fn serve(directory: Arc<Directory>, peer: Peer, mut socket: WebSocket) {
+    let begun = timeout(HELLO_TIMEOUT, begin(&directory, peer, &mut socket));
     let begun = begun.await.unwrap_or_else(|_| Err(Refusal::new(ErrorCode::Malformed, "no hello came")));
     let (hello, counter, record_seq) = match begun {
         Ok(begun) => begun,
@@ -78,20 +87,20 @@ async fn serve(directory: Arc<Directory>, address: IpAddr, mut socket: WebSocket
             let mut socket = Socket { socket };
             let _ = socket.send(&frame).await;
             socket.close(POLICY, "refused").await;
-            Operation::new(Op::Session, address, "", &directory.metrics).finish::<()>(Err(refusal));
+            Operation::new(Op::Session, peer.address, "", &directory.metrics).finish::<()>(Err(refusal));
             return;
         }
     };
     let name = directory.index.by_account(hello.account).map(|entry| entry.name.to_string()).unwrap_or_default();
     let joined = directory.presence.join(hello.account, hello.device, hello.previous.as_deref(), unix_now());
-    tracing::info!(operation = "session", name, %address, counter, "begun");
-    let operation = Operation::new(Op::Session, address, name, &directory.metrics);
+    tracing::info!(operation = "session", name, address = %peer.address, counter, "begun");
+    let operation = Operation::new(Op::Session, peer.address, name, &directory.metrics);
     let id = joined.id;
     let mut session = Session {
         directory: &directory,
         account: hello.account,
         device: hello.device,
-        address,
+        peer,
         joined,
         push: push::Push::default(),
         socket: Socket { socket },
@@ -106,11 +115,7 @@ async fn serve(directory: Arc<Directory>, address: IpAddr, mut socket: WebSocket
 }
 
 /// Takes the hello and checks it.
-async fn begin(
-    directory: &Directory,
-    address: IpAddr,
-    socket: &mut WebSocket,
-) -> Result<(SessionHello, u64, u64), Refusal> {
+async fn begin(directory: &Directory, peer: Peer, socket: &mut WebSocket) -> Result<(SessionHello, u64, u64), Refusal> {
     let malformed = |message: String| Refusal::new(ErrorCode::Malformed, message);
     let hello: SessionHello = loop {
         match socket.recv().await {
@@ -121,7 +126,7 @@ async fn begin(
             _ => return Err(malformed("the first frame is the hello, as text".into())),
         }
     };
-    if !directory.nonces.valid(&hello.nonce, address, unix_now()) {
+    if !directory.nonces.valid(&hello.nonce, peer.address, unix_now()) {
         return Err(Refusal::new(ErrorCode::StaleNonce, "the nonce is not from here or too old; get a new one"));
     }
     let entry = directory.index.by_account(hello.account).ok_or_else(Refusal::not_found)?;
@@ -142,7 +147,7 @@ struct Session<'a> {
     directory: &'a Directory,
     account: AccountId,
     device: DeviceId,
-    address: IpAddr,
+    peer: Peer,
     joined: Joined,
     push: push::Push,
     socket: Socket,
@@ -235,7 +240,7 @@ impl Session<'_> {
                 self.delete(&numbers, &signature).await
             }
             Ok(ClientFrame::Release { numbers }) if self.push.has_any(&numbers) => self.release(&numbers),
-            parsed => match self.directory.limiter.check(Source::Member(self.account), self.address, Class::Lookup) {
+            parsed => match self.directory.limiter.check(Source::Member(self.account), self.peer, Class::Lookup) {
                 Ok(()) => self.request(parsed).await,
                 Err(wait) => Err(Refusal::rate_limited(wait)),
             },

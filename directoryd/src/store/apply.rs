@@ -1,11 +1,12 @@
 //! What each command does inside the transaction, and what it answers after it.
 
 use proto::directory::api::Base64;
-use proto::directory::{Record, SignedRecord, supersedes};
+use proto::directory::{Conflict, MAX_SEQ_STEP, Record, SignedRecord, supersedes};
 use proto::ids::{AccountId, DeviceId};
 use proto::name::Name;
 use rusqlite::{OptionalExtension, Transaction, params};
 
+use super::mailbox::signed;
 use super::{
     Command, MAX_TOKENS, Publish, Published, Quotas, RESERVED_SECONDS, Reply, StoreError, StoreReach, mailbox, read,
 };
@@ -58,8 +59,8 @@ pub(super) fn apply(
         Command::Publish(publish, reply) => {
             finish(reply, transaction.map(|db| store_record(db, *publish, context, changes)))
         }
-        Command::Release { account, now, reply } => {
-            finish(reply, transaction.map(|db| release(db, account, now, context, changes)))
+        Command::Release { account, reply } => {
+            finish(reply, transaction.map(|db| release(db, account, context, changes)))
         }
         Command::Reach(reach, reply) => finish(reply, transaction.map(|db| store_reach(db, &reach, changes))),
         Command::Tokens { account, add, remove, reply } => {
@@ -112,6 +113,10 @@ fn store_record(
             let old = may_replace(&name, &bytes, &new.record)?;
             for gone in old.devices.iter().filter(|old| !new.record.devices.iter().any(|new| new.id == old.id)) {
                 mailbox::drop_device(db, account, gone.id, context)?;
+                for table in ["reach", "sessions"] {
+                    db.prepare_cached(&format!("DELETE FROM {table} WHERE account = ?1 AND device = ?2"))?
+                        .execute(params![account.0, gone.id.0])?;
+                }
             }
             db.prepare_cached("UPDATE accounts SET seq = ?2, record = ?3 WHERE account = ?1")?
                 .execute(params![account.0, seq, new.bytes])?;
@@ -157,19 +162,18 @@ fn may_register(db: &Transaction<'_>, new: &Publish, context: &mut Context) -> A
     let reserved: Option<(String, i64)> = db
         .prepare_cached(
             "SELECT name, released_at FROM released
-             WHERE (name = ?1 OR skeleton = ?2) AND account <> ?3 AND released_at > ?4
-               AND (?5 IS NULL OR recovery_hash IS NOT ?5)
+             WHERE (name = ?1 OR skeleton = ?2) AND account <> ?3 AND released_at > ?4 AND (?5 IS NULL OR recovery_hash IS NOT ?5)
              ORDER BY name = ?1 DESC LIMIT 1",
         )?
         .query_row(
-            params![name, skeleton, account.0, new.now - RESERVED_SECONDS, new.recovery.as_ref().map(|hash| &hash[..])],
+            params![name, skeleton, account.0, signed(context.now) - RESERVED_SECONDS, new.recovery.as_ref().map(|hash| &hash[..])],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
         .optional()?;
     if let (None, Some((rests, since))) = (&taken, &reserved)
         && rests == name
     {
-        return Err(StoreError::Resting(since + RESERVED_SECONDS).into());
+        return Err(StoreError::Resting(new.now + since + RESERVED_SECONDS - signed(context.now)).into());
     }
     match taken.or(reserved.map(|(rests, _)| rests)) {
         Some(other) if other == name => return Err(StoreError::NameTaken.into()),
@@ -186,7 +190,17 @@ fn may_register(db: &Transaction<'_>, new: &Publish, context: &mut Context) -> A
         let reason = format!("the record's seq is {}, and this account has used {last}", new.record.seq);
         return Err(StoreError::Conflict { reason, stored: None }.into());
     }
-    if context.accounts >= context.max_accounts {
+    // A name that rests takes room as well: else names that are taken and given up again would have no bound.
+    let resting = db
+        .prepare_cached("SELECT released - (SELECT count(*) FROM released WHERE name = ?1) FROM mailbox_total")?
+        .query_row([name], |row| row.get::<_, i64>(0))?;
+    if let Some(last) =
+        last.and_then(|last| u64::try_from(last).ok()).filter(|last| new.record.seq - last > MAX_SEQ_STEP)
+    {
+        let reason = Conflict::Jump { stored: last, offered: new.record.seq }.to_string();
+        return Err(StoreError::Conflict { reason, stored: None }.into());
+    }
+    if context.accounts.saturating_add(resting.unsigned_abs()) >= context.max_accounts {
         return Err(StoreError::Full("this directory takes no more accounts").into());
     }
     Ok(())
@@ -195,7 +209,6 @@ fn may_register(db: &Transaction<'_>, new: &Publish, context: &mut Context) -> A
 fn release(
     db: &Transaction<'_>,
     account: AccountId,
-    now: i64,
     context: &mut Context,
     changes: &mut Vec<Change>,
 ) -> Applied<Name> {
@@ -206,22 +219,23 @@ fn release(
     let (text, skeleton, seq, record) = held.ok_or(StoreError::NotFound)?;
     let recovery =
         SignedRecord::decode(&record).and_then(|signed| signed.peek()).map(|record| record.recovery_hash.to_vec());
+    // Not REPLACE, which tells no trigger what it removes.
+    db.prepare_cached("DELETE FROM released WHERE name = ?1")?.execute(params![text])?;
     db.prepare_cached(
-        "INSERT OR REPLACE INTO released (name, skeleton, account, seq, released_at, recovery_hash)
+        "INSERT INTO released (name, skeleton, account, seq, released_at, recovery_hash)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
-    .execute(params![text, skeleton, account.0, seq, now, recovery.ok()])?;
-    db.prepare_cached("DELETE FROM reach WHERE account = ?1")?.execute(params![account.0])?;
-    db.prepare_cached("DELETE FROM tokens WHERE account = ?1")?.execute(params![account.0])?;
+    .execute(params![text, skeleton, account.0, seq, signed(context.now), recovery.ok()])?;
+    for table in ["reach", "sessions", "tokens"] {
+        db.prepare_cached(&format!("DELETE FROM {table} WHERE account = ?1"))?.execute(params![account.0])?;
+    }
     mailbox::drop_account(db, account, context)?;
-    // Rows that reserve nothing any more.
-    db.prepare_cached("DELETE FROM released WHERE released_at <= ?1")?.execute(params![now - RESERVED_SECONDS])?;
     changes.push(Change::Remove(account));
     Name::parse(&text).map_err(|error| StoreError::Unavailable(error.to_string()).into())
 }
 
 fn store_reach(db: &Transaction<'_>, reach: &StoreReach, changes: &mut Vec<Change>) -> Applied<u64> {
-    registered(db, reach.account)?;
+    named(db, reach.account, reach.device)?;
     let seq = i64::try_from(reach.seq).unwrap_or(i64::MAX);
     let kept: i64 = db
         .prepare_cached(
@@ -259,14 +273,28 @@ fn tokens(db: &Transaction<'_>, account: AccountId, add: &[[u8; 32]], remove: &[
 }
 
 fn count_session(db: &Transaction<'_>, account: AccountId, device: DeviceId) -> Applied<u64> {
-    registered(db, account)?;
+    named(db, account, device)?;
+    // Counted before counters had owners.
+    db.prepare_cached("UPDATE OR IGNORE sessions SET account = ?1 WHERE account = X'' AND device = ?2")?
+        .execute(params![account.0, device.0])?;
     let started: i64 = db
         .prepare_cached(
-            "INSERT INTO devices (device, sessions) VALUES (?1, 1)
-             ON CONFLICT (device) DO UPDATE SET sessions = sessions + 1 RETURNING sessions",
+            "INSERT INTO sessions (account, device, started) VALUES (?1, ?2, 1)
+             ON CONFLICT (account, device) DO UPDATE SET started = started + 1 RETURNING started",
         )?
-        .query_row(params![device.0], |row| row.get(0))?;
+        .query_row(params![account.0, device.0], |row| row.get(0))?;
     Ok(started.unsigned_abs())
+}
+
+/// Whether the record that is stored now names the device: rows of one that it does not name would be nobody's to remove.
+fn named(db: &Transaction<'_>, account: AccountId, device: DeviceId) -> Applied<()> {
+    let record: Option<Vec<u8>> = db
+        .prepare_cached("SELECT record FROM accounts WHERE account = ?1")?
+        .query_row(params![account.0], |row| row.get(0))
+        .optional()?;
+    let record = SignedRecord::decode(&record.ok_or(StoreError::NotFound)?).and_then(|signed| signed.peek());
+    let record = record.map_err(|error| StoreError::Unavailable(format!("the stored record is damaged: {error}")))?;
+    if record.devices.iter().any(|known| known.id == device) { Ok(()) } else { Err(StoreError::NotFound.into()) }
 }
 
 pub(super) fn registered(db: &Transaction<'_>, account: AccountId) -> Applied<()> {

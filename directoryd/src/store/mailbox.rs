@@ -7,7 +7,7 @@ use proto::ids::{AccountId, DeviceId};
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::apply::{Applied, Context, registered};
-use super::{Deposit, Deposited, Lane, StoreError};
+use super::{Deposit, Deposited, Lane, RESERVED_SECONDS, StoreError};
 
 /// Expired envelopes that one sweep takes at most: keeps its transaction to some milliseconds.
 pub(super) const SWEEP: usize = 512;
@@ -108,7 +108,18 @@ fn no_room(
         return Ok(Some("the mailbox is full until its owner fetches what lies in it; try again later"));
     }
     let total = (lying(db)?.1 + size).saturating_sub(replaced);
-    Ok((total > quotas.total_bytes).then_some("this directory's mailboxes are full; try again later"))
+    if total > quotas.total_bytes {
+        return Ok(Some("this directory's mailboxes are full; try again later"));
+    }
+    // Nobody may have more than is left for all others: so however many fill theirs, there is room for one more, and
+    // those who have much are refused first (dynamic thresholds; Choudhury and Hahne, 1998).
+    let account = db
+        .prepare_cached("SELECT coalesce(sum(bytes), 0) FROM mailbox_usage WHERE account = ?1")?
+        .query_row(params![new.account.0], |row| row.get::<_, i64>(0))?;
+    let account = (account.unsigned_abs() + size).saturating_sub(replaced);
+    let left = quotas.total_bytes.saturating_sub(total - size.min(total));
+    Ok((account > left)
+        .then_some("this directory has little room left, and this mailbox has its share of it; try again later"))
 }
 
 /// Deletes envelopes of one device, and nothing else; how many there were.
@@ -132,10 +143,20 @@ pub(super) fn delete(
 /// be more.
 pub(super) fn sweep(db: &Transaction<'_>, context: &mut Context) -> Applied<bool> {
     let expired = expire(db, context)?;
-    if lying(db)?.0 > 0 {
+    // Names that rest no longer.
+    let free = db
+        .prepare_cached(
+            "DELETE FROM released WHERE name IN
+                 (SELECT name FROM released WHERE released_at <= ?1 ORDER BY released_at LIMIT ?2)",
+        )?
+        .execute(params![signed(context.now) - RESERVED_SECONDS, SWEEP as i64])?;
+    let counts = db
+        .prepare_cached("SELECT envelopes + released > 0 FROM mailbox_total")?
+        .query_row([], |row| row.get::<_, bool>(0))?;
+    if counts {
         save_uptime(db, context.now)?;
     }
-    Ok(expired == SWEEP)
+    Ok(expired == SWEEP || free == SWEEP)
 }
 
 fn expire(db: &Transaction<'_>, context: &mut Context) -> Applied<usize> {

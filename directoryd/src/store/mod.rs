@@ -40,7 +40,8 @@ use crate::uptime::{Monotonic, Uptime};
 const QUEUE: usize = 1_024;
 /// Tokens that an account may have at most; one for each contact.
 pub const MAX_TOKENS: usize = 16_384;
-/// Seconds for which a released name is kept for the account that had it: 30 days.
+/// Seconds for which a released name is kept for the account that had it: 30 days that the directory is up, by no clock
+/// that can be set.
 pub const RESERVED_SECONDS: i64 = 30 * 86_400;
 
 /// A verified record on its way in.
@@ -150,7 +151,7 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 #[derive(Debug)]
 pub(crate) enum Command {
     Publish(Box<Publish>, Reply<Published>),
-    Release { account: AccountId, now: i64, reply: Reply<Name> },
+    Release { account: AccountId, reply: Reply<Name> },
     Reach(StoreReach, Reply<u64>),
     Tokens { account: AccountId, add: Vec<[u8; 32]>, remove: Vec<[u8; 32]>, reply: Reply<u64> },
     Session { account: AccountId, device: DeviceId, reply: Reply<u64> },
@@ -243,8 +244,8 @@ impl Store {
     ///
     /// # Errors
     /// When there is no such account.
-    pub async fn release(&self, account: AccountId, now: i64) -> Result<Name, StoreError> {
-        self.ask(|reply| Command::Release { account, now, reply }).await
+    pub async fn release(&self, account: AccountId) -> Result<Name, StoreError> {
+        self.ask(|reply| Command::Release { account, reply }).await
     }
 
     /// Keeps the reach of a device, unless a higher seq is stored; the seq that is.

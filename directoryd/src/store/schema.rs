@@ -45,6 +45,21 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
 ",
     "
+    -- Whoever has the recovery key of the account that gave a name up takes it back before it is free for all.
+    ALTER TABLE released ADD COLUMN recovery_hash BLOB;
+    -- By the count of `uptime` now, which begins with this schema.
+    UPDATE released SET released_at = 0;
+    CREATE INDEX released_by_age ON released (released_at);
+    -- Counters belong to an account, and go with it.
+    CREATE TABLE sessions (
+        account BLOB NOT NULL,
+        device  BLOB NOT NULL,
+        started INTEGER NOT NULL,
+        PRIMARY KEY (account, device)
+    ) STRICT, WITHOUT ROWID;
+    -- Nobody's yet: whoever proves the device takes it over.
+    INSERT INTO sessions (account, device, started) SELECT X'', device, sessions FROM devices;
+    DROP TABLE devices;
     CREATE TABLE mailbox (
         number   INTEGER PRIMARY KEY AUTOINCREMENT,
         account  BLOB NOT NULL,
@@ -69,9 +84,17 @@ const MIGRATIONS: &[&str] = &[
         id        INTEGER PRIMARY KEY CHECK (id = 1),
         envelopes INTEGER NOT NULL,
         bytes     INTEGER NOT NULL,
-        uptime    INTEGER NOT NULL
+        uptime    INTEGER NOT NULL,
+        released  INTEGER NOT NULL
     ) STRICT;
-    INSERT INTO mailbox_total (id, envelopes, bytes, uptime) VALUES (1, 0, 0, 0);
+    INSERT INTO mailbox_total (id, envelopes, bytes, uptime, released)
+        VALUES (1, 0, 0, 0, (SELECT count(*) FROM released));
+    CREATE TRIGGER released_added AFTER INSERT ON released BEGIN
+        UPDATE mailbox_total SET released = released + 1;
+    END;
+    CREATE TRIGGER released_gone AFTER DELETE ON released BEGIN
+        UPDATE mailbox_total SET released = released - 1;
+    END;
     CREATE TRIGGER mailbox_added AFTER INSERT ON mailbox BEGIN
         INSERT INTO mailbox_usage (account, stranger, envelopes, bytes)
             VALUES (NEW.account, NEW.stranger, 1, NEW.size)
@@ -84,10 +107,6 @@ const MIGRATIONS: &[&str] = &[
         DELETE FROM mailbox_usage WHERE account = OLD.account AND stranger = OLD.stranger AND envelopes = 0;
         UPDATE mailbox_total SET envelopes = envelopes - 1, bytes = bytes - OLD.size;
     END;
-",
-    // Whoever has the recovery key of the account that gave a name up takes it back before it is free for all.
-    "
-    ALTER TABLE released ADD COLUMN recovery_hash BLOB;
 ",
 ];
 

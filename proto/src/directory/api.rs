@@ -75,24 +75,31 @@ impl<'de> Deserialize<'de> for Base64 {
     }
 }
 
-/// `"chatd/publish/1\0" || origin || nonce || SHA-256(record)`, signed by the identity key.
+/// `len(bytes) || bytes`, the length as two bytes, big endian: where one value ends and the next begins is signed as well.
+pub(super) fn sized(bytes: &[u8]) -> Vec<u8> {
+    // Nothing that is signed here has more: a domain has 253 bytes at most, a nonce what one frame holds.
+    let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+    [&length.to_be_bytes(), bytes].concat()
+}
+
+/// `"chatd/publish/1\0" || sized(origin) || sized(nonce) || SHA-256(record)`, signed by the identity key.
 pub fn publish_message(origin: &str, nonce: &[u8], record: &[u8]) -> Vec<u8> {
-    [b"chatd/publish/1\0", origin.as_bytes(), nonce, &sha256(&[record])].concat()
+    [&b"chatd/publish/1\0"[..], &sized(origin.as_bytes()), &sized(nonce), &sha256(&[record])].concat()
 }
 
-/// `"chatd/reclaim/1\0" || origin || nonce || SHA-256(record)`, signed by the recovery key of the account that gave the name up.
+/// `"chatd/reclaim/1\0" || sized(origin) || sized(nonce) || SHA-256(record)`, signed by the recovery key of the account that gave the name up.
 pub fn reclaim_message(origin: &str, nonce: &[u8], record: &[u8]) -> Vec<u8> {
-    [b"chatd/reclaim/1\0", origin.as_bytes(), nonce, &sha256(&[record])].concat()
+    [&b"chatd/reclaim/1\0"[..], &sized(origin.as_bytes()), &sized(nonce), &sha256(&[record])].concat()
 }
 
-/// `"chatd/session/1\0" || origin || nonce`, signed by the device key.
+/// `"chatd/session/1\0" || sized(origin) || sized(nonce)`, signed by the device key.
 pub fn session_message(origin: &str, nonce: &[u8]) -> Vec<u8> {
-    [b"chatd/session/1\0", origin.as_bytes(), nonce].concat()
+    [&b"chatd/session/1\0"[..], &sized(origin.as_bytes()), &sized(nonce)].concat()
 }
 
-/// `"chatd/unregister/1\0" || origin || nonce`, signed by the identity key.
+/// `"chatd/unregister/1\0" || sized(origin) || sized(nonce)`, signed by the identity key.
 pub fn unregister_message(origin: &str, nonce: &[u8]) -> Vec<u8> {
-    [b"chatd/unregister/1\0", origin.as_bytes(), nonce].concat()
+    [&b"chatd/unregister/1\0"[..], &sized(origin.as_bytes()), &sized(nonce)].concat()
 }
 
 /// What a directory stores of a deposit token, and what a `tokens` frame carries in hex.
@@ -348,10 +355,11 @@ mod tests {
     fn what_is_signed_is_exact() {
         assert_eq!(
             publish_message("example.org", b"NN", b"record"),
-            [&b"chatd/publish/1\0example.orgNN"[..], &sha256(&[b"record"])].concat()
+            [&b"chatd/publish/1\0\0\x0bexample.org\0\x02NN"[..], &sha256(&[b"record"])].concat()
         );
-        assert_eq!(session_message("example.org", b"NN"), b"chatd/session/1\0example.orgNN");
-        assert_eq!(unregister_message("example.org", b"NN"), b"chatd/unregister/1\0example.orgNN");
+        assert_eq!(session_message("example.org", b"NN"), b"chatd/session/1\0\0\x0bexample.org\0\x02NN");
+        assert_eq!(unregister_message("example.org", b"NN"), b"chatd/unregister/1\0\0\x0bexample.org\0\x02NN");
+        assert_ne!(session_message("example.or", b"gNN"), session_message("example.org", b"NN"));
     }
 
     #[test]

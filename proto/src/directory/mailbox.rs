@@ -27,11 +27,11 @@ pub struct DepositAnswer {
     pub time: i64,
 }
 
-/// `"chatd/mbox-del/1\0" || origin || each number as u64be`, signed by the device key.
+/// `"chatd/mbox-del/1\0" || sized(origin) || each number as u64be`, signed by the device key.
 pub fn delete_message(origin: &str, numbers: &[u64]) -> Vec<u8> {
-    let mut message = Vec::with_capacity(17 + origin.len() + numbers.len() * 8);
+    let mut message = Vec::with_capacity(19 + origin.len() + numbers.len() * 8);
     message.extend_from_slice(b"chatd/mbox-del/1\0");
-    message.extend_from_slice(origin.as_bytes());
+    message.extend_from_slice(&super::api::sized(origin.as_bytes()));
     numbers.iter().for_each(|number| message.extend_from_slice(&number.to_be_bytes()));
     message
 }
@@ -55,7 +55,7 @@ mod tests {
     fn bytes_are_exact() {
         assert_eq!(
             delete_message("example.org", &[1, 256]),
-            b"chatd/mbox-del/1\0example.org\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x01\0"
+            b"chatd/mbox-del/1\0\0\x0bexample.org\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x01\0"
         );
         assert_eq!(encode_push(7, b"ab"), b"\0\0\0\0\0\0\0\x07ab");
         assert_eq!(decode_push(b"\0\0\0\0\0\0\0\x07ab"), Some((7, &b"ab"[..])));

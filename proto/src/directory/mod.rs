@@ -16,7 +16,7 @@ pub mod signed;
 pub use reach::{Reach, ReachError, SignedReach};
 pub use record::{ContactPolicy, Device, Prekey, Record, RecordError};
 pub use rotation::{MAX_ROTATIONS, Rotation, RotationError, Statement, recovery_hash};
-pub use signed::{Conflict, SignedRecord, supersedes};
+pub use signed::{Conflict, MAX_SEQ_STEP, SignedRecord, supersedes};
 
 use ed25519_dalek::{Signature, VerifyingKey};
 

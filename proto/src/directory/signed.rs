@@ -90,6 +90,10 @@ impl SignedRecord {
     }
 }
 
+/// How far a record's seq may be ahead of the known one: a second's records for more than a century. With steps of this
+/// size two thousand million records use the numbers up, so that the account's owner always has a next one.
+pub const MAX_SEQ_STEP: u64 = 1 << 32;
+
 /// Why a record does not take the place of another.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
@@ -104,13 +108,23 @@ pub enum Conflict {
         /// Of the record that was offered.
         offered: u64,
     },
+    /// Much newer than records come to be: who has stolen a key must not use the numbers up.
+    #[error(
+        "the record's seq is {offered}, and {stored} is known: a record is at most {MAX_SEQ_STEP} ahead of the one before"
+    )]
+    Jump {
+        /// Of the record that is held.
+        stored: u64,
+        /// Of the record that was offered.
+        offered: u64,
+    },
     /// The chain of rotations leaves the known one without the recovery key's word.
     #[error("the record leaves the known chain of keys without a valid rotation")]
     Keys,
 }
 
-/// Whether `new` takes the place of `old`; both are verified. The account is the same, the seq is higher, and the
-/// chain of keys goes on from the known one, or leaves it by a rotation that the recovery key in force signed where the
+/// Whether `new` takes the place of `old`; both are verified. The account is the same, the seq is higher by
+/// [`MAX_SEQ_STEP`] at most, and the chain of keys goes on from the known one, or leaves it by a rotation that the recovery key in force signed where the
 /// known one was signed by the identity key.
 ///
 /// # Errors
@@ -121,6 +135,9 @@ pub fn supersedes(old: &Record, new: &Record) -> Result<(), Conflict> {
     }
     if new.seq <= old.seq {
         return Err(Conflict::Seq { stored: old.seq, offered: new.seq });
+    }
+    if new.seq - old.seq > MAX_SEQ_STEP {
+        return Err(Conflict::Jump { stored: old.seq, offered: new.seq });
     }
     let (known, offered) = (steps(old), steps(new));
     let shared = known.iter().zip(&offered).take_while(|(a, b)| a.statement == b.statement).count();

@@ -162,6 +162,15 @@ fn keys_go_on_by_rotation_only() {
     assert_eq!(supersedes(&old, &forged), Err(Conflict::Keys));
 }
 
+#[test]
+fn nobody_uses_the_numbers_up_in_one_step() {
+    let known = record(7);
+    assert_eq!(supersedes(&known, &record(7 + MAX_SEQ_STEP)), Ok(()));
+    for far in [8 + MAX_SEQ_STEP, i64::MAX as u64] {
+        assert_eq!(supersedes(&known, &record(far)), Err(Conflict::Jump { stored: 7, offered: far }));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 

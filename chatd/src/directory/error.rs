@@ -17,7 +17,10 @@ pub enum DirectoryError {
         reason: String,
     },
     /// Names and presence would cross a network unprotected.
-    #[error("{0} is not this machine: a directory is asked over plain http on loopback only; use https")]
+    #[error(
+        "{0} is not this machine: a directory is asked over plain http on loopback only, and https is not supported yet in this build; \
+             use a directory on this machine (http://127.0.0.1:7470)"
+    )]
     PlainHttp(String),
     /// TLS comes with a later version.
     #[error("{0}: https is not supported yet in this build; use a directory on this machine (http://127.0.0.1:7470)")]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use daemonkit::chain::chain;
 use futures_util::{SinkExt, StreamExt};
 use proto::directory::api::{
     Base64, ClientFrame, ErrorCode, MAX_DELETE_NUMBERS, MAX_FRAME_ENTRIES, MAX_SESSION_FRAME_BYTES, ServerFrame,
@@ -272,15 +273,4 @@ async fn close(socket: &mut Socket) {
         }
     };
     let _ = timeout(CLOSE_TIMEOUT, farewell).await;
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

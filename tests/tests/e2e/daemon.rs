@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::binaries::program;
@@ -51,8 +52,9 @@ fn a_log_that_nobody_reads_stops_nobody() {
     let home = place.folder("unread").unwrap();
     let mut chatd = command(&home, &[("CHATD_LOG", "trace")]);
     let mut chatd = Ended(chatd.stderr(Stdio::piped()).spawn().unwrap());
-    // Kept open, never read until the end.
+    // Kept open, never read until the end, and as small as a pipe can be: a few lines fill it.
     let mut unread = chatd.0.stderr.take().unwrap();
+    let room = usize::try_from(fcntl(&unread, FcntlArg::F_SETPIPE_SZ(4096)).unwrap()).unwrap();
     wait_for("it answers", || ctl(&home).run(["status"]).code == Some(0));
     for _ in 0..100 {
         ctl(&home).ok(["status"]);
@@ -62,7 +64,8 @@ fn a_log_that_nobody_reads_stops_nobody() {
     chatd.stops();
     let mut text = String::new();
     unread.read_to_string(&mut text).unwrap();
-    assert!(text.contains("chatd ready: ") && text.len() > 60_000, "{} bytes", text.len());
+    // Full to the last line that had room, and what had none is not waited for.
+    assert!(text.len() <= room && text.len() > room / 2, "{} bytes of {room}", text.len());
 }
 
 #[test]
@@ -128,5 +131,5 @@ fn a_reload_changes_what_may_change_and_names_the_rest() {
         daemon.log_text().contains("changed: log, limits.accounts_per_uid; a restart is needed for system")
     });
     daemon.bare_ctl().ok(["register", "one"]);
-    daemon.bare_ctl().run(["register", "two"]).expect_code(1).says(&["1 accounts are yours"]);
+    daemon.bare_ctl().run(["register", "two"]).expect_code(1).says(&["1 account is yours"]);
 }

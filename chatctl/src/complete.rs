@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use clap::Command;
+use clap::{Arg, Command};
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use clap_complete::env::CompleteEnv;
 use proto::rpc::methods::{AccountList, ContactList, ContactRequests};
@@ -35,26 +35,24 @@ pub fn answered() -> bool {
     asked.try_complete(std::env::args_os(), None).unwrap_or(true)
 }
 
-/// The definition, in which arguments know their names.
+/// The definition, in which arguments know their names. All in place: `mut_arg` and `mut_subcommand` change the order, and
+/// with it which positional argument is which.
 fn dress(command: Command) -> Command {
-    let verbs: Vec<String> = command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
-    let command = command.mut_arg("account", |arg| arg.add(from(Names::Accounts)));
-    verbs.iter().fold(command, |command, verb| command.mut_subcommand(verb, |found| person(found, verb)))
+    let accounts = |arg: Arg| if arg.get_id() == "account" { arg.add(from(Names::Accounts)) } else { arg };
+    command.mut_args(accounts).mut_subcommands(|verb| {
+        let name = verb.get_name().to_owned();
+        person(verb, &name)
+    })
 }
 
 fn person(command: Command, verb: &str) -> Command {
-    let inner: Vec<String> = command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
-    let command = inner.iter().fold(command, |command, name| command.mut_subcommand(name, |found| person(found, verb)));
     let (id, names) = match verb {
         "use" => ("name", Names::Accounts),
         "accept" | "reject" => ("who", Names::Requests),
         _ => ("who", Names::Contacts),
     };
-    if command.get_arguments().any(|arg| arg.get_id() == id) {
-        command.mut_arg(id, |arg| arg.add(from(names)))
-    } else {
-        command
-    }
+    let known = |arg: Arg| if arg.get_id() == id { arg.add(from(names)) } else { arg };
+    command.mut_args(known).mut_subcommands(|inner| person(inner, verb))
 }
 
 fn from(names: Names) -> ArgValueCandidates {

@@ -73,19 +73,21 @@ pub const FILES: [(&str, &str); 4] = [
 ];
 
 /// The definition with groups and examples.
-pub fn dress(mut command: Command) -> Command {
+pub fn dress(command: Command) -> Command {
     let template = format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n{}\nOptions:\n{{options}}{{after-help}}",
         listed(&command)
     );
-    for (verb, _) in EXAMPLES {
-        let Some(text) = examples(verb) else { continue };
-        let add = |command: Command| {
-            let before = command.get_after_help().map(|help| format!("\n\n{help}")).unwrap_or_default();
-            command.after_help(format!("{text}{before}"))
-        };
-        command = if verb.is_empty() { add(command) } else { command.mut_subcommand(verb, add) };
-    }
+    let add = |command: Command, verb: &str| {
+        let Some(text) = examples(verb) else { return command };
+        let before = command.get_after_help().map(|help| format!("\n\n{help}")).unwrap_or_default();
+        command.after_help(format!("{text}{before}"))
+    };
+    // In place: `mut_subcommand` would change the order.
+    let command = add(command, "").mut_subcommands(|verb| {
+        let name = verb.get_name().to_owned();
+        add(verb, &name)
+    });
     command.help_template(template)
 }
 

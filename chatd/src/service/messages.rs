@@ -277,7 +277,9 @@ impl Service {
                     false => "nothing: it will not be sent".to_owned(),
                 }
             }
-            (_, MessageState::Sent) if trace.reason.is_none() => format!("wait for the acknowledgement of {who}'s daemon, then send it again"),
+            (_, MessageState::Sent) if trace.reason.is_none() => {
+                format!("wait for the acknowledgement of {who}'s daemon, then send it again")
+            }
             (_, MessageState::Mailboxed) => format!(
                 "wait for the acknowledgement of {who}'s daemon, which takes it out of the mailbox when it is there; put it \
                  there again after 7 days. You may go offline: {who} gets it if that is within 7 days"

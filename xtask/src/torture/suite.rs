@@ -86,6 +86,12 @@ const PARTS: &[Part] = &[
         env: &[("CHATD_TORTURE_CONNECTIONS", "10000")],
     },
     Part { name: "overload", cargo: E2E, tests: &["torture_flood::overload"], env: &[("CHATD_TORTURE_SECONDS", "60")] },
+    Part {
+        name: "unread log",
+        cargo: E2E,
+        tests: &["torture_unread_logs"],
+        env: &[("CHATD_TORTURE_LOG_SECONDS", "600")],
+    },
     Part { name: "limiters", cargo: CHATD, tests: &["policy::rate", "policy::failures"], env: SOURCES },
     Part {
         name: "limiter of the directory",

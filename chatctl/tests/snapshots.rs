@@ -99,7 +99,10 @@ fn completion_and_manual_pages_name_every_verb() {
     // The scripts ask the program, as bash does here.
     let offered = finish(completing(chatctl(&[]), &[""]), b"");
     for verb in verbs() {
-        assert!(offered.stdout.lines().any(|line| line == verb), "{verb}: {offered:?}");
+        // Of names for the same verb one is offered.
+        let same =
+            |line: &str| line == verb || (verb == "users" && line == "list") || (verb == "add" && line == "connect");
+        assert!(offered.stdout.lines().any(same), "{verb}: {offered:?}");
     }
     let page = finish(chatctl(&["man"]), b"").stdout;
     for verb in verbs() {
@@ -132,7 +135,7 @@ fn names_of_people_and_accounts_are_completed() {
         }
     }
     assert!(offered(&["profile", "show", ""]).contains(whos[0]));
-    assert!(offered(&["accept", ""]).contains("carol"), "who asks");
+    assert!(offered(&["accept", ""]).lines().any(|line| line == "%7"), "the handle of who asks");
     for words in [&["use", ""][..], &["whoami", "--account", ""]] {
         assert!(offered(words).contains("alice"), "{words:?}");
     }

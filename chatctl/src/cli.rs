@@ -26,6 +26,10 @@ pub struct Globals {
     /// Print JSON: one object, or one object per line for streams
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
+    /// Colours: auto (on a terminal, unless NO_COLOR is set), always, never
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    #[arg(help_heading = "Global options", hide_possible_values = true)]
+    pub color: Color,
     /// The account to use, when the daemon has several of yours [default: CHATD_ACCOUNT, then that of `chatctl use`]
     #[arg(long, global = true, value_name = "NAME", env = "CHATD_ACCOUNT", hide_env_values = true)]
     #[arg(help_heading = "Global options")]
@@ -34,6 +38,16 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "PATH", env = "CHATD_SOCKET", hide_env_values = true)]
     #[arg(help_heading = "Global options")]
     pub socket: Option<PathBuf>,
+}
+
+/// `--color`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Color {
+    /// On a terminal that can, without NO_COLOR.
+    #[default]
+    Auto,
+    Always,
+    Never,
 }
 
 macro_rules! verbs {
@@ -185,6 +199,9 @@ mod tests {
             "send bob --reply-to last yes",
             "send bob --id 01977e5c-0000-7000-8000-000000000000 hi",
             "watch --peek",
+            "history bob --color always",
+            "--color never contacts",
+            "man key rotate",
             "--json whoami",
             "whoami --json --account alice --socket /tmp/s",
             "completion bash",

@@ -7,6 +7,8 @@ use std::io;
 use proto::rpc::client::ClientError;
 use proto::rpc::{ErrorCode, RpcError};
 
+use crate::terminal;
+
 /// Exit codes of the program; scripts rely on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -68,8 +70,8 @@ pub enum Failure {
     /// The arguments make no sense together.
     #[error("{0}")]
     Usage(String),
-    /// The daemon said no.
-    #[error("{0}")]
+    /// The daemon said no; its words may be those of a directory, or of a peer.
+    #[error("{}", terminal::foreign(&.0.1))]
     Rpc(RpcError),
     /// The connection to the daemon ended, or carried nonsense.
     #[error("{0}")]

@@ -13,10 +13,12 @@ pub mod terminal;
 mod bulk;
 mod cli;
 mod clock;
+mod complete;
 mod consume;
 mod delivery;
 mod exec;
 mod feed;
+mod help;
 mod ids;
 mod interrupt;
 mod line_editor;
@@ -25,6 +27,7 @@ mod markdown;
 mod names;
 mod newfile;
 mod output;
+mod pager;
 mod quotes;
 mod secret;
 mod session;
@@ -41,27 +44,36 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 
 use cli::Cli;
 use failure::{Exit, Failure};
 use output::say;
 use session::Session;
 
-/// The whole command line, for help, completion and manual pages.
+/// The whole command line, with groups and examples in its help.
 pub fn command() -> clap::Command {
+    help::dress(Cli::command())
+}
+
+/// The command line as it is defined: manual pages have sections of their own for the rest.
+fn plain_command() -> clap::Command {
     Cli::command()
 }
 
 /// Runs the program on the process's own arguments.
 pub fn main() -> ExitCode {
+    if complete::answered() {
+        return ExitCode::SUCCESS;
+    }
     ExitCode::from(run(std::env::args_os()) as u8)
 }
 
 /// Runs the program on these arguments, the first of which is the program's name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let words: Vec<OsString> = arguments.into_iter().collect();
-    let cli = match Cli::try_parse_from(&words) {
+    let parsed = command().try_get_matches_from(&words);
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => {
             if let Some(word) = hidden_text(&words) {
@@ -133,7 +145,10 @@ fn execute(cli: Cli) -> Result<Exit, Failure> {
         .build()
         .map_err(|source| Failure::other(format!("cannot start: {source}")))?;
     let mut session = Session::new(cli.globals);
-    let result = runtime.block_on(verb.run(&mut session));
+    let result = runtime.block_on(async {
+        let result = verb.run(&mut session).await;
+        session.out.end_page().and(result)
+    });
     // A thread that still reads standard input must not keep the process alive.
     runtime.shutdown_background();
     let exit = result?;

@@ -11,7 +11,9 @@ use serde::Serialize;
 use tokio::io::Interest;
 use tokio::net::unix::pipe;
 
+use crate::cli::Color;
 use crate::failure::Failure;
+use crate::pager::Page;
 use crate::show::Look;
 use crate::terminal::{self, Place};
 use crate::wrap::wrap;
@@ -36,24 +38,60 @@ pub struct Out {
     outlives_reader: bool,
     /// Why nothing is written any more.
     broken: Option<Failure>,
+    /// What goes through a pager when it is whole.
+    page: Option<Page>,
 }
 
 impl Out {
     /// Standard output; colour only for people: on a terminal that can, without `NO_COLOR` (no-color.org).
-    pub fn new(json: bool) -> Self {
+    pub fn new(json: bool, color: Color) -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
         let terminal = !json && io::stdout().is_terminal();
         let screen = terminal && !dumb;
-        let colour = screen && !set("NO_COLOR");
+        let colour = match color {
+            Color::Auto => screen && !set("NO_COLOR"),
+            Color::Always => !json,
+            Color::Never => false,
+        };
         let writer = BufWriter::with_capacity(64 * 1024, io::stdout());
-        Self { writer, json, colour, person: terminal, screen, printer: None, outlives_reader: false, broken: None }
+        Self {
+            writer,
+            json,
+            colour,
+            person: terminal,
+            screen,
+            printer: None,
+            outlives_reader: false,
+            broken: None,
+            page: None,
+        }
     }
 
     /// For verbs whose work matters more than their report: from now on, output that fails ends nothing. What is printed
     /// after that is let go, and [`Out::end`] tells.
     pub fn outlive_reader(&mut self) {
         self.outlives_reader = true;
+    }
+
+    /// From now on, what people see goes through a pager, as a whole. What others see is not held back.
+    pub fn begin_page(&mut self) {
+        if self.screen {
+            self.page = Some(Page::default());
+        }
+    }
+
+    /// Shows what was held back since [`Out::begin_page`], and waits until it was read. Within a runtime only.
+    ///
+    /// # Errors
+    /// As for [`Out::flush`].
+    pub fn end_page(&mut self) -> Result<(), Failure> {
+        let Some(page) = self.page.take() else { return Ok(()) };
+        self.flush()?;
+        if page.show() {
+            return Ok(());
+        }
+        self.raw(page.text())
     }
 
     /// Everything out, and whether all of it was.
@@ -130,12 +168,17 @@ impl Out {
         if self.broken.is_some() {
             return Ok(());
         }
+        if let Some(page) = &mut self.page {
+            page.add(bytes);
+            return Ok(());
+        }
         let result = self.writer.write_all(bytes);
         self.written(result)
     }
 
     /// A remark on standard error, after what it is about.
     pub fn note(&mut self, text: &str) -> Result<(), Failure> {
+        self.end_page()?;
         self.flush()?;
         note(text);
         Ok(())

@@ -49,7 +49,7 @@ impl Session {
     pub fn new(globals: Globals) -> Self {
         let account = globals.account.filter(|name| !name.is_empty());
         let socket = globals.socket.filter(|path| !path.as_os_str().is_empty());
-        Self { out: Out::new(globals.json), account, socket, client: None }
+        Self { out: Out::new(globals.json, globals.color), account, socket, client: None }
     }
 
     /// The connection.

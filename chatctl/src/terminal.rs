@@ -28,13 +28,63 @@ pub fn acts(c: char) -> bool {
         | '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// Whether a character takes no room and means nothing to a reader of one line: zero-width space and its like, fillers. Joiners
+/// (U+200C, U+200D) have meaning in many scripts.
+fn invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{206a}'..='\u{206f}'
+        | '\u{3164}' | '\u{feff}' | '\u{ffa0}')
+}
+
 fn forbidden(c: char, place: Place) -> bool {
-    acts(c) && !(place == Place::Body && matches!(c, '\n' | '\t'))
+    match place {
+        Place::Body => acts(c) && !matches!(c, '\n' | '\t'),
+        Place::Line => acts(c) || invisible(c),
+    }
+}
+
+/// Marks that stand on one another at most; the most that a language writes is less than half of it, and thousands would
+/// cover the lines around.
+const MAX_MARKS: usize = 16;
+/// Characters that a line of somebody else's words has at most where it is a part of ours.
+const MAX_FOREIGN: usize = 1_000;
+
+/// The text without the marks beyond [`MAX_MARKS`] in a row; `…` stands for them.
+fn bounded(text: &str) -> Cow<'_, str> {
+    let mark = |c: char| c > '\u{2ff}' && unicode_width::UnicodeWidthChar::width(c) == Some(0);
+    let mut run = 0;
+    let too_many = |c: char| {
+        run = if mark(c) { run + 1 } else { 0 };
+        run > MAX_MARKS
+    };
+    if !text.chars().any(too_many) {
+        return Cow::Borrowed(text);
+    }
+    let (mut out, mut run) = (String::new(), 0);
+    for c in text.chars() {
+        run = if mark(c) { run + 1 } else { 0 };
+        match run {
+            0..=MAX_MARKS => out.push(c),
+            n if n == MAX_MARKS + 1 => out.push('…'),
+            _ => {}
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Words of the daemon, or of somebody behind it, that become part of what this program says: one line of bounded length.
+pub fn foreign(text: &str) -> String {
+    let line = line(text);
+    match line.char_indices().nth(MAX_FOREIGN) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.into_owned(),
+    }
 }
 
 /// The text with every acting character shown as `\u{..}`.
 pub fn neutralise(text: &str, place: Place) -> Cow<'_, str> {
-    let Some(first) = text.find(|c| forbidden(c, place)) else { return Cow::Borrowed(text) };
+    let text = bounded(text);
+    let Some(first) = text.find(|c| forbidden(c, place)) else { return text };
     let mut out = String::with_capacity(text.len() + 16);
     out.push_str(&text[..first]);
     for c in text[first..].chars() {
@@ -101,6 +151,10 @@ mod tests {
             assert_eq!(neutralise(text, Place::Body), shown, "{text:?}");
         }
         assert_eq!(line("bo\nb\t"), "bo\\u{a}b\\u{9}", "no newline or tab inside of a line");
+        assert_eq!(line("bo\u{200b}b"), "bo\\u{200b}b", "what nobody sees is shown in a name");
+        let pile = format!("e{}x", "\u{301}".repeat(20_000));
+        assert_eq!(line(&pile), format!("e{}…x", "\u{301}".repeat(MAX_MARKS)));
+        assert_eq!(foreign(&format!("no\n{}", "x".repeat(5_000))), format!("no\\u{{a}}{}…", "x".repeat(993)));
     }
 
     #[test]
@@ -148,8 +202,7 @@ mod tests {
             let shown = neutralise(&text, place).into_owned();
             prop_assert!(!shown.chars().any(|c| acts(c) && !(body && (c == '\n' || c == '\t'))));
             prop_assert_eq!(neutralise(&shown, place), shown.as_str(), "twice is once");
-            let harmless: String = text.chars().filter(|c| !acts(*c)).collect();
-            if harmless == text {
+            if !text.chars().any(|c| forbidden(c, place)) && bounded(&text) == text {
                 prop_assert_eq!(shown, text, "harmless text is untouched");
             }
         }

@@ -94,9 +94,15 @@ fn completion_and_manual_pages_name_every_verb() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let ran = finish(chatctl(&["completion", shell]), b"");
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
-        for verb in verbs() {
-            assert!(ran.stdout.contains(&verb), "{shell}: {verb}");
-        }
+        assert!(ran.stdout.contains("CHATCTL_COMPLETE"), "{shell}: {}", ran.stdout);
+    }
+    // The scripts ask the program, as bash does here.
+    let offered = finish(completing(chatctl(&[]), &[""]), b"");
+    for verb in verbs() {
+        // Of names for the same verb one is offered.
+        let same =
+            |line: &str| line == verb || (verb == "users" && line == "list") || (verb == "add" && line == "connect");
+        assert!(offered.stdout.lines().any(same), "{verb}: {offered:?}");
     }
     let page = finish(chatctl(&["man"]), b"").stdout;
     for verb in verbs() {
@@ -105,6 +111,49 @@ fn completion_and_manual_pages_name_every_verb() {
         assert!(own.code == 0 && own.stdout.contains(".SH NAME"), "{verb}: {own:?}");
     }
     assert_eq!(finish(chatctl(&["man", "fly"]), b"").code, 2);
+}
+
+/// The command as the script of bash runs it, with these words after the program's name; the last is being typed.
+fn completing(mut command: std::process::Command, words: &[&str]) -> std::process::Command {
+    command.args(["--", "chatctl"]).args(words);
+    command.env("CHATCTL_COMPLETE", "bash").env("_CLAP_IFS", "\n").env("_CLAP_COMPLETE_COMP_TYPE", "9");
+    command.env("_CLAP_COMPLETE_SPACE", "false").env("_CLAP_COMPLETE_INDEX", words.len().to_string());
+    command
+}
+
+#[test]
+fn names_of_people_and_accounts_are_completed() {
+    let daemon = alice();
+    let offered = |words: &[&str]| finish(completing(daemon.chatctl(&[]), words), b"").stdout;
+    let contacts = daemon.run(&["contacts", "--json"], b"").stdout;
+    let contacts: serde_json::Value = serde_json::from_str(&contacts).unwrap();
+    let whos: Vec<&str> = contacts["contacts"].as_array().unwrap().iter().map(|c| c["who"].as_str().unwrap()).collect();
+    assert!(!whos.is_empty());
+    for verb in ["send", "history", "block", "verify", "watch", "mute"] {
+        for who in &whos {
+            assert!(offered(&[verb, ""]).lines().any(|line| line == *who), "{verb} {who}");
+        }
+    }
+    assert!(offered(&["profile", "show", ""]).contains(whos[0]));
+    assert!(offered(&["accept", ""]).lines().any(|line| line == "%7"), "the handle of who asks");
+    for words in [&["use", ""][..], &["whoami", "--account", ""]] {
+        assert!(offered(words).contains("alice"), "{words:?}");
+    }
+    // Nobody there: nothing is offered, and nothing said.
+    let alone = finish(completing(chatctl(&[]), &["send", ""]), b"");
+    assert_eq!((alone.code, alone.stderr.as_str()), (0, ""), "{alone:?}");
+}
+
+#[test]
+fn pages_have_examples_and_files_and_inner_verbs_have_pages() {
+    let page = |words: &[&str]| finish(chatctl(&[&["man"], words].concat()), b"").stdout;
+    let own = page(&[]);
+    assert!(own.contains(".SH EXAMPLES") && own.contains(".SH FILES") && own.contains("chatd.sock"), "{own}");
+    assert!(page(&["send"]).contains("journalctl"));
+    for words in [&["key-rotate"][..], &["key", "rotate"], &["chatctl-key-rotate"]] {
+        assert!(page(words).contains("new identity key"), "{words:?}");
+    }
+    assert!(page(&["consumers-dead-letters"]).contains(".SH NAME"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use anyhow::Context;
 use chatd::daemon::{self, Background, Daemon, DataDir, PidFile, Setup};
 use chatd::service::config::{Config, LogFormat};
 use clap::Parser;
+use daemonkit::chain::chain;
 use daemonkit::log::{Format, Log, last_words};
 use daemonkit::notify::notify;
 use proto::places::{self, Places};
@@ -97,7 +98,7 @@ fn main() -> ExitCode {
     match start(&Args::parse(), &mut background) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let text = format!("{error:#}");
+            let text = chain(error.as_ref());
             if let Some(background) = &mut background {
                 background.failed(&text);
             }
@@ -119,8 +120,7 @@ fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<()>
     }
     // Whatever is created is nobody else's business; the socket's mode is set after it is bound.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
-    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)
-        .context("cannot switch core dumps off (they would hold keys)")?;
+    daemonkit::dumps::forbid().context("cannot switch core dumps off (they would hold keys)")?;
     raise_file_limit();
     daemonkit::log::parse(&setup.config.log)?;
     // Locked before the fork, so that whoever starts a second daemon is told so; the lock goes along with the child.
@@ -196,7 +196,7 @@ async fn serve(
             _ = interrupt.recv() => stop.cancel(),
             _ = hangup.recv() => match reload(args, &mut setup, log, &handle) {
                 Ok(told) => tracing::info!("configuration read again: {told}"),
-                Err(error) => tracing::warn!(error = format!("{error:#}"), "the configuration stays as it is"),
+                Err(error) => tracing::warn!(error = chain(error.as_ref()), "the configuration stays as it is"),
             },
         }
     }

@@ -6,6 +6,8 @@
 //!
 //! Invariants: no call here waits for whoever reads the log; memory is bounded, and what was left out is counted and told.
 
+pub mod chain;
+pub mod dumps;
 pub mod log;
 pub mod notify;
 pub mod settings;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use daemonkit::chain::chain;
 use daemonkit::log::{Format, Log, last_words};
 use daemonkit::notify::notify;
 use directoryd::config::{ListPolicy, LogFormat};
@@ -80,7 +81,7 @@ fn main() -> ExitCode {
     match start(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            last_words(&format!("directoryd: {error:#}"));
+            last_words(&format!("directoryd: {}", chain(error.as_ref())));
             ExitCode::FAILURE
         }
     }
@@ -148,7 +149,7 @@ async fn serve(args: &Args, config: Config, log: &Log) -> anyhow::Result<()> {
             _ = interrupt.recv() => stop(&shutdown, "SIGINT"),
             _ = hangup.recv() => match args.config().map_err(anyhow::Error::from).and_then(|new| Ok(log.reload(&new.log)?)) {
                 Ok(()) => tracing::info!("log filter read again"),
-                Err(error) => tracing::warn!(error = format!("{error:#}"), "the log filter stays as it is"),
+                Err(error) => tracing::warn!(error = chain(error.as_ref()), "the log filter stays as it is"),
             },
         }
     }

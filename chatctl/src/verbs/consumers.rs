@@ -77,7 +77,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
 /// One object a line under `--json`: lists may be long.
 async fn list(session: &mut Session) -> Result<(), Failure> {
     let mut params = ConsumerListParams { account: session.account(), ..Default::default() };
-    let mut table = Table::new([0, 0, 0, 0]);
+    let mut table = Table::new([0, 0, 0, 0]).titled(["NAME", "READER", "PLACE", "WAITING"]);
     let mut found = false;
     loop {
         let page = session.call::<ConsumerList>(&params).await?;

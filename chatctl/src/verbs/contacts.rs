@@ -27,7 +27,8 @@ pub async fn run(_args: Args, session: &mut Session) -> Result<Exit, Failure> {
         if contacts.contacts.is_empty() {
             note("no contacts; ask somebody with: chatctl add WHO");
         }
-        let mut table = Table::new([0; 6]);
+        out.begin_page();
+        let mut table = Table::new([0; 6]).titled(["WHO", "STATE", "PRESENCE", "TRUST", "UNREAD", "NOTES"]);
         contacts.contacts.iter().for_each(|contact| table.row(row(contact, &home)));
         table.print(out)
     })?;

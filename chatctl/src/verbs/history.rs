@@ -67,11 +67,14 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     if result.messages.is_empty() {
         note("no messages");
     }
+    session.out.begin_page();
     let (client, look, mut quotes) = (session.client().await?, session.out.look(), Quotes::default());
     for message in &result.messages {
         let answered = quotes.of(&client, session.account(), message).await;
         session.out.line(&show::message(message, look, answered.as_deref()))?;
     }
+    // Read is what was seen: after the pager.
+    session.out.end_page()?;
     session.out.flush()?;
     match read {
         Seen::Nothing => {}

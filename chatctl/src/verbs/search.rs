@@ -43,6 +43,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     if result.messages.is_empty() {
         note("nothing found");
     }
+    session.out.begin_page();
     let (client, look, mut quotes) = (session.client().await?, session.out.look(), Quotes::default());
     for message in &result.messages {
         let answered = quotes.of(&client, session.account(), message).await;

@@ -35,7 +35,7 @@ pub struct Args {
     /// Send a message for each line of standard input
     #[arg(long, conflicts_with = "text")]
     stdin_lines: bool,
-    /// Send a file
+    /// Send a file; hidden until there is such a thing
     #[arg(long, value_name = "FILE", hide = true)]
     file: Option<PathBuf>,
     /// A tag; may be given several times

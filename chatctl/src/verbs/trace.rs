@@ -31,7 +31,8 @@ fn print(out: &mut Out, trace: &TraceResult) -> Result<(), Failure> {
     let safe = |text: &str| terminal::line(text).into_owned();
     let reason = trace.reason.as_deref().map(|reason| format!(" ({})", show::words(reason))).unwrap_or_default();
     out.line(&format!("{} with {}: {}{reason}", trace.id, safe(&trace.who), trace.state.as_str()))?;
-    let mut table = Table::new([0; 4]);
+    out.begin_page();
+    let mut table = Table::new([0; 4]).titled(["TIME", "WHAT", "BY", "DETAIL"]);
     for step in &trace.steps {
         let optional = |text: &Option<String>, absent: &str| safe(text.as_deref().unwrap_or(absent));
         let detail = step.detail.as_deref().map(show::words).unwrap_or_default().into_owned();

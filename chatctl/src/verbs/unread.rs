@@ -17,7 +17,7 @@ pub async fn run(_args: Args, session: &mut Session) -> Result<Exit, Failure> {
         if unread.conversations.is_empty() {
             note("nothing unread");
         }
-        let mut table = Table::new([0, 0]);
+        let mut table = Table::new([0, 0]).titled(["WHO", "UNREAD"]);
         for conversation in &unread.conversations {
             table.row([terminal::line(&conversation.who).into_owned(), conversation.count.to_string()]);
         }

@@ -43,8 +43,9 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     };
     let narrowed = params.query.is_some() || params.name.is_some() || params.ip.is_some() || params.online;
     let mut all = UsersResult { users: Vec::new(), next: None };
-    let mut table = Table::new([12, 7, 0]);
+    let mut table = Table::new([12, 7, 0]).titled(["NAME", "PRESENCE", "IS"]);
     let mut found = 0;
+    session.out.begin_page();
     loop {
         let page = session.call::<DirectoryUsers>(&params).await?;
         found += page.users.len();

@@ -17,7 +17,10 @@ pub enum DirectoryError {
         reason: String,
     },
     /// Names and presence would cross a network unprotected.
-    #[error("{0} is not this machine: a directory is asked over plain http on loopback only; use https")]
+    #[error(
+        "{0} is not this machine: a directory is asked over plain http on loopback only, and https is not supported yet in this build; \
+             use a directory on this machine (http://127.0.0.1:7470)"
+    )]
     PlainHttp(String),
     /// TLS comes with a later version.
     #[error("{0}: https is not supported yet in this build; use a directory on this machine (http://127.0.0.1:7470)")]
@@ -97,12 +100,38 @@ impl DirectoryError {
                 None => Self::NameTaken,
             },
             ErrorCode::Conflict => {
-                Self::Conflict { message: error.message, stored: error.record.map(|record| record.0) }
+                Self::Conflict { message: told(&error.message), stored: error.record.map(|record| record.0) }
             }
             ErrorCode::RateLimited => {
                 Self::RateLimited { retry_after: Duration::from_secs(error.retry_after.unwrap_or(60)) }
             }
-            code => Self::Refused { code, message: error.message },
+            code => Self::Refused { code, message: told(&error.message) },
         }
+    }
+}
+
+/// Characters of a directory's own words that are passed on.
+const MAX_TOLD: usize = 300;
+
+/// A directory's own words, as part of a line of ours: one line, and no longer than it takes to say why.
+pub(super) fn told(text: &str) -> String {
+    let mut told: String = text.chars().take(MAX_TOLD).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(MAX_TOLD).is_some() {
+        told.push('…');
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_says_little_and_in_one_line() {
+        let hostile = format!("no\nchatd: all is well\x1b[2J{}", "\u{301}".repeat(20_000));
+        let told = told(&hostile);
+        assert!(told.starts_with("no chatd: all is well [2J") && told.ends_with('…'), "{told}");
+        assert_eq!(told.chars().count(), MAX_TOLD + 1);
+        assert_eq!(super::told("the name is taken"), "the name is taken");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use daemonkit::chain::chain;
 use futures_util::{SinkExt, StreamExt};
 use proto::directory::api::{
     Base64, ClientFrame, ErrorCode, MAX_DELETE_NUMBERS, MAX_FRAME_ENTRIES, MAX_SESSION_FRAME_BYTES, ServerFrame,
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::DirectoryClient;
 use super::client::CONNECT_TIMEOUT;
+use super::error::told;
 use super::session::{Mail, Member, SessionCommand, SessionEvent, SessionSign};
 
 /// From the upgrade to the directory's `ready`.
@@ -96,7 +98,7 @@ impl Keeper {
                 self.session += 1;
                 Ok((socket, SessionEvent::Up { token, session_counter, record_seq, time }))
             }
-            ServerFrame::Error { code, message } => Err(Ended { reason: message, code: Some(code) }),
+            ServerFrame::Error { code, message } => Err(Ended { reason: told(&message), code: Some(code) }),
             _ => Err(Ended::new("the directory did not say that the session is ready")),
         }
     }
@@ -175,7 +177,7 @@ impl Keeper {
                 self.cloned = true;
                 Some(SessionEvent::Cloned)
             }
-            Ok(ServerFrame::Error { code, message }) => Some(SessionEvent::Refused { code, message }),
+            Ok(ServerFrame::Error { code, message }) => Some(SessionEvent::Refused { code, message: told(&message) }),
             Ok(ServerFrame::Drained { .. }) => {
                 // It is only a hint for upkeep: without room for it, the next one does.
                 let _ = self.mail.try_send(Mail::Drained);
@@ -272,15 +274,4 @@ async fn close(socket: &mut Socket) {
         }
     };
     let _ = timeout(CLOSE_TIMEOUT, farewell).await;
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -97,8 +97,12 @@ impl Access {
 }
 
 fn how_to_join(user: &str, group: &str) -> String {
+    let missing = matches!(nix::unistd::Group::from_name(group), Ok(None));
+    // Nothing makes the group before somebody needs it.
+    let make = if missing { format!("sudo groupadd --system {group} && ") } else { String::new() };
     format!(
-        "{user} is not in group {group}, which may use this daemon: run `sudo usermod -aG {group} {user}` and log in again"
+        "{user} is not in group {group}, which may use this daemon: run `{make}sudo usermod -aG {group} {user}` and log in \
+         again"
     )
 }
 
@@ -139,7 +143,11 @@ mod tests {
         let who = Identity { uid: 1002, name: Some("carol".to_owned()), groups: vec![] };
         let error = access.check(&who).expect_err("carol is in no group");
         assert_eq!(error.0, ErrorCode::NotAllowed);
-        assert!(error.1.contains("sudo usermod -aG talkers carol"), "{}", error.1);
+        // No such group here, so it has to be made first.
+        let line = "`sudo groupadd --system talkers && sudo usermod -aG talkers carol`";
+        assert!(error.1.contains(line), "{}", error.1);
+        let there = how_to_join("carol", "root");
+        assert!(there.contains("`sudo usermod -aG root carol`") && !there.contains("groupadd"), "{there}");
     }
 
     #[test]

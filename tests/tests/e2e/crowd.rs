@@ -1,6 +1,9 @@
 //! One command starts a crowd.
 
-use tests::Swarm;
+use std::process::{Command, Stdio};
+
+use tests::binaries::program;
+use tests::{Pair, Swarm};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn c6_four_peers_talk() {
@@ -24,4 +27,23 @@ async fn c6_forty_peers_on_three_daemons() {
     let mut arrived = 0;
     swarm.ring(|done| arrived = done).await.unwrap();
     assert_eq!(arrived, 40);
+}
+
+/// A user's own shell, as it is: fifty at once, two hundred in all. None is turned away, and each message is there once.
+#[test]
+fn two_hundred_sends_from_a_shell_all_succeed() {
+    let pair = Pair::start();
+    let mut xargs = Command::new("sh");
+    xargs.arg("-c").arg("seq 200 | xargs -P 50 -I{} \"$CHATCTL\" send bob {}").stdin(Stdio::null());
+    xargs
+        .env("CHATCTL", program("chatctl").unwrap())
+        .env("CHATD_SOCKET", pair.alice.socket())
+        .env("CHATD_ACCOUNT", "alice");
+    let ended = xargs.output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    tests::wait::wait_for("all are there", || crate::util::bodies(&pair.bob, "alice", 1_000).len() >= 200);
+    let mut bodies: Vec<u32> =
+        crate::util::bodies(&pair.bob, "alice", 1_000).iter().map(|body| body.parse().unwrap()).collect();
+    bodies.sort_unstable();
+    assert_eq!(bodies, (1..=200).collect::<Vec<_>>());
 }

@@ -87,6 +87,12 @@ const PARTS: &[Part] = &[
     },
     Part { name: "overload", cargo: E2E, tests: &["torture_flood::overload"], env: &[("CHATD_TORTURE_SECONDS", "60")] },
     Part { name: "hostile contact", cargo: E2E, tests: &["hostile::"], env: &[("CHATD_TORTURE_SECONDS", "10")] },
+    Part {
+        name: "unread log",
+        cargo: E2E,
+        tests: &["torture_unread_logs"],
+        env: &[("CHATD_TORTURE_LOG_SECONDS", "600")],
+    },
     Part { name: "limiters", cargo: CHATD, tests: &["policy::rate", "policy::failures"], env: SOURCES },
     Part {
         name: "limiter of the directory",

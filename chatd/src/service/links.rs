@@ -192,7 +192,7 @@ impl Runner {
         if self.is_own() {
             return true;
         }
-        let (limits, peer) = (&self.service.inner.limits, &self.open.peer);
+        let (limits, peer) = (self.service.inner.limits.now(), &self.open.peer);
         let bytes = if self.is_known() { &limits.known_bytes } else { &limits.stranger_bytes };
         // The link is read no further for so long: that slows an honest sender down without losing anything.
         while let Err(over) = bytes.check(peer, size_of(frame)) {
@@ -217,7 +217,7 @@ impl Runner {
 
     async fn refuse_envelope(&self, code: RefuseCode, number: u64, device: DeviceId) -> bool {
         self.refuse(code, Some(number), device).await;
-        self.is_own() || self.service.inner.limits.frames.refused(&self.open.peer).is_ok() || self.blame()
+        self.is_own() || self.service.inner.limits.now().frames.refused(&self.open.peer).is_ok() || self.blame()
     }
 
     /// Counts a failure of the peer; `false` when it was one too many.

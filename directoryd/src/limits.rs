@@ -2,7 +2,7 @@
 //!
 //! Invariants: the memory of who asked is bounded by construction: a network or account is hashed, with a key of this
 //! process, into one of `BUCKETS` buckets, and the buckets are what is limited. Two clients share one with a chance of one
-//! in `BUCKETS`, and nobody outside can work out who. An address counts for each network that it is in ([`LEVELS_V6`]),
+//! in `BUCKETS`, and nobody outside can work out who. An address counts for each network that it is in (`LEVELS_V6`),
 //! the widest first: who is given a whole /44 to pick addresses from can fill a small part of the buckets only, and so
 //! cannot use them up for others.
 

@@ -2,7 +2,7 @@
 //! that are written.
 //!
 //! An answer is handed to the connection a slice at a time, and counts until its last slice was taken: a client that asks
-//! and does not read holds its own answer, is given [`ANSWER_TIMEOUT`], and meets the bound together with all others.
+//! and does not read holds its own answer, is given `ANSWER_TIMEOUT`, and meets the bound together with all others.
 //! Of an address that is limited the share is a part of the whole, so that one who is loud is refused first.
 
 use std::collections::HashMap;

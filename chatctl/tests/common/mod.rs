@@ -240,6 +240,7 @@ pub fn sample(call: &Call<'_>) -> Value {
     match call.method {
         "account.register" => json!({ "account": account(), "recovery_key": "chat-recovery-1abc" }),
         "account.login" | "account.logout" | "account.whoami" | "account.use" => account(),
+        "account.list" => json!({ "accounts": [account()] }),
         "system.status" => json!({
             "server": "chatd 0.1.0", "api": 1, "node": "44".repeat(32), "addresses": ["127.0.0.1:4433"], "uptime": 3700,
             "links": 1, "clients": 2, "accounts": [{

@@ -185,7 +185,7 @@ impl DirectoryClient {
     /// deposit token that the account gave us, and without one it is a stranger's.
     ///
     /// # Errors
-    /// [`ErrorCode::MailboxFull`], [`ErrorCode::TokenRevoked`] and others as [`DirectoryError::Refused`];
+    /// `ErrorCode::MailboxFull`, `ErrorCode::TokenRevoked` and others as [`DirectoryError::Refused`];
     /// [`DirectoryError::NotFound`] when the envelope's device is none of the account's.
     pub async fn deposit(
         &self,
@@ -205,7 +205,7 @@ impl DirectoryClient {
     /// A page of those who are in the directory.
     ///
     /// # Errors
-    /// [`ErrorCode::NotAllowed`] when the operator does not let us.
+    /// `ErrorCode::NotAllowed` when the operator does not let us.
     pub async fn users(&self, query: &UsersQuery, bearer: Option<&str>) -> Result<UsersPage, DirectoryError> {
         let mut request = self.inner.http.request(Method::GET, self.users_url(query));
         request = with_bearer(request, bearer);

@@ -35,8 +35,8 @@ impl Ended {
 }
 
 fn command(home: &Path, more: &[(&str, &str)]) -> Command {
-    let mut options = DaemonOptions::default();
-    options.env = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let env = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let options = DaemonOptions { env, ..DaemonOptions::default() };
     let mut command = Daemon::command(&options, home, &program("chatd").unwrap()).unwrap();
     command.stdin(Stdio::null()).stdout(Stdio::null());
     command

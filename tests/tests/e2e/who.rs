@@ -130,7 +130,7 @@ async fn a_stranger_under_a_friends_name_has_a_handle() {
     let other = handle_of(gina, "bob");
     assert_ne!(other, handle, "a handle is given once");
     gina.ok(["block", &other]);
-    assert_eq!(contact(gina, &"bob".to_owned()).map(|_| ()), Some(()));
+    assert_eq!(contact(gina, "bob").map(|_| ()), Some(()));
     let shown = |who: &str| gina.json(["profile", "show", who]);
     shown("bob");
     gina.ok(["send", "bob", "not blocked", "--wait", "delivered"]);

@@ -1,12 +1,12 @@
 //! From what a user typed, or a message's text, to what FTS5 gets.
 //!
-//! [`super::fold`] makes the tokens; FTS5 gets them with spaces between, and its `ascii` tokenizer cuts there only: all that is not
+//! `fold` makes the tokens; FTS5 gets them with spaces between, and its `ascii` tokenizer cuts there only: all that is not
 //! ASCII is a part of a token to it. Text that is ASCII goes as it is, for that tokenizer does the same with it.
 //!
 //! Each word or phrase of a query is one FTS5 string; the strings stand side by side, which is FTS5's AND that ignores strings
 //! without tokens. No other syntax is passed on, so no query can be a syntax error or a column filter. Two kinds of string are
 //! prefixes: the last word, from [`MIN_PREFIX_CHARS`] letters on, as people type it; and a single character of a script without
-//! spaces, whose pairs begin with it. Prefixes of up to [`PREFIXES`] characters have an index of their own, so that a short one
+//! spaces, whose pairs begin with it. Prefixes of up to three characters have an index of their own, so that a short one
 //! is a walk down one list, newest first, and a long one has few words to collect.
 
 use std::fmt::Write as _;

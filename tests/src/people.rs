@@ -67,6 +67,23 @@ impl Pair {
     /// When any step fails.
     #[track_caller]
     pub fn strangers_with(config: &str, options: DirectoryOptions) -> Self {
+        let pair = Self::nobody(config, options);
+        pair.alice.ok(["register", "alice"]);
+        pair.bob.ok(["register", "bob"]);
+        pair
+    }
+
+    /// Two daemons, and nobody registered.
+    ///
+    /// # Panics
+    /// When one of them does not start.
+    #[track_caller]
+    pub fn unregistered() -> Self {
+        Self::nobody("", DirectoryOptions::default())
+    }
+
+    #[track_caller]
+    fn nobody(config: &str, options: DirectoryOptions) -> Self {
         let directory = Directory::start_with(options);
         let place = Arc::clone(directory.place());
         let start = |name: &str| {
@@ -78,8 +95,6 @@ impl Pair {
         };
         let (alice_daemon, bob_daemon) = (start("alice"), start("bob"));
         let (alice, bob) = (alice_daemon.ctl("alice"), bob_daemon.ctl("bob"));
-        alice.ok(["register", "alice"]);
-        bob.ok(["register", "bob"]);
         Self { alice, bob, alice_daemon, bob_daemon: Some(bob_daemon), directory }
     }
 

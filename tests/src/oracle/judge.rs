@@ -105,7 +105,7 @@ mod tests {
             "seq": seq, "type": "message.received", "at": "2026-01-01T00:00:00.000Z", "account": "bob",
             "message": {
                 "id": id(number).to_string(), "conversation": "00".repeat(16), "from": "alice", "to": "bob",
-                "body": body(number), "format": "plain", "tags": [], "priority": "normal",
+                "peer": "11".repeat(16), "body": body(number), "format": "plain", "tags": [], "priority": "normal",
                 "sent_at": "2026-01-01T00:00:00.000Z", "state": "delivered",
             },
         }))

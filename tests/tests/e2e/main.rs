@@ -29,6 +29,7 @@ mod peer_abuse;
 mod presence;
 mod profiles;
 mod python;
+mod readme;
 mod real_input;
 mod rpc_abuse;
 mod schemathesis;

@@ -6,8 +6,8 @@ use super::*;
 use crate::rpc::ErrorCode;
 use crate::rpc::codec::{FrameReader, Incoming};
 use crate::rpc::event::{Event, EventType};
-use crate::rpc::methods::{ContactRemove, ProfileShow, SystemHello};
-use crate::rpc::types::{Done, HelloParams, HelloResult, Profile, ProfileShowParams, WhoParams};
+use crate::rpc::methods::{FeedUnsubscribe, ProfileShow, SystemHello};
+use crate::rpc::types::{Done, HelloParams, HelloResult, Profile, ProfileShowParams, UnsubscribeParams};
 use crate::time::Timestamp;
 
 /// The daemon's end, played by hand.
@@ -88,13 +88,13 @@ async fn answers_are_matched_by_id() {
 async fn a_result_of_another_shape_is_an_error_of_this_call_only() {
     let (client, mut daemon) = pair();
     let hello = client.submit::<SystemHello>(&HelloParams::default()).await.unwrap();
-    let remove = client.submit::<ContactRemove>(&WhoParams { account: None, who: "bob".into() }).await.unwrap();
+    let other = client.submit::<FeedUnsubscribe>(&UnsubscribeParams { subscription: 1 }).await.unwrap();
     let (first, ..) = daemon.request().await;
     let (second, ..) = daemon.request().await;
     daemon.answer(first, &"hello").await;
     daemon.answer(second, &Done {}).await;
     assert!(matches!(hello.await, Err(ClientError::Protocol(text)) if text.contains("system.hello")));
-    remove.await.unwrap();
+    other.await.unwrap();
 }
 
 #[tokio::test]

@@ -118,7 +118,7 @@ impl Drop for PidFile {
 #[derive(Debug)]
 pub struct Background {
     tell: Option<PipeWriter>,
-    _pid_file: Option<PidFile>,
+    pid_file: Option<PidFile>,
 }
 
 impl Background {
@@ -127,8 +127,9 @@ impl Background {
         self.tell(READY);
     }
 
-    /// It will not: they are told why.
+    /// It will not: they are told why, and find no pid file of it then.
     pub fn failed(&mut self, reason: &str) {
+        self.pid_file = None;
         self.tell(reason);
     }
 
@@ -158,12 +159,12 @@ pub fn enter(log: File, log_path: &Path, pid_file: Option<PidFile>) -> Result<Ba
         }
         Outcome::Child(outcome) => {
             drop(told);
-            let mut background = Background { tell: Some(tell), _pid_file: None };
+            let mut background = Background { tell: Some(tell), pid_file: None };
             let written = outcome
                 .map_err(|error| fork(&error))
                 .and_then(|_| pid_file.map(|mut file| file.write().map(|()| file)).transpose());
             match written {
-                Ok(pid_file) => Ok(Background { _pid_file: pid_file, ..background }),
+                Ok(pid_file) => Ok(Background { pid_file, ..background }),
                 Err(error) => {
                     background.failed(&error.to_string());
                     std::process::exit(1);

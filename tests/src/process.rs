@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -170,5 +171,31 @@ impl Drop for Process {
         } else if let Some(line) = self.panic_line() {
             panic!("{} panicked: {line}\n{}", self.name, self.log_tail());
         }
+    }
+}
+
+/// A child that ends with the test, however that goes: one that stays behind keeps what it inherited open, and whoever
+/// reads the suite's output to its end waits for ever.
+#[derive(Debug)]
+pub struct Ended(pub Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Deref for Ended {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Ended {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
     }
 }

@@ -9,6 +9,7 @@ mod access;
 mod api;
 mod bind;
 mod census;
+mod claim;
 mod connection;
 mod dispatch;
 mod feeds;

@@ -5,6 +5,7 @@
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use interprocess::local_socket::tokio::prelude::*;
 use interprocess::local_socket::tokio::{Listener, Stream};
@@ -12,6 +13,8 @@ use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
 use nix::unistd::{Gid, Group, Uid};
 use proto::rpc::socket::MAX_PATH_BYTES;
+
+use super::claim::Claim;
 
 /// For whom the socket is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +94,8 @@ pub struct BoundSocket {
     audience: Audience,
     /// Device and inode, so that only our own file is removed.
     file: (u64, u64),
+    /// Goes over to the one that is bound in this one's place.
+    claim: Arc<Claim>,
 }
 
 impl BoundSocket {
@@ -109,7 +114,7 @@ impl BoundSocket {
     /// # Errors
     /// [`SocketError`], also when somebody else listens there now.
     pub(super) async fn again(&self) -> Result<Self, SocketError> {
-        bind(&self.path, &self.audience).await
+        bind_with(&self.path, &self.audience, Some(Arc::clone(&self.claim))).await
     }
 
     pub(super) async fn accept(&self) -> io::Result<Stream> {
@@ -127,12 +132,16 @@ impl Drop for BoundSocket {
     }
 }
 
-/// Makes and binds the socket. Call it with the data directory locked, so that of several daemons that start at once only
-/// one comes here. Must be called within a tokio runtime.
+/// Makes and binds the socket. Of several daemons that come here at once, also with data directories of their own, one
+/// gets it. Must be called within a tokio runtime.
 ///
 /// # Errors
 /// [`SocketError`].
 pub async fn bind(path: &Path, audience: &Audience) -> Result<BoundSocket, SocketError> {
+    bind_with(path, audience, None).await
+}
+
+async fn bind_with(path: &Path, audience: &Audience, held: Option<Arc<Claim>>) -> Result<BoundSocket, SocketError> {
     let failed = |action, path: &Path| {
         let path = path.to_owned();
         move |source| SocketError::System { action, path, source }
@@ -143,14 +152,21 @@ pub async fn bind(path: &Path, audience: &Audience) -> Result<BoundSocket, Socke
         prepare_directory(directory, directory_mode, group).map_err(failed("prepare the directory", directory))?;
         closed_to_others(directory)?;
     }
+    let claim = match held.filter(|claim| claim.is_there()) {
+        Some(claim) => claim,
+        None => match Claim::take(path).map_err(failed("lock", &Claim::path_for(path)))? {
+            Some(claim) => Arc::new(claim),
+            None => return Err(SocketError::AnotherDaemon { path: path.to_owned() }),
+        },
+    };
     remove_stale(path).await?;
     let name = path.to_fs_name::<GenericFilePath>().map_err(failed("use the path", path))?;
     // Born closed: between bind and chmod nobody else comes in.
     let options = ListenerOptions::new().name(name).mode(0o600).reclaim_name(false);
     let listener = options.create_tokio().map_err(failed("bind", path))?;
     let file = std::fs::symlink_metadata(path).map_err(failed("look at", path))?;
-    let socket =
-        BoundSocket { listener, path: path.to_owned(), audience: audience.clone(), file: (file.dev(), file.ino()) };
+    let file = (file.dev(), file.ino());
+    let socket = BoundSocket { listener, path: path.to_owned(), audience: audience.clone(), file, claim };
     if let Some(group) = group {
         nix::unistd::chown(path, None, Some(group))
             .map_err(|error| failed("give to the group", path)(io::Error::from(error)))?;

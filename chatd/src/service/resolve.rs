@@ -61,8 +61,13 @@ impl Service {
                 let who = Who::parse(name);
                 own.retain(|account| is_called(&account.row(), &who));
                 if own.is_empty() {
+                    // What is no name cannot be registered.
+                    let makes = match who {
+                        Who::Word(_) => format!(", chatctl register {name} makes it"),
+                        _ => String::new(),
+                    };
                     return Err(ServiceError::NoAccount(format!(
-                        "{name} is no account of yours here; chatctl status shows yours, chatctl register {name} makes it"
+                        "{name} is no account of yours here; chatctl status shows yours{makes}"
                     )));
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -10,28 +10,17 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::binaries::program;
 use tests::daemon::resident_kib;
+use tests::process::Ended;
 use tests::wait::wait_for;
 use tests::{Ctl, Daemon, DaemonOptions, Place};
 
-/// Ends with the test, however that goes.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Ended {
-    /// SIGTERM ends it in time.
-    fn stops(&mut self) {
-        kill(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), Signal::SIGTERM).unwrap();
-        let since = Instant::now();
-        wait_for("it ended", || self.0.try_wait().unwrap().is_some());
-        assert!(since.elapsed() < Duration::from_secs(10));
-        assert!(self.0.wait().unwrap().success());
-    }
+/// SIGTERM ends it in time.
+fn stops(child: &mut Ended) {
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    let since = Instant::now();
+    wait_for("it ended", || child.try_wait().unwrap().is_some());
+    assert!(since.elapsed() < Duration::from_secs(10));
+    assert!(child.wait().unwrap().success());
 }
 
 fn command(home: &Path, more: &[(&str, &str)]) -> Command {
@@ -53,15 +42,15 @@ fn a_log_that_nobody_reads_stops_nobody() {
     let mut chatd = command(&home, &[("CHATD_LOG", "trace")]);
     let mut chatd = Ended(chatd.stderr(Stdio::piped()).spawn().unwrap());
     // Kept open, never read until the end, and as small as a pipe can be: a few lines fill it.
-    let mut unread = chatd.0.stderr.take().unwrap();
+    let mut unread = chatd.stderr.take().unwrap();
     let room = usize::try_from(fcntl(&unread, FcntlArg::F_SETPIPE_SZ(4096)).unwrap()).unwrap();
     wait_for("it answers", || ctl(&home).run(["status"]).code == Some(0));
     for _ in 0..100 {
         ctl(&home).ok(["status"]);
     }
-    let resident = resident_kib(chatd.0.id()).unwrap();
+    let resident = resident_kib(chatd.id()).unwrap();
     assert!(resident < 256 * 1024, "{resident} KiB");
-    chatd.stops();
+    stops(&mut chatd);
     let mut text = String::new();
     unread.read_to_string(&mut text).unwrap();
     // Full to the last line that had room, and what had none is not waited for.
@@ -90,7 +79,7 @@ fn torture_unread_logs_stop_nobody_under_load() {
     let mut chatd = command(&home, &[("CHATD_LOG", "trace")]);
     chatd.arg("--directory").arg(format!("http://127.0.0.1:{port}"));
     let mut chatd = Ended(chatd.stderr(Stdio::piped()).spawn().unwrap());
-    let unread = [chatd.0.stderr.take().unwrap(), directoryd.0.stderr.take().unwrap()];
+    let unread = [chatd.stderr.take().unwrap(), directoryd.stderr.take().unwrap()];
     for pipe in &unread {
         fcntl(pipe, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
     }
@@ -109,13 +98,13 @@ fn torture_unread_logs_stop_nobody_under_load() {
         }
         rounds += 1;
         for daemon in [&chatd, &directoryd] {
-            most = most.max(resident_kib(daemon.0.id()).unwrap());
+            most = most.max(resident_kib(daemon.id()).unwrap());
         }
     }
     println!("unread logs: {rounds} messages and {} look-ups, at most {most} KiB", rounds * 20);
     assert!(most < 256 * 1024, "{most} KiB");
-    chatd.stops();
-    directoryd.stops();
+    stops(&mut chatd);
+    stops(&mut directoryd);
 }
 
 #[test]
@@ -125,13 +114,13 @@ fn a_full_disk_under_the_log_stops_nobody() {
     let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
     let mut chatd = Ended(command(&home, &[]).stderr(full()).spawn().unwrap());
     wait_for("it answers", || ctl(&home).run(["status"]).code == Some(0));
-    chatd.stops();
+    stops(&mut chatd);
     let mut directoryd = Command::new(program("directoryd").unwrap());
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     directoryd.arg("--data-dir").arg(home.join("directory")).arg("--listen").arg(format!("127.0.0.1:{port}"));
     let mut directoryd = Ended(directoryd.stdin(Stdio::null()).stdout(full()).stderr(full()).spawn().unwrap());
     wait_for("it answers", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-    directoryd.stops();
+    stops(&mut directoryd);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use proto::rpc::methods::{AccountList, AccountRegister, MessageSend};
 use proto::rpc::types::{Empty, RegisterParams, SendParams};
+use tests::process::Ended;
 use tests::wait::wait_for;
 use tests::{Daemon, DaemonOptions, Directory, Pair};
 
@@ -39,9 +40,9 @@ fn deletion_ends_what_waits_for_the_account() {
     let mut pair = Pair::start();
     pair.bob_daemon().stop();
     let id = send(&pair.alice, "bob", "never read");
-    let mut watch = pair.alice.command(["watch"]).unwrap().spawn().unwrap();
-    let mut waiting =
-        pair.alice.command(["send", "bob", "never read, too", "--wait", "delivered"]).unwrap().spawn().unwrap();
+    let mut watch = Ended(pair.alice.command(["watch"]).unwrap().spawn().unwrap());
+    let mut waiting = pair.alice.command(["send", "bob", "never read, too", "--wait", "delivered"]).unwrap();
+    let mut waiting = Ended(waiting.spawn().unwrap());
     wait_for("both messages wait", || status(&pair.alice)["queued"] == 2);
     assert!(watch.try_wait().unwrap().is_none() && waiting.try_wait().unwrap().is_none(), "{id}");
     pair.alice.ok(["unregister", "--yes"]);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tests::binaries::program;
+use tests::process::Ended;
 use tests::wait::wait_for;
 use tests::{Daemon, DaemonOptions, Directory, Place};
 
@@ -67,7 +68,8 @@ fn a_hundred_simultaneous_starts_have_one_winner() {
     let mut children: Vec<_> = (0..STARTS)
         .map(|number| {
             let log = std::fs::File::create(home.join(format!("{number}.log"))).unwrap();
-            chatd(&home, &DaemonOptions::default()).stdin(Stdio::null()).stderr(log).spawn().unwrap()
+            let mut command = chatd(&home, &DaemonOptions::default());
+            Ended(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap())
         })
         .collect();
     wait_for("all but one have ended", || {
@@ -108,7 +110,7 @@ fn many_starts_on_one_socket_have_one_winner() {
             command.arg("--data-dir").arg(home.join(format!("data-{number}")));
             command.arg("--socket").arg(home.join("run.sock")).args(["--listen", "127.0.0.1:0"]);
             let log = std::fs::File::create(home.join(format!("{number}.log"))).unwrap();
-            command.stdin(Stdio::null()).stderr(log).spawn().unwrap()
+            Ended(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap())
         })
         .collect();
     wait_for("all but one have ended", || {

@@ -120,3 +120,30 @@ async fn a_socket_whose_file_was_removed_is_made_again() {
     before.call::<m::SystemHello>(&proto::rpc::types::HelloParams::default()).await.unwrap();
     assert_eq!(std::fs::read(&server.path).unwrap(), b"precious");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_at_once_one_gets_the_socket() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("chatd.sock");
+    for _ in 0..200 {
+        // What a daemon that was killed left there is what they fall over.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let starts: Vec<_> = (0..8)
+            .map(|_| {
+                let path = path.clone();
+                tokio::spawn(async move { bind(&path, &Audience::Owner).await })
+            })
+            .collect();
+        let mut winners = Vec::new();
+        for start in starts {
+            match start.await.unwrap() {
+                Ok(socket) => winners.push(socket),
+                Err(error) => assert!(matches!(error, SocketError::AnotherDaemon { .. }), "{error:?}"),
+            }
+        }
+        assert_eq!(winners.len(), 1);
+        Client::connect(&path).await.unwrap();
+        drop(winners);
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0, "nothing is left behind");
+    }
+}

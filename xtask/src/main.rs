@@ -32,6 +32,9 @@ enum Command {
     Bench(bench::Options),
     /// Run the slow tests: kills, floods, fuzzing
     Torture(torture::Options),
+    /// One of the two processes that `bench` compares with
+    #[command(hide = true)]
+    FloorNode(bench::floor::node::Options),
 }
 
 fn main() -> Result<()> {
@@ -40,5 +43,6 @@ fn main() -> Result<()> {
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Torture(options) => torture::run(&options),
+        Command::FloorNode(options) => bench::floor::node::run(&options),
     }
 }

@@ -8,6 +8,7 @@ mod accounts;
 mod connections;
 mod directory;
 mod directory_mailbox;
+pub mod floor;
 mod latency;
 mod memory;
 mod offline;
@@ -88,7 +89,7 @@ pub fn run(options: &Options) -> Result<()> {
             Ok(rows) => rows.into_iter().for_each(|row| table.add(row)),
             // One scenario that fails must not take the others' figures with it.
             Err(error) => {
-                eprintln!("{name} failed: {error:?}");
+                eprintln!("{name} failed: {error:#}");
                 table.add_failure(name, &error);
             }
         }
@@ -124,7 +125,9 @@ async fn measure(name: &str, scale: Scale) -> Result<Vec<Row>> {
 /// Builds everything with optimisation and runs the scenarios in the program built so.
 fn hand_over(options: &Options) -> Result<()> {
     eprintln!("Building with optimisation (the first time takes some minutes) ...");
-    let args = ["build", "--release", "--locked", "-p", "chatd", "-p", "chatctl", "-p", "directoryd", "-p", "xtask"];
+    let what = ["--bins", "-p", "chatd", "-p", "chatctl", "-p", "directoryd", "-p", "xtask"];
+    let args =
+        ["build", "--release", "--locked"].into_iter().chain(what).chain(["-p", "tests", "--example", "open_links"]);
     ensure!(cargo(args).status().context("cannot run cargo")?.success(), "the build failed");
     let program = tests::binaries::target_folder()?.join("release").join("xtask");
     let mut command = Command::new(&program);

@@ -9,9 +9,10 @@ use proto::rpc::methods::MessageSend;
 use proto::rpc::types::{SendParams, SubscribeParams};
 use tests::Pair;
 use tokio::sync::mpsc;
+use tokio::task::block_in_place;
 
-use super::Scale;
 use super::table::Row;
+use super::{Scale, floor};
 
 /// Bytes of a message's text.
 pub const BODY_BYTES: usize = 100;
@@ -46,21 +47,30 @@ pub async fn measure(scale: Scale) -> Result<Vec<Row>> {
     let bob = Client::connect(pair.bob.socket()).await.context("cannot connect to bob's daemon")?;
     let mut rates = Vec::new();
     let mut sends = Vec::new();
+    let (mut floors, mut bare) = (Vec::new(), Vec::new());
     for round in 0..scale.of(ROUNDS, 1) {
         let (sent, received) = exchange(&alice, &bob, round * count, count).await?;
         sends.push(count as f64 / sent.as_secs_f64());
         rates.push(count as f64 / received.as_secs_f64());
+        let (indexed, plain) =
+            block_in_place(|| anyhow::Ok((floor::burst(count, true)?, floor::burst(count, false)?)))?;
+        floors.push(indexed);
+        bare.push(plain);
     }
+    let (rate, floor) = (median(&mut rates), median(&mut floors));
     let limits = "defaults; loopback exempt";
     Ok(vec![
         Row::new(
             format!("messages end to end, {count} of {count} intact, unique, in order"),
-            median(&mut rates),
+            rate,
             "/s",
             ">= 50,000 /s",
             limits,
         ),
         Row::new("message.send accepted durably, pipelined", median(&mut sends), "/s", "", limits),
+        Row::new("the floor of a burst, texts indexed at once", floor, "/s", "", "batches of 500, two processes"),
+        Row::new("the floor of a burst, no index", median(&mut bare), "/s", "", "batches of 500, two processes"),
+        Row::new("messages end to end, over the floor with its index", rate / floor, "x", ">= 1.0 x", limits),
     ])
 }
 

@@ -19,6 +19,7 @@ use std::sync::{Mutex, Once, PoisonError};
 use rusqlite::{Connection, ErrorCode, ffi};
 
 use super::vfs::{self, Below, Code, FileKind, Layer};
+use super::wal::{FRAME_HEADER, Gather, Pages};
 
 /// Bytes at the end of each page that SQLite leaves alone.
 pub(super) const RESERVED: u8 = 8;
@@ -26,9 +27,8 @@ pub(super) const RESERVED: u8 = 8;
 pub(super) const PAGE_BYTES: usize = 4_096;
 /// The header of a database; what matters here stands in it.
 pub(super) const DATABASE_HEADER: usize = 100;
-/// The header of a WAL, and of each frame in it.
+/// The header of a WAL.
 const WAL_HEADER: i64 = 32;
-const FRAME_HEADER: usize = 24;
 /// Damaged places that are remembered for error texts at most.
 const MAX_PLACES: usize = 64;
 
@@ -145,16 +145,28 @@ struct Checked {
     /// then what this handle reads of its own writes cannot be checked.
     written: i64,
     went_back: bool,
+    /// Of a WAL: what is written together, and what need not be read.
+    gather: Gather,
+    pages: Option<Pages>,
 }
 
 impl Layer for Checked {
     const NAME: &'static std::ffi::CStr = c"checked";
 
     fn open(path: PathBuf, kind: FileKind) -> Self {
-        Self { path, kind, page: 0, bare: 0, placed: false, written: 0, went_back: false }
+        let pages = (kind == FileKind::Wal).then(|| Pages::of(&path));
+        let gather = Gather::default();
+        Self { path, kind, page: 0, bare: 0, placed: false, written: 0, went_back: false, gather, pages }
     }
 
     fn read(&mut self, below: &Below, buffer: &mut [u8], offset: i64) -> Code {
+        if self.pages.as_ref().is_some_and(|pages| pages.give(offset, buffer)) {
+            return ffi::SQLITE_OK;
+        }
+        match self.gather.flush(below) {
+            ffi::SQLITE_OK => {}
+            code => return code,
+        }
         let code = below.read(buffer, offset);
         if code != ffi::SQLITE_OK {
             return code;
@@ -167,6 +179,10 @@ impl Layer for Checked {
             FileKind::Wal => self.went_back || is_whole_frame(below, buffer, offset),
         };
         if whole {
+            // Nobody writes over what this connection reads: SQLite begins a log anew only when nobody reads it.
+            if let Some(pages) = self.pages.as_ref().filter(|_| !self.went_back && is_page(buffer.len())) {
+                pages.keep(offset, buffer);
+            }
             return code;
         }
         let page = match self.kind {
@@ -187,7 +203,7 @@ impl Layer for Checked {
             let end = offset + bytes.len() as i64;
             self.went_back = (self.went_back || offset < self.written) && offset != 0;
             self.written = if offset == 0 { end } else { self.written.max(end) };
-            return below.write(bytes, offset);
+            return self.write_log(below, bytes, offset);
         }
         self.look(bytes, offset);
         if self.page == 0 {
@@ -207,6 +223,10 @@ impl Layer for Checked {
     }
 
     fn sync(&mut self, below: &Below, flags: std::ffi::c_int) -> Code {
+        match self.gather.flush(below) {
+            ffi::SQLITE_OK => {}
+            code => return code,
+        }
         let code = below.sync(flags);
         if code != ffi::SQLITE_OK {
             fatal(&self.path, &format!("fsync failed ({})", ffi::code_to_str(code)));
@@ -224,6 +244,16 @@ impl Layer for Checked {
             }
         }
         code
+    }
+
+    fn truncate(&mut self, below: &Below, size: i64) -> Code {
+        if let Some(pages) = &self.pages {
+            pages.forget();
+        }
+        match self.gather.flush(below) {
+            ffi::SQLITE_OK => below.truncate(size),
+            code => code,
+        }
     }
 }
 
@@ -272,6 +302,18 @@ pub(super) fn sync_folder_of(path: &Path) -> std::io::Result<()> {
 }
 
 impl Checked {
+    fn write_log(&mut self, below: &Below, bytes: &[u8], offset: i64) -> Code {
+        let code = self.gather.write(below, bytes, offset);
+        if let Some(pages) = &self.pages {
+            if offset == 0 || code != ffi::SQLITE_OK {
+                pages.forget();
+            } else if is_page(bytes.len()) {
+                pages.keep(offset, bytes);
+            }
+        }
+        code
+    }
+
     /// The header tells whether pages have checksums.
     fn look(&mut self, bytes: &[u8], offset: i64) {
         if offset != 0 || self.page != 0 {
@@ -290,12 +332,17 @@ pub(super) fn is_whole(page: &[u8]) -> bool {
     sum_of_page(data) == sum && page.iter().any(|byte| *byte != 0)
 }
 
+/// Whether so many bytes can be a page.
+fn is_page(bytes: usize) -> bool {
+    bytes >= 512 && bytes.is_power_of_two()
+}
+
 /// Whether a page in a WAL is what its frame's checksum says. That sum goes on from the frame before.
 fn is_whole_frame(below: &Below, page: &[u8], offset: i64) -> bool {
     let frame = (page.len() + FRAME_HEADER) as i64;
     let in_log = offset - WAL_HEADER - FRAME_HEADER as i64;
     // Not a page: the header, or whole frames during the recovery, which checks them itself.
-    if page.len() < 512 || !page.len().is_power_of_two() || in_log < 0 || in_log % frame != 0 {
+    if !is_page(page.len()) || in_log < 0 || in_log % frame != 0 {
         return true;
     }
     let (mut magic, mut before, mut header) = ([0; 4], [0; 8], [0; FRAME_HEADER]);

@@ -50,6 +50,7 @@ mod tx;
 mod usage;
 mod vfs;
 mod wake;
+mod wal;
 mod writer;
 
 use std::path::{Path, PathBuf};

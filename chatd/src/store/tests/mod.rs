@@ -18,4 +18,5 @@ mod shim;
 mod sim;
 mod states;
 mod upgrade;
+mod wal;
 mod writer;

@@ -89,7 +89,7 @@ fn entry() -> AckEntry {
 fn frames() -> Seeds {
     let (from_device, to_device) = (DeviceId([0xd1; 16]), DeviceId([0xd2; 16]));
     let ids = vec![MessageId([0x1d; 16])];
-    let outer = Outer { suite: 1, to_device, prekey_id: PrekeyId([9; 8]), ttl: 604_800, ciphertext: b"age" }.encode();
+    let outer = Outer { suite: 1, to_device, prekey_id: PrekeyId([9; 8]), ttl: 604_800, ciphertext: b"age", work: None }.encode();
     [
         Frame::Hello { versions: vec![1], unix_time: 1_760_000_000 },
         Frame::Claim { from_device, to_device, signature: [0x5a; 64] },
@@ -140,7 +140,7 @@ fn cores() -> Seeds {
     let first = core(2, "text", &text);
     let skip = Skip { low: 1, high: 2, reason: "expired" }.encode();
     let card =
-        ContactCard { record: b"R", reach: b"", deposit_token: [0x70; 32], invite_token: Some([0x71; 32]), text: "hi" };
+        ContactCard { record: b"R", reach: b"", deposit_token: [0x70; 32], invite_token: Some([0x71; 32]), text: "hi", membership: &[] };
     let receipt = Receipt { epoch: [0xee; 8], seq: 70_000, id: MessageId([0x1d; 16]) };
     let profile = Profile { version: 1, display_name: "Bob", status: "", bio: "b" };
     vec![

@@ -9,6 +9,7 @@ use proto::ids::{AccountId, ConversationId, DeviceId, Epoch, MessageId, PrekeyId
 use proto::wire::envelope::{AckEntry, Core, Outer, Wrap, body_cost, decode_body, encode_body};
 use proto::wire::frame::{Frame, MAX_ACK_IDS, MAX_VERSIONS, RefuseCode};
 use proto::wire::payload::{ContactCard, Kind, Profile, Receipt, Skip, Text};
+use proto::wire::work::Stamp;
 use proto::wire::{
     MAX_ACK_ENTRIES, MAX_ACK_RANGES, MAX_CORE_BYTES, MAX_FRAME_BYTES, MAX_REQUEST_TEXT_BYTES, MAX_TEXT_BYTES,
     MAX_TTL_SECONDS, WireError,
@@ -124,6 +125,12 @@ fn frame() -> impl Strategy<Value = Frame> {
         (prop::sample::select(codes.to_vec()), any::<Option<u64>>(), prop::option::of(device()))
             .prop_map(|(code, envelope, device)| Frame::Refuse { code, envelope, device }),
         (any::<u64>(), any::<bool>()).prop_map(|(nonce, reply)| Frame::Ping { nonce, reply }),
+        (any::<u64>(), device(), any::<u8>(), any::<u64>()).prop_map(|(envelope, device, bits, window)| Frame::Work {
+            envelope,
+            device,
+            bits,
+            window
+        }),
     ]
 }
 
@@ -149,8 +156,10 @@ proptest! {
     #[test]
     fn outers(
         suite: u8, to in device(), prekey: [u8; 8], ttl in 1..=MAX_TTL_SECONDS, ciphertext in vec(any::<u8>(), 0..2_000),
+        work: Option<(u64, u64)>,
     ) {
-        let outer = Outer { suite, to_device: to, prekey_id: PrekeyId(prekey), ttl, ciphertext: &ciphertext };
+        let work = work.map(|(window, nonce)| Stamp { window, nonce });
+        let outer = Outer { suite, to_device: to, prekey_id: PrekeyId(prekey), ttl, ciphertext: &ciphertext, work };
         let bytes = outer.encode();
         prop_assert_eq!(Outer::decode(&bytes), Ok(outer.clone()));
         for ttl in [0, MAX_TTL_SECONDS + 1] {
@@ -193,7 +202,7 @@ proptest! {
         let bytes = skip.encode();
         prop_assert_eq!(Skip::decode(&bytes), Ok(skip));
         let note = body.get(..100).unwrap_or_default();
-        let card = ContactCard { record: &signed, reach: &signed, deposit_token: token, invite_token: invite, text: note };
+        let card = ContactCard { record: &signed, reach: &signed, deposit_token: token, invite_token: invite, text: note, membership: &signed };
         let bytes = card.encode();
         prop_assert_eq!(ContactCard::decode(&bytes), Ok(card));
         let receipt = Receipt { epoch: token[..8].try_into().unwrap(), seq, id: MessageId(token[8..24].try_into().unwrap()) };
@@ -288,7 +297,8 @@ fn counts_and_sizes_are_capped() {
     assert!(text("", vec!["t"; 16]).is_ok() && text("", vec!["t"; 17]).is_err());
     assert!(text("", vec![&long[..64]]).is_ok() && text("", vec![&long[..65]]).is_err());
     let card = |text| {
-        let card = ContactCard { record: b"", reach: b"", deposit_token: [0; 32], invite_token: None, text };
+        let card =
+            ContactCard { record: b"", reach: b"", deposit_token: [0; 32], invite_token: None, text, membership: &[] };
         ContactCard::decode(&card.encode()).map(|_| ())
     };
     assert!(card(&long[..MAX_REQUEST_TEXT_BYTES]).is_ok() && card(&long[..MAX_REQUEST_TEXT_BYTES + 1]).is_err());
@@ -310,7 +320,7 @@ fn text_is_utf_8_and_versions_are_checked() {
     text[3] = 0xff;
     assert_eq!(Text::decode(&text), Err(WireError::Malformed("text body")));
     let (to_device, prekey_id) = (DeviceId([1; 16]), PrekeyId([2; 8]));
-    let mut outer = Outer { suite: 1, to_device, prekey_id, ttl: 60, ciphertext: b"x" }.encode();
+    let mut outer = Outer { suite: 1, to_device, prekey_id, ttl: 60, ciphertext: b"x", work: None }.encode();
     outer[1] = 2;
     assert_eq!(Outer::decode(&outer), Err(WireError::Version(2)));
 }

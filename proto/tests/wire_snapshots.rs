@@ -4,16 +4,18 @@ use proto::ids::{AccountId, ConversationId, DeviceId, Epoch, MessageId, PrekeyId
 use proto::wire::envelope::{AckEntry, Core, Outer, Wrap, encode_body};
 use proto::wire::frame::{Frame, RefuseCode};
 use proto::wire::payload::{ContactCard, Profile, Receipt, Skip, Text};
+use proto::wire::work::Stamp;
 
 const EXPECTED: &str = "\
-outer: 960101c410 d2x16 c408 99x8 ce00093a80c403616765
+outer: 970101c410 d2x16 c408 99x8 ce00093a80c403616765c0
+stamped: 970101c410 d2x16 c408 99x8 ce00093a80c40361676592ce002cc255ce00011170
 wrap: 9ac420 b0x32 c410 a1x16 c410 d1x16 c410 d2x16 c408 99x8 c420 98x32 0107c420 97x32 9195c410 d1x16 c410 ccx16 c408 eex8 cd012c9192cd012ecd012f
 core: 9c01c410 a1x16 c410 d1x16 c410 ccx16 c410 a2x16 c410 1dx16 c408 eex8 02c420 66x32 cf00000199c82cc07ba474657874c4020102
 body: 92c4036f6e65c400
 empty body: 90
 text: 95a368656a010291a161c410 1dx16
 skip: 930102a765787069726564
-card: 95c40152c400c420 70x32 c420 71x32 a26869
+card: 96c40152c400c420 70x32 c420 71x32 a26869c4014d
 receipt: 93c408 eex8 ce00011170c410 1dx16
 profile: 9401a3426f62a0a162
 hello: 0000000993009101ce68e77800
@@ -26,6 +28,7 @@ resume: 000000619406c410 d1x16 c410 d2x16 9195c410 d1x16 c410 ccx16 c408 eex8 cd
 refuse: 0000001694070205c410 d2x16
 refuse all: 00000005940704c0c0
 ping: 00000004930809c3
+work: 0000001b950905c410 d2x16 12ce002cc255
 ";
 
 /// A run of equal bytes reads as `NNxCOUNT`, so that a person can check a snapshot against docs/wire.md.
@@ -77,10 +80,11 @@ fn snapshots() {
         kind: "text",
         payload: b"\x01\x02",
     };
-    let outer = Outer { suite: 1, to_device, prekey_id, ttl: 604_800, ciphertext: b"age" };
+    let outer = Outer { suite: 1, to_device, prekey_id, ttl: 604_800, ciphertext: b"age", work: None };
+    let stamped = Outer { work: Some(Stamp { window: 2_933_333, nonce: 70_000 }), ..outer.clone() };
     let text = Text { body: "hej", format: 1, priority: 2, tags: vec!["a"], reply_to: Some(MessageId([0x1d; 16])) };
     let (deposit_token, invite_token) = ([0x70; 32], Some([0x71; 32]));
-    let card = ContactCard { record: b"R", reach: b"", deposit_token, invite_token, text: "hi" };
+    let card = ContactCard { record: b"R", reach: b"", deposit_token, invite_token, text: "hi", membership: b"M" };
     let frames = [
         ("hello", Frame::Hello { versions: vec![1], unix_time: 1_760_000_000 }),
         ("claim", Frame::Claim { from_device, to_device, signature: [0x5a; 64] }),
@@ -92,9 +96,11 @@ fn snapshots() {
         ("refuse", Frame::Refuse { code: RefuseCode::PrekeyGone, envelope: Some(5), device: Some(to_device) }),
         ("refuse all", Frame::Refuse { code: RefuseCode::Busy, envelope: None, device: None }),
         ("ping", Frame::Ping { nonce: 9, reply: true }),
+        ("work", Frame::Work { envelope: 5, device: to_device, bits: 18, window: 2_933_333 }),
     ];
     let mut all = vec![
         ("outer", outer.encode()),
+        ("stamped", stamped.encode()),
         ("wrap", wrap.encode()),
         ("core", core.encode()),
         ("body", encode_body([&b"one"[..], b""].into_iter())),

@@ -126,6 +126,7 @@ pub fn seal(
         prekey_id: to.prekey.id(),
         ttl,
         ciphertext: &ciphertext,
+        work: None,
     };
     Ok(outer.encode())
 }

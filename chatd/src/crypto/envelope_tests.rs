@@ -75,7 +75,7 @@ impl Person {
     fn wrap_up(&self, plaintext: &[u8]) -> Vec<u8> {
         let ciphertext = encrypt(self.prekey.public(), plaintext).unwrap();
         let (to_device, prekey_id) = (self.device, self.prekey.id());
-        Outer { suite: SUITE_X25519, to_device, prekey_id, ttl: 60, ciphertext: &ciphertext }.encode()
+        Outer { suite: SUITE_X25519, to_device, prekey_id, ttl: 60, ciphertext: &ciphertext, work: None }.encode()
     }
 
     fn plaintext_of(&self, envelope: &[u8]) -> Vec<u8> {

@@ -134,6 +134,7 @@ pub fn waiting(conn: &Connection, contact: i64, now: i64) -> Result<Vec<SignalRo
                 deposit_token,
                 invite_token: None,
                 text: &text,
+                membership: &[],
             }
             .encode();
         }

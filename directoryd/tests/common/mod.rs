@@ -190,7 +190,7 @@ impl Directory {
 
 /// The outside of an envelope is all that a directory looks at.
 pub fn envelope(to_device: DeviceId, ttl: u32, ciphertext: &[u8]) -> Vec<u8> {
-    Outer { suite: 1, to_device, prekey_id: PrekeyId([7; 8]), ttl, ciphertext }.encode()
+    Outer { suite: 1, to_device, prekey_id: PrekeyId([7; 8]), ttl, ciphertext, work: None }.encode()
 }
 
 pub struct Person {

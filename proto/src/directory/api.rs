@@ -11,9 +11,10 @@ use crate::ids::{AccountId, sha256};
 use crate::name::Name;
 
 pub use super::mailbox::{
-    DepositAnswer, MAX_DELETE_NUMBERS, MAX_DEPOSIT_BYTES, PUSH_WINDOW, PUSH_WINDOW_BYTES, decode_push, delete_message,
-    encode_push,
+    DepositAnswer, MAX_DELETE_NUMBERS, MAX_DEPOSIT_BYTES, PUSH_WINDOW, PUSH_WINDOW_BYTES, WorkWanted, decode_push,
+    delete_message, encode_push,
 };
+pub use super::membership::{DirectoryAnswer, MembershipAnswer};
 pub use super::session::{ClientFrame, ServerFrame, SessionHello, Watch};
 
 /// Bytes of a request body at most: a record in base64, its nonce and signature, and room for the JSON around them.
@@ -166,6 +167,9 @@ pub struct ErrorBody {
     /// With [`ErrorCode::NameTaken`]: the name was given up, and is free for everybody from then on, in Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserved_until: Option<i64>,
+    /// With [`ErrorCode::MailboxFull`], if a stranger's envelope would be taken with proof of work: how much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<WorkWanted>,
     /// With [`ErrorCode::RateLimited`]: seconds to wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,

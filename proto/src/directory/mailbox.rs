@@ -27,6 +27,15 @@ pub struct DepositAnswer {
     pub time: i64,
 }
 
+/// What a stranger's envelope has to show ([`crate::wire::work`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkWanted {
+    /// Zero bits.
+    pub bits: u8,
+    /// The window that it is now.
+    pub window: u64,
+}
+
 /// `"chatd/mbox-del/1\0" || sized(origin) || each number as u64be`, signed by the device key.
 pub fn delete_message(origin: &str, numbers: &[u64]) -> Vec<u8> {
     let mut message = Vec::with_capacity(19 + origin.len() + numbers.len() * 8);

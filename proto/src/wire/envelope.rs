@@ -2,6 +2,7 @@
 //! per device and send) and body, and the [`Core`]s in it (stable across retries).
 
 use super::reader::write;
+use super::work::Stamp;
 use super::{MAX_ACK_ENTRIES, MAX_ACK_RANGES, MAX_CORE_BYTES, MAX_TTL_SECONDS, Reader, VERSION, WireError};
 use crate::ids::{AccountId, ConversationId, DeviceId, Epoch, MessageId, PrekeyId};
 
@@ -18,19 +19,29 @@ pub struct Outer<'a> {
     pub ttl: u32,
     /// One age file.
     pub ciphertext: &'a [u8],
+    /// From a stranger to whom a lane was full: see [`super::work`].
+    pub work: Option<Stamp>,
 }
 
 impl<'a> Outer<'a> {
-    /// `[ver, suite, to_device, prekey_id, ttl, ciphertext]`.
+    /// `[ver, suite, to_device, prekey_id, ttl, ciphertext, work]`; `work` is `[window, nonce]` or nil.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.ciphertext.len() + 48);
-        write::array(&mut out, 6);
+        write::array(&mut out, 7);
         write::uint(&mut out, VERSION.into());
         write::uint(&mut out, self.suite.into());
         write::bin(&mut out, self.to_device.as_bytes());
         write::bin(&mut out, self.prekey_id.as_bytes());
         write::uint(&mut out, self.ttl.into());
         write::bin(&mut out, self.ciphertext);
+        match &self.work {
+            Some(Stamp { window, nonce }) => {
+                write::array(&mut out, 2);
+                write::uint(&mut out, *window);
+                write::uint(&mut out, *nonce);
+            }
+            None => write::nil(&mut out),
+        }
         out
     }
 
@@ -40,7 +51,7 @@ impl<'a> Outer<'a> {
     /// Any departure from the format.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, WireError> {
         let mut r = Reader::new(bytes);
-        r.array_of(6, "envelope")?;
+        r.array_of(7, "envelope")?;
         version(&mut r)?;
         let outer = Self {
             suite: r.u8("suite")?,
@@ -48,10 +59,19 @@ impl<'a> Outer<'a> {
             prekey_id: r.prekey("prekey_id")?,
             ttl: r.u32("ttl")?,
             ciphertext: r.bin("ciphertext")?,
+            work: stamp(&mut r)?,
         };
         r.finish("envelope")?;
         if (1..=MAX_TTL_SECONDS).contains(&outer.ttl) { Ok(outer) } else { Err(WireError::Malformed("ttl")) }
     }
+}
+
+fn stamp(r: &mut Reader<'_>) -> Result<Option<Stamp>, WireError> {
+    if r.nil() {
+        return Ok(None);
+    }
+    r.array_of(2, "work")?;
+    Ok(Some(Stamp { window: r.u64("work window")?, nonce: r.u64("work nonce")? }))
 }
 
 fn version(r: &mut Reader<'_>) -> Result<(), WireError> {

@@ -135,6 +135,17 @@ pub enum Frame {
         /// The device that the refusal is about, if it was a claim or an envelope.
         device: Option<DeviceId>,
     },
+    /// A stranger's envelope was not taken: the lane is full, and work opens it (see [`super::work`]).
+    Work {
+        /// The envelope's number.
+        envelope: u64,
+        /// The device that it was for.
+        device: DeviceId,
+        /// Zero bits that are asked for.
+        bits: u8,
+        /// The window that it is now, by the clock of whoever asks.
+        window: u64,
+    },
     /// Round-trip probe.
     Ping {
         /// Returned unchanged.
@@ -157,6 +168,7 @@ impl Frame {
             Self::Resume { .. } => "resume",
             Self::Refuse { .. } => "refuse",
             Self::Ping { .. } => "ping",
+            Self::Work { .. } => "work",
         }
     }
 
@@ -229,6 +241,14 @@ impl Frame {
                 write::uint(&mut out, 8);
                 write::uint(&mut out, *nonce);
                 write::bool(&mut out, *reply);
+            }
+            Self::Work { envelope, device, bits, window } => {
+                write::array(&mut out, 5);
+                write::uint(&mut out, 9);
+                write::uint(&mut out, *envelope);
+                write::bin(&mut out, device.as_bytes());
+                write::uint(&mut out, (*bits).into());
+                write::uint(&mut out, *window);
             }
         }
         let len = (out.len() - 4) as u32;
@@ -317,6 +337,15 @@ impl Frame {
             8 => {
                 expect(3)?;
                 Self::Ping { nonce: r.u64("ping")?, reply: r.bool("ping")? }
+            }
+            9 => {
+                expect(5)?;
+                Self::Work {
+                    envelope: r.u64("work envelope")?,
+                    device: r.device("work device")?,
+                    bits: r.u8("work bits")?,
+                    window: r.u64("work window")?,
+                }
             }
             _ => return Err(WireError::Malformed("frame type")),
         };

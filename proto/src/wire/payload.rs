@@ -154,7 +154,7 @@ impl<'a> Skip<'a> {
     }
 }
 
-/// What both sides of a contact hand each other: `[record, reach, deposit token, invite token, text]`.
+/// What both sides of a contact hand each other: `[record, reach, deposit token, invite token, text, membership]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContactCard<'a> {
     /// A signed record's bytes.
@@ -167,13 +167,16 @@ pub struct ContactCard<'a> {
     pub invite_token: Option<[u8; 32]>,
     /// At most [`MAX_REQUEST_TEXT_BYTES`]; requests only.
     pub text: &'a str,
+    /// A signed statement of the sender's directory that it is a member ([`crate::directory::membership`]); empty when there
+    /// is none.
+    pub membership: &'a [u8],
 }
 
 impl<'a> ContactCard<'a> {
     /// See the type.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.record.len() + self.reach.len() + self.text.len() + 96);
-        write::array(&mut out, 5);
+        write::array(&mut out, 6);
         write::bin(&mut out, self.record);
         write::bin(&mut out, self.reach);
         write::bin(&mut out, &self.deposit_token);
@@ -182,6 +185,7 @@ impl<'a> ContactCard<'a> {
             None => write::nil(&mut out),
         }
         write::str(&mut out, self.text);
+        write::bin(&mut out, self.membership);
         out
     }
 
@@ -191,13 +195,14 @@ impl<'a> ContactCard<'a> {
     /// Any departure from the format or the limits.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, WireError> {
         let mut r = Reader::new(bytes);
-        r.array_of(5, "contact card")?;
+        r.array_of(6, "contact card")?;
         let card = Self {
             record: r.bin("card record")?,
             reach: r.bin("card reach")?,
             deposit_token: r.fixed("deposit token")?,
             invite_token: if r.nil() { None } else { Some(r.fixed("invite token")?) },
             text: r.str("request text")?,
+            membership: r.bin("membership")?,
         };
         r.finish("contact card")?;
         if card.text.len() > MAX_REQUEST_TEXT_BYTES {

@@ -110,7 +110,8 @@ impl Attack {
             Self::JunkEnvelope => Frame::Envelope { number: n, outer: vec![n as u8; 200] },
             Self::EnvelopeToNobody => {
                 let prekey_id = PrekeyId([9; 8]);
-                let outer = Outer { suite: 1, to_device: nobody, prekey_id, ttl: 60, ciphertext: &[1; 200] };
+                let outer =
+                    Outer { suite: 1, to_device: nobody, prekey_id, ttl: 60, ciphertext: &[1; 200], work: None };
                 Frame::Envelope { number: n, outer: outer.encode() }
             }
             Self::Duplicates => {

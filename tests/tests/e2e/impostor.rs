@@ -67,8 +67,15 @@ impl Impostor {
         let prekey = record.prekeys.first().unwrap();
         let target =
             SealTo { device: prekey.device, prekey: PrekeyPublic::new(prekey.suite, &prekey.recipient).unwrap() };
-        let card =
-            ContactCard { record: &self.record, reach: &[], deposit_token: [7; 32], invite_token: None, text }.encode();
+        let card = ContactCard {
+            record: &self.record,
+            reach: &[],
+            deposit_token: [7; 32],
+            invite_token: None,
+            text,
+            membership: &[],
+        }
+        .encode();
         let core = Core {
             from: self.account(),
             from_device: DeviceId::of_key(&self.device.public()),

@@ -125,7 +125,8 @@ async fn a_stranger_who_probes_a_node_gets_one_answer_to_everything() {
     // For a device that is online here, and for one that never was.
     let questions = |to: DeviceId| {
         let from_device = DeviceId([7; 16]);
-        let outer = Outer { suite: 1, to_device: to, prekey_id: PrekeyId([9; 8]), ttl: 60, ciphertext: &[1; 900] };
+        let outer =
+            Outer { suite: 1, to_device: to, prekey_id: PrekeyId([9; 8]), ttl: 60, ciphertext: &[1; 900], work: None };
         vec![
             Frame::Claim { from_device, to_device: to, signature: [3; 64] },
             Frame::Envelope { number: 1, outer: outer.encode() },

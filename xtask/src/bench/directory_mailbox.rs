@@ -129,7 +129,7 @@ fn envelope(to: &Registrant, number: usize) -> Vec<u8> {
     ciphertext[..8].copy_from_slice(&(number as u64).to_be_bytes());
     let to_device = DeviceId::of_key(&to.device.verifying_key().to_bytes());
     let (prekey_id, ttl) = (PrekeyId([7; 8]), MAX_TTL_SECONDS);
-    Outer { suite: SUITE_X25519, to_device, prekey_id, ttl, ciphertext: &ciphertext }.encode()
+    Outer { suite: SUITE_X25519, to_device, prekey_id, ttl, ciphertext: &ciphertext, work: None }.encode()
 }
 
 enum Said {

@@ -136,7 +136,7 @@ fn wrapped_up(plaintext: &[u8], to: &Person) -> Vec<u8> {
     writer.write_all(plaintext).unwrap();
     writer.finish().unwrap();
     let (to_device, prekey_id) = (to.device_id(), to.prekey.id());
-    Outer { suite: SUITE_X25519, to_device, prekey_id, ttl: 60, ciphertext: &ciphertext }.encode()
+    Outer { suite: SUITE_X25519, to_device, prekey_id, ttl: 60, ciphertext: &ciphertext, work: None }.encode()
 }
 
 /// Signature, wrap and body of a plaintext.

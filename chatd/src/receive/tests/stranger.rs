@@ -62,7 +62,7 @@ fn whatever_is_not_one_request_of_its_signer_leaves_no_trace() {
     let good = request(&alice, &bob);
     let core = Core::decode(&good).unwrap();
     let card = |record: &[u8], text: &str| {
-        ContactCard { record, reach: &[], deposit_token: [1; 32], invite_token: None, text }.encode()
+        ContactCard { record, reach: &[], deposit_token: [1; 32], invite_token: None, text, membership: &[] }.encode()
     };
     let no_device = sign_record(&alice.identity, "alice", 1, &[], None, ContactPolicy::Open);
     let other_device = sign_record(&alice.identity, "alice", 1, &[&carol.device], None, ContactPolicy::Open);

@@ -246,7 +246,15 @@ impl Person {
     /// A card as this person could make it.
     pub fn card(&self, token: u8) -> Vec<u8> {
         let record = &self.record;
-        ContactCard { record, reach: &[], deposit_token: [token; 32], invite_token: None, text: "hello" }.encode()
+        ContactCard {
+            record,
+            reach: &[],
+            deposit_token: [token; 32],
+            invite_token: None,
+            text: "hello",
+            membership: &[],
+        }
+        .encode()
     }
 
     /// A core of this person's making to somebody, outside of the chain unless `seq` says otherwise.

@@ -1,0 +1,128 @@
+//! Proof of work: what a stranger pays in processor time when a lane for strangers is full.
+//!
+//! A stamp is about one envelope: `seed = SHA-256("chatd/work/1\0" || to_device || prekey_id || window as u64be ||
+//! ciphertext)`, and `SHA-256(seed || nonce as u64be)` begins with so many zero bits. The ciphertext is sealed to its
+//! recipient and signed inside by its sender, so a stamp is worth nothing for anybody else; the window is a piece of
+//! time of [`WORK_WINDOW_SECONDS`], so that stamps cannot be made in store; and the same envelope again takes no room.
+//!
+//! SHA-256 because there is no better here: equix, which needs memory, is LGPL and compiles code at run time.
+
+use sha2::{Digest, Sha256};
+
+use super::envelope::Outer;
+
+/// Seconds of a window. A stamp holds in its own and in the next.
+pub const WORK_WINDOW_SECONDS: i64 = 600;
+/// The most that anybody is asked for, and that a daemon does: 2^24 hashes, some seconds of one core.
+pub const MAX_WORK_BITS: u8 = 24;
+
+/// Proof that work was done for an envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// When, by the clock of whoever asked: Unix seconds divided by [`WORK_WINDOW_SECONDS`].
+    pub window: u64,
+    /// What was found.
+    pub nonce: u64,
+}
+
+/// The window of a moment (Unix seconds).
+pub fn window_of(now: i64) -> u64 {
+    now.max(0).unsigned_abs() / WORK_WINDOW_SECONDS.unsigned_abs()
+}
+
+fn seed(outer: &Outer<'_>, window: u64) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(b"chatd/work/1\0");
+    hash.update(outer.to_device.as_bytes());
+    hash.update(outer.prekey_id.as_bytes());
+    hash.update(window.to_be_bytes());
+    hash.update(outer.ciphertext);
+    hash.finalize().into()
+}
+
+fn zero_bits(seed: &[u8; 32], nonce: u64) -> u32 {
+    let mut hash = Sha256::new();
+    hash.update(seed);
+    hash.update(nonce.to_be_bytes());
+    let digest = hash.finalize();
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    u64::from_be_bytes(first).leading_zeros()
+}
+
+/// How much work an envelope shows, in bits, if its stamp is of a window in `from..=to`; else 0.
+pub fn shown(outer: &Outer<'_>, from: u64, to: u64) -> u8 {
+    match outer.work {
+        Some(stamp) if (from..=to).contains(&stamp.window) => {
+            u8::try_from(zero_bits(&seed(outer, stamp.window), stamp.nonce)).unwrap_or(u8::MAX)
+        }
+        _ => 0,
+    }
+}
+
+/// Looks for a stamp, on the calling thread; `None` when `go_on` says stop, which is asked every few thousand tries.
+pub fn solve(outer: &Outer<'_>, bits: u8, window: u64, mut go_on: impl FnMut() -> bool) -> Option<Stamp> {
+    const TRIES: u64 = 4_096;
+    let seed = seed(outer, window);
+    let mut nonce = 0;
+    while go_on() {
+        for _ in 0..TRIES {
+            if zero_bits(&seed, nonce) >= u32::from(bits) {
+                return Some(Stamp { window, nonce });
+            }
+            nonce = nonce.checked_add(1)?;
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::ids::{DeviceId, PrekeyId};
+
+    const OUTER: Outer<'static> = Outer {
+        suite: 1,
+        to_device: DeviceId([0xd2; 16]),
+        prekey_id: PrekeyId([0x99; 8]),
+        ttl: 60,
+        ciphertext: b"age",
+        work: None,
+    };
+
+    #[test]
+    fn a_stamp_holds_for_its_envelope_and_its_time_only() {
+        let stamp = solve(&OUTER, 12, 100, || true).unwrap();
+        let stamped = Outer { work: Some(stamp), ..OUTER };
+        assert!(shown(&stamped, 99, 100) >= 12 && shown(&stamped, 100, 101) >= 12);
+        assert_eq!(shown(&stamped, 101, 102), 0, "too old");
+        assert_eq!(shown(&stamped, 98, 99), 0, "made in store");
+        assert_eq!(shown(&OUTER, 0, u64::MAX), 0, "none");
+        // Less than 12 bits with a chance of 4095 in 4096 each; the vector is fixed.
+        for other in [
+            Outer { to_device: DeviceId([0xd3; 16]), ..stamped.clone() },
+            Outer { prekey_id: PrekeyId([0x98; 8]), ..stamped.clone() },
+            Outer { ciphertext: b"age!", ..stamped.clone() },
+            Outer { work: Some(Stamp { nonce: stamp.nonce + 1, ..stamp }), ..stamped.clone() },
+            Outer { work: Some(Stamp { window: 101, ..stamp }), ..stamped.clone() },
+        ] {
+            assert!(shown(&other, 0, 1_000) < 12, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn the_search_ends_when_it_is_told_to() {
+        let mut asked = 0;
+        let found = solve(&OUTER, 64, 1, || {
+            asked += 1;
+            asked < 4
+        });
+        assert_eq!((found, asked), (None, 4));
+    }
+
+    #[test]
+    fn windows_of_moments() {
+        assert_eq!([-1, 0, 599, 600, 1_760_000_000].map(window_of), [0, 0, 0, 1, 2_933_333]);
+    }
+}

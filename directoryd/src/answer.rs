@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use proto::directory::api::{Base64, ErrorAnswer, ErrorBody, ErrorCode};
+use proto::directory::api::{Base64, ErrorAnswer, ErrorBody, ErrorCode, WorkWanted};
 use proto::time::Timestamp;
+use proto::wire::work::window_of;
 use serde::Serialize;
 
 use crate::metrics::{Metrics, Op, Outcome};
@@ -29,6 +30,7 @@ pub struct Refusal {
     /// For people.
     pub message: String,
     record: Option<Base64>,
+    work: Option<WorkWanted>,
     reserved_until: Option<i64>,
     retry_after: Option<u64>,
     misdirected: bool,
@@ -41,6 +43,7 @@ impl Refusal {
             code,
             message: message.into(),
             record: None,
+            work: None,
             reserved_until: None,
             retry_after: None,
             misdirected: false,
@@ -94,7 +97,7 @@ impl From<StoreError> for Refusal {
             StoreError::NotFound => return Self::not_found(),
             StoreError::Full(_) => ErrorCode::NotAllowed,
             StoreError::TokenRevoked => ErrorCode::TokenRevoked,
-            StoreError::MailboxFull(_) => ErrorCode::MailboxFull,
+            StoreError::MailboxFull(_) | StoreError::StrangersFull { .. } => ErrorCode::MailboxFull,
             StoreError::Unavailable(_) => ErrorCode::Unavailable,
         };
         let message = match &error {
@@ -106,20 +109,24 @@ impl From<StoreError> for Refusal {
             }
             other => other.to_string(),
         };
+        let work = match error {
+            StoreError::StrangersFull { bits } => Some(WorkWanted { bits, window: window_of(unix_now()) }),
+            _ => None,
+        };
         let (record, reserved_until) = match error {
             StoreError::Conflict { stored, .. } => (stored, None),
             StoreError::Resting(until) => (None, Some(until)),
             _ => (None, None),
         };
-        Self { record, reserved_until, ..Self::new(code, message) }
+        Self { record, work, reserved_until, ..Self::new(code, message) }
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = self.status();
-        let Self { code, message, record, reserved_until, retry_after, misdirected: _ } = self;
-        let error = ErrorBody { code, message, record, reserved_until, retry_after };
+        let Self { code, message, record, work, reserved_until, retry_after, misdirected: _ } = self;
+        let error = ErrorBody { code, message, record, work, reserved_until, retry_after };
         let mut response = (status, Json(ErrorAnswer { error, time: unix_now() })).into_response();
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -11,6 +11,7 @@ use std::time::Duration;
 use daemonkit::settings::Section;
 use proto::name::parse_domain;
 use proto::nearest::nearest;
+use proto::wire::work::MAX_WORK_BITS;
 use serde::{Deserialize, Serialize};
 
 use crate::store;
@@ -96,6 +97,9 @@ daemonkit::settings! {
         mailbox_bytes: u64 = 64 << 20,
         /// Envelopes from strangers (contact requests) that lie in an account's mailbox at most.
         mailbox_strangers: u64 = 32,
+        /// Proof of work, in bits, by which as many strangers again get in when their room is full: 20 are a million hashes.
+        /// It doubles with every 8 that lie there; 24 is the most that anybody does.
+        mailbox_work_bits: u8 = 20,
         /// Bytes in all mailboxes of this directory at most.
         mailbox_total_bytes: u64 = 10 << 30,
         /// What to log, as a filter of the `tracing` crate: `info`, `directoryd=debug`, ...
@@ -105,6 +109,8 @@ daemonkit::settings! {
         /// See [`Limits`].
         limits: Limits = Limits::default(),
         hidden:
+        /// Not for a file: `--new-identity`, once.
+        new_identity: bool = false,
         /// Not for operators: 30 s are promised. Tests are in more of a hurry.
         timing: Timing = Timing::default(),
         /// Not for operators: what the mailbox's clock runs by.
@@ -226,6 +232,7 @@ impl Config {
             envelopes: self.mailbox_envelopes,
             bytes: self.mailbox_bytes,
             strangers: self.mailbox_strangers,
+            work_bits: self.mailbox_work_bits,
             total_bytes: self.mailbox_total_bytes,
         };
         store::Options {
@@ -234,6 +241,7 @@ impl Config {
             quotas,
             clock: self.clock.clone(),
             max_pages: self.max_pages,
+            new_identity: self.new_identity,
         }
     }
 
@@ -268,6 +276,10 @@ impl Config {
             limits.deposit_per_minute,
         ];
         let quotas = [self.mailbox_envelopes, self.mailbox_bytes, self.mailbox_strangers, self.mailbox_total_bytes];
+        if !(1..=MAX_WORK_BITS).contains(&self.mailbox_work_bits) {
+            let given = self.mailbox_work_bits;
+            return Err(ConfigError::Value(format!("mailbox_work_bits is 1 to {MAX_WORK_BITS}, not {given}")));
+        }
         if quotas.contains(&0) {
             return Err(ConfigError::Value(
                 "a mailbox quota of 0 would refuse every envelope; remove the key to get its default".into(),

@@ -13,6 +13,7 @@
 pub mod answer;
 pub mod config;
 pub mod gate;
+pub mod identity;
 pub mod index;
 pub mod limits;
 pub mod memory;
@@ -122,6 +123,11 @@ impl Opened {
     /// The configuration in force.
     pub fn config(&self) -> &Config {
         &self.directory.config
+    }
+
+    /// By what key members know this directory.
+    pub fn identity(&self) -> &identity::Identity {
+        self.directory.store.identity()
     }
 
     /// Accounts that were found in the database.

@@ -10,6 +10,7 @@ use daemonkit::chain::chain;
 use daemonkit::log::{Format, Log, last_words};
 use daemonkit::notify::notify;
 use directoryd::config::{ListPolicy, LogFormat};
+use directoryd::identity::Identity;
 use directoryd::{Config, Opened};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,6 +35,9 @@ struct Args {
     /// Who may list and search [default: members]
     #[arg(long, value_name = "WHO")]
     list: Option<List>,
+    /// Go on although the identity key is lost or another one, with a new one if there is none: members must accept it
+    #[arg(long)]
+    new_identity: bool,
     /// Run no relay (this version has none)
     #[arg(long)]
     no_relay: bool,
@@ -73,6 +77,7 @@ impl Args {
             Some(List::Off) => ListPolicy::Off,
             None => config.list,
         };
+        config.new_identity = self.new_identity;
         config.validated()
     }
 }
@@ -93,8 +98,10 @@ fn start(args: &Args) -> anyhow::Result<()> {
         daemonkit::log::parse(&config.log)?;
         let address = config.listen;
         std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+        let identity = Identity::read(&config.data_dir)?;
+        let key = identity.map_or_else(|| "made by the first start".to_owned(), |identity| identity.to_string());
         return print(&format!(
-            "the configuration is valid; a start would use\n  origin    {}\n  listen    {address}\n  data      {}\n  log       {}",
+            "the configuration is valid; a start would use\n  origin    {}\n  key       {key}\n  listen    {address}\n  data      {}\n  log       {}",
             config.origin,
             config.data_dir.display(),
             config.log
@@ -105,6 +112,7 @@ fn start(args: &Args) -> anyhow::Result<()> {
     }
     // The database and its lock are nobody else's business.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    daemonkit::dumps::forbid().context("cannot switch core dumps off (they would hold the identity key)")?;
     raise_file_limit();
     let format = match config.log_format {
         LogFormat::Text => Format::Text,
@@ -135,10 +143,11 @@ async fn serve(args: &Args, config: Config, log: &Log) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr().context("cannot tell the address in use")?;
     let (origin, accounts) = (opened.config().origin.clone(), opened.accounts());
+    let key = opened.identity().to_string();
     let mut served = std::pin::pin!(opened.serve(listener));
     // The socket is bound and its queue open: whoever connects now is answered.
-    tracing::info!(%address, origin, accounts, "ready");
-    log.line(&format!("directoryd ready: http://{address} origin={origin}"));
+    tracing::info!(%address, origin, key, accounts, "ready");
+    log.line(&format!("directoryd ready: http://{address} origin={origin} key={key}"));
     if let Err(error) = notify("READY=1") {
         tracing::warn!(%error, "cannot tell systemd that the directory is ready");
     }

@@ -166,6 +166,10 @@ async fn real_answers_have_the_described_shapes() {
     }
     for (path, url) in [
         ("/v1/nonce", "/v1/nonce".to_owned()),
+        ("/v1/directory", "/v1/directory".into()),
+        ("/v1/directory", format!("/v1/directory?challenge={}", "A".repeat(43))),
+        ("/v1/directory", "/v1/directory?challenge=AA".into()),
+        ("/v1/membership", "/v1/membership".into()),
         (records, "/v1/records/alice".into()),
         (records, "/v1/records/bob".into()),
         (records, "/v1/records/a%20b".into()),

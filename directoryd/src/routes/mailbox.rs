@@ -4,6 +4,8 @@
 //! first-contact policy decides; strangers have little room, of their own. There is no way to read, list or count here:
 //! mail is told to the session of the device that it is for (session/push.rs), and to nobody else.
 
+use std::net::IpAddr;
+
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -12,13 +14,14 @@ use proto::directory::api::{DepositAnswer, ErrorCode, MAX_DEPOSIT_BYTES};
 use proto::ids::{AccountId, sha256};
 use proto::wire::MAX_STRANGER_ENVELOPE_BYTES;
 use proto::wire::envelope::Outer;
+use proto::wire::work::{shown, window_of};
 
 use super::{App, Body, PathText, Peer, path_account, path_text, source, token, whole};
 use crate::Directory;
 use crate::answer::{Operation, Refusal, unix_now};
 use crate::limits::{Class, Source};
 use crate::metrics::{DepositRefused, Op};
-use crate::store::{Deposit, Lane};
+use crate::store::{Deposit, Lane, Stranger};
 
 pub(super) async fn deposit(
     State(directory): App,
@@ -68,6 +71,7 @@ async fn store(
     }
     let envelope = whole(body, MAX_DEPOSIT_BYTES)?;
     let entry = directory.index.by_account(account).ok_or_else(Refusal::not_found)?;
+    let parsed = || Outer::decode(&envelope).map_err(|error| Refusal::new(ErrorCode::Malformed, error.to_string()));
     let lane = match token {
         Some(hash) => Lane::Contact(hash),
         None => {
@@ -77,10 +81,10 @@ async fn store(
                     format!("without a deposit token an envelope has at most {MAX_STRANGER_ENVELOPE_BYTES} bytes");
                 return Err(Refusal::new(ErrorCode::TooLarge, message));
             }
-            Lane::Stranger
+            Lane::Stranger(stranger(directory, peer, source, &parsed()?))
         }
     };
-    let outer = Outer::decode(&envelope).map_err(|error| Refusal::new(ErrorCode::Malformed, error.to_string()))?;
+    let outer = parsed()?;
     let device = outer.to_device;
     if entry.device_key(device).is_none() {
         return Err(Refusal::new(ErrorCode::NotFound, "the account's record names no such device; look it up again"));
@@ -93,6 +97,41 @@ async fn store(
     let status = if deposited.created { StatusCode::CREATED } else { StatusCode::OK };
     let (number, expires_in) = (deposited.number, deposited.expires_in);
     Ok((status, DepositAnswer { number, expires_in, time: unix_now() }))
+}
+
+/// Where a stranger comes from, in a form that tells nobody, and what work it shows.
+fn stranger(directory: &Directory, peer: Peer, source: Source, outer: &Outer<'_>) -> Stranger {
+    let key = directory.store.identity().key().as_bytes();
+    let place = |what: &[u8]| {
+        let mut short = [0; 8];
+        short.copy_from_slice(&sha256(&[b"chatd/lane/1\0", key, what])[..8]);
+        short
+    };
+    let (site, host) = match source {
+        Source::Member(account) => (place(&account.0), place(&account.0)),
+        Source::Address(address) => {
+            let (site, host) = networks(address);
+            (place(&site), place(&host))
+        }
+    };
+    let now = window_of(unix_now());
+    Stranger { site, host, exempt: peer.exempt, work: shown(outer, now.saturating_sub(1), now) }
+}
+
+/// The network of a site, and the part of it that one host has.
+fn networks(address: IpAddr) -> ([u8; 6], [u8; 8]) {
+    let (mut site, mut host) = ([0; 6], [0; 8]);
+    match address.to_canonical() {
+        IpAddr::V4(ip) => {
+            site[..3].copy_from_slice(&ip.octets()[..3]);
+            host[..4].copy_from_slice(&ip.octets());
+        }
+        IpAddr::V6(ip) => {
+            site.copy_from_slice(&ip.octets()[..6]);
+            host.copy_from_slice(&ip.octets()[..8]);
+        }
+    }
+    (site, host)
 }
 
 /// Whether this stranger may leave a request. An account that takes none looks like one that is not there.

@@ -3,6 +3,7 @@
 //! Invariant: every answer is JSON with `time`, except the page, the metrics and the description of the API; every
 //! error has one shape; what is not there and what is not for the one who asks look the same.
 
+mod identity;
 mod mailbox;
 mod page;
 mod publish;
@@ -46,6 +47,8 @@ pub type Route = (&'static str, &'static [&'static str], MethodRouter<Arc<Direct
 /// Every route, which the test of `/openapi.json` walks too.
 pub fn table() -> Vec<Route> {
     vec![
+        ("/v1/directory", &["get"], get(identity::directory)),
+        ("/v1/membership", &["get"], get(identity::membership)),
         ("/v1/nonce", &["get"], get(nonce)),
         (
             "/v1/records/{name}",

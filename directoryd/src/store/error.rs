@@ -40,6 +40,12 @@ pub enum StoreError {
     /// No room in a mailbox.
     #[error("{0}")]
     MailboxFull(&'static str),
+    /// No room for a stranger, unless it shows work.
+    #[error("as many requests of strangers wait for this account as may; one with proof of work is taken")]
+    StrangersFull {
+        /// How much.
+        bits: u8,
+    },
     /// The disk or the database refuses; nothing was changed.
     #[error("the store cannot write now: {0}")]
     Unavailable(String),
@@ -59,6 +65,9 @@ pub enum BackupError {
 /// Why the store does not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// The directory's own key.
+    #[error(transparent)]
+    Identity(#[from] crate::identity::IdentityError),
     /// The directory cannot be made or read.
     #[error("cannot use the data directory {path}")]
     DataDir {

@@ -4,13 +4,21 @@
 //! (`AUTOINCREMENT`); the sums in `mailbox_usage` and `mailbox_total` are kept by triggers, so they cannot drift.
 
 use proto::ids::{AccountId, DeviceId};
+use proto::wire::work::MAX_WORK_BITS;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::apply::{Applied, Context, registered};
-use super::{Deposit, Deposited, Lane, RESERVED_SECONDS, StoreError};
+use super::{Deposit, Deposited, Lane, Quotas, RESERVED_SECONDS, StoreError, Stranger};
 
 /// Expired envelopes that one sweep takes at most: keeps its transaction to some milliseconds.
 pub(super) const SWEEP: usize = 512;
+
+/// Lanes of a mailbox, as the column `stranger` has them. Each has its own room.
+const CONTACTS: i64 = 0;
+const STRANGERS: i64 = 1;
+const WORKED: i64 = 2;
+/// With so many envelopes in the lane that work opens, it costs twice as much.
+const WORKED_A_STEP: u64 = 8;
 
 /// What a transaction did to mailboxes.
 #[derive(Debug, Default)]
@@ -33,7 +41,7 @@ pub(super) fn deposit(db: &Transaction<'_>, new: &Deposit, context: &mut Context
         return Err(StoreError::Unavailable("the disk is full; try again later".into()).into());
     }
     registered(db, new.account)?;
-    let stranger = match &new.lane {
+    let mut lane = match &new.lane {
         Lane::Contact(hash) => {
             let honoured = db
                 .prepare_cached("SELECT 1 FROM tokens WHERE account = ?1 AND hash = ?2")?
@@ -41,28 +49,41 @@ pub(super) fn deposit(db: &Transaction<'_>, new: &Deposit, context: &mut Context
             if !honoured {
                 return Err(StoreError::TokenRevoked.into());
             }
-            false
+            CONTACTS
         }
-        Lane::Stranger => true,
+        Lane::Stranger(_) => STRANGERS,
     };
-    let held: Option<(i64, i64, i64)> = db
-        .prepare_cached("SELECT number, expires, size FROM mailbox WHERE account = ?1 AND stranger = ?2 AND hash = ?3")?
-        .query_row(params![new.account.0, stranger, new.hash], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+    let stranger = lane != CONTACTS;
+    let held: Option<(i64, i64, i64, i64)> = db
+        .prepare_cached(
+            "SELECT number, expires, size, stranger FROM mailbox WHERE account = ?1 AND (stranger > 0) = ?2 AND hash = ?3",
+        )?
+        .query_row(params![new.account.0, stranger, new.hash], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })
         .optional()?;
     let now = signed(context.now);
-    if let Some((number, expires, _)) = held.filter(|(_, expires, _)| *expires > now && !stranger) {
+    if let Some((number, expires, ..)) = held.filter(|(_, expires, ..)| *expires > now && !stranger) {
         let expires_in = (expires - now).unsigned_abs();
         return Ok(Deposited { created: false, number: number.unsigned_abs(), expires_in });
     }
     // Of a stranger's, the same bytes take the place of those that lie here, under a new number: the answer is the same
     // whether or not they do, so that a repetition does not tell a stranger whether somebody has fetched them.
-    let replaced = held.map_or(0, |(_, _, size)| size.unsigned_abs());
-    while let Some(full) = no_room(db, new, stranger, held.is_some(), replaced, context)? {
-        // What has expired is in nobody's way.
-        if expire(db, context)? == 0 {
-            return Err(StoreError::MailboxFull(full).into());
-        }
+    let replaced = held.map_or(0, |(_, _, size, _)| size.unsigned_abs());
+    // It stays in its lane.
+    lane = held.map_or(lane, |(_, _, _, lane)| lane);
+    let mut full = no_room(db, new, &mut lane, held.is_some(), replaced, context)?;
+    // What has expired is in nobody's way.
+    while full.is_some() && expire(db, context)? > 0 {
+        full = no_room(db, new, &mut lane, held.is_some(), replaced, context)?;
     }
+    if let Some(full) = full {
+        return Err(full.into());
+    }
+    let (site, host) = match &new.lane {
+        Lane::Stranger(from) => (&from.site[..], &from.host[..]),
+        Lane::Contact(_) => (&[][..], &[][..]),
+    };
     if let Some((number, ..)) = held {
         db.prepare_cached("DELETE FROM mailbox WHERE number = ?1")?.execute(params![number])?;
     }
@@ -71,11 +92,11 @@ pub(super) fn deposit(db: &Transaction<'_>, new: &Deposit, context: &mut Context
     let size = i64::try_from(new.envelope.len()).unwrap_or(i64::MAX);
     let number: i64 = db
         .prepare_cached(
-            "INSERT INTO mailbox (account, device, stranger, expires, hash, size, envelope)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING number",
+            "INSERT INTO mailbox (account, device, stranger, expires, hash, size, envelope, site, host)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING number",
         )?
         .query_row(
-            params![new.account.0, new.device.0, stranger, expires, new.hash, size, &new.envelope[..]],
+            params![new.account.0, new.device.0, lane, expires, new.hash, size, &new.envelope[..], site, host],
             |row| row.get(0),
         )?;
     context.mail.deposited = true;
@@ -86,30 +107,32 @@ pub(super) fn deposit(db: &Transaction<'_>, new: &Deposit, context: &mut Context
 fn no_room(
     db: &Transaction<'_>,
     new: &Deposit,
-    stranger: bool,
+    lane: &mut i64,
     replaces: bool,
     replaced: u64,
     context: &Context,
-) -> Applied<Option<&'static str>> {
-    let (envelopes, bytes): (i64, i64) = db
-        .prepare_cached("SELECT envelopes, bytes FROM mailbox_usage WHERE account = ?1 AND stranger = ?2")?
-        .query_row(params![new.account.0, stranger], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?
-        .unwrap_or_default();
+) -> Applied<Option<StoreError>> {
+    let full = |why| Ok(Some(StoreError::MailboxFull(why)));
+    let (envelopes, bytes) = used(db, new.account, CONTACTS)?;
     let size = new.envelope.len() as u64;
-    let envelopes = envelopes.unsigned_abs() + 1 - u64::from(replaces);
-    let bytes = (bytes.unsigned_abs() + size).saturating_sub(replaced);
     let quotas = &context.quotas;
-    if stranger {
-        if envelopes > quotas.strangers {
-            return Ok(Some("as many requests of strangers wait for this account as may; try again later"));
+    match &new.lane {
+        // It takes the place of the one that lies here.
+        Lane::Stranger(_) if replaces => {}
+        Lane::Stranger(from) => match strangers_lane(db, new, from, quotas)? {
+            Ok(found) => *lane = found,
+            Err(refused) => return Ok(Some(refused)),
+        },
+        Lane::Contact(_) => {
+            let envelopes = envelopes + 1 - u64::from(replaces);
+            if envelopes > quotas.envelopes || (bytes + size).saturating_sub(replaced) > quotas.bytes {
+                return full("the mailbox is full until its owner fetches what lies in it; try again later");
+            }
         }
-    } else if envelopes > quotas.envelopes || bytes > quotas.bytes {
-        return Ok(Some("the mailbox is full until its owner fetches what lies in it; try again later"));
     }
     let total = (lying(db)?.1 + size).saturating_sub(replaced);
     if total > quotas.total_bytes {
-        return Ok(Some("this directory's mailboxes are full; try again later"));
+        return full("this directory's mailboxes are full; try again later");
     }
     // Nobody may have more than is left for all others: so however many fill theirs, there is room for one more, and
     // those who have much are refused first (dynamic thresholds; Choudhury and Hahne, 1998).
@@ -118,8 +141,50 @@ fn no_room(
         .query_row(params![new.account.0], |row| row.get::<_, i64>(0))?;
     let account = (account.unsigned_abs() + size).saturating_sub(replaced);
     let left = quotas.total_bytes.saturating_sub(total - size.min(total));
-    Ok((account > left)
-        .then_some("this directory has little room left, and this mailbox has its share of it; try again later"))
+    if account > left {
+        return full("this directory has little room left, and this mailbox has its share of it; try again later");
+    }
+    Ok(None)
+}
+
+/// Envelopes that lie in a lane of an account, and their bytes.
+fn used(db: &Transaction<'_>, account: AccountId, lane: i64) -> Applied<(u64, u64)> {
+    let used: Option<(i64, i64)> = db
+        .prepare_cached("SELECT envelopes, bytes FROM mailbox_usage WHERE account = ?1 AND stranger = ?2")?
+        .query_row(params![account.0, lane], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(used.map_or((0, 0), |(envelopes, bytes)| (envelopes.unsigned_abs(), bytes.unsigned_abs())))
+}
+
+/// In which lane a stranger's envelope finds room. The first is shared by places: no network may have more of it than is
+/// left for all others, and none of its hosts more than half of that, so that the loud are refused first. Who finds no
+/// room there is let into the second by proof of work, which costs more the fuller that is.
+fn strangers_lane(
+    db: &Transaction<'_>,
+    new: &Deposit,
+    from: &Stranger,
+    quotas: &Quotas,
+) -> Applied<Result<i64, StoreError>> {
+    let (lying, _) = used(db, new.account, STRANGERS)?;
+    let free = quotas.strangers.saturating_sub(lying);
+    let (of_site, of_host): (i64, i64) = db
+        .prepare_cached(
+            "SELECT count(*) FILTER (WHERE site = ?3), count(*) FILTER (WHERE host = ?4) FROM mailbox
+             WHERE account = ?1 AND stranger = ?2",
+        )?
+        .query_row(params![new.account.0, STRANGERS, &from.site, &from.host], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let fair = of_site.unsigned_abs() < free && of_host.unsigned_abs() * 2 < free;
+    if free > 0 && (fair || from.exempt) {
+        return Ok(Ok(STRANGERS));
+    }
+    let (worked, _) = used(db, new.account, WORKED)?;
+    if worked >= quotas.strangers {
+        let why = "as many requests of strangers wait for this account as may, with work or without; try again later";
+        return Ok(Err(StoreError::MailboxFull(why)));
+    }
+    let steps = u8::try_from(worked / WORKED_A_STEP).unwrap_or(u8::MAX);
+    let bits = quotas.work_bits.saturating_add(steps).min(MAX_WORK_BITS);
+    Ok(if from.work >= bits { Ok(WORKED) } else { Err(StoreError::StrangersFull { bits }) })
 }
 
 /// Deletes envelopes of one device, and nothing else; how many there were.

@@ -1,4 +1,4 @@
-//! What must survive: records, released names, reach, token hashes, session counters.
+//! What must survive: the directory's own key, records, released names, reach, token hashes, session counters.
 //!
 //! The write connection belongs to one named thread. Commands reach it through a bounded channel; everything that waits
 //! goes into one transaction, and every answer is given after COMMIT (`synchronous=FULL`), when the [`Index`] shows the
@@ -32,6 +32,7 @@ pub use error::{BackupError, OpenError, StoreError};
 pub use health::{Checked, Health};
 pub use read::{Mail, Readers};
 
+use crate::identity::Identity;
 use crate::index::Index;
 use crate::metrics::Metrics;
 use crate::uptime::{Monotonic, Uptime};
@@ -88,8 +89,10 @@ pub struct Quotas {
     pub envelopes: u64,
     /// Bytes of them.
     pub bytes: u64,
-    /// Envelopes from strangers for an account.
+    /// Envelopes from strangers for an account; as many again with proof of work.
     pub strangers: u64,
+    /// Work that is asked for when that room is full, in bits.
+    pub work_bits: u8,
     /// Bytes in all mailboxes of the directory.
     pub total_bytes: u64,
 }
@@ -103,6 +106,8 @@ pub struct Options {
     pub max_accounts: u64,
     /// Mail at most.
     pub quotas: Quotas,
+    /// Go on with another identity key than members know, or without the one that they know.
+    pub new_identity: bool,
     /// What the mailbox's clock runs by.
     pub clock: Monotonic,
     /// Pages that the database may have, for tests of a full disk.
@@ -115,7 +120,20 @@ pub enum Lane {
     /// Of a contact, who has presented the token with this hash.
     Contact([u8; 32]),
     /// Of those who may send a request.
-    Stranger,
+    Stranger(Stranger),
+}
+
+/// Whoever leaves a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stranger {
+    /// The network that it comes from (or the account, of a member), hashed with a key of this directory.
+    pub site: [u8; 8],
+    /// The part of that network that one host has.
+    pub host: [u8; 8],
+    /// It is on this machine, and such are not limited.
+    pub exempt: bool,
+    /// Proof of work, in bits.
+    pub work: u8,
 }
 
 /// An envelope on its way in.
@@ -166,6 +184,7 @@ pub struct Store {
     commands: mpsc::Sender<Command>,
     readers: Readers,
     health: Arc<Health>,
+    identity: Identity,
 }
 
 /// Joins the store's thread; wait for it after all handles are dropped.
@@ -204,6 +223,7 @@ impl Store {
         let path = options.data_dir.join("directory.db");
         let unclean = files::has_log(&path);
         let connection = schema::open(&path, options.max_pages)?;
+        let identity = Identity::open(&options.data_dir, &connection, options.new_identity)?;
         read::load(&connection, &index, &path)?;
         let sqlite = |source| OpenError::Database { path: path.clone(), source };
         let saved = mailbox::saved_uptime(&connection).map_err(sqlite)?;
@@ -229,7 +249,7 @@ impl Store {
             .name("directory-store".into())
             .spawn(move || writer.run(queue))
             .map_err(OpenError::Thread)?;
-        Ok((Self { commands, readers, health }, StoreThread { thread, check, _lock: lock }))
+        Ok((Self { commands, readers, health, identity }, StoreThread { thread, check, _lock: lock }))
     }
 
     /// Stores a record, if it may be.
@@ -300,6 +320,11 @@ impl Store {
     pub async fn sweep(&self) -> Result<(), StoreError> {
         while self.ask(Command::Sweep).await? {}
         Ok(())
+    }
+
+    /// The directory's key.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// What is known of the database.

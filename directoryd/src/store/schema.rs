@@ -47,6 +47,11 @@ const MIGRATIONS: &[&str] = &[
     "
     -- Whoever has the recovery key of the account that gave a name up takes it back before it is free for all.
     ALTER TABLE released ADD COLUMN recovery_hash BLOB;
+    -- The public half of the directory's own key, as members know it.
+    CREATE TABLE identity (
+        id  INTEGER PRIMARY KEY CHECK (id = 1),
+        key BLOB NOT NULL
+    ) STRICT;
     -- By the count of `uptime` now, which begins with this schema.
     UPDATE released SET released_at = 0;
     CREATE INDEX released_by_age ON released (released_at);
@@ -64,11 +69,14 @@ const MIGRATIONS: &[&str] = &[
         number   INTEGER PRIMARY KEY AUTOINCREMENT,
         account  BLOB NOT NULL,
         device   BLOB NOT NULL,
-        stranger INTEGER NOT NULL,
+        stranger INTEGER NOT NULL,              -- 0 contact, 1 stranger, 2 stranger with proof of work
         expires  INTEGER NOT NULL,
         hash     BLOB NOT NULL,
         size     INTEGER NOT NULL,
-        envelope BLOB NOT NULL
+        envelope BLOB NOT NULL,
+        -- Of strangers: keyed hashes of where they came from.
+        site     BLOB NOT NULL,
+        host     BLOB NOT NULL
     ) STRICT;
     CREATE UNIQUE INDEX mailbox_by_hash ON mailbox (account, stranger, hash);
     CREATE INDEX mailbox_by_device ON mailbox (account, device, number);

@@ -194,7 +194,7 @@ mod tests {
             uptime: Arc::new(Uptime::resume(Monotonic::manual(), 0)),
             health: Arc::default(),
             max_accounts: 10,
-            quotas: Quotas { envelopes: 10, bytes: 10_000, strangers: 10, total_bytes: 10_000 },
+            quotas: Quotas { envelopes: 10, bytes: 10_000, strangers: 10, work_bits: 20, total_bytes: 10_000 },
             failed: CancellationToken::new(),
             full: None,
         }

@@ -78,8 +78,11 @@ async fn store(alice: &Person, bob: &Person, folder: &std::path::Path, indexer: 
         standing: Default::default(),
     };
     let (record, recovery_hash) = (alice.record()?, recovery_hash(&[7; 32]));
-    Store::create(folder, &NewAccount { row, recovery_hash, record, record_seq: 1, display_name: String::new() })
-        .ok()?;
+    Store::create(
+        folder,
+        &NewAccount { row, recovery_hash, record, record_seq: 1, display_name: String::new(), directory_key: None },
+    )
+    .ok()?;
     let store = Store::open(folder, indexer).ok()?;
     let new = NewContact {
         account: bob.account(),

@@ -1,10 +1,10 @@
-//! `chatctl key rotate` and `chatctl key recover`.
+//! `chatctl key rotate`, `chatctl key recover` and `chatctl key directory`.
 
 use std::io::Write;
 use std::path::PathBuf;
 
-use proto::rpc::methods::{KeyRecover, KeyRotate};
-use proto::rpc::types::{AccountInfo, KeyRecoverParams, KeyResult};
+use proto::rpc::methods::{DirectoryKey, KeyRecover, KeyRotate};
+use proto::rpc::types::{AccountInfo, DirectoryKeyParams, KeyRecoverParams, KeyResult};
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
@@ -36,6 +36,18 @@ enum Action {
         #[arg(long, value_name = "FILE")]
         new_recovery_file: Option<PathBuf>,
     },
+    /// Show the key that the directory is known by, or accept another one
+    ///
+    /// The directory's key is remembered when an account is registered. If it changes, nothing is sent to the directory until
+    /// you accept the new key: ask its operator first.
+    Directory {
+        /// Trust this key from now on, if it is the one that the directory shows
+        #[arg(long, value_name = "KEY")]
+        accept: Option<String>,
+        /// The directory of another domain, which the configuration of chatd names
+        #[arg(long, value_name = "DOMAIN")]
+        domain: Option<String>,
+    },
 }
 
 /// What `--json` prints when the key went into a file.
@@ -60,6 +72,34 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         Action::Recover { recovery_file, new_recovery_file } => {
             recover(session, &recovery_file, new_recovery_file.as_deref()).await?;
         }
+        Action::Directory { accept, domain } => return directory(session, accept, domain).await,
+    }
+    Ok(Exit::Ok)
+}
+
+async fn directory(session: &mut Session, accept: Option<String>, domain: Option<String>) -> Result<Exit, Failure> {
+    let accepted = accept.is_some();
+    let params = DirectoryKeyParams { account: session.account(), domain, accept };
+    let result = session.call::<DirectoryKey>(&params).await?;
+    let changed = result.known.is_some() && result.shown.is_some() && result.known != result.shown;
+    session.out.either(&result, |out, result| {
+        let key = |key: &Option<String>, none: &str| key.clone().unwrap_or_else(|| none.to_owned());
+        let none = result.problem.clone().unwrap_or_else(|| "none".to_owned());
+        super::facts(
+            out,
+            &[
+                ("directory", format!("{} ({})", result.url, result.origin)),
+                ("known key", key(&result.known, "none yet")),
+                ("shown key", key(&result.shown, &none)),
+            ],
+        )
+    })?;
+    if accepted {
+        note("this key is trusted from now on");
+    }
+    if changed {
+        say("the directory shows another key than it is known by: ask its operator, then run this with --accept KEY");
+        return Ok(Exit::KeyNotTrusted);
     }
     Ok(Exit::Ok)
 }

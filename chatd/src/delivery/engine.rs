@@ -4,16 +4,15 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use proto::directory::SignedReach;
-use proto::ids::{Epoch, MessageId, NodeId};
+use proto::ids::Epoch;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::mailbox::DepositError;
+pub(super) use super::finished::Finished;
 use super::pack::{self, Done, Job, Problem};
-use super::reach::ReachError;
 use super::route::{AFTER_ACCEPT, Phase, REQUEST_REPEAT, Route};
 use super::{Context, News, OpenLink};
-use crate::link::{CloseCode, LinkSender};
+use crate::link::CloseCode;
 use crate::store::{StoreError, account, contacts, epochs, signals};
 
 /// Results of its own jobs that wait at most; there is one job at a time per contact and kind.
@@ -24,25 +23,6 @@ const KEYS_EXPIRED: &str = "recipient_keys_expired";
 const DEPOSITS_CHECK: Duration = Duration::from_secs(3_600);
 /// A new message to somebody who could not be reached is tried after so long at most.
 const WISH: Duration = Duration::from_secs(1);
-
-pub(super) enum Finished {
-    Connected {
-        contact: i64,
-        attempt: u64,
-        result: Result<(NodeId, LinkSender), ReachError>,
-    },
-    Packed(Done),
-    /// What waits for a contact lies in its mailbox; `Ok(true)` when nothing waits at all.
-    Deposited {
-        contact: i64,
-        result: Result<bool, DepositError>,
-    },
-    /// These need not be sent again: that is on disk.
-    Signalled {
-        contact: i64,
-        ids: Vec<MessageId>,
-    },
-}
 
 pub(super) struct Engine {
     pub(super) context: Context,
@@ -120,6 +100,7 @@ impl Engine {
                     Finished::Connected { contact, attempt, result } => self.connected(contact, attempt, result),
                     Finished::Packed(done) => self.packed(done),
                     Finished::Deposited { contact, result } => self.deposited(contact, result),
+                    Finished::Worked { contact, link, result } => self.worked(contact, link, result),
                     Finished::Signalled { contact, ids } => self.route(contact).signals_done(&ids),
                 },
                 () = timer => self.tick(),
@@ -197,6 +178,7 @@ impl Engine {
             }
             News::Pong { link, nonce } => self.pong(link, nonce),
             News::Refused { link, code, envelope, device } => self.refused(link, code, envelope, device),
+            News::Work { link, envelope, bits, window } => self.work_wanted(link, envelope, bits, window),
             News::Online(contact) => {
                 let route = self.route(contact);
                 // Somebody who comes online was offline: what link there is may lead to the daemon's life before.
@@ -254,6 +236,7 @@ impl Engine {
         route.in_flight.extend(done.in_flight);
         route.signalled.extend(done.signalled);
         route.pinged.extend(done.pinged);
+        route.requested = done.requested.or(route.requested);
         if done.accepted {
             route.accepted = true;
             route.claim_at = Some(now + AFTER_ACCEPT);

@@ -19,6 +19,7 @@ use super::Context;
 use super::engine::{Engine, Finished};
 use super::pack::{fit, is_contact_kind, sender, target};
 use super::reach::refresh_record;
+use super::work::{NoStamp, stamped};
 use crate::crypto::CryptoError;
 use crate::crypto::envelope::{SealTo, capacity, seal};
 use crate::directory::{DirectoryClient, DirectoryError};
@@ -48,6 +49,10 @@ pub(super) enum DepositError {
     NoPrekey,
     #[error("mailbox_full: {0}")]
     Full(String),
+    #[error("mailbox_full: requests of strangers fill it, and {bits} bits of work open it")]
+    Work { bits: u8, window: u64 },
+    #[error(transparent)]
+    NoStamp(#[from] NoStamp),
     #[error(
         "token_revoked: its directory takes no mail from us any more; it has removed or blocked us, or is new there"
     )]
@@ -72,6 +77,7 @@ impl DepositError {
 
     fn of(error: DirectoryError) -> Self {
         match error {
+            DirectoryError::WorkWanted { bits, window } => Self::Work { bits, window },
             DirectoryError::Refused { code: ErrorCode::MailboxFull, message } => Self::Full(message),
             DirectoryError::Refused { code: ErrorCode::TokenRevoked, .. } => Self::Revoked,
             // Of the account or of the device alone: the record tells.
@@ -155,7 +161,14 @@ impl Depositing {
             }
             any = true;
             let outer = seal(&sender(&self.context, &card), to, Vec::new(), &[&signal.core], MAX_TTL_SECONDS)?;
-            let answer = self.post(client, &row, token.as_ref(), outer).await?;
+            let answer = match self.post(client, &row, token.as_ref(), outer.clone()).await {
+                // Once: if it costs more by then, that is for the next time.
+                Err(DepositError::Work { bits, window }) => {
+                    let outer = stamped(outer, bits, window).await?;
+                    self.post(client, &row, token.as_ref(), outer).await?
+                }
+                answer => answer?,
+            };
             let (contact, id, kind) = (self.contact, signal.msgid, signal.kind);
             let until = (self.context.clock.judged() * 1_000).saturating_add(seconds_ms(answer.expires_in));
             self.context.store.write(move |tx| signal_left(tx, contact, id, kind, until)).await?;

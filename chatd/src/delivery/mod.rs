@@ -9,12 +9,14 @@
 
 mod again;
 mod engine;
+mod finished;
 mod links;
 mod mailbox;
 mod pack;
 mod proofs;
 mod reach;
 mod route;
+mod work;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -200,6 +202,17 @@ pub enum News {
         envelope: Option<u64>,
         /// The device that the refusal is about.
         device: Option<DeviceId>,
+    },
+    /// A peer takes our request with work only.
+    Work {
+        /// The link.
+        link: u64,
+        /// Number of the refused envelope.
+        envelope: u64,
+        /// How much.
+        bits: u8,
+        /// The window that it is there.
+        window: u64,
     },
     /// The contact came online: try now.
     Online(i64),

@@ -64,6 +64,8 @@ pub(super) struct Done {
     pub more: bool,
     /// Our acceptance went out.
     pub accepted: bool,
+    /// The number of our request's envelope.
+    pub requested: Option<u64>,
     /// Something waits that only a repeat can bring further, because nothing acknowledges it.
     pub unacknowledged: bool,
     pub problem: Option<Problem>,
@@ -80,6 +82,8 @@ pub(super) enum Problem {
     Store(#[from] StoreError),
     #[error(transparent)]
     Crypto(#[from] CryptoError),
+    #[error(transparent)]
+    NoStamp(#[from] super::work::NoStamp),
 }
 
 /// What was read, to be sealed.
@@ -127,6 +131,7 @@ impl Job {
             pinged: Vec::new(),
             more: false,
             accepted: false,
+            requested: None,
             unacknowledged: false,
             problem: None,
         };
@@ -168,7 +173,7 @@ impl Job {
                             done.pinged.push((envelope.number, id));
                         }
                     }
-                    Kind::ContactRequest => done.unacknowledged = true,
+                    Kind::ContactRequest => (done.unacknowledged, done.requested) = (true, Some(envelope.number)),
                     Kind::ContactAccept => done.accepted = true,
                     _ => {}
                 }
@@ -240,7 +245,7 @@ impl Job {
     }
 }
 
-fn next_number() -> u64 {
+pub(super) fn next_number() -> u64 {
     NUMBER.fetch_add(1, Ordering::Relaxed)
 }
 

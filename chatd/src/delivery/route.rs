@@ -66,6 +66,10 @@ pub(super) struct Route {
     pub signalled: HashSet<MessageId>,
     /// Signals that end with the answer to a ping on this link.
     pub pinged: Vec<(u64, MessageId)>,
+    /// The number of our request's envelope on this link, until it is refused.
+    pub requested: Option<u64>,
+    /// Stamps that were made for it on this link.
+    pub stamps: u32,
     /// Something may wait.
     pub pending: bool,
     /// A packing job runs.
@@ -156,6 +160,8 @@ impl Default for Route {
             in_flight: VecDeque::new(),
             signalled: HashSet::new(),
             pinged: Vec::new(),
+            requested: None,
+            stamps: 0,
             pending: false,
             packing: false,
             life: 0,
@@ -184,7 +190,7 @@ impl Route {
             return;
         }
         self.link = Some(link);
-        self.claimed_on = None;
+        (self.claimed_on, self.requested, self.stamps) = (None, None, 0);
         // A dial that is under way is of no interest any more, and a claim on another link does not count here.
         self.phase = Phase::Down;
         self.rewind();
@@ -198,7 +204,7 @@ impl Route {
     /// The link is gone, or of no use.
     pub fn detach(&mut self) {
         self.link = None;
-        self.claimed_on = None;
+        (self.claimed_on, self.requested) = (None, None);
         self.phase = Phase::Down;
         self.rewind();
     }

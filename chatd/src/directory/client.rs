@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use proto::directory::api::{
     Base64, DEPOSIT_TOKEN_HEADER, DepositAnswer, ErrorAnswer, NonceAnswer, PublishReachAnswer, PublishReachRequest,
-    ReachAnswer, RecordAnswer, UsersPage, UsersQuery,
+    ReachAnswer, RecordAnswer,
 };
 use proto::ids::AccountId;
 use proto::name::Name;
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
-use super::DirectoryError;
+use super::{DirectoryError, Pin};
 use crate::policy::timekeeper::AccountClock;
 
 /// For a connection to stand.
@@ -80,6 +80,7 @@ pub struct DirectoryClient {
 struct Inner {
     base: Url,
     http: reqwest::Client,
+    pin: Pin,
 }
 
 impl DirectoryClient {
@@ -88,6 +89,14 @@ impl DirectoryClient {
     /// # Errors
     /// When it is no URL, or one that this build may not or cannot use.
     pub fn new(url: &str) -> Result<Self, DirectoryError> {
+        Self::pinned(url, None)
+    }
+
+    /// The same for a directory that has to prove that it has this key before anything is asked of it.
+    ///
+    /// # Errors
+    /// As [`DirectoryClient::new`].
+    pub fn pinned(url: &str, key: Option<[u8; 32]>) -> Result<Self, DirectoryError> {
         let base = parse_base(url)?;
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -101,7 +110,7 @@ impl DirectoryClient {
             .user_agent(concat!("chatd/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| DirectoryError::BadUrl { url: url.to_owned(), reason: error.to_string() })?;
-        Ok(Self { inner: Arc::new(Inner { base, http }), clock: None })
+        Ok(Self { inner: Arc::new(Inner { base, http, pin: Pin::new(key) }), clock: None })
     }
 
     /// The same; this clock hears what time each of its answers tells.
@@ -109,6 +118,11 @@ impl DirectoryClient {
     pub fn with_clock(mut self, clock: Arc<AccountClock>) -> Self {
         self.clock = Some(clock);
         self
+    }
+
+    /// The key that it must have.
+    pub fn pin(&self) -> &Pin {
+        &self.inner.pin
     }
 
     /// The URL in its normal form, without a final slash.
@@ -202,42 +216,11 @@ impl DirectoryClient {
         Ok(self.ask(request).await?.1)
     }
 
-    /// A page of those who are in the directory.
-    ///
-    /// # Errors
-    /// `ErrorCode::NotAllowed` when the operator does not let us.
-    pub async fn users(&self, query: &UsersQuery, bearer: Option<&str>) -> Result<UsersPage, DirectoryError> {
-        let mut request = self.inner.http.request(Method::GET, self.users_url(query));
-        request = with_bearer(request, bearer);
-        Ok(self.ask(request).await?.1)
-    }
-
     pub(super) fn base(&self) -> &Url {
         &self.inner.base
     }
 
-    fn users_url(&self, query: &UsersQuery) -> Url {
-        let mut url = self.path(&["v1", "users"]);
-        {
-            let mut pairs = url.query_pairs_mut();
-            let texts =
-                [("query", &query.query), ("name", &query.name), ("address", &query.address), ("after", &query.after)];
-            for (key, value) in texts {
-                if let Some(value) = value {
-                    pairs.append_pair(key, value);
-                }
-            }
-            if let Some(online) = query.online {
-                pairs.append_pair("online", if online { "true" } else { "false" });
-            }
-            if let Some(limit) = query.limit {
-                pairs.append_pair("limit", &limit.to_string());
-            }
-        }
-        url
-    }
-
-    fn path(&self, segments: &[&str]) -> Url {
+    pub(super) fn path(&self, segments: &[&str]) -> Url {
         let mut url = self.inner.base.clone();
         // An http URL has a path, so this cannot fail; and if it did, the directory would answer 404.
         if let Ok(mut path) = url.path_segments_mut() {
@@ -246,11 +229,36 @@ impl DirectoryClient {
         url
     }
 
+    pub(super) fn request_to(&self, method: Method, url: Url) -> RequestBuilder {
+        self.inner.http.request(method, url)
+    }
+
+    /// The same with a parameter.
+    pub(super) fn request_with(&self, method: Method, segments: &[&str], (key, value): (&str, &str)) -> RequestBuilder {
+        let mut url = self.path(segments);
+        url.query_pairs_mut().append_pair(key, value);
+        self.request_to(method, url)
+    }
+
     pub(super) fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
-        self.inner.http.request(method, self.path(segments))
+        self.request_to(method, self.path(segments))
     }
 
     pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<(StatusCode, T), DirectoryError> {
+        // In a box: one of the two futures is made of the other.
+        Box::pin(self.vouched()).await?;
+        let answer = self.ask_anyone(request).await;
+        if matches!(answer, Err(DirectoryError::Unreachable { .. } | DirectoryError::Protocol { .. })) {
+            self.pin().doubt();
+        }
+        answer
+    }
+
+    /// The same of whoever answers there.
+    pub(super) async fn ask_anyone<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
     ) -> Result<(StatusCode, T), DirectoryError> {
@@ -291,7 +299,7 @@ struct Timed {
     time: i64,
 }
 
-fn with_bearer(request: RequestBuilder, bearer: Option<&str>) -> RequestBuilder {
+pub(super) fn with_bearer(request: RequestBuilder, bearer: Option<&str>) -> RequestBuilder {
     match bearer {
         Some(token) => request.bearer_auth(token),
         None => request,
@@ -364,7 +372,11 @@ mod tests {
     fn names_and_terms_stay_in_their_place() {
         let client = DirectoryClient::new("127.0.0.1:1").unwrap();
         assert_eq!(client.path(&["v1", "records", "a+b.é"]).path(), "/v1/records/a+b.%C3%A9");
-        let query = UsersQuery { query: Some("a&limit=9 é".into()), online: Some(true), ..UsersQuery::default() };
+        let query = proto::directory::api::UsersQuery {
+            query: Some("a&limit=9 é".into()),
+            online: Some(true),
+            ..Default::default()
+        };
         assert_eq!(client.users_url(&query).query(), Some("query=a%26limit%3D9+%C3%A9&online=true"));
     }
 }

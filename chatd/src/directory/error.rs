@@ -63,6 +63,28 @@ pub enum DirectoryError {
         /// For how long.
         retry_after: Duration,
     },
+    /// A mailbox is full of strangers' requests, and takes one more with work.
+    #[error("requests of strangers fill the mailbox; {bits} bits of work open it")]
+    WorkWanted {
+        /// How much.
+        bits: u8,
+        /// The window that it is there.
+        window: u64,
+    },
+    /// The directory is not the one that was pinned.
+    #[error(
+        "the directory at {url} is not the one that this account knows: its key was {known}, and now it is {shown}. If its operator \
+         says that the key was made anew: chatctl key directory --accept {shown}; else somebody else answers there, and nothing \
+         is sent to it"
+    )]
+    KeyChanged {
+        /// Where.
+        url: String,
+        /// In hex.
+        known: String,
+        /// In hex.
+        shown: String,
+    },
     /// Another refusal.
     #[error("the directory refuses: {message}")]
     Refused {
@@ -101,6 +123,10 @@ impl DirectoryError {
             },
             ErrorCode::Conflict => {
                 Self::Conflict { message: told(&error.message), stored: error.record.map(|record| record.0) }
+            }
+            ErrorCode::MailboxFull if error.work.is_some() => {
+                let (bits, window) = error.work.map_or((0, 0), |work| (work.bits, work.window));
+                Self::WorkWanted { bits, window }
             }
             ErrorCode::RateLimited => {
                 Self::RateLimited { retry_after: Duration::from_secs(error.retry_after.unwrap_or(60)) }

@@ -60,6 +60,8 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Connects, proves the device's key, and waits for `ready`.
     pub async fn open(&mut self) -> Result<(Socket, SessionEvent), Ended> {
+        // A session lives for days: whom it is with is asked anew.
+        self.client.pin().doubt();
         let nonce = self.client.nonce().await.map_err(|error| Ended::new(chain(&error)))?;
         if nonce.origin != self.member.origin {
             return Err(Ended::new(format!(

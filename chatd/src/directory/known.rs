@@ -48,6 +48,12 @@ impl Directories {
         self.home.as_ref().is_some_and(|(home, _)| home == origin)
     }
 
+    /// Those of other domains.
+    pub fn others(&self) -> Vec<(String, DirectoryClient)> {
+        let named = self.named.read().unwrap_or_else(PoisonError::into_inner);
+        named.iter().filter(|(origin, _)| !self.is_home(origin)).map(|(o, c)| (o.clone(), c.clone())).collect()
+    }
+
     /// The one that serves a domain, if it is known.
     pub fn of(&self, origin: &str) -> Option<DirectoryClient> {
         if self.is_home(origin) {

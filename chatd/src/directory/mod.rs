@@ -11,10 +11,13 @@
 mod claim;
 mod client;
 mod error;
+mod identity;
 mod keeper;
 mod known;
 pub mod session;
+mod users;
 
 pub use client::{DirectoryClient, Found, Info, Published};
 pub use error::DirectoryError;
+pub use identity::{Identity, Pin};
 pub use known::Directories;

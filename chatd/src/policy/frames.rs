@@ -68,7 +68,7 @@ impl<C: Clock + Clone> FrameLimits<C> {
             Frame::Claim { .. } => self.claims.check(node),
             Frame::Record { .. } | Frame::Reach { .. } => self.cards.check(node),
             Frame::Resume { .. } => self.resumes.check(node),
-            Frame::Refuse { .. } => self.refusals.check(node),
+            Frame::Refuse { .. } | Frame::Work { .. } => self.refusals.check(node),
             Frame::Envelope { .. } | Frame::Ack { .. } => Ok(()),
         }
     }
@@ -94,5 +94,16 @@ impl<C: Clock + Clone> FrameLimits<C> {
         for limiter in [&self.control, &self.claims, &self.cards, &self.resumes, &self.refusals, &self.acks] {
             limiter.sweep();
         }
+    }
+}
+
+/// What a frame weighs against the limits of bytes, roughly.
+pub fn weight(frame: &Frame) -> usize {
+    match frame {
+        Frame::Envelope { outer, .. } => outer.len(),
+        Frame::Record { record: bytes, .. } | Frame::Reach { reach: bytes, .. } => bytes.len(),
+        Frame::Ack { entries, ids, .. } => entries.len() * 64 + ids.len() * 18,
+        Frame::Resume { entries, .. } => entries.len() * 64,
+        _ => 64,
     }
 }

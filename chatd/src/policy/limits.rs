@@ -40,11 +40,15 @@ daemonkit::settings! {
         /// Contact requests an hour from one identity to one account. Requests with a valid invite are not counted in any
         /// of the three.
         requests_per_identity_per_hour: NonZeroU32 = n(3),
-        /// Contact requests an hour from one domain to one account.
+        /// Contact requests an hour from one domain to one account. Only a domain that its directory's word proves is one; all
+        /// others share one allowance.
         requests_per_domain_per_hour: NonZeroU32 = n(10),
         /// Contact requests an hour to one account.
         requests_per_hour: NonZeroU32 = n(30),
-        /// Contact requests of one account that wait for an answer.
+        /// Proof of work, in bits, by which 64 requests an hour pass that one of these limits refuses; 20 are a million hashes.
+        /// It doubles with every 16; 24 is the most that anybody does.
+        request_work_bits: NonZeroU32 = n(20),
+        /// Contact requests of one account that wait for an answer; as many again with proof of work.
         pending_requests: NonZeroU32 = n(64),
         /// Messages of one contact that are stored in a day. What is beyond stays with its sender, who is told.
         contact_messages_per_day: NonZeroU32 = n(1_000_000),

@@ -16,3 +16,4 @@ pub mod limits;
 pub mod prekeys;
 pub mod rate;
 pub mod timekeeper;
+pub mod work;

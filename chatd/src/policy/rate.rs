@@ -22,6 +22,7 @@ use proto::wire::MAX_FRAME_BYTES;
 
 use super::frames::FrameLimits;
 use super::limits::Limits;
+use super::work::{Over, WorkLane};
 
 /// Bytes are counted in cells of this many, rounded up: governor computes in whole nanoseconds for each cell.
 const CELL_BYTES: u32 = 256;
@@ -204,26 +205,56 @@ impl<C: Clock + Clone> ByteLimiter<C> {
     }
 }
 
-/// Contact requests, by recipient and then by identity, by domain and in all.
+/// By which way a request was let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Within the limits.
+    Ordinary,
+    /// By work.
+    Worked,
+}
+
+/// Contact requests, by recipient and then by identity, by proved domain and in all.
 #[derive(Debug)]
 pub struct RequestLimiter<C: Clock = DefaultClock> {
     identity: KeyedLimiter<(AccountId, AccountId), C>,
     domain: KeyedLimiter<(AccountId, String), C>,
     all: KeyedLimiter<AccountId, C>,
+    worked: WorkLane<C>,
 }
 
 impl<C: Clock + Clone> RequestLimiter<C> {
-    /// Takes one request from `identity`, whose record was issued by `domain` (empty without a directory), to the
-    /// local account `to`. A request that one of the three refuses may have used up the others: a flood is no customer.
+    /// Takes one request from `identity` to the local account `to`. `domain` is the one that a directory's word proves; all of
+    /// whom nothing is proved share one allowance, whatever they say of themselves. A request that one of the three refuses
+    /// may have used up the others: a flood is no customer.
     ///
     /// # Errors
     /// [`TooFast`].
-    pub fn check(&self, to: AccountId, identity: AccountId, domain: &str) -> Result<(), TooFast> {
+    pub fn check(&self, to: AccountId, identity: AccountId, domain: Option<&str>) -> Result<(), TooFast> {
         self.identity.check(&(to, identity))?;
         // DNS names have at most 253 characters; more is made up, and would be memory.
-        let domain: String = domain.chars().take(253).flat_map(char::to_lowercase).collect();
+        let domain: String = domain.unwrap_or_default().chars().take(253).flat_map(char::to_lowercase).collect();
         self.domain.check(&(to, domain))?;
         self.all.check(&to)
+    }
+
+    /// The same for a request that shows work (bits): it passes where an ordinary one does not.
+    ///
+    /// # Errors
+    /// What it would take.
+    pub fn admit(&self, to: AccountId, identity: AccountId, domain: Option<&str>, work: u8) -> Result<Lane, Over> {
+        match self.check(to, identity, domain) {
+            Ok(()) => Ok(Lane::Ordinary),
+            Err(_) => self.worked.take(to, work).map(|()| Lane::Worked),
+        }
+    }
+
+    /// For a request that has no place among those that wait, although it is within the limits.
+    ///
+    /// # Errors
+    /// What it would take.
+    pub fn admit_by_work(&self, to: AccountId, work: u8) -> Result<Lane, Over> {
+        self.worked.take(to, work).map(|()| Lane::Worked)
     }
 
     /// Forgets keys that have all of their allowance back.
@@ -273,7 +304,8 @@ impl<C: Clock + Clone> RateLimits<C> {
             requests: RequestLimiter {
                 identity: KeyedLimiter::new(limits.requests_per_identity_per_hour, HOUR, keys, clock.clone()),
                 domain: KeyedLimiter::new(limits.requests_per_domain_per_hour, HOUR, keys, clock.clone()),
-                all: KeyedLimiter::new(limits.requests_per_hour, HOUR, keys, clock),
+                all: KeyedLimiter::new(limits.requests_per_hour, HOUR, keys, clock.clone()),
+                worked: WorkLane::new(limits.request_work_bits.get(), clock),
             },
         }
     }

@@ -80,7 +80,7 @@ fn signal(tx: &mut Tx<'_>, rules: &Rules, contact: i64, kind: Kind, core: &Core<
         Kind::ContactRequest | Kind::ContactAccept => {
             let Ok(card) = ContactCard::decode(core.payload) else { return Ok(false) };
             let asks = kind == Kind::ContactRequest && !contacts::is_pending(&row) && !row.state.may_talk();
-            if asks && !rules.may_ask(tx, &row)? {
+            if asks && !rules.may_ask(tx, &row, &card)? {
                 tracing::info!(often = "requests", from = %row.account, "too many contact requests");
                 return Ok(false);
             }

@@ -9,6 +9,7 @@
 //! acknowledgement exists only after COMMIT; whatever is refused costs the sender's allowance and nothing else.
 
 mod apply;
+mod membership;
 mod parked;
 mod stranger;
 #[cfg(test)]
@@ -18,14 +19,21 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use proto::directory::SignedRecord;
 use proto::ids::{AccountId, DeviceId, MessageId, PrekeyId};
 use proto::wire::envelope::{AckEntry, Outer};
 use proto::wire::frame::RefuseCode;
+use proto::wire::payload::ContactCard;
+use proto::wire::work::{self, window_of};
+use proto::wire::{MAX_STRANGER_ENVELOPE_BYTES, MAX_TTL_SECONDS};
 
 use crate::crypto::envelope::{Opened, open};
 use crate::crypto::prekey::PrekeySecret;
+use crate::policy::contact::{Outgoing, Relation};
 use crate::policy::limits::Quotas;
 use crate::policy::rate::SharedLimits;
+use crate::policy::timekeeper::AccountClock;
+use crate::policy::work::Over;
 use crate::store::ContactRow;
 use crate::store::{Pending, Store, StoreError, Tx, contacts};
 
@@ -50,13 +58,41 @@ struct Rules {
     limits: SharedLimits,
     max_pending: u32,
     quotas: Quotas,
+    clock: Arc<AccountClock>,
+}
+
+/// By which way an envelope came: how long ago the work may have been done that it shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// A link: now.
+    Link,
+    /// A mailbox, where it may have lain for as long as anything does.
+    Mailbox,
 }
 
 impl Rules {
     /// Whether one more request may come from a known person who is no contact.
-    fn may_ask(&self, tx: &Tx<'_>, row: &ContactRow) -> Result<bool, StoreError> {
-        let in_time = self.limits.now().requests.check(self.account, row.account, &row.origin).is_ok();
+    fn may_ask(&self, tx: &Tx<'_>, row: &ContactRow, card: &ContactCard<'_>) -> Result<bool, StoreError> {
+        let record = SignedRecord::decode(&row.record).and_then(|record| record.peek());
+        let Ok(record) = record else { return Ok(false) };
+        let domain = tx.reads(|conn| self.proved_domain(conn, (row.account, &record), card.membership))?;
+        // Whom the owner has asked needs no other leave to ask back.
+        let asked = matches!(row.state.relation, Relation::Apart { outgoing: Outgoing::Requested, .. });
+        if !asked && !tx.reads(membership::Door::of)?.lets_in(domain.as_deref()) {
+            return Ok(false);
+        }
+        let in_time = self.limits.now().requests.check(self.account, row.account, domain.as_deref()).is_ok();
         Ok(in_time && tx.pending_requests()? < self.max_pending)
+    }
+
+    /// The work that an envelope shows, in bits.
+    fn work(&self, outer: &Outer<'_>, way: Way) -> u8 {
+        let now = window_of(self.clock.judged());
+        let back = match way {
+            Way::Link => 1,
+            Way::Mailbox => window_of(MAX_TTL_SECONDS.into()) + 1,
+        };
+        work::shown(outer, now.saturating_sub(back), now.saturating_add(1))
     }
 }
 
@@ -67,6 +103,13 @@ pub enum Verdict {
     Taken(Taken),
     /// Tell the peer.
     Refused(RefuseCode),
+    /// A request is over a limit, and passes with work: so many bits, in the window that it is now.
+    Work {
+        /// Zero bits.
+        bits: u8,
+        /// By this account's clock.
+        window: u64,
+    },
     /// Say nothing; count a failure if the peer is to blame.
     Dropped {
         /// The peer broke the format or forged.
@@ -119,8 +162,8 @@ enum Reject {
     Record(#[from] proto::directory::RecordError),
     #[error(transparent)]
     Wire(#[from] proto::wire::WireError),
-    #[error(transparent)]
-    TooFast(#[from] crate::policy::rate::TooFast),
+    #[error("over the rate limit")]
+    Over(Over),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -134,10 +177,11 @@ impl Inbox {
         prekeys: Vec<PrekeySecret>,
         limits: SharedLimits,
         (max_pending, quotas): (u32, Quotas),
+        clock: Arc<AccountClock>,
     ) -> Self {
         let prekeys = prekeys.into_iter().map(|prekey| (prekey.id(), Arc::new(prekey))).collect();
         let prekeys = RwLock::new(prekeys);
-        let rules = Arc::new(Rules { account, limits, max_pending, quotas });
+        let rules = Arc::new(Rules { account, limits, max_pending, quotas, clock });
         Self { device, store, prekeys, rules, parked: Mutex::default() }
     }
 
@@ -154,15 +198,19 @@ impl Inbox {
     }
 
     /// Takes an envelope to this account's device. `known` tells that the link has proved a contact of somebody here.
-    pub async fn take(&self, outer: Vec<u8>) -> Verdict {
-        self.take_once(outer, true).await
+    pub async fn take(&self, outer: Vec<u8>, way: Way) -> Verdict {
+        self.take_once(outer, way, true).await
     }
 
     /// `park`: it may wait for a newer record.
-    async fn take_once(&self, outer: Vec<u8>, park: bool) -> Verdict {
+    async fn take_once(&self, outer: Vec<u8>, way: Way, park: bool) -> Verdict {
         let size = outer.len();
-        let prekey = match Outer::decode(&outer) {
-            Ok(parsed) if parsed.to_device == self.device => parsed.prekey_id,
+        let (prekey, work) = match Outer::decode(&outer) {
+            Ok(parsed) if parsed.to_device == self.device => {
+                // Strangers' are small: what else carries a stamp is not looked into.
+                let work = if size > MAX_STRANGER_ENVELOPE_BYTES { 0 } else { self.rules.work(&parsed, way) };
+                (parsed.prekey_id, work)
+            }
             Ok(_) => return Verdict::Refused(RefuseCode::Offline),
             Err(error) => {
                 tracing::debug!(%error, "an envelope was refused");
@@ -171,14 +219,14 @@ impl Inbox {
         };
         let secret = self.prekeys.read().unwrap_or_else(PoisonError::into_inner).get(&prekey).cloned();
         let Some(secret) = secret else { return Verdict::Refused(RefuseCode::PrekeyGone) };
-        let work = move || {
+        let unseal = move || {
             let opened = Outer::decode(&outer).map_err(Into::into).and_then(|outer| open(&outer, &secret));
             (opened, outer)
         };
         let (opened, outer) = if size <= INLINE_BYTES {
-            work()
+            unseal()
         } else {
-            match tokio::task::spawn_blocking(work).await {
+            match tokio::task::spawn_blocking(unseal).await {
                 Ok(opened) => opened,
                 Err(_) => return Verdict::Refused(RefuseCode::Unavailable),
             }
@@ -187,7 +235,7 @@ impl Inbox {
             Ok(opened) => match self.has_to_wait(&opened) {
                 Ok(Some((contact, proved))) if park => Ok(self.park(contact, outer, proved)),
                 Ok(Some((contact, false))) => Ok(Verdict::Parked { contact, proved: false }),
-                Ok(_) => self.opened(opened, size).await,
+                Ok(_) => self.opened(opened, (size, work)).await,
                 Err(error) => Err(error),
             },
             Err(error) => Err(error.into()),
@@ -198,9 +246,12 @@ impl Inbox {
                 tracing::warn!(%error, "an envelope could not be stored");
                 Verdict::Refused(RefuseCode::Unavailable)
             }
-            Err(Reject::TooFast(error)) => {
-                tracing::info!(often = "request", %error, "a contact request was refused");
-                Verdict::Dropped { blame: false }
+            Err(Reject::Over(over)) => {
+                tracing::info!(often = "request", ?over, "a contact request was refused");
+                match over {
+                    Over::Work(bits) => Verdict::Work { bits, window: window_of(self.rules.clock.judged()) },
+                    Over::Full => Verdict::Dropped { blame: false },
+                }
             }
             Err(error) => {
                 tracing::info!(often = "envelope", %error, "an envelope was dropped");
@@ -231,7 +282,8 @@ impl Inbox {
         Ok(self.waits(&row, opened, proved)?.then_some((row.id, proved)))
     }
 
-    async fn opened(&self, opened: Opened, size: usize) -> Result<Verdict, Reject> {
+    /// `cost`: its size, and the work that it shows.
+    async fn opened(&self, opened: Opened, cost: (usize, u8)) -> Result<Verdict, Reject> {
         let (from, from_device) = (opened.wrap().from, opened.wrap().from_device);
         // Two indexed rows: not worth a thread of its own.
         let known = self.store.read_blocking(|conn| {
@@ -246,7 +298,7 @@ impl Inbox {
                 let outcome = self.store.enqueue(move |tx| apply::apply(tx, &rules, device, &proved)).await?;
                 Ok(Verdict::Taken(Taken { contact: device.contact, from_device, outcome }))
             }
-            None => stranger::take(self, opened, size).await,
+            None => stranger::take(self, opened, cost).await,
         }
     }
 }

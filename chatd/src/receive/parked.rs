@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use proto::wire::payload::Kind;
 
-use super::{Inbox, Reject, Taken, Verdict};
+use super::{Inbox, Reject, Taken, Verdict, Way};
 use crate::crypto::envelope::Opened;
 use crate::store::ContactRow;
 
@@ -97,7 +97,7 @@ impl Inbox {
         let waiting = self.parked.lock().unwrap_or_else(PoisonError::into_inner).take(contact, Instant::now());
         let mut out = Vec::new();
         for outer in waiting {
-            if let Verdict::Taken(taken) = self.take_once(outer, false).await {
+            if let Verdict::Taken(taken) = self.take_once(outer, Way::Link, false).await {
                 out.push(taken);
             }
         }

@@ -1,16 +1,18 @@
 //! The stranger lane: the only thing that somebody unknown may send is a contact request, alone in a small envelope.
 
-use proto::directory::{ContactPolicy, SignedReach, SignedRecord};
+use proto::directory::{SignedReach, SignedRecord};
 use proto::ids::ConversationId;
 use proto::wire::payload::{ContactCard, Kind};
 use proto::wire::{MAX_STRANGER_ENVELOPE_BYTES, MAX_STRANGER_PLAINTEXT_BYTES};
 
+use super::membership::Door;
 use super::{Inbox, Receipt, Reject, Taken, Verdict};
 use crate::crypto::envelope::Opened;
+use crate::policy::rate::Lane;
 use crate::store::contacts::NewContact;
-use crate::store::{account, contacts};
+use crate::store::{ContactRow, contacts, pins};
 
-pub(super) async fn take(inbox: &Inbox, opened: Opened, size: usize) -> Result<Verdict, Reject> {
+pub(super) async fn take(inbox: &Inbox, opened: Opened, (size, work): (usize, u8)) -> Result<Verdict, Reject> {
     if size > MAX_STRANGER_ENVELOPE_BYTES || opened.plaintext_len() > MAX_STRANGER_PLAINTEXT_BYTES {
         return Err(Reject::Rule("a stranger's envelope is too large"));
     }
@@ -39,22 +41,25 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, size: usize) -> Result<V
     if core.to != own || core.conversation != ConversationId::direct(own, from) {
         return Err(Reject::Rule("the request is for somebody else"));
     }
-    let (own_origin, own_policy) = inbox.store.read_blocking(|conn| {
-        let card = account::own_card(conn)?;
-        let record = SignedRecord::decode(&card.record).and_then(|r| r.peek());
-        Ok(record.map_or_else(|_| (String::new(), ContactPolicy::Members), |r| (r.origin, r.policy)))
+    let rules = &inbox.rules;
+    let (domain, door, waiting, known) = inbox.store.read_blocking(|conn| {
+        let domain = rules.proved_domain(conn, (from, &record), card.membership)?;
+        Ok((domain, Door::of(conn)?, pins::pending_requests(conn)?, contacts::by_account(conn, from)?))
     })?;
-    // Who has no directory has no members either: there, whoever knows the address may ask.
-    let is_member = own_origin.is_empty() || record.origin == own_origin;
-    let may_ask = match own_policy {
-        ContactPolicy::Open => true,
-        ContactPolicy::Members => is_member,
-        ContactPolicy::Invite | ContactPolicy::Closed => false,
-    };
-    if !may_ask {
+    if !door.lets_in(domain.as_deref()) {
         return Ok(Verdict::Dropped { blame: false });
     }
-    inbox.rules.limits.now().requests.check(own, from, &record.origin)?;
+    let requests = &rules.limits.now().requests;
+    let lane = requests.admit(own, from, domain.as_deref(), work).map_err(Reject::Over)?;
+    let max_pending = rules.max_pending;
+    // As many again with work; whoever waits already takes no further place.
+    let lane = match lane {
+        Lane::Ordinary if waiting >= max_pending && !waits(known.as_ref()) => {
+            requests.admit_by_work(own, work).map_err(Reject::Over)?
+        }
+        lane => lane,
+    };
+    let max_pending = if lane == Lane::Worked { max_pending.saturating_mul(2) } else { max_pending };
     let reach = SignedReach::decode(card.reach).and_then(|signed| signed.verify(&record)).ok();
     let new = NewContact {
         account: from,
@@ -67,7 +72,6 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, size: usize) -> Result<V
         reach: reach.map(|_| card.reach.to_vec()).unwrap_or_default(),
     };
     let (token, text, id) = (card.deposit_token, card.text.to_owned(), core.id);
-    let max_pending = inbox.rules.max_pending;
     let outcome = inbox
         .store
         .enqueue(move |tx| {
@@ -76,8 +80,7 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, size: usize) -> Result<V
             if known.as_ref().is_some_and(|row| row.state.blocked) {
                 return Ok(silent);
             }
-            let waits = known.as_ref().is_some_and(|row| row.state.may_talk() || contacts::is_pending(row));
-            if !waits && tx.pending_requests()? >= max_pending {
+            if !waits(known.as_ref()) && tx.pending_requests()? >= max_pending {
                 tracing::info!(often = "too many", %from, "too many contact requests wait");
                 return Ok(silent);
             }
@@ -93,4 +96,9 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, size: usize) -> Result<V
         })
         .await?;
     Ok(Verdict::Taken(Taken { contact: 0, from_device, outcome }))
+}
+
+/// Whether a request of this one takes no further place.
+fn waits(known: Option<&ContactRow>) -> bool {
+    known.is_some_and(|row| row.state.may_talk() || contacts::is_pending(row))
 }

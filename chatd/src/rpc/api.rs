@@ -45,6 +45,7 @@ macro_rules! with_methods {
             ordered RestoreWrite restore_write;
             ordered RestoreFinish restore_finish;
             ordered RestoreEnd restore_end;
+            ordered DirectoryKey directory_key;
             concurrent DirectoryUsers directory_users;
             ordered ContactAdd contact_add;
             concurrent ContactRequests contact_requests;

@@ -134,6 +134,8 @@ fn code(error: &ServiceError) -> ErrorCode {
 fn directory_code(error: &DirectoryError) -> ErrorCode {
     match error {
         DirectoryError::Unreachable { .. } | DirectoryError::Protocol { .. } => ErrorCode::DirectoryUnreachable,
+        DirectoryError::KeyChanged { .. } => ErrorCode::KeyNotTrusted,
+        DirectoryError::WorkWanted { .. } => ErrorCode::DirectoryRefused,
         DirectoryError::NotFound => ErrorCode::NotFound,
         DirectoryError::NameTaken | DirectoryError::NameRests { .. } => ErrorCode::NameTaken,
         DirectoryError::RateLimited { .. } => ErrorCode::RateLimited,

@@ -20,7 +20,7 @@ use crate::directory::{Directories, DirectoryClient};
 use crate::model::{AccountRow, Standing};
 use crate::policy::timekeeper::AccountClock;
 use crate::receive::Inbox;
-use crate::store::{PrekeyStore, Store, account};
+use crate::store::{PrekeyStore, Store, account, domains};
 
 /// How long a call that brings an account online waits for its directory session.
 const SETTLE: std::time::Duration = std::time::Duration::from_secs(2);
@@ -116,7 +116,10 @@ impl Account {
         let clock = Arc::new(open_clock(&prekeys)?);
         let directory = match row.directory.as_str() {
             "" => None,
-            url => Some(DirectoryClient::new(url)?.with_clock(Arc::clone(&clock))),
+            url => {
+                let pinned = store.read_blocking(|conn| domains::key_of(conn, &row.origin))?;
+                Some(DirectoryClient::pinned(url, pinned)?.with_clock(Arc::clone(&clock)))
+            }
         };
         let inbox = Inbox::new(
             row.id,
@@ -125,6 +128,7 @@ impl Account {
             prekeys.all()?,
             inner.limits.clone(),
             (service.config().limits.pending_requests.get(), service.config().limits.quotas()),
+            Arc::clone(&clock),
         );
         Ok(Arc::new(Self {
             id: row.id,

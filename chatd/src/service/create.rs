@@ -148,10 +148,14 @@ impl Service {
         };
         let url = directory.as_ref().map(|client| client.url().to_owned()).unwrap_or_default();
         let _reservation = self.reserve(caller, address.name.as_str(), &url)?;
-        let (origin, now) = match &directory {
-            // Its clock is what others judge by.
-            Some(client) => client.info().await.map(|info| (info.origin, info.time))?,
-            None => (String::new(), Timestamp::now().unix_seconds()),
+        let (origin, now, directory_key) = match &directory {
+            // Its clock is what others judge by. The key that it shows now is the one that it must have from now on.
+            Some(client) => {
+                let shown = client.identify().await?;
+                client.pin().set(shown.key);
+                (shown.origin, shown.time, Some(shown.key))
+            }
+            None => (String::new(), Timestamp::now().unix_seconds(), None),
         };
         if let Some(domain) = &address.domain
             && *domain != origin
@@ -189,7 +193,7 @@ impl Service {
             preferred: 0,
             standing: Default::default(),
         };
-        let new = NewAccount { row, recovery_hash, record: record.clone(), record_seq, display_name };
+        let new = NewAccount { row, recovery_hash, record: record.clone(), record_seq, display_name, directory_key };
         let id = new.row.id;
         let unfinished = self.accounts_dir().join(format!(".{id}"));
         let made = self.make_folder(&unfinished, &keys, &prekey, new);

@@ -16,7 +16,8 @@ use crate::crypto::claim::{Session, verify_claim};
 use crate::delivery::{News, OpenLink};
 use crate::link::{CloseCode, CloseOrigin, Link};
 use crate::policy::failures::{FailureGate, Verdict as Failure};
-use crate::receive::{Taken, Verdict};
+use crate::policy::frames::weight;
+use crate::receive::{Taken, Verdict, Way};
 use crate::store::contacts;
 
 /// Envelopes of one link that wait for their COMMIT at most; beyond, the link is read no further.
@@ -153,6 +154,10 @@ impl Runner {
                 let link = self.open.sender.link_id();
                 self.service.tell_all(|| News::Refused { link, code, envelope, device }).await;
             }
+            Frame::Work { envelope, bits, window, .. } => {
+                let link = self.open.sender.link_id();
+                self.service.tell_all(|| News::Work { link, envelope, bits, window }).await;
+            }
             Frame::Ping { nonce, reply: false } => {
                 let _ = self.open.sender.send(Frame::Ping { nonce, reply: true }).await;
             }
@@ -195,7 +200,7 @@ impl Runner {
         let (limits, peer) = (self.service.inner.limits.now(), &self.open.peer);
         let bytes = if self.is_known() { &limits.known_bytes } else { &limits.stranger_bytes };
         // The link is read no further for so long: that slows an honest sender down without losing anything.
-        while let Err(over) = bytes.check(peer, size_of(frame)) {
+        while let Err(over) = bytes.check(peer, weight(frame)) {
             tokio::time::sleep(over.0).await;
         }
         if let Frame::Ack { entries, ids, .. } = frame {
@@ -217,6 +222,11 @@ impl Runner {
 
     async fn refuse_envelope(&self, code: RefuseCode, number: u64, device: DeviceId) -> bool {
         self.refuse(code, Some(number), device).await;
+        self.refused_too_often()
+    }
+
+    /// Counts a refusal; `false` when it was one too many.
+    fn refused_too_often(&self) -> bool {
         self.is_own() || self.service.inner.limits.now().frames.refused(&self.open.peer).is_ok() || self.blame()
     }
 
@@ -268,12 +278,16 @@ impl Runner {
         let Some(account) = self.account_of(device) else {
             return self.refuse_envelope(RefuseCode::Offline, number, device).await;
         };
-        match account.inbox.take(outer).await {
+        match account.inbox.take(outer, Way::Link).await {
             Verdict::Taken(item) => taken.send((account, item, number)).await.is_ok(),
             Verdict::Refused(code) => {
                 // What a prekey tells (somebody is logged in here) is told to contacts only.
                 let code = if known || code != RefuseCode::PrekeyGone { code } else { RefuseCode::Offline };
                 self.refuse_envelope(code, number, device).await
+            }
+            Verdict::Work { bits, window } => {
+                let _ = self.open.sender.send(Frame::Work { envelope: number, device, bits, window }).await;
+                self.refused_too_often()
             }
             Verdict::Dropped { blame } => !blame || self.blame(),
             // Its sender has it, and sends it again if it is not acknowledged.
@@ -282,17 +296,6 @@ impl Runner {
                 true
             }
         }
-    }
-}
-
-/// What a frame weighs against the limits of bytes, roughly.
-fn size_of(frame: &Frame) -> usize {
-    match frame {
-        Frame::Envelope { outer, .. } => outer.len(),
-        Frame::Record { record: bytes, .. } | Frame::Reach { reach: bytes, .. } => bytes.len(),
-        Frame::Ack { entries, ids, .. } => entries.len() * 64 + ids.len() * 18,
-        Frame::Resume { entries, .. } => entries.len() * 64,
-        _ => 64,
     }
 }
 

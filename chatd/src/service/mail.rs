@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::account::Account;
 use crate::directory::session::{Mail, SessionCommand};
-use crate::receive::{Taken, Verdict};
+use crate::receive::{Taken, Verdict, Way};
 
 /// When something could not be stored, the mailbox is asked for it again after so long.
 const ASK_AGAIN: Duration = Duration::from_secs(3);
@@ -77,7 +77,7 @@ async fn take(account: &Arc<Account>, item: Mail, round: &mut Round) {
         // Of a session that is over: its numbers are not deleted in this one, and come again.
         *round = Round { session, taken: std::mem::take(&mut round.taken), drained: round.drained, ..Round::default() };
     }
-    match account.inbox.take(outer).await {
+    match account.inbox.take(outer, Way::Mailbox).await {
         Verdict::Taken(taken) => round.taken.push((session, number, taken)),
         Verdict::Refused(RefuseCode::Unavailable) => round.release.push(number),
         Verdict::Refused(code) => {
@@ -90,7 +90,8 @@ async fn take(account: &Arc<Account>, item: Mail, round: &mut Round) {
             );
             round.delete.push(number);
         }
-        Verdict::Dropped { .. } => round.delete.push(number),
+        // There is nobody here who could be told how much work it would take.
+        Verdict::Dropped { .. } | Verdict::Work { .. } => round.delete.push(number),
         Verdict::Parked { contact, proved } => {
             super::records::fetch(account, contact);
             // It is judged by what is known when it comes again. Meanwhile it must not fill the directory's window.

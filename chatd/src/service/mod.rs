@@ -20,6 +20,7 @@ mod identity;
 mod keys;
 mod links;
 mod mail;
+mod membership;
 mod messages;
 mod people;
 mod prekeys;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::account::{Account, SUPERSEDED, SessionState};
 use super::identity::make_reach;
 use super::told::{Told, changed_tokens, sync};
-use super::{Service, ServiceError, mail};
+use super::{Service, ServiceError, mail, membership};
 use crate::delivery::News;
 use crate::directory::DirectoryError;
 use crate::directory::session::{self, SessionCommand, SessionEvent};
@@ -96,6 +96,8 @@ pub(super) fn spawn(
 
 async fn live(service: &Service, account: &Arc<Account>, mut events: mpsc::Receiver<SessionEvent>, told: &mut Told) {
     let mut changes = account.store.outbox_watch();
+    let mut due = tokio::time::interval(membership::LOOK);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut unsure = tokio::time::interval(UNSURE_PAUSE);
     // While nothing is unsure nobody looks at it: what was missed then must not come all at once.
     unsure.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -117,6 +119,12 @@ async fn live(service: &Service, account: &Arc<Account>, mut events: mpsc::Recei
                 // Not a wait for something to happen: a bound on how often the same question is asked.
                 tokio::time::sleep(SYNC_PAUSE).await;
             }
+            _ = due.tick() => {
+                if let Some(bearer) = account.bearer() {
+                    membership::tend(account, &bearer).await;
+                }
+                tokio::spawn(membership::meet_others(Arc::clone(account)));
+            }
             _ = unsure.tick(), if !told.unsure.is_empty() => {
                 told.unsure.retain(|_, tries| { *tries += 1; *tries <= UNSURE_TRIES });
                 let again = told.unsure.keys().filter_map(|who| Some((*who, *told.watched.get(who)?))).collect();
@@ -134,6 +142,8 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
                 tracing::warn!(ahead = clock.ahead, "{}", clock.problem);
             }
             *told = Told::default();
+            // Before anybody hears that the account is online: what it asks others then is asked as a member.
+            membership::tend(account, &token).await;
             account.set_session(SessionState { up: true, bearer: Some(token.clone()), error: None });
             tracing::info!(name = %account.row().name, session_counter, "directory session is up");
             if let Err(error) = counted(account, session_counter).await {

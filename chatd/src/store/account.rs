@@ -5,7 +5,7 @@ use proto::time::Timestamp;
 use proto::wire::payload::Kind;
 use rusqlite::{Connection, params};
 
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, domains};
 use crate::model::{AccountRow, ProfileRow, Standing};
 
 /// What a new account starts with.
@@ -21,6 +21,8 @@ pub struct NewAccount {
     pub record_seq: u64,
     /// May be empty.
     pub display_name: String,
+    /// The key that its directory showed when the account was registered.
+    pub directory_key: Option<[u8; 32]>,
 }
 
 /// What the account hands out of itself.
@@ -146,7 +148,10 @@ pub(super) fn insert(conn: &Connection, new: &NewAccount) -> Result<(), StoreErr
             new.display_name,
         ],
     )?;
-    Ok(())
+    match &new.directory_key {
+        Some(key) => domains::pin(conn, &row.origin, key),
+        None => Ok(()),
+    }
 }
 
 /// What the owner chose.

@@ -8,7 +8,7 @@ use proto::ids::{AccountId, ConversationId, DeviceId};
 use proto::rpc::event::EventType;
 use proto::rpc::types::Trust;
 use proto::time::Timestamp;
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use super::contacts::{NewContact, by_account, device_of, load, node_of};
 use super::{StoreError, Tx};
@@ -26,17 +26,24 @@ pub const KEY_ACCEPTED: &str = "accepted";
 /// The user compared, and the old one holds.
 pub const KEY_KEPT: &str = "kept";
 
+/// How many requests wait for the user.
+///
+/// # Errors
+/// Those of the database.
+pub fn pending_requests(conn: &Connection) -> Result<u32, StoreError> {
+    let count: i64 = conn
+        .prepare_cached("SELECT count(*) FROM contacts WHERE state & 12 = 4 AND state & 48 = 0")?
+        .query_row([], |row| row.get(0))?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
 impl Tx<'_> {
     /// Requests that wait for the user.
     ///
     /// # Errors
     /// Those of the database.
     pub fn pending_requests(&self) -> Result<u32, StoreError> {
-        let count: i64 = self
-            .conn
-            .prepare_cached("SELECT count(*) FROM contacts WHERE state & 12 = 4 AND state & 48 = 0")?
-            .query_row([], |row| row.get(0))?;
-        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+        pending_requests(self.conn)
     }
 
     /// Remembers a person, or brings what is known of one up to date; answers the local number. Never changes a pin, and

@@ -224,6 +224,15 @@ ALTER TABLE account ADD COLUMN handles INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE account ADD COLUMN standing INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE account ADD COLUMN preferred INTEGER NOT NULL DEFAULT 0;  -- above 0: its owner's default; the highest counts
 
+-- The directory's newest word that the account is a member; x'' when none.
+ALTER TABLE account ADD COLUMN membership BLOB NOT NULL DEFAULT x'';
+-- Directories by their domain, and the identity key that each was first known by.
+CREATE TABLE directory_keys (
+  origin TEXT    PRIMARY KEY,
+  key    BLOB    NOT NULL,
+  at     INTEGER NOT NULL                     -- Unix ms
+) STRICT, WITHOUT ROWID;
+
 -- Parts of own streams that lie in a recipient's mailbox, so that they need not be put there again before `until`.
 CREATE TABLE deposits (
   stream  INTEGER NOT NULL,

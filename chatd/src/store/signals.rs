@@ -6,7 +6,7 @@ use proto::wire::envelope::Core;
 use proto::wire::payload::{ContactCard, Kind, Profile, Receipt};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{StoreError, Tx, account, contacts};
+use super::{StoreError, Tx, account, contacts, domains};
 use crate::model::ProfileRow;
 
 /// A signal that waits.
@@ -134,7 +134,7 @@ pub fn waiting(conn: &Connection, contact: i64, now: i64) -> Result<Vec<SignalRo
                 deposit_token,
                 invite_token: None,
                 text: &text,
-                membership: &[],
+                membership: &domains::membership(conn)?,
             }
             .encode();
         }

@@ -67,6 +67,7 @@ methods! {
     RestoreWrite "restore.write" (RestoreWriteParams) -> Done: "The next part of the backup.";
     RestoreFinish "restore.finish" (RestoreFinishParams) -> RestoreResult: "Opens the backup and makes the account from it.";
     RestoreEnd "restore.end" (TransferParams) -> Done: "Drops an upload that was not finished.";
+    DirectoryKey "directory.key" (DirectoryKeyParams) -> DirectoryKeyResult: "The key that a directory is known by and the one that it shows; accepts another one.";
     DirectoryUsers "directory.users" (UsersParams) -> UsersResult: "Who is in the account's directory, a page at a time.";
     ContactAdd "contact.add" (ContactAddParams) -> Contact: "Asks somebody to become a contact. Asking again is no error.";
     ContactRequests "contact.requests" (PageParams) -> ContactsResult: "Requests that wait for an answer.";

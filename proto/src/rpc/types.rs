@@ -233,6 +233,9 @@ pub struct AccountInfo {
     /// URL of its directory, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
+    /// The key that it pinned of its directory, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory_key: Option<String>,
     /// Logged in.
     pub logged_in: bool,
     /// The directory session is up.
@@ -382,6 +385,39 @@ pub enum ClockWitness {
     Directory,
     /// Those of most contacts that were met of late; only while the directory's is not known.
     Contacts,
+}
+
+/// `directory.key`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DirectoryKeyParams {
+    /// See [`AccountParams::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Whose directory, if not the account's own: one that the configuration names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// Trust this key from now on, 64 hex digits; it must be the one that the directory shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accept: Option<String>,
+}
+
+/// `directory.key`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct DirectoryKeyResult {
+    /// The domain.
+    pub origin: String,
+    /// Where it is asked.
+    pub url: String,
+    /// The key that it is known by, in hex; absent if it was never met.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<String>,
+    /// The key that it shows now, in hex, and has proved to have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<String>,
+    /// Why it shows none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// `directory.users`.

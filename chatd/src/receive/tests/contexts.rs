@@ -146,6 +146,7 @@ fn every_kind_counts_in_its_context_only() {
                     Outcome::Dropped { .. } => {}
                     Outcome::Refused(code) => panic!("{case}: the sender learns {code:?}"),
                     Outcome::Parked { .. } => panic!("{case}: it waits for a record"),
+                    Outcome::Work { .. } => panic!("{case}: the sender learns that it opened"),
                 }
                 assert_eq!(trace(&alice, &bob), before, "{case}: a trace is left");
             }

@@ -128,7 +128,7 @@ fn a_block_that_comes_first_counts() {
         let block =
             bob.store.enqueue(move |tx| tx.contact_wish(contact, Event::UserBlocks, "").map(drop)).await.unwrap();
         // Opened while the block is not committed yet.
-        let Verdict::Taken(taken) = inbox.take(envelope).await else { panic!("not taken") };
+        let Verdict::Taken(taken) = inbox.take(envelope, Way::Link).await else { panic!("not taken") };
         go.send(()).unwrap();
         let _ = (first.outcome().await, block.outcome().await);
         taken.outcome.outcome().await.unwrap()

@@ -2,6 +2,7 @@
 
 mod contexts;
 mod known;
+mod membership;
 mod parked;
 mod stranger;
 
@@ -14,11 +15,12 @@ use proto::wire::SUITE_X25519;
 use proto::wire::envelope::{AckEntry, Outer};
 use proto::wire::frame::RefuseCode;
 
-use super::{Inbox, Receipt, Verdict};
+use super::{Inbox, Receipt, Verdict, Way};
 use crate::crypto::envelope::{SealTo, Sender, seal};
 use crate::crypto::prekey::PrekeySecret;
 use crate::policy::limits::Limits;
 use crate::policy::rate::SharedLimits;
+use crate::policy::timekeeper::AccountClock;
 use crate::store::tests::fixture::{Person, run};
 
 /// What the sender of an envelope notices of it.
@@ -28,6 +30,7 @@ enum Outcome {
     Refused(RefuseCode),
     Dropped { blame: bool },
     Parked { proved: bool },
+    Work { bits: u8, window: u64 },
 }
 
 impl Outcome {
@@ -48,6 +51,11 @@ impl Outcome {
         matches!(self, Self::Dropped { blame: true })
     }
 
+    /// Refused, unless it shows work.
+    fn wants_work(&self) -> bool {
+        matches!(self, Self::Work { .. })
+    }
+
     fn is_ignored(&self) -> bool {
         matches!(self, Self::Dropped { blame: false })
     }
@@ -63,7 +71,14 @@ fn inbox_with(person: &Person, limits: &Limits) -> Inbox {
     .unwrap();
     let (store, rates) = (person.store.clone(), SharedLimits::new(limits));
     let pending = limits.pending_requests.get();
-    Inbox::new(person.account, person.device_id(), store, vec![prekey], rates, (pending, limits.quotas()))
+    Inbox::new(person.account, person.device_id(), store, vec![prekey], rates, (pending, limits.quotas()), clock())
+}
+
+/// The machine's.
+fn clock() -> std::sync::Arc<AccountClock> {
+    let wall = || proto::time::Timestamp::now().unix_seconds();
+    let read = move || crate::policy::clock::Reading { wall: wall(), uptime: 0, asleep: 0 };
+    std::sync::Arc::new(AccountClock::new(wall(), read))
 }
 
 /// Limits that no test meets by accident.
@@ -83,11 +98,12 @@ fn inbox(person: &Person) -> Inbox {
 
 fn take(inbox: &Inbox, outer: Vec<u8>) -> Outcome {
     run(async {
-        match inbox.take(outer).await {
+        match inbox.take(outer, Way::Link).await {
             Verdict::Taken(taken) => Outcome::Committed(taken.outcome.outcome().await.unwrap()),
             Verdict::Refused(code) => Outcome::Refused(code),
             Verdict::Dropped { blame } => Outcome::Dropped { blame },
             Verdict::Parked { proved, .. } => Outcome::Parked { proved },
+            Verdict::Work { bits, window } => Outcome::Work { bits, window },
         }
     })
 }

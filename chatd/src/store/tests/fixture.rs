@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::sync::{Arc, LazyLock};
 
-use proto::directory::{ContactPolicy, Device, Prekey, Reach, Record, SignedReach, SignedRecord, recovery_hash};
+use proto::directory::{
+    ContactPolicy, Device, Prekey, Reach, Record, SignedMembership, SignedReach, SignedRecord, recovery_hash,
+};
 use proto::ids::{AccountId, ConversationId, DeviceId, Epoch, MessageId, NodeId, sha256};
 use proto::name::Name;
 use proto::rpc::types::{Format, MessageState, Priority};
@@ -28,6 +30,10 @@ static INDEXER: LazyLock<Indexer> = LazyLock::new(Indexer::start);
 
 /// The origin of everybody.
 pub(crate) const HOME: &str = "example.org";
+
+/// The key of its directory.
+pub(crate) static HOME_KEY: LazyLock<ed25519_dalek::SigningKey> =
+    LazyLock::new(|| ed25519_dalek::SigningKey::from_bytes(&[0x0d; 32]));
 
 /// Runs a future to its end.
 pub(crate) fn run<F: Future>(future: F) -> F::Output {
@@ -71,6 +77,7 @@ impl Person {
             record: record.clone(),
             record_seq: 1,
             display_name: String::new(),
+            directory_key: Some(HOME_KEY.verifying_key().to_bytes()),
         };
         Store::create(folder.path(), &new).unwrap();
         let store = Store::open(folder.path(), &INDEXER).unwrap();
@@ -245,16 +252,19 @@ impl Person {
 
     /// A card as this person could make it.
     pub fn card(&self, token: u8) -> Vec<u8> {
+        self.card_with(token, &self.membership())
+    }
+
+    /// The directory's word that this person is a member, of now.
+    pub fn membership(&self) -> Vec<u8> {
+        SignedMembership::issue(HOME, self.account, Timestamp::now().unix_seconds(), &HOME_KEY).encode()
+    }
+
+    /// The same card with any statement of membership.
+    pub fn card_with(&self, token: u8, membership: &[u8]) -> Vec<u8> {
         let record = &self.record;
-        ContactCard {
-            record,
-            reach: &[],
-            deposit_token: [token; 32],
-            invite_token: None,
-            text: "hello",
-            membership: &[],
-        }
-        .encode()
+        ContactCard { record, reach: &[], deposit_token: [token; 32], invite_token: None, text: "hello", membership }
+            .encode()
     }
 
     /// A core of this person's making to somebody, outside of the chain unless `seq` says otherwise.

@@ -89,7 +89,11 @@ impl Node {
             standing: Default::default(),
         };
         let (recovery_hash, record, display_name) = ([0; 32], vec![0], String::new());
-        account::insert(&conn, &NewAccount { row, recovery_hash, record, record_seq: 1, display_name }).unwrap();
+        account::insert(
+            &conn,
+            &NewAccount { row, recovery_hash, record, record_seq: 1, display_name, directory_key: None },
+        )
+        .unwrap();
         conn.execute(
             "INSERT INTO conversations (id, conversation, kind) VALUES (?1, ?2, 0)",
             params![CONTACT, ConversationId::direct(own, peer).as_bytes()],

@@ -1,0 +1,33 @@
+//! What the delivery task hears from its own jobs.
+
+use proto::ids::{MessageId, NodeId};
+
+use super::mailbox::DepositError;
+use super::pack::{Done, Problem};
+use super::reach::ReachError;
+use crate::link::LinkSender;
+
+pub(super) enum Finished {
+    Connected {
+        contact: i64,
+        attempt: u64,
+        result: Result<(NodeId, LinkSender), ReachError>,
+    },
+    Packed(Done),
+    /// What waits for a contact lies in its mailbox; `Ok(true)` when nothing waits at all.
+    Deposited {
+        contact: i64,
+        result: Result<bool, DepositError>,
+    },
+    /// A request went out with work, under this number.
+    Worked {
+        contact: i64,
+        link: u64,
+        result: Result<Option<u64>, Problem>,
+    },
+    /// These need not be sent again: that is on disk.
+    Signalled {
+        contact: i64,
+        ids: Vec<MessageId>,
+    },
+}

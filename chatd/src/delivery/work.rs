@@ -1,0 +1,159 @@
+//! Work for a request that finds a lane full: done once for each refusal, on a thread of its own with the lowest priority,
+//! one at a time in the whole process, for so long and no longer.
+
+use std::time::{Duration, Instant};
+
+use proto::wire::MAX_TTL_SECONDS;
+use proto::wire::envelope::Outer;
+use proto::wire::frame::Frame;
+use proto::wire::payload::Kind;
+use proto::wire::work::{MAX_WORK_BITS, solve};
+use tokio::sync::{Semaphore, oneshot};
+
+use super::engine::{Engine, Finished};
+use super::pack::{Problem, next_number, sender, target};
+use super::route::REQUEST_REPEAT;
+use super::{Context, OpenLink};
+use crate::crypto::envelope::seal;
+use crate::store::{account, contacts, signals};
+
+/// Processor time that a stamp may take, in seconds of one core; also what waiting for another one's may take.
+pub(super) const WORK_TIME: Duration = Duration::from_secs(30);
+/// Stamps that are made for a contact while its link lasts: it asks for more each time only if it is hostile, or its lane
+/// is filling up.
+pub(super) const MAX_STAMPS: u32 = 3;
+/// One at a time: what is asked of us must not take more than a core.
+static TURN: Semaphore = Semaphore::const_new(1);
+
+/// Why a stamp was not made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoStamp {
+    #[error("work_refused: {0} bits of work are asked for, and {MAX_WORK_BITS} are the most that is done")]
+    TooMuch(u8),
+    #[error("work_refused: the work that is asked for takes longer than {} s", WORK_TIME.as_secs())]
+    TooLong,
+    #[error("work_refused: the envelope cannot be stamped")]
+    Unusable,
+}
+
+/// An envelope with a stamp of so many bits.
+pub(super) async fn stamped(outer: Vec<u8>, bits: u8, window: u64) -> Result<Vec<u8>, NoStamp> {
+    if bits > MAX_WORK_BITS {
+        return Err(NoStamp::TooMuch(bits));
+    }
+    let turn = tokio::time::timeout(WORK_TIME, TURN.acquire()).await;
+    let Ok(Ok(turn)) = turn else { return Err(NoStamp::TooLong) };
+    let (done, result) = oneshot::channel();
+    // Not one of the pool's: a thread that has lowered its priority cannot raise it again.
+    let work = move || {
+        // Without it the work is done all the same, and the system shares out as it does.
+        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), LOWEST);
+        let began = Instant::now();
+        let stamp = |outer: &[u8]| {
+            let parsed = Outer::decode(outer).map_err(|_| NoStamp::Unusable)?;
+            let go_on = || began.elapsed() < WORK_TIME && !done.is_closed();
+            let work = solve(&parsed, bits, window, go_on).ok_or(NoStamp::TooLong)?;
+            tracing::debug!(bits, took = ?began.elapsed(), "work was done");
+            Ok(Outer { work: Some(work), ..parsed }.encode())
+        };
+        let result = stamp(&outer);
+        let _ = done.send(result);
+    };
+    std::thread::Builder::new().name("work".into()).spawn(work).map_err(|_| NoStamp::Unusable)?;
+    let result = result.await.unwrap_or(Err(NoStamp::Unusable));
+    drop(turn);
+    result
+}
+
+/// Nice, as `setpriority(2)` counts.
+const LOWEST: i32 = 19;
+
+/// Seals the request that waits for a contact anew, with work, and sends it; its number. `None`: no request waits.
+async fn ask_with_work(
+    context: Context,
+    contact: i64,
+    link: OpenLink,
+    (bits, window): (u8, u64),
+) -> Result<Option<u64>, Problem> {
+    let now = context.clock.judged();
+    let read = context.store.read_blocking(|conn| {
+        let row = contacts::load(conn, contact)?;
+        let request = signals::waiting(conn, contact, now * 1_000)?;
+        let request = request.into_iter().find(|signal| signal.kind == Kind::ContactRequest);
+        Ok(request.filter(|_| !row.state.blocked).map(|request| (row, request, account::own_card(conn))))
+    })?;
+    let Some((row, request, card)) = read else { return Ok(None) };
+    let card = card?;
+    let to = target(&row, now).ok_or(Problem::NoPrekey)?;
+    let outer = seal(&sender(&context, &card), &to, Vec::new(), &[&request.core], MAX_TTL_SECONDS)?;
+    let outer = stamped(outer, bits, window).await?;
+    let number = next_number();
+    link.sender.send(Frame::Envelope { number, outer }).await.map_err(|_| Problem::Link)?;
+    Ok(Some(number))
+}
+
+impl Engine {
+    /// A peer takes our request with work only.
+    pub(super) fn work_wanted(&mut self, link: u64, envelope: u64, bits: u8, window: u64) {
+        let asked = self.routes.iter_mut().find(|(_, route)| {
+            let here = route.link.as_ref().is_some_and(|open| open.sender.link_id() == link);
+            here && route.requested == Some(envelope)
+        });
+        let Some((contact, route)) = asked else { return };
+        let (contact, Some(open)) = (*contact, route.link.clone()) else { return };
+        // Each refusal is answered once, and a link so often.
+        route.requested = None;
+        if route.stamps >= MAX_STAMPS {
+            return;
+        }
+        route.stamps += 1;
+        tracing::info!(often = "work", contact, bits, "the peer's lane for strangers is full: doing work");
+        let (context, finished) = (self.context.clone(), self.finished.clone());
+        tokio::spawn(async move {
+            let result = ask_with_work(context, contact, open, (bits, window)).await;
+            let _ = finished.send(Finished::Worked { contact, link, result }).await;
+        });
+    }
+
+    pub(super) fn worked(&mut self, contact: i64, link: u64, result: Result<Option<u64>, Problem>) {
+        let route = self.route(contact);
+        match result {
+            Ok(number) => {
+                if route.link.as_ref().is_some_and(|open| open.sender.link_id() == link) {
+                    route.requested = number;
+                }
+                route.repeat_at = Some(Instant::now() + REQUEST_REPEAT);
+            }
+            Err(problem) => {
+                tracing::info!(often = "work", contact, %problem, "the request was not sent with work");
+                let outcome = problem.to_string();
+                self.context.store.note(move |tx| tx.attempt_failed(contact, "direct", &outcome));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proto::ids::{DeviceId, PrekeyId};
+    use proto::wire::work::shown;
+
+    use super::*;
+
+    fn outer() -> Vec<u8> {
+        let (to_device, prekey_id) = (DeviceId([1; 16]), PrekeyId([2; 8]));
+        Outer { suite: 1, to_device, prekey_id, ttl: 60, ciphertext: b"age", work: None }.encode()
+    }
+
+    #[tokio::test]
+    async fn work_is_done_up_to_a_bound_and_hostile_difficulty_is_refused_at_once() {
+        let done = stamped(outer(), 10, 7).await.unwrap();
+        assert!(shown(&Outer::decode(&done).unwrap(), 7, 7) >= 10);
+        let began = Instant::now();
+        for bits in [MAX_WORK_BITS + 1, 40, 255] {
+            assert_eq!(stamped(outer(), bits, 7).await, Err(NoStamp::TooMuch(bits)));
+        }
+        assert!(TURN.available_permits() == 1 && began.elapsed() < WORK_TIME / 10);
+    }
+}

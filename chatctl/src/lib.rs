@@ -89,7 +89,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         }
         Err(error) => {
             let text = error.render().to_string();
-            say(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
+            // Several lines, of which the user's own words are the only part that is not this program's.
+            output::page(&format!("chatctl: {}", text.strip_prefix("error: ").unwrap_or(&text)));
             if error.kind() == ErrorKind::UnknownArgument && words.iter().any(|word| word == "send") {
                 output::note("hint: a text that begins with - is sent by `chatctl send WHO -- -TEXT`");
             }
@@ -135,7 +136,7 @@ fn hidden_text(words: &[OsString]) -> Option<String> {
 
 fn execute(cli: Cli) -> Result<Exit, Failure> {
     let Some(verb) = cli.verb else {
-        output::note(&command().render_help().to_string());
+        output::page(&command().render_help().to_string());
         return Ok(Exit::Usage);
     };
     // One thread: a client waits for one socket, and a second thread would only cost start-up time.

@@ -230,8 +230,14 @@ pub fn say(text: &str) {
     note(&format!("chatctl: {text}"));
 }
 
-/// The text alone, on standard error. Whatever it quotes is made harmless here.
+/// The text alone, as one line on standard error. Whatever it quotes is made harmless here: nothing in it begins a line of
+/// its own, which could pass for one of ours.
 pub fn note(text: &str) {
     // A closed standard error leaves nobody to tell.
+    let _ = writeln!(io::stderr(), "{}", terminal::line(text.trim_end()));
+}
+
+/// A text of this program's own that has several lines, on standard error. Nothing of others is in it.
+pub fn page(text: &str) {
     let _ = writeln!(io::stderr(), "{}", terminal::neutralise(text.trim_end(), Place::Body));
 }

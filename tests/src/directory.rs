@@ -221,6 +221,22 @@ impl Directory {
         result
     }
 
+    /// Starts it again, once, with more arguments; stops it before, if it runs.
+    ///
+    /// # Panics
+    /// When it does not stop cleanly or does not become ready.
+    #[track_caller]
+    pub fn restart_with(&mut self, args: &[&str]) {
+        self.stop();
+        let before = self.options.args.len();
+        self.options.args.extend(args.iter().map(OsString::from));
+        let result = self.launch();
+        self.options.args.truncate(before);
+        if let Err(error) = result {
+            panic!("{error:?}");
+        }
+    }
+
     /// Starts it again on the same data and port; stops it before, if it runs.
     ///
     /// # Panics

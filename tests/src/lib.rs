@@ -12,6 +12,7 @@ pub mod ctl;
 pub mod daemon;
 pub mod directory;
 pub mod hostile;
+pub mod hostile_directory;
 pub mod http;
 pub mod oracle;
 pub mod people;

@@ -165,6 +165,8 @@ pub async fn run(
             },
             () = shutdown.cancelled() => return,
         };
+        // Whoever answers there from now on may be somebody else.
+        keeper.client.pin().doubt();
         tracing::debug!(%account, reason = ended.reason, "no session with the directory");
         let event = SessionEvent::Down { reason: ended.reason, code: ended.code };
         if keeper.events.send(event).await.is_err() {

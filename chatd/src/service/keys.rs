@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use proto::directory::{Record, Rotation, SignedRecord, Statement, recovery_hash, supersedes};
+use proto::directory::{MAX_SEQ_STEP, Record, Rotation, SignedRecord, Statement, recovery_hash, supersedes};
 use proto::ids::unhex;
 use proto::rpc::types::{AccountParams, KeyRecoverParams, KeyResult};
 use proto::time::Timestamp;
@@ -136,7 +136,9 @@ impl Service {
         let card = account.store.read(account::own_card).await?;
         let old = SignedRecord::decode(&card.record)?;
         let told = old.verify()?;
-        let seq = theirs.seq.max(told.seq).saturating_add(1);
+        // Beyond what records come to be nobody goes; the recovery key's word resets it.
+        let burnt = theirs.seq.saturating_sub(told.seq) > MAX_SEQ_STEP;
+        let seq = if burnt { told.seq } else { theirs.seq.max(told.seq) }.saturating_add(1);
         let identity = account.keys.identity();
         let (record, seq) = resign(&told, old.hash(), seq, &identity, |_| {})?;
         let offered = SignedRecord::decode(&record)?.peek()?;

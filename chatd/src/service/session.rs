@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto::directory::{SignedRecord, api};
+use proto::directory::{MAX_SEQ_STEP, SignedRecord, api};
 use proto::name::Name;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -267,6 +267,14 @@ pub(super) async fn publish(service: &Service, account: &Arc<Account>) -> Result
                 // Before a rotation of ours, or after one that is not ours.
                 service.outrank(account, &theirs).await?;
                 return publish_once(account).await;
+            }
+            let own = account.store.read(account::own_card).await?.record_seq;
+            if theirs.seq.saturating_sub(own) > MAX_SEQ_STEP {
+                return Err(ServiceError::KeyNotTrusted(format!(
+                    "the directory holds a record of this account with the number {}, far beyond our {own}: somebody else has the \
+                     identity key, and used the numbers up. chatctl key recover --recovery-file FILE takes the name back",
+                    theirs.seq
+                )));
             }
             tracing::warn!(seq = theirs.seq, "the directory has a newer record of this account: going on from there");
             account.store.write(move |tx| tx.set_own_record(&stored, theirs.seq)).await?;

@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use proto::ids::hex;
 use proto::name::Address;
 use proto::rpc::types::{AccountInfo, AccountListResult, AccountParams, Empty, UnregisterParams, UnregisterResult};
 use proto::time::Timestamp;
@@ -113,6 +114,7 @@ impl Service {
             id: account.id,
             fingerprint: fingerprint(&account.keys.identity().public()),
             directory: (!row.directory.is_empty()).then_some(row.directory),
+            directory_key: account.directory.as_ref().and_then(|client| client.pin().key()).map(|key| hex(&key)),
             logged_in: row.logged_in,
             online: account.session().up,
             default: row.preferred > 0,

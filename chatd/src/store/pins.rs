@@ -140,14 +140,16 @@ impl Tx<'_> {
         if new.account() != row.account {
             return Ok(false);
         }
-        if new.seq <= row.record_seq {
-            return Ok(true);
+        match supersedes(&old, &new) {
+            Ok(()) => {}
+            // Not newer; what the recovery key resets is.
+            Err(_) if new.seq <= row.record_seq => return Ok(true),
+            Err(_) => {
+                self.reject_record(&row, record, &new)?;
+                return Ok(false);
+            }
         }
-        if supersedes(&old, &new).is_err() {
-            self.reject_record(&row, record, &new)?;
-            return Ok(false);
-        }
-        self.update_record(contact, record, new.seq)?;
+        self.update_record(contact, record, (row.record_seq, new.seq))?;
         if new.identity_key != row.identity_key {
             let trust = if row.trust == Trust::Verified { Trust::Rotated } else { row.trust };
             let recovered =
@@ -226,11 +228,11 @@ impl Tx<'_> {
     }
 
     /// Keeps a newer record of a contact whose identity key is the pinned one.
-    fn update_record(&mut self, contact: i64, record: &[u8], seq: u64) -> Result<(), StoreError> {
+    fn update_record(&mut self, contact: i64, record: &[u8], (held, seq): (u64, u64)) -> Result<(), StoreError> {
         let newer = self
             .conn
-            .prepare_cached("UPDATE contacts SET record = ?2, record_seq = ?3 WHERE id = ?1 AND record_seq < ?3")?
-            .execute(params![contact, record, seq as i64])?;
+            .prepare_cached("UPDATE contacts SET record = ?2, record_seq = ?3 WHERE id = ?1 AND record_seq = ?4")?
+            .execute(params![contact, record, seq as i64, held as i64])?;
         if newer > 0 {
             self.index_devices(contact, record)?;
         }

@@ -186,6 +186,14 @@ fn may_register(db: &Transaction<'_>, new: &Publish, context: &mut Context) -> A
     let last: Option<i64> = db
         .prepare_cached("SELECT max(seq) FROM released WHERE account = ?1")?
         .query_row(params![account.0], |row| row.get(0))?;
+    // Whoever shows the recovery key that was in force may begin anew: a thief of the identity key may have used the numbers up.
+    let shown: bool = match &new.recovery {
+        Some(hash) => db
+            .prepare_cached("SELECT 1 FROM released WHERE account = ?1 AND recovery_hash = ?2")?
+            .exists(params![account.0, &hash[..]])?,
+        None => false,
+    };
+    let last = last.filter(|_| !shown);
     if let Some(last) = last.and_then(|last| u64::try_from(last).ok()).filter(|last| new.record.seq <= *last) {
         let reason = format!("the record's seq is {}, and this account has used {last}", new.record.seq);
         return Err(StoreError::Conflict { reason, stored: None }.into());

@@ -124,7 +124,7 @@ pub enum Conflict {
 }
 
 /// Whether `new` takes the place of `old`; both are verified. The account is the same, the seq is higher by
-/// [`MAX_SEQ_STEP`] at most, and the chain of keys goes on from the known one, or leaves it by a rotation that the recovery key in force signed where the
+/// [`MAX_SEQ_STEP`] at most (or the recovery key's word is new, and resets a seq that is further ahead than records come to be), and the chain of keys goes on from the known one, or leaves it by a rotation that the recovery key in force signed where the
 /// known one was signed by the identity key.
 ///
 /// # Errors
@@ -132,12 +132,6 @@ pub enum Conflict {
 pub fn supersedes(old: &Record, new: &Record) -> Result<(), Conflict> {
     if old.account() != new.account() {
         return Err(Conflict::OtherAccount);
-    }
-    if new.seq <= old.seq {
-        return Err(Conflict::Seq { stored: old.seq, offered: new.seq });
-    }
-    if new.seq - old.seq > MAX_SEQ_STEP {
-        return Err(Conflict::Jump { stored: old.seq, offered: new.seq });
     }
     let (known, offered) = (steps(old), steps(new));
     let shared = known.iter().zip(&offered).take_while(|(a, b)| a.statement == b.statement).count();
@@ -151,6 +145,14 @@ pub fn supersedes(old: &Record, new: &Record) -> Result<(), Conflict> {
         (Some(held), Some(_)) => recovered && held.recovery_key.is_none(),
         (Some(_), None) => false,
     };
+    // Whoever had the identity key may have shown a number that nobody can go above; the recovery key's word ends that, too.
+    let reset = recovered && old.seq.saturating_sub(new.seq) > MAX_SEQ_STEP;
+    if new.seq <= old.seq && !reset {
+        return Err(Conflict::Seq { stored: old.seq, offered: new.seq });
+    }
+    if new.seq.saturating_sub(old.seq) > MAX_SEQ_STEP {
+        return Err(Conflict::Jump { stored: old.seq, offered: new.seq });
+    }
     if goes_on { Ok(()) } else { Err(Conflict::Keys) }
 }
 

@@ -171,6 +171,28 @@ fn nobody_uses_the_numbers_up_in_one_step() {
     }
 }
 
+/// A thief of the identity key has shown the highest number there is, to somebody who met the account by that.
+#[test]
+fn the_recovery_key_resets_a_number_that_nobody_can_go_above() {
+    let genesis = || Rotation::genesis(&key(1), recovery_hash(&public(100)));
+    let mut burnt = record(i64::MAX as u64);
+    let recovered = |seq| rotated(seq, vec![genesis(), Rotation::by_recovery(&statement(1, 3, 101), &key(100))], 3, 101);
+    assert_eq!(supersedes(&burnt, &recovered(8)), Ok(()));
+    // Without the recovery key, nothing does; and what it ended does not come back.
+    let by_identity = || Rotation::by_identity(&statement(1, 2, 100), &key(1));
+    let handed_over = rotated(8, vec![genesis(), by_identity()], 2, 100);
+    let seq = |stored, offered| Err(Conflict::Seq { stored, offered });
+    assert_eq!(supersedes(&burnt, &handed_over), seq(i64::MAX as u64, 8));
+    assert_eq!(supersedes(&burnt, &record(8)), seq(i64::MAX as u64, 8));
+    assert!(supersedes(&recovered(8), &burnt).is_err());
+    assert_eq!(supersedes(&recovered(8), &record(9)), Err(Conflict::Keys));
+    // The same word of the recovery key resets once: a record of it from before is old.
+    assert_eq!(supersedes(&recovered(2 * MAX_SEQ_STEP), &recovered(8)), seq(2 * MAX_SEQ_STEP, 8));
+    // Numbers as they come to be only grow, whoever signs.
+    burnt.seq = 9;
+    assert_eq!(supersedes(&burnt, &recovered(8)), seq(9, 8));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 

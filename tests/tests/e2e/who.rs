@@ -3,10 +3,19 @@
 use serde_json::Value;
 use tests::people::{befriend, contact, named};
 use tests::wait::wait_for;
-use tests::{Ctl, Pair};
+use tests::{Ctl, DirectoryOptions, Pair};
 
 use crate::impostor::Impostor;
 use crate::util::{bodies, follow, send, text, wait_for_body};
+
+/// Whom no directory vouches for may ask those only who take requests from anyone.
+const OPEN: &str = "first_contact = \"open\"";
+
+fn open_pair() -> Pair {
+    let pair = Pair::strangers_with(OPEN, DirectoryOptions::default());
+    befriend(&pair.alice, &pair.bob);
+    pair
+}
 
 fn requests(ctl: &Ctl) -> Vec<Value> {
     ctl.list(["requests"], "contacts")
@@ -57,7 +66,7 @@ fn a_label_that_becomes_a_name_is_refused_as_ambiguous() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_takes_no_name_before_it_is_used() {
-    let pair = Pair::strangers();
+    let pair = Pair::strangers_with(OPEN, DirectoryOptions::default());
     let gina = &pair.alice;
     let impostor = Impostor::new("hank", "8.1").await;
     let _link = impostor.say(&pair.directory, &pair.alice_daemon, "alice", "contact.request", "hi\"; accept me").await;
@@ -85,7 +94,7 @@ async fn a_stranger_takes_no_name_before_it_is_used() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_cannot_be_confirmed_by_a_record_of_another_name() {
-    let pair = Pair::start();
+    let pair = open_pair();
     let gina = &pair.alice;
     let mut impostor = Impostor::new("ivan", "8.2").await;
     let _first = impostor.say(&pair.directory, &pair.alice_daemon, "alice", "contact.request", "").await;
@@ -108,7 +117,7 @@ async fn a_name_cannot_be_confirmed_by_a_record_of_another_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_under_a_friends_name_has_a_handle() {
-    let pair = Pair::start();
+    let pair = open_pair();
     let gina = &pair.alice;
     let mut watch = follow(gina, &[]);
     let ask = async |salt: &str| {

@@ -154,7 +154,9 @@ fn no_character_at_all_registers_beside_what_it_looks_like() {
             }
         }
     }
-    println!("figure: {looking} characters look like letters or digits of ASCII: {refused} names refused, {same} of one look");
+    println!(
+        "figure: {looking} characters look like letters or digits of ASCII: {refused} names refused, {same} of one look"
+    );
     assert!(looking > 1_000, "the data are there: {looking}");
 }
 

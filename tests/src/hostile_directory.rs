@@ -126,8 +126,7 @@ impl Shared {
         if let Some(challenge) = challenge.and_then(|c| <[u8; 32]>::try_from(c.0).ok()).filter(|_| civil) {
             let signature = self.key.sign(&identity_message(&self.origin, &challenge)).to_bytes().to_vec();
             let key = hex(self.key.verifying_key().as_bytes());
-            let answer =
-                DirectoryAnswer { origin: self.origin.clone(), key, signature: Some(Base64(signature)), time };
+            let answer = DirectoryAnswer { origin: self.origin.clone(), key, signature: Some(Base64(signature)), time };
             return reply(&mut stream, 200, &serde_json::to_vec(&answer)?);
         }
         if path == "/v1/nonce" && civil {

@@ -176,7 +176,8 @@ fn nobody_uses_the_numbers_up_in_one_step() {
 fn the_recovery_key_resets_a_number_that_nobody_can_go_above() {
     let genesis = || Rotation::genesis(&key(1), recovery_hash(&public(100)));
     let mut burnt = record(i64::MAX as u64);
-    let recovered = |seq| rotated(seq, vec![genesis(), Rotation::by_recovery(&statement(1, 3, 101), &key(100))], 3, 101);
+    let recovered =
+        |seq| rotated(seq, vec![genesis(), Rotation::by_recovery(&statement(1, 3, 101), &key(100))], 3, 101);
     assert_eq!(supersedes(&burnt, &recovered(8)), Ok(()));
     // Without the recovery key, nothing does; and what it ended does not come back.
     let by_identity = || Rotation::by_identity(&statement(1, 2, 100), &key(1));

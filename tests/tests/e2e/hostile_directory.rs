@@ -26,7 +26,9 @@ fn texts() -> Vec<String> {
 /// What a program of ours said holds nothing that acts, no line of somebody else's, and is not endless.
 #[track_caller]
 fn sane(output: &Output, what: &str) {
-    let acts = |c: char| c.is_control() && c != '\n' || matches!(c, '\u{200b}' | '\u{2028}'..='\u{202e}' | '\u{2060}' | '\u{feff}');
+    let acts = |c: char| {
+        c.is_control() && c != '\n' || matches!(c, '\u{200b}' | '\u{2028}'..='\u{202e}' | '\u{2060}' | '\u{feff}')
+    };
     for text in [&output.stdout, &output.stderr] {
         assert!(!text.chars().any(acts), "{what}: {text:?}");
         assert!(text.lines().all(|line| line.trim() != FORGED), "{what}: a forged line in {text:?}");

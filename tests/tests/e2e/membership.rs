@@ -32,8 +32,8 @@ fn a_member_may_ask_while_the_directory_is_away_and_after_it_came_back() {
     let mut pair = Pair::strangers();
     // The request waits, with the statement of the day, and the directory goes.
     pair.bob.ok(["logout"]);
-    pair.directory.restart();
     pair.alice.ok(["add", "bob"]);
+    wait_for("bob's node was asked", || pair.alice_daemon.log_text().contains("the peer refused"));
     pair.directory.kill9();
     pair.bob.ok(["login"]);
     wait_for("the request came over a link, with nobody to ask", || has_request(&pair.bob, "alice"));
@@ -67,11 +67,11 @@ fn a_directory_with_another_key_is_refused_until_the_owner_accepts_it() {
     alice.run(["key", "directory", "--accept", &known]).expect_code(4).says(&["nothing was changed"]);
     alice.run(["key", "directory", "--accept", "abc"]).expect_code(2);
     alice.ok(["key", "directory", "--accept", shown]);
+    wait_for("alice is online again", || alice.json(["whoami"])["online"] == true);
     alice.ok(["users"]).says(&["bob"]);
     // Bob has not accepted it: what it says of alice proves nothing to him.
     pair.bob.run(["users"]).expect_code(4);
     pair.bob.ok(["key", "directory", "--accept", shown]);
-    wait_for("alice is online again", || alice.json(["whoami"])["online"] == true);
     alice.ok(["add", "bob"]);
     wait_for("the request", || has_request(&pair.bob, "alice"));
 }

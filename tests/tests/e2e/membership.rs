@@ -68,7 +68,7 @@ fn a_directory_with_another_key_is_refused_until_the_owner_accepts_it() {
     alice.run(["key", "directory", "--accept", "abc"]).expect_code(2);
     alice.ok(["key", "directory", "--accept", shown]);
     wait_for("alice is online again", || alice.json(["whoami"])["online"] == true);
-    alice.ok(["users"]).says(&["bob"]);
+    assert!(alice.ok(["users"]).stdout.contains("bob"));
     // Bob has not accepted it: what it says of alice proves nothing to him.
     pair.bob.run(["users"]).expect_code(4);
     pair.bob.ok(["key", "directory", "--accept", shown]);
@@ -82,10 +82,12 @@ fn a_directory_with_another_key_is_refused_until_the_owner_accepts_it() {
 async fn an_honest_stranger_gets_past_a_crowd_of_junk_by_work() {
     let config = "first_contact = \"open\"\n[limits]\nrequest_work_bits = 8\nconnections_per_address = 64\n";
     let pair = Pair::strangers_with(config, DirectoryOptions::default());
-    let mut links = Vec::new();
+    // Kept: who goes takes what was not sent yet along.
+    let mut junk = Vec::new();
     for n in 0..12 {
         let impostor = Impostor::new("junk", &format!("15.{n}")).await;
-        links.push(impostor.say(&pair.directory, &pair.alice_daemon, "alice", "contact.request", "buy").await);
+        let link = impostor.say(&pair.directory, &pair.alice_daemon, "alice", "contact.request", "buy").await;
+        junk.push((impostor, link));
     }
     wait_for("the lane is full", || pair.alice.list(["requests"], "contacts").len() == 10);
     // Without a directory of alice's: nobody vouches for her.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use unicode_script::{Script, UnicodeScript};
-use unicode_security::{GeneralSecurityProfile, skeleton};
+use unicode_security::{GeneralSecurityProfile, RestrictionLevel, RestrictionLevelDetection, skeleton};
 
 /// Characters of a name at most, in its normal form: what fits a terminal's column.
 pub const MAX_NAME_CHARS: usize = 32;
@@ -56,6 +56,9 @@ pub enum NameError {
     /// A character that the Unicode consortium does not recommend for names: phonetic, historic, invisible, ...
     #[error("{0:?} is not a letter of everyday writing, and is easily taken for another: names do not hold it")]
     Restricted(char),
+    /// Something that is written with letters of another script only.
+    #[error("a mark or sign of another script stands in the name: leave it out")]
+    OtherMark,
     /// A dot above a letter that has one.
     #[error("a dot above i, j or l cannot be seen: leave it out of the name")]
     HiddenDot,
@@ -114,6 +117,11 @@ impl Name {
         if let Some(bad) = name.chars().find(|c| !PUNCTUATION.contains(c) && (!c.identifier_allowed() || is_joiner(*c)))
         {
             return Err(NameError::Restricted(bad));
+        }
+        // By the scripts that a character is used with, too: the marks of Arabic are of no script by themselves.
+        let letters: String = name.chars().filter(|c| !PUNCTUATION.contains(c)).collect();
+        if !letters.check_restriction_level(RestrictionLevel::HighlyRestrictive) {
+            return Err(NameError::OtherMark);
         }
         if has_hidden_dot(&name) {
             return Err(NameError::HiddenDot);

@@ -8,10 +8,11 @@ use proto::ids::{Epoch, MessageId, NodeId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::mailbox::DepositError;
+use super::mailbox::{DepositError, Left};
 use super::pack::{self, Done, Job, Problem};
 use super::reach::ReachError;
-use super::route::{AFTER_ACCEPT, Phase, REQUEST_REPEAT, Route};
+use super::route::{AFTER_ACCEPT, Phase, Route};
+use super::routes::Routes;
 use super::{Context, News, OpenLink};
 use crate::link::{CloseCode, LinkSender};
 use crate::store::{StoreError, account, contacts, epochs, signals};
@@ -32,10 +33,10 @@ pub(super) enum Finished {
         result: Result<(NodeId, LinkSender), ReachError>,
     },
     Packed(Done),
-    /// What waits for a contact lies in its mailbox; `Ok(true)` when nothing waits at all.
+    /// What waits for a contact lies in its mailbox.
     Deposited {
         contact: i64,
-        result: Result<bool, DepositError>,
+        result: Result<Left, DepositError>,
     },
     /// These need not be sent again: that is on disk.
     Signalled {
@@ -46,7 +47,7 @@ pub(super) enum Finished {
 
 pub(super) struct Engine {
     pub(super) context: Context,
-    pub(super) routes: HashMap<i64, Route>,
+    pub(super) routes: Routes,
     pub(super) links: HashMap<u64, OpenLink>,
     pub(super) streams: HashMap<(i64, Epoch), i64>,
     pub(super) bearer: Option<String>,
@@ -64,7 +65,7 @@ impl Engine {
         Self {
             counted: context.directories.home().is_none(),
             context,
-            routes: HashMap::new(),
+            routes: Routes::default(),
             links: links.into_iter().map(|link| (link.sender.link_id(), link)).collect(),
             streams: HashMap::new(),
             bearer: None,
@@ -85,13 +86,10 @@ impl Engine {
                 return;
             }
         }
-        for contact in self.read(contacts::with_pending).unwrap_or_default() {
-            self.want(contact);
-            self.advance(contact);
-        }
+        self.begin();
         let mut ended = tokio::time::interval(DEPOSITS_CHECK);
         loop {
-            let wake = self.routes.values().filter_map(Route::wake_at).min();
+            let wake = self.routes.next();
             let timer = async {
                 match wake {
                     Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -133,7 +131,7 @@ impl Engine {
     }
 
     pub(super) fn route(&mut self, contact: i64) -> &mut Route {
-        self.routes.entry(contact).or_default()
+        self.routes.at(contact)
     }
 
     /// Something waits for a contact, by whatever way.
@@ -174,7 +172,7 @@ impl Engine {
                     route.attach(known);
                 }
                 if route.link.as_ref().is_some_and(|l| l.sender.link_id() == link) {
-                    route.phase = Phase::Ready;
+                    (route.phase, route.asks) = (Phase::Ready, false);
                     route.mailbox.absent = false;
                     route.pending = true;
                     route.retry_at = None;
@@ -190,6 +188,7 @@ impl Engine {
             News::Hole(contact) => self.ask_for(contact),
             News::Ack { contact, entries, ids } => {
                 self.acknowledge(contact, entries, ids).await;
+                self.found(contact);
                 let route = self.route(contact);
                 route.stumbled = false;
                 route.backoff.succeeded();
@@ -198,6 +197,7 @@ impl Engine {
             News::Pong { link, nonce } => self.pong(link, nonce),
             News::Refused { link, code, envelope, device } => self.refused(link, code, envelope, device),
             News::Online(contact) => {
+                self.found(contact);
                 let route = self.route(contact);
                 // Somebody who comes online was offline: what link there is may lead to the daemon's life before.
                 if let Some(link) = &route.link {
@@ -219,14 +219,7 @@ impl Engine {
                 route.mailbox.absent = !route.is_usable();
                 self.advance(contact);
             }
-            News::TryAll => {
-                let all: Vec<i64> = self.routes.keys().copied().collect();
-                for contact in all {
-                    let route = self.route(contact);
-                    (route.retry_at, route.mailbox.retry_at) = (None, None);
-                    self.advance(contact);
-                }
-            }
+            News::TryAll => self.try_all(),
             News::Bearer(bearer) => {
                 let came = bearer.is_some() && self.bearer.is_none();
                 self.counted |= came;
@@ -262,8 +255,7 @@ impl Engine {
             None => {
                 route.pending |= done.more;
                 if done.unacknowledged {
-                    route.repeat_at = Some(now + REQUEST_REPEAT.min(Duration::from_secs(60) * (1 + route.repeats)));
-                    route.repeats += 1;
+                    route.repeat_later(now);
                 }
             }
             Some(Problem::NoPrekey) => {
@@ -286,49 +278,15 @@ impl Engine {
         self.advance(contact);
     }
 
-    fn tick(&mut self) {
-        let now = Instant::now();
-        let due: Vec<i64> = self
-            .routes
-            .iter()
-            .filter(|(_, route)| route.wake_at().is_some_and(|at| at <= now))
-            .map(|(contact, _)| *contact)
-            .collect();
-        for contact in due {
-            let route = self.route(contact);
-            if let Phase::Claiming { until } = route.phase
-                && until <= now
-            {
-                self.fail(contact, now);
-            } else if route.ack_by.is_some_and(|by| by <= now) && route.is_waiting() {
-                route.pending = true;
-                self.fail(contact, now);
-            } else if route.doubt_by.is_some_and(|by| by <= now) && route.is_waiting() {
-                route.doubt_by = None;
-                if let Some(link) = &route.link {
-                    link.doubt.notify_one();
-                }
-            } else if route.claim_at.is_some_and(|at| at <= now) {
-                route.claim_at = None;
-                route.pending = true;
-            } else if route.repeat_at.is_some_and(|at| at <= now) {
-                route.repeat_at = None;
-                route.signalled.clear();
-                route.pending = true;
-            }
-            self.advance(contact);
-        }
-    }
-
     /// Does the next thing that can be done for a contact.
     pub(super) fn advance(&mut self, contact: i64) {
         let now = Instant::now();
         self.deposit(contact, now);
         let closed = |route: &Route| route.link.as_ref().is_some_and(|link| link.sender.is_closed());
-        if self.routes.get(&contact).is_some_and(closed) {
+        if self.routes.get(contact).is_some_and(closed) {
             self.lost(contact, now);
         }
-        let Some(route) = self.routes.get_mut(&contact) else { return };
+        let Some(route) = self.routes.get_mut(contact) else { return };
         tracing::trace!(contact, ?route.phase, route.pending, route.packing, link = route.link.is_some(), "advance");
         if !route.pending || route.packing || route.phase == Phase::Connecting {
             return;
@@ -344,7 +302,7 @@ impl Engine {
             self.fail(contact, now);
             return;
         };
-        let Some(route) = self.routes.get_mut(&contact) else { return };
+        let Some(route) = self.routes.get_mut(contact) else { return };
         if row.state.blocked {
             route.pending = false;
             return;
@@ -353,7 +311,7 @@ impl Engine {
         // Until our acceptance has arrived, the other side refuses a claim of ours; it claims when it has.
         let unheard = !route.accepted;
         let unheard = unheard && self.read(|conn| signals::accept_waits(conn, contact)).unwrap_or(false);
-        let Some(route) = self.routes.get_mut(&contact) else { return };
+        let Some(route) = self.routes.get_mut(contact) else { return };
         if row.state.may_talk() && !unheard && !ready && route.claimed_on.is_none() {
             let device = route.device.or_else(|| {
                 SignedReach::decode(&row.reach).and_then(|signed| signed.peek()).ok().map(|reach| reach.device)
@@ -367,7 +325,7 @@ impl Engine {
                 link.answer(vec![self.claim(&link, device)]);
             }
         }
-        let Some(route) = self.routes.get_mut(&contact) else { return };
+        let Some(route) = self.routes.get_mut(contact) else { return };
         if route.device.is_none() {
             route.device = pack::target(&row, i64::MIN).map(|to| to.device);
         }

@@ -15,6 +15,8 @@ mod pack;
 mod proofs;
 mod reach;
 mod route;
+mod routes;
+mod timers;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -17,10 +17,10 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::sync::CancellationToken;
 
-use super::DirectoryClient;
 use super::client::CONNECT_TIMEOUT;
 use super::error::told;
 use super::session::{Mail, Member, SessionCommand, SessionEvent, SessionSign};
+use super::{DirectoryClient, DirectoryError};
 
 /// From the upgrade to the directory's `ready`.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,11 +36,13 @@ type Socket = WebSocketStream<TcpStream>;
 pub(super) struct Ended {
     pub reason: String,
     pub code: Option<ErrorCode>,
+    /// The directory asked to wait so long.
+    pub wait: Option<Duration>,
 }
 
 impl Ended {
     fn new(reason: impl ToString) -> Self {
-        Self { reason: reason.to_string(), code: None }
+        Self { reason: reason.to_string(), code: None, wait: None }
     }
 }
 
@@ -60,7 +62,10 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Connects, proves the device's key, and waits for `ready`.
     pub async fn open(&mut self) -> Result<(Socket, SessionEvent), Ended> {
-        let nonce = self.client.nonce().await.map_err(|error| Ended::new(chain(&error)))?;
+        let nonce = self.client.nonce().await.map_err(|error| {
+            let wait = if let DirectoryError::RateLimited { retry_after } = &error { Some(*retry_after) } else { None };
+            Ended { wait, ..Ended::new(chain(&error)) }
+        })?;
         if nonce.origin != self.member.origin {
             return Err(Ended::new(format!(
                 "the directory at {} serves {} now, and this account is of {}",
@@ -98,7 +103,7 @@ impl Keeper {
                 self.session += 1;
                 Ok((socket, SessionEvent::Up { token, session_counter, record_seq, time }))
             }
-            ServerFrame::Error { code, message } => Err(Ended { reason: told(&message), code: Some(code) }),
+            ServerFrame::Error { code, message } => Err(Ended { code: Some(code), ..Ended::new(told(&message)) }),
             _ => Err(Ended::new("the directory did not say that the session is ready")),
         }
     }

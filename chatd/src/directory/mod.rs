@@ -11,6 +11,7 @@
 mod claim;
 mod client;
 mod error;
+mod holds;
 mod keeper;
 mod known;
 pub mod session;

@@ -90,7 +90,7 @@ fn no_room(
     replaces: bool,
     replaced: u64,
     context: &Context,
-) -> Applied<Option<&'static str>> {
+) -> Applied<Option<String>> {
     let (envelopes, bytes): (i64, i64) = db
         .prepare_cached("SELECT envelopes, bytes FROM mailbox_usage WHERE account = ?1 AND stranger = ?2")?
         .query_row(params![new.account.0, stranger], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -102,14 +102,19 @@ fn no_room(
     let quotas = &context.quotas;
     if stranger {
         if envelopes > quotas.strangers {
-            return Ok(Some("as many requests of strangers wait for this account as may; try again later"));
+            let most = quotas.strangers;
+            return Ok(Some(format!("{most} requests of strangers wait for an account at most; try again later")));
         }
     } else if envelopes > quotas.envelopes || bytes > quotas.bytes {
-        return Ok(Some("the mailbox is full until its owner fetches what lies in it; try again later"));
+        return Ok(Some(format!(
+            "the mailbox is full ({} envelopes or {} bytes at most) until its owner fetches what lies in it; try again later",
+            quotas.envelopes, quotas.bytes
+        )));
     }
     let total = (lying(db)?.1 + size).saturating_sub(replaced);
     if total > quotas.total_bytes {
-        return Ok(Some("this directory's mailboxes are full; try again later"));
+        let most = quotas.total_bytes;
+        return Ok(Some(format!("this directory's mailboxes are full ({most} bytes at most); try again later")));
     }
     // Nobody may have more than is left for all others: so however many fill theirs, there is room for one more, and
     // those who have much are refused first (dynamic thresholds; Choudhury and Hahne, 1998).
@@ -118,8 +123,13 @@ fn no_room(
         .query_row(params![new.account.0], |row| row.get::<_, i64>(0))?;
     let account = (account.unsigned_abs() + size).saturating_sub(replaced);
     let left = quotas.total_bytes.saturating_sub(total - size.min(total));
-    Ok((account > left)
-        .then_some("this directory has little room left, and this mailbox has its share of it; try again later"))
+    Ok((account > left).then(|| {
+        format!(
+            "this directory has little room left of the {} bytes for all its mailboxes, and this one has its share of it; \
+             try again later",
+            quotas.total_bytes
+        )
+    }))
 }
 
 /// Deletes envelopes of one device, and nothing else; how many there were.

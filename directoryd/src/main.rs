@@ -1,11 +1,13 @@
 //! The `directoryd` program: flags, log, signals.
 
+mod manual;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use daemonkit::chain::chain;
 use daemonkit::log::{Format, Log, last_words};
 use daemonkit::notify::notify;
@@ -46,6 +48,9 @@ struct Args {
     /// Print the configuration in force, with all keys and what they do, and exit
     #[arg(long)]
     print_config: bool,
+    /// Print the manual page in roff (man -l -), and exit
+    #[arg(long)]
+    print_man: bool,
     /// How log lines look
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
@@ -123,6 +128,9 @@ fn main() -> ExitCode {
 }
 
 fn start(args: &Args) -> anyhow::Result<()> {
+    if args.print_man {
+        return print(&daemonkit::man::page(Args::command(), &manual::SECTIONS)?);
+    }
     let config = args.config()?;
     if args.check {
         return print(&args.check(&config)?);

@@ -153,9 +153,9 @@ fn names_are_completed_in_zsh_and_fish_too() {
         command.env("CHATCTL_COMPLETE", shell);
         if shell == "fish" {
             // It knows the word that is typed by its place alone.
-            ["_CLAP_IFS", "_CLAP_COMPLETE_INDEX", "_CLAP_COMPLETE_COMP_TYPE", "_CLAP_COMPLETE_SPACE"]
-                .iter()
-                .for_each(|name| drop(command.env_remove(name)));
+            for name in ["_CLAP_IFS", "_CLAP_COMPLETE_INDEX", "_CLAP_COMPLETE_COMP_TYPE", "_CLAP_COMPLETE_SPACE"] {
+                command.env_remove(name);
+            }
         }
         let ran = finish(command, b"");
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{shell} {words:?}");

@@ -29,7 +29,8 @@ fn pages_of_the_daemons_have_all_sections_and_are_clean_roff() {
         }
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &page).unwrap();
-        let Ok(shown) = Command::new("groff").args(["-man", "-Tascii", "-ww"]).arg(file.path()).output() else {
+        let Ok(shown) = Command::new("groff").args(["-man", "-Tascii", "-ww", "-P-cbou"]).arg(file.path()).output()
+        else {
             tests::skip!("groff is missing");
         };
         assert_eq!(String::from_utf8_lossy(&shown.stderr), "", "{name}");
@@ -113,22 +114,28 @@ fn a_person_has_titles_and_a_pager_and_a_program_has_neither() {
     let pair = Pair::start();
     let lines: Vec<String> = (0..60).map(|n| format!("line {n}")).collect();
     pair.alice.run_with(["send", "bob", "--stdin-lines"], lines.join("\n").as_bytes()).expect_code(0);
-    let shown = |args: &[&str], pager: &str| {
+    let shown = |args: &[&str], pager: &str, waits: &str| {
         let mut command = pair.alice.command(args).unwrap();
         command.env("PAGER", pager);
         let mut screen = Screen::start(command, 100).unwrap();
         assert!(screen.wait().success(), "{:?}", screen.shown());
-        screen.wait_for("bob");
+        screen.wait_for(waits);
         screen.shown()
     };
     let long = &["history", "bob", "-n", "100"][..];
-    assert!(shown(long, "sed 's/^/PAGED /'").contains("PAGED "));
-    assert!(shown(long, "no-such-pager-anywhere").contains("line 59"), "without one it is shown all the same");
-    assert!(!shown(&["history", "bob", "-n", "3"], "sed 's/^/PAGED /'").contains("PAGED "), "what fits needs none");
+    assert!(shown(long, "sed 's/^/PAGED /'", "line 59").contains("PAGED "));
+    assert!(
+        shown(long, "no-such-pager-anywhere", "line 59").contains("line 59"),
+        "without one it is shown all the same"
+    );
+    assert!(
+        !shown(&["history", "bob", "-n", "3"], "sed 's/^/PAGED /'", "line 59").contains("PAGED "),
+        "what fits needs none"
+    );
     let mut command = pair.alice.command(long).unwrap();
     let piped = command.env("PAGER", "sed 's/^/PAGED /'").output().unwrap();
     let piped = String::from_utf8(piped.stdout).unwrap();
     assert!(piped.contains("line 59") && !piped.contains("PAGED "), "{piped}");
-    assert!(shown(&["contacts"], "cat").contains("WHO"));
+    assert!(shown(&["contacts"], "cat", "bob").contains("WHO"));
     assert!(!pair.alice.ok(["contacts"]).stdout.contains("WHO"));
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use nix::sys::signal::Signal;
 use nix::sys::termios::LocalFlags;
 use tests::{Ctl, Pair, Screen};
 
@@ -15,7 +16,9 @@ fn interrupted(ctl: &Ctl, args: &[&str], answers: &[(&str, &str)], last: &str) {
         screen.press(&format!("{answer}\n"));
     }
     screen.wait_for(last);
-    screen.press("\u{3}");
+    // What Ctrl-C does, where the terminal is the program's own: that it still does so, the mode tells.
+    assert!(screen.mode().unwrap().local_flags.contains(LocalFlags::ISIG));
+    screen.signal(Signal::SIGINT);
     let status = screen.wait();
     assert!(!status.success(), "{args:?}: {:?}", screen.shown());
     assert_eq!(screen.mode().unwrap().local_flags, before, "{args:?}: {:?}", screen.shown());

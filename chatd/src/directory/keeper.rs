@@ -30,6 +30,9 @@ const SILENCE: Duration = Duration::from_secs(25);
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// The reason of a close, for the older of two sessions that live with one key.
+const CLONED: &str = "cloned";
+
 type Socket = WebSocketStream<TcpStream>;
 
 /// Why a session ended.
@@ -38,11 +41,13 @@ pub(super) struct Ended {
     pub code: Option<ErrorCode>,
     /// The directory asked to wait so long.
     pub wait: Option<Duration>,
+    /// Another process with this device's key has taken its place.
+    pub replaced: bool,
 }
 
 impl Ended {
     fn new(reason: impl ToString) -> Self {
-        Self { reason: reason.to_string(), code: None, wait: None }
+        Self { reason: reason.to_string(), code: None, wait: None, replaced: false }
     }
 }
 
@@ -140,7 +145,11 @@ impl Keeper {
                                 return Some(ended);
                             }
                         }
-                        Some(Ok(Message::Close(_))) | None => return Some(Ended::new("the directory closed the session")),
+                        Some(Ok(Message::Close(said))) => {
+                            let replaced = said.is_some_and(|said| said.reason.as_str() == CLONED);
+                            return Some(Ended { replaced, ..Ended::new("the directory closed the session") });
+                        }
+                        None => return Some(Ended::new("the directory closed the session")),
                         Some(Ok(_)) => {}
                         Some(Err(error)) => return Some(Ended::new(error)),
                     }

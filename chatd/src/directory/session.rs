@@ -90,6 +90,8 @@ pub enum SessionEvent {
     },
     /// Another process has a session with this device's key.
     Cloned,
+    /// And it was the later one: this session is over, and none is opened again.
+    Replaced,
     /// The directory refused a command; the session goes on.
     Refused {
         /// For programs.
@@ -171,6 +173,10 @@ pub async fn run(
         let refused = ended.code.is_some();
         let event = SessionEvent::Down { reason: ended.reason, code: ended.code };
         if keeper.events.send(event).await.is_err() {
+            return;
+        }
+        if ended.replaced {
+            let _ = keeper.events.send(SessionEvent::Replaced).await;
             return;
         }
         let pause = if std::mem::take(&mut keeper.cloned) { CLONED_PAUSE } else { backoff(failures, refused) };

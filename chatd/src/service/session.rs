@@ -198,6 +198,18 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
         SessionEvent::Cloned => {
             account.set_cloned();
             tracing::error!(name = %account.row().name, "cloned: another machine uses a copy of this data directory");
+            // Whoever is told so and keeps its session has taken the other's place.
+            if account.row().standing == Standing::TakesOver
+                && account.store.write(|tx| tx.set_standing(Standing::Alone)).await.is_ok()
+            {
+                account.set_standing(Standing::Alone);
+            }
+        }
+        // Two that went on with one key would take the session from each other for ever.
+        SessionEvent::Replaced => {
+            if let Err(error) = supersede(account).await {
+                tracing::error!(%error, "a copy that should stop for good goes on");
+            }
         }
         SessionEvent::Refused { code, message } => {
             tracing::warn!(often = "command", ?code, %message, "the directory refused a command");

@@ -8,6 +8,10 @@ pub const FIRST: Duration = Duration::from_millis(250);
 /// No delay is longer. Who was away for long is not looked for by the minute: that they are back is told by presence, by their own
 /// call, by another network or by a new message of ours, and each of these cuts the delay short.
 pub const CEILING: Duration = Duration::from_secs(2 * 3_600);
+/// The bound of the delays in the first minutes: a partition that heals soon is noticed within a minute.
+const PLATEAU: Duration = Duration::from_secs(60);
+/// Failures after which they grow again: some six minutes of trying.
+const PATIENT: u32 = 20;
 /// An account that its directory does not know is looked up once more after so long, and up to twice that: a directory that
 /// was just restored from a backup hears of its accounts again within seconds.
 pub const GONE_AGAIN: Duration = Duration::from_secs(20);
@@ -59,9 +63,11 @@ impl Backoff {
         self.failures
     }
 
-    /// The longest that the next [`Backoff::failed`] can answer.
+    /// The longest that the next [`Backoff::failed`] can answer: it doubles up to [`PLATEAU`], stays there for a while, and doubles
+    /// again up to [`CEILING`].
     pub fn bound(&self) -> Duration {
-        FIRST.saturating_mul(2u32.saturating_pow(self.failures)).min(CEILING)
+        let doubled = |first: Duration, times: u32| first.saturating_mul(2u32.saturating_pow(times));
+        doubled(FIRST, self.failures).min(doubled(PLATEAU, self.failures.saturating_sub(PATIENT)).min(CEILING))
     }
 }
 
@@ -83,10 +89,11 @@ mod tests {
     fn bounds_double_up_to_two_hours() {
         let mut backoff = Backoff::new();
         let bounds: Vec<_> = (0..10).map(|_| backoff.failed(u64::MAX).as_millis()).collect();
-        assert_eq!(bounds, [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000]);
-        let later: Vec<_> = (0..8).map(|_| backoff.failed(u64::MAX).as_secs()).collect();
-        assert_eq!(later, [256, 512, 1_024, 2_048, 4_096, 7_200, 7_200, 7_200]);
-        assert_eq!(backoff.failures(), 18);
+        assert_eq!(bounds, [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
+        assert!((10..=20).all(|_| backoff.failed(u64::MAX) == PLATEAU), "for some minutes");
+        let later: Vec<_> = (0..9).map(|_| backoff.failed(u64::MAX).as_secs()).collect();
+        assert_eq!(later, [120, 240, 480, 960, 1_920, 3_840, 7_200, 7_200, 7_200]);
+        assert_eq!(backoff.failures(), 30);
         backoff.succeeded();
         assert_eq!(backoff.failed(u64::MAX), FIRST);
     }

@@ -35,6 +35,7 @@ mod tests {
         let sections: [Section; 1] = [("FILES", &[(".hidden-file", "'tis \\fBnot\\fR bold")])];
         let page = page(Command::new("chatd").about("About"), &sections).unwrap();
         assert!(page.contains(".TH chatd 8") && page.contains(".SH FILES"), "{page}");
-        assert!(page.contains("\\&.hidden") && page.contains("\\efBnot"), "{page}");
+        let order = |line: &str| line.starts_with(".hidden") || line.starts_with('\'') || line.contains("s \\fBnot");
+        assert!(page.contains("hidden") && !page.lines().any(order), "{page}");
     }
 }

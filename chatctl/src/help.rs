@@ -65,11 +65,31 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 12] = [
 ];
 
 /// Paths and what lies there, for manual pages.
-pub const FILES: [(&str, &str); 4] = [
+pub const FILES: [(&str, &str); 3] = [
     ("$XDG_RUNTIME_DIR/chatd/chatd.sock", "the socket of your own daemon"),
     ("~/.local/state/chatd/chatd.sock", "the same where there is no XDG_RUNTIME_DIR"),
     ("/run/chatd/chatd.sock", "the socket of the system's daemon"),
-    ("CHATD_SOCKET, CHATD_ACCOUNT", "(environment) the socket and the account to use, unless flags say otherwise"),
+];
+
+/// Variables, for manual pages.
+pub const ENVIRONMENT: [(&str, &str); 5] = [
+    ("CHATD_SOCKET", "the daemon's socket, unless --socket says otherwise"),
+    ("CHATD_ACCOUNT", "the account to use, unless --account says otherwise"),
+    ("NO_COLOR", "no colours, unless --color always asks for them"),
+    ("PAGER", "what shows long output on a terminal (less, if unset); cat, or nothing: none does"),
+    ("XDG_RUNTIME_DIR", "where your own daemon's socket is looked for"),
+];
+
+/// Exit codes, for manual pages.
+pub const EXIT_STATUS: [(&str, &str); 8] = [
+    ("0", "done"),
+    ("1", "failed; standard error says why"),
+    ("2", "not understood, or a name that means more than one person"),
+    ("3", "the daemon cannot be reached"),
+    ("4", "a key is not trusted, or has changed"),
+    ("5", "too many requests; try again later"),
+    ("6", "not delivered in time; the message is still on its way"),
+    ("7", "refused by the other side"),
 ];
 
 /// The definition with groups and examples.

@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 
 use crate::failure::{Exit, Failure};
-use crate::interrupt;
+use crate::interrupt::Interrupts;
 
 /// Bytes of such a file at most; a few lines.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -74,19 +74,21 @@ impl Drop for Echo {
 
 async fn hidden(prompt: &str) -> Result<String, Failure> {
     let terminal = |error: nix::errno::Errno| Failure::other(format!("cannot hide what is typed: {error}"));
+    // Before the echo goes: a Ctrl-C in between would leave a terminal without it.
+    let interrupts = Interrupts::new()?;
     let before = tcgetattr(io::stdin().as_fd()).map_err(terminal)?;
     let mut silent = before.clone();
     silent.local_flags.remove(LocalFlags::ECHO);
-    let _ = io::stderr().write_all(prompt.as_bytes());
     tcsetattr(io::stdin().as_fd(), SetArg::TCSAFLUSH, &silent).map_err(terminal)?;
     let _echo = Echo(before);
+    let _ = io::stderr().write_all(prompt.as_bytes());
     // On a thread of its own: Ctrl-C must find somebody who puts the terminal back.
     let (tell, told) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         let mut typed = String::new();
         let _ = tell.send(io::stdin().lock().read_line(&mut typed).map(|_| typed));
     });
-    let read = interrupt::or(async { told.await.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into())) }).await?;
+    let read = interrupts.or(async { told.await.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into())) }).await?;
     let typed = read.map_err(|e| Failure::other(format!("cannot read it: {e}")))?;
     Ok(typed.trim_end_matches(['\n', '\r']).to_owned())
 }

@@ -93,6 +93,7 @@ pub fn words(reason: &str) -> Cow<'_, str> {
         "contact_removed" => "you removed the contact".into(),
         "blocked" => "you blocked the contact".into(),
         "removed_by_peer" => "the recipient ended the contact".into(),
+        "request_expired" => "nobody answered your request in 30 days; chatctl add asks again".into(),
         "request_rejected" => "the recipient refused your request".into(),
         "account_gone" => {
             "the recipient gave the name up, or is gone: the directory knows no such account any more".into()
@@ -136,6 +137,10 @@ pub fn event(event: &Event, look: Look, answered: Option<&str>) -> Option<String
         },
         EventType::ContactAccepted => format!("{} is a contact now", who()),
         EventType::ContactRejected => format!("{} refused to be a contact", who()),
+        EventType::ContactGivenUp => {
+            let reason = event.reason.as_deref().map(|r| format!(": {}", words(r))).unwrap_or_default();
+            format!("the request to {} is given up{reason}", who())
+        }
         EventType::ContactRemoved => format!("{} is no longer a contact", who()),
         EventType::ContactKeyChanged => {
             let name = event.who.as_deref().unwrap_or("WHO");
@@ -215,6 +220,7 @@ pub fn contact_state(contact: &Contact) -> &'static str {
         ContactState::Accepted => "contact",
         ContactState::Rejected => "refused",
         ContactState::Removed => "removed",
+        ContactState::GivenUp => "given up",
     }
 }
 
@@ -280,6 +286,7 @@ pub mod samples {
             account: AccountId([2; 16]),
             conversation: ConversationId([3; 16]),
             state: ContactState::Pending,
+            reason: None,
             trust: Trust::Unverified,
             fingerprint: "ab12-cd34".into(),
             new_fingerprint: None,

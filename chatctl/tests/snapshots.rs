@@ -144,11 +144,62 @@ fn names_of_people_and_accounts_are_completed() {
     assert_eq!((alone.code, alone.stderr.as_str()), (0, ""), "{alone:?}");
 }
 
+/// As the scripts of zsh and fish run it.
+#[test]
+fn names_are_completed_in_zsh_and_fish_too() {
+    let daemon = alice();
+    let offered = |shell: &str, words: &[&str]| {
+        let mut command = completing(daemon.chatctl(&[]), words);
+        command.env("CHATCTL_COMPLETE", shell);
+        if shell == "fish" {
+            // It knows the word that is typed by its place alone.
+            for name in ["_CLAP_IFS", "_CLAP_COMPLETE_INDEX", "_CLAP_COMPLETE_COMP_TYPE", "_CLAP_COMPLETE_SPACE"] {
+                command.env_remove(name);
+            }
+        }
+        let ran = finish(command, b"");
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{shell} {words:?}");
+        // What stands behind a value describes it.
+        let value = |line: &str| line.split([':', '\t']).next().unwrap_or_default().to_owned();
+        ran.stdout.lines().map(value).collect::<Vec<_>>()
+    };
+    for shell in ["zsh", "fish"] {
+        for (words, name) in [
+            (&["send", ""][..], "bob"),
+            (&["send", "b"], "bob"),
+            (&["accept", ""], "%7"),
+            (&["use", ""], "alice"),
+            (&["whoami", "--account", ""], "alice"),
+            (&["hist"], "history"),
+        ] {
+            let values = offered(shell, words);
+            assert!(values.iter().any(|value| value == name), "{shell} {words:?}: {values:?}");
+        }
+        assert!(!offered(shell, &["send", "x"]).iter().any(|value| value == "bob"), "{shell}");
+    }
+    let registers = |shell: &str, line: &str| {
+        let script = finish(chatctl(&["completion", shell]), b"").stdout;
+        assert!(script.contains(line), "{shell}: {script}");
+    };
+    registers("zsh", "compdef _clap_dynamic_completer_chatctl chatctl");
+    registers("fish", "complete --keep-order --exclusive --command chatctl");
+}
+
 #[test]
 fn pages_have_examples_and_files_and_inner_verbs_have_pages() {
     let page = |words: &[&str]| finish(chatctl(&[&["man"], words].concat()), b"").stdout;
     let own = page(&[]);
     assert!(own.contains(".SH EXAMPLES") && own.contains(".SH FILES") && own.contains("chatd.sock"), "{own}");
+    for section in ["ENVIRONMENT", "EXIT STATUS"] {
+        assert!(own.contains(&format!(".SH {section}")), "{own}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let ran = finish(chatctl(&["man", "--all", folder.path().to_str().unwrap()]), b"");
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    for verb in verbs() {
+        assert!(folder.path().join(format!("chatctl-{verb}.1")).exists(), "{verb}");
+    }
+    assert!(folder.path().join("chatctl.1").exists() && folder.path().join("chatctl-key-rotate.1").exists());
     assert!(page(&["send"]).contains("journalctl"));
     for words in [&["key-rotate"][..], &["key", "rotate"], &["chatctl-key-rotate"]] {
         assert!(page(words).contains("new identity key"), "{words:?}");

@@ -1,5 +1,7 @@
 //! The `chatd` program: flags, log, signals.
 
+mod manual;
+
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use chatd::daemon::{self, Background, Daemon, DataDir, PidFile, Setup};
 use chatd::service::config::{Config, LogFormat};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use daemonkit::chain::chain;
 use daemonkit::log::{Format, Log, last_words};
 use daemonkit::notify::notify;
@@ -47,6 +49,9 @@ struct Args {
     /// Print the configuration in force, with all keys and what they do, and exit
     #[arg(long)]
     print_config: bool,
+    /// Print the manual page in roff (man -l -), and exit
+    #[arg(long)]
+    print_man: bool,
     /// Go to the background when ready, with the log in DATA-DIR/chatd.log (systemd needs no such thing)
     #[arg(long)]
     daemonize: bool,
@@ -109,6 +114,9 @@ fn main() -> ExitCode {
 }
 
 fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<()> {
+    if args.print_man {
+        return print(&daemonkit::man::page(Args::command(), &manual::SECTIONS)?);
+    }
     let setup = args.setup()?;
     if args.print_config {
         let text = daemonkit::settings::file(&Config::SECTIONS, &setup.config.table());

@@ -16,7 +16,7 @@ fn the_reference_of_settings_is_that_of_the_types() {
          `/var/lib/chatd` or `$XDG_STATE_HOME/chatd`, and the socket is `/run/chatd/chatd.sock`, \
          `$XDG_RUNTIME_DIR/chatd/chatd.sock`, `/run/user/UID/chatd/chatd.sock`, or beside the data, the first that can be; \
          `CHATD_SOCKET` goes before. Variables that are empty count as unset; relative ones are errors.\n\n{}\n## directoryd\n\n\
-         The file is named by `--config`. Data are in `/var/lib/directoryd` for root, else in `$XDG_STATE_HOME/directoryd`.\n\n{}",
+         The file is named by `--config`; `SIGHUP` reads it again, and tells in the log what needs a restart. Data are in `/var/lib/directoryd` for root, else in `$XDG_STATE_HOME/directoryd`.\n\n{}",
         reference(&chatd::service::config::Config::SECTIONS, &chatd.table(), &["data_dir", "socket"]),
         reference(&directoryd::Config::SECTIONS, &directoryd.table(), &["data_dir"]),
     );

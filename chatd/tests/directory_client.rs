@@ -241,6 +241,7 @@ async fn a_second_process_with_the_same_key_is_told_to_both() {
     assert_eq!(first.event().await, SessionEvent::Cloned);
     assert_eq!(second.event().await, SessionEvent::Cloned);
     assert!(matches!(first.event().await, SessionEvent::Down { .. }));
+    assert_eq!(first.event().await, SessionEvent::Replaced, "the older one gives way, for good");
     for session in [first, second] {
         session.stop.cancel();
         session.task.await.unwrap();

@@ -1,5 +1,5 @@
-//! What both daemons need of the system around them: a log that never makes them wait, settings that explain
-//! themselves, and a word to systemd.
+//! What both daemons need of the system around them: a log that never makes them wait, settings and manual pages
+//! that explain themselves, and a word to systemd.
 //!
 //! Not its job: anything that programs must agree on (proto), and anything that one daemon alone needs. Unlike proto it has
 //! state: a process has one log.
@@ -9,5 +9,6 @@
 pub mod chain;
 pub mod dumps;
 pub mod log;
+pub mod man;
 pub mod notify;
 pub mod settings;

@@ -184,6 +184,9 @@ pub enum ConfigError {
     Value(String),
 }
 
+/// Keys that need a restart: what clients have signed for, where the data and the socket are, how lines look.
+const FIXED: [&str; 4] = ["origin", "data_dir", "listen", "log_format"];
+
 fn hint(nearest: &Option<String>) -> String {
     nearest.as_ref().map_or_else(String::new, |key| format!("; the nearest is `{key}`"))
 }
@@ -197,6 +200,28 @@ impl Config {
     pub fn table(&self) -> toml::Table {
         // Every type in it has a form in TOML.
         toml::Table::try_from(self).unwrap_or_default()
+    }
+
+    /// The keys that differ in another configuration: those that may change in a running directory, and those that may not.
+    pub fn changed(&self, new: &Self) -> (Vec<String>, Vec<String>) {
+        let changed = daemonkit::settings::changed(&Self::SECTIONS, &self.table(), &new.table());
+        changed.into_iter().partition(|key| !FIXED.contains(&key.as_str()))
+    }
+
+    /// The other configuration, but for what cannot change in a running directory.
+    #[must_use]
+    pub fn adopting(&self, new: Self) -> Self {
+        let keep = self.clone();
+        Self {
+            origin: keep.origin,
+            data_dir: keep.data_dir,
+            listen: keep.listen,
+            log_format: keep.log_format,
+            timing: keep.timing,
+            clock: keep.clock,
+            max_pages: keep.max_pages,
+            ..new
+        }
     }
 
     /// Reads a file; what it does not say has its default.
@@ -317,6 +342,21 @@ mod tests {
         }
         assert!(matches!(parse("listen = 7"), Err(ConfigError::Syntax { .. })));
         assert!(matches!(parse("["), Err(ConfigError::Syntax { .. })));
+    }
+
+    #[test]
+    fn what_may_change_in_a_running_directory_is_taken_over_and_the_rest_named() {
+        let running = parse("origin = 'a.test'\nlog = 'info'").unwrap();
+        let new = parse(
+            "origin = 'b.test'\nlog = 'debug'\nhosts = ['dir.a.test']\nmailbox_envelopes = 7\n[limits]\nlookup_burst = 3",
+        );
+        let new = new.unwrap();
+        let (live, restart) = running.changed(&new);
+        assert_eq!(live, ["hosts", "mailbox_envelopes", "log", "limits.lookup_burst"]);
+        assert_eq!(restart, ["origin"]);
+        let adopted = running.adopting(new.clone());
+        assert_eq!(adopted, Config { origin: "a.test".into(), ..new.clone() });
+        assert_eq!(adopted.changed(&new).1, ["origin"], "it is named again until it has had its restart");
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod gate;
 pub mod identity;
 pub mod index;
 pub mod limits;
+pub mod live;
 pub mod memory;
 pub mod metrics;
 pub mod nonce;
@@ -64,11 +65,13 @@ pub struct Directory {
     /// Who is connected.
     pub presence: presence::Presence,
     /// Whether a request is meant for us, and whose it is.
-    pub gate: gate::Gate,
+    pub gate: live::Live<gate::Gate>,
     /// What clients make us hold.
     pub memory: Arc<memory::Memory>,
     /// How often one may ask.
-    pub limiter: limits::Limiter,
+    pub limiter: live::Live<limits::Limiter>,
+    /// What of the configuration may change while it runs, beside `gate`, `limiter` and the store's rules.
+    pub live: live::Live<Config>,
     /// Challenges.
     pub nonces: nonce::Nonces,
     /// Counters.
@@ -102,13 +105,15 @@ impl Opened {
         let failed = CancellationToken::new();
         let (store, thread) =
             store::Store::open(&config.store(), Arc::clone(&index), Arc::clone(&metrics), failed.clone())?;
-        let limiter = limits::Limiter::new(&config.limits);
+        let limiter = live::Live::new(limits::Limiter::new(&config.limits));
+        let live = live::Live::new(config.clone());
         let directory = Arc::new(Directory {
             config,
             store,
             index,
             presence: presence::Presence::default(),
-            gate,
+            gate: live::Live::new(gate),
+            live,
             memory: Arc::default(),
             limiter,
             nonces: nonce::Nonces::default(),
@@ -128,6 +133,11 @@ impl Opened {
     /// By what key members know this directory.
     pub fn identity(&self) -> &identity::Identity {
         self.directory.store.identity()
+    }
+
+    /// For changes while it serves.
+    pub fn handle(&self) -> live::Handle {
+        live::Handle(Arc::downgrade(&self.directory))
     }
 
     /// Accounts that were found in the database.

@@ -1,16 +1,21 @@
 //! The `directoryd` program: flags, log, signals.
 
+mod manual;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use daemonkit::chain::chain;
 use daemonkit::log::{Format, Log, last_words};
 use daemonkit::notify::notify;
 use directoryd::config::{ListPolicy, LogFormat};
+use directoryd::gate::Gate;
 use directoryd::identity::Identity;
+use directoryd::live::Handle;
+use directoryd::store::Store;
 use directoryd::{Config, Opened};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -47,6 +52,9 @@ struct Args {
     /// Print the configuration in force, with all keys and what they do, and exit
     #[arg(long)]
     print_config: bool,
+    /// Print the manual page in roff (man -l -), and exit
+    #[arg(long)]
+    print_man: bool,
     /// How log lines look
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
@@ -60,6 +68,41 @@ enum List {
 }
 
 impl Args {
+    /// What a start would use, tried without changing anything.
+    fn check(&self, config: &Config) -> anyhow::Result<String> {
+        use std::fmt::Write as _;
+
+        daemonkit::log::parse(&config.log)?;
+        Gate::new(config)?;
+        Store::check(&config.data_dir)?;
+        let address = config.listen;
+        std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+        let identity = Identity::read(&config.data_dir)?;
+        let key = identity.map_or_else(|| "made by the first start".to_owned(), |identity| identity.to_string());
+        let listed = |words: &[String]| if words.is_empty() { "none".to_owned() } else { words.join(", ") };
+        let list = match config.list {
+            ListPolicy::Members => "its members",
+            ListPolicy::Public => "everybody",
+            ListPolicy::Off => "nobody",
+        };
+        let file = self.config.as_ref().map_or_else(|| "none".to_owned(), |path| path.display().to_string());
+        let fresh = if config.data_dir.join("directory.db").exists() { "" } else { " (new)" };
+        let mut text = String::from("the configuration is valid; a start would use\n");
+        for (what, value) in [
+            ("config", file),
+            ("origin", config.origin.clone()),
+            ("key", key),
+            ("listen", address.to_string()),
+            ("data", format!("{}{fresh}", config.data_dir.display())),
+            ("lists to", list.to_owned()),
+            ("proxies", listed(&config.proxies)),
+            ("log", config.log.clone()),
+        ] {
+            let _ = writeln!(text, "  {what:<10}{value}");
+        }
+        Ok(text)
+    }
+
     /// The file, with the flags laid over it.
     fn config(&self) -> Result<Config, directoryd::config::ConfigError> {
         let mut config = self.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
@@ -93,19 +136,12 @@ fn main() -> ExitCode {
 }
 
 fn start(args: &Args) -> anyhow::Result<()> {
+    if args.print_man {
+        return print(&daemonkit::man::page(Args::command(), &manual::SECTIONS)?);
+    }
     let config = args.config()?;
     if args.check {
-        daemonkit::log::parse(&config.log)?;
-        let address = config.listen;
-        std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
-        let identity = Identity::read(&config.data_dir)?;
-        let key = identity.map_or_else(|| "made by the first start".to_owned(), |identity| identity.to_string());
-        return print(&format!(
-            "the configuration is valid; a start would use\n  origin    {}\n  key       {key}\n  listen    {address}\n  data      {}\n  log       {}",
-            config.origin,
-            config.data_dir.display(),
-            config.log
-        ));
+        return print(&args.check(&config)?);
     }
     if args.print_config {
         return print(&daemonkit::settings::file(&Config::SECTIONS, &config.table()));
@@ -139,11 +175,13 @@ async fn serve(args: &Args, config: Config, log: &Log) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let address = config.listen;
+    let mut current = config.clone();
     let opened = Opened::open(config, shutdown.clone())?;
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr().context("cannot tell the address in use")?;
     let (origin, accounts) = (opened.config().origin.clone(), opened.accounts());
     let key = opened.identity().to_string();
+    let handle = opened.handle();
     let mut served = std::pin::pin!(opened.serve(listener));
     // The socket is bound and its queue open: whoever connects now is answered.
     tracing::info!(%address, origin, key, accounts, "ready");
@@ -156,12 +194,30 @@ async fn serve(args: &Args, config: Config, log: &Log) -> anyhow::Result<()> {
             result = served.as_mut() => return Ok(result?),
             _ = terminate.recv() => stop(&shutdown, "SIGTERM"),
             _ = interrupt.recv() => stop(&shutdown, "SIGINT"),
-            _ = hangup.recv() => match args.config().map_err(anyhow::Error::from).and_then(|new| Ok(log.reload(&new.log)?)) {
-                Ok(()) => tracing::info!("log filter read again"),
-                Err(error) => tracing::warn!(error = chain(error.as_ref()), "the log filter stays as it is"),
+            _ = hangup.recv() => match reload(args, &mut current, log, &handle) {
+                Ok(told) => tracing::info!("configuration read again: {told}"),
+                Err(error) => tracing::warn!(error = chain(error.as_ref()), "the configuration stays as it is"),
             },
         }
     }
+}
+
+/// What SIGHUP asks for; says what changed.
+fn reload(args: &Args, current: &mut Config, log: &Log, directory: &Handle) -> anyhow::Result<String> {
+    let new = args.config()?;
+    daemonkit::log::parse(&new.log)?;
+    let (live, restart) = current.changed(&new);
+    let adopted = current.adopting(new);
+    directory.reconfigure(&adopted)?;
+    log.reload(&adopted.log)?;
+    // What needs a restart is named again each time, until it has had one.
+    *current = adopted;
+    let listed = |keys: &[String]| if keys.is_empty() { "nothing".to_owned() } else { keys.join(", ") };
+    let mut told = format!("changed: {}", listed(&live));
+    if !restart.is_empty() {
+        told.push_str(&format!("; a restart is needed for {}", listed(&restart)));
+    }
+    Ok(told)
 }
 
 fn stop(shutdown: &CancellationToken, signal: &str) {

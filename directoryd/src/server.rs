@@ -27,7 +27,7 @@ use tokio_io_timeout::TimeoutStream;
 use crate::Directory;
 use crate::answer::{Operation, Refusal};
 use crate::limits::{Class, Peer, Source};
-use crate::memory::{Answer, Hold};
+use crate::memory::{Answer, Hold, MAX_HELD_BYTES};
 use crate::metrics::Op;
 use crate::routes;
 
@@ -51,7 +51,7 @@ pub(crate) async fn accept(directory: &Arc<Directory>, listener: TcpListener) {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = forget.tick() => {
-                directory.limiter.forget();
+                directory.limiter.get().forget();
                 continue;
             }
             () = directory.stop.cancelled() => return,
@@ -87,7 +87,7 @@ async fn connection(
     stream.set_write_timeout(Some(directory.config.timing.write));
     let router = TowerToHyperService::new(router);
     let service = service_fn(|mut request: Request<Incoming>| {
-        let peer = directory.gate.peer(address.ip(), request.headers());
+        let peer = directory.gate.get().peer(address.ip(), request.headers());
         request.extensions_mut().insert(peer);
         // A session takes it along, and the connection is counted until that ends.
         request.extensions_mut().insert(counted.clone());
@@ -104,7 +104,12 @@ async fn connection(
                 };
                 held(directory, peer, response).await
             };
-            let too_long = || Refusal::new(ErrorCode::Unavailable, "the request took too long");
+            let too_long = || {
+                Refusal::new(
+                    ErrorCode::Unavailable,
+                    format!("the request took more than {} s", REQUEST_TIMEOUT.as_secs()),
+                )
+            };
             match timeout(REQUEST_TIMEOUT, answer).await {
                 Ok(response) => response,
                 Err(_) => held(directory, peer, too_long().into_response()).await,
@@ -129,8 +134,8 @@ async fn connection(
 
 /// What is asked of every request before it is looked at; the room that its body takes.
 fn admit(directory: &Directory, peer: Peer, request: &Request<Incoming>) -> Result<Hold, Refusal> {
-    directory.gate.admit(request.uri(), request.headers())?;
-    let one_more = directory.limiter.check(Source::Address(peer.address), peer, Class::Request);
+    directory.gate.get().admit(request.uri(), request.headers())?;
+    let one_more = directory.limiter.get().check(Source::Address(peer.address), peer, Class::Request);
     one_more.map_err(Refusal::rate_limited)?;
     let announced = request.body().size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
     let most = MAX_DEPOSIT_BYTES.max(MAX_BODY_BYTES);
@@ -152,7 +157,11 @@ async fn held(directory: &Directory, peer: Peer, response: Response) -> Result<R
 }
 
 fn no_room() -> Refusal {
-    Refusal::new(ErrorCode::Unavailable, "too many answers wait to be taken; try again in a moment")
+    let most = MAX_HELD_BYTES >> 20;
+    let text = format!(
+        "more than {most} MiB of answers, or a client's share of that, wait to be taken; try again in a moment"
+    );
+    Refusal::new(ErrorCode::Unavailable, text)
 }
 
 /// How many connections each address holds.
@@ -164,7 +173,7 @@ struct Connections {
 impl Connections {
     /// Counts a connection in, if there may be one more.
     fn enter(self: &Arc<Self>, directory: &Arc<Directory>, address: IpAddr) -> Option<Connection> {
-        let config = &directory.config;
+        let config = directory.live.get();
         let open = &directory.metrics.connections;
         if open.load(Ordering::Relaxed) >= config.max_connections {
             return None;
@@ -172,7 +181,7 @@ impl Connections {
         let mut map = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = map.entry(address).or_insert(0);
         // All clients of a proxy come from one address.
-        let exempt = directory.gate.is_proxy(address) || (address.is_loopback() && !config.limit_loopback);
+        let exempt = directory.gate.get().is_proxy(address) || (address.is_loopback() && !config.limit_loopback);
         if !exempt && *count >= config.max_connections_per_address {
             return None;
         }

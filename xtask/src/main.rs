@@ -7,6 +7,7 @@ mod bench;
 mod debian;
 mod demo;
 mod dependencies;
+mod man;
 mod step;
 mod test;
 mod tools;
@@ -26,6 +27,8 @@ struct Arguments {
 enum Command {
     /// Build everything, start a directory and two daemons, and let alice and bob talk
     Demo(demo::Options),
+    /// Write the manual pages and the completions of all programs into a folder, for packages
+    Man(man::Options),
     /// Run every check and every test
     Test(test::Options),
     /// Measure, and print one table
@@ -40,6 +43,7 @@ enum Command {
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Demo(options) => demo::run(&options),
+        Command::Man(options) => man::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Torture(options) => torture::run(&options),

@@ -30,6 +30,7 @@ fn outcome(state: ContactState, who: &str) -> String {
         ContactState::Pending => format!("{who} asks you, too; chatctl accept {}", show::argument(who)),
         ContactState::Requested => format!("asked {who}; `chatctl contacts` shows when it is accepted"),
         ContactState::Rejected => format!("{who} refused"),
+        ContactState::GivenUp => format!("the request to {who} was given up"),
         ContactState::Removed => format!("{who} is not a contact"),
     }
 }

@@ -156,6 +156,7 @@ impl Chat {
             EventType::MessageState,
             EventType::ContactAccepted,
             EventType::ContactRejected,
+            EventType::ContactGivenUp,
             EventType::ContactKeyChanged,
             EventType::Presence,
         ];

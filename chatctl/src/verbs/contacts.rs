@@ -45,7 +45,8 @@ fn row(contact: &Contact, home: &str) -> [String; 6] {
     };
     let trust = if contact.state == ContactState::Accepted { show::trust(contact.trust) } else { "" };
     let unread = if contact.unread > 0 { format!("* {} unread", contact.unread) } else { String::new() };
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> =
+        contact.reason.as_deref().map(|reason| show::words(reason).into_owned()).into_iter().collect();
     match contact.muted_until {
         Some(until) if until >= MUTED_FOR_EVER => notes.push("muted".to_owned()),
         Some(until) => notes.push(format!("muted until {}", clock(until))),

@@ -8,6 +8,7 @@ use proto::rpc::types::{AccountInfo, DirectoryKeyParams, KeyRecoverParams, KeyRe
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
+use crate::interrupt::Interrupts;
 use crate::output::{note, say};
 use crate::session::Session;
 use crate::{newfile, secret};
@@ -109,8 +110,10 @@ async fn recover(session: &mut Session, from: &std::path::Path, to: Option<&std:
     // Opened first: the key is told once, so there must be a place for it before there is a key.
     let mut file = to.map(|path| newfile::create(path, "nothing was changed")).transpose()?;
     let params = KeyRecoverParams { account: session.account(), recovery_key };
-    let result = session.call::<KeyRecover>(&params).await;
-    if let (Err(Failure::Rpc(_)), Some(path)) = (&result, to) {
+    let why = "waiting for the daemon: it tells the new recovery key only once (again to leave all the same)";
+    let called = Interrupts::new()?.hold(why, session.call::<KeyRecover>(&params)).await;
+    let result = called.and_then(|result| result);
+    if let (Err(_), Some(path)) = (&result, to) {
         let _ = std::fs::remove_file(path);
     }
     let result = result?;

@@ -8,6 +8,7 @@ use proto::rpc::types::{AccountInfo, RegisterParams};
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
+use crate::interrupt::Interrupts;
 use crate::newfile;
 use crate::output::{note, say};
 use crate::secret;
@@ -56,7 +57,10 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         invite_token: args.invite_token,
         recovery_key,
     };
-    let result = session.call::<AccountRegister>(&params).await;
+    // An account without its recovery key is worse than a moment of waiting.
+    let why = "waiting for the daemon: it tells the recovery key only once (again to leave all the same)";
+    let called = Interrupts::new()?.hold(why, session.call::<AccountRegister>(&params)).await;
+    let result = called.and_then(|result| result);
     if let (Err(_), Some(path)) = (&result, &args.recovery_file) {
         let _ = std::fs::remove_file(path);
     }

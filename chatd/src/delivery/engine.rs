@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use super::finished::Finished;
 use super::pack::{self, Done, Job, Problem};
-use super::route::{AFTER_ACCEPT, Phase, REQUEST_REPEAT, Route};
+use super::route::{AFTER_ACCEPT, Phase, Route};
+use super::routes::Routes;
 use super::{Context, News, OpenLink};
 use crate::link::CloseCode;
 use crate::store::{StoreError, account, contacts, epochs, signals};
@@ -26,7 +27,7 @@ const WISH: Duration = Duration::from_secs(1);
 
 pub(super) struct Engine {
     pub(super) context: Context,
-    pub(super) routes: HashMap<i64, Route>,
+    pub(super) routes: Routes,
     pub(super) links: HashMap<u64, OpenLink>,
     pub(super) streams: HashMap<(i64, Epoch), i64>,
     pub(super) bearer: Option<String>,
@@ -44,7 +45,7 @@ impl Engine {
         Self {
             counted: context.directories.home().is_none(),
             context,
-            routes: HashMap::new(),
+            routes: Routes::default(),
             links: links.into_iter().map(|link| (link.sender.link_id(), link)).collect(),
             streams: HashMap::new(),
             bearer: None,
@@ -65,13 +66,10 @@ impl Engine {
                 return;
             }
         }
-        for contact in self.read(contacts::with_pending).unwrap_or_default() {
-            self.want(contact);
-            self.advance(contact);
-        }
+        self.begin();
         let mut ended = tokio::time::interval(DEPOSITS_CHECK);
         loop {
-            let wake = self.routes.values().filter_map(Route::wake_at).min();
+            let wake = self.routes.next();
             let timer = async {
                 match wake {
                     Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -114,7 +112,7 @@ impl Engine {
     }
 
     pub(super) fn route(&mut self, contact: i64) -> &mut Route {
-        self.routes.entry(contact).or_default()
+        self.routes.at(contact)
     }
 
     /// Something waits for a contact, by whatever way.
@@ -155,7 +153,7 @@ impl Engine {
                     route.attach(known);
                 }
                 if route.link.as_ref().is_some_and(|l| l.sender.link_id() == link) {
-                    route.phase = Phase::Ready;
+                    (route.phase, route.asks) = (Phase::Ready, false);
                     route.mailbox.absent = false;
                     route.pending = true;
                     route.retry_at = None;
@@ -171,6 +169,7 @@ impl Engine {
             News::Hole(contact) => self.ask_for(contact),
             News::Ack { contact, entries, ids } => {
                 self.acknowledge(contact, entries, ids).await;
+                self.found(contact);
                 let route = self.route(contact);
                 route.stumbled = false;
                 route.backoff.succeeded();
@@ -180,6 +179,7 @@ impl Engine {
             News::Refused { link, code, envelope, device } => self.refused(link, code, envelope, device),
             News::Work { link, envelope, bits, window } => self.work_wanted(link, envelope, bits, window),
             News::Online(contact) => {
+                self.found(contact);
                 let route = self.route(contact);
                 // Somebody who comes online was offline: what link there is may lead to the daemon's life before.
                 if let Some(link) = &route.link {
@@ -201,14 +201,7 @@ impl Engine {
                 route.mailbox.absent = !route.is_usable();
                 self.advance(contact);
             }
-            News::TryAll => {
-                let all: Vec<i64> = self.routes.keys().copied().collect();
-                for contact in all {
-                    let route = self.route(contact);
-                    (route.retry_at, route.mailbox.retry_at) = (None, None);
-                    self.advance(contact);
-                }
-            }
+            News::TryAll => self.try_all(),
             News::Bearer(bearer) => {
                 let came = bearer.is_some() && self.bearer.is_none();
                 self.counted |= came;
@@ -245,8 +238,7 @@ impl Engine {
             None => {
                 route.pending |= done.more;
                 if done.unacknowledged {
-                    route.repeat_at = Some(now + REQUEST_REPEAT.min(Duration::from_secs(60) * (1 + route.repeats)));
-                    route.repeats += 1;
+                    route.repeat_later(now);
                 }
             }
             Some(Problem::NoPrekey) => {
@@ -269,49 +261,15 @@ impl Engine {
         self.advance(contact);
     }
 
-    fn tick(&mut self) {
-        let now = Instant::now();
-        let due: Vec<i64> = self
-            .routes
-            .iter()
-            .filter(|(_, route)| route.wake_at().is_some_and(|at| at <= now))
-            .map(|(contact, _)| *contact)
-            .collect();
-        for contact in due {
-            let route = self.route(contact);
-            if let Phase::Claiming { until } = route.phase
-                && until <= now
-            {
-                self.fail(contact, now);
-            } else if route.ack_by.is_some_and(|by| by <= now) && route.is_waiting() {
-                route.pending = true;
-                self.fail(contact, now);
-            } else if route.doubt_by.is_some_and(|by| by <= now) && route.is_waiting() {
-                route.doubt_by = None;
-                if let Some(link) = &route.link {
-                    link.doubt.notify_one();
-                }
-            } else if route.claim_at.is_some_and(|at| at <= now) {
-                route.claim_at = None;
-                route.pending = true;
-            } else if route.repeat_at.is_some_and(|at| at <= now) {
-                route.repeat_at = None;
-                route.signalled.clear();
-                route.pending = true;
-            }
-            self.advance(contact);
-        }
-    }
-
     /// Does the next thing that can be done for a contact.
     pub(super) fn advance(&mut self, contact: i64) {
         let now = Instant::now();
         self.deposit(contact, now);
         let closed = |route: &Route| route.link.as_ref().is_some_and(|link| link.sender.is_closed());
-        if self.routes.get(&contact).is_some_and(closed) {
+        if self.routes.get(contact).is_some_and(closed) {
             self.lost(contact, now);
         }
-        let Some(route) = self.routes.get_mut(&contact) else { return };
+        let Some(route) = self.routes.get_mut(contact) else { return };
         tracing::trace!(contact, ?route.phase, route.pending, route.packing, link = route.link.is_some(), "advance");
         if !route.pending || route.packing || route.phase == Phase::Connecting {
             return;
@@ -327,7 +285,7 @@ impl Engine {
             self.fail(contact, now);
             return;
         };
-        let Some(route) = self.routes.get_mut(&contact) else { return };
+        let Some(route) = self.routes.get_mut(contact) else { return };
         if row.state.blocked {
             route.pending = false;
             return;
@@ -336,7 +294,7 @@ impl Engine {
         // Until our acceptance has arrived, the other side refuses a claim of ours; it claims when it has.
         let unheard = !route.accepted;
         let unheard = unheard && self.read(|conn| signals::accept_waits(conn, contact)).unwrap_or(false);
-        let Some(route) = self.routes.get_mut(&contact) else { return };
+        let Some(route) = self.routes.get_mut(contact) else { return };
         if row.state.may_talk() && !unheard && !ready && route.claimed_on.is_none() {
             let device = route.device.or_else(|| {
                 SignedReach::decode(&row.reach).and_then(|signed| signed.peek()).ok().map(|reach| reach.device)
@@ -350,7 +308,7 @@ impl Engine {
                 link.answer(vec![self.claim(&link, device)]);
             }
         }
-        let Some(route) = self.routes.get_mut(&contact) else { return };
+        let Some(route) = self.routes.get_mut(contact) else { return };
         if route.device.is_none() {
             route.device = pack::target(&row, i64::MIN).map(|to| to.device);
         }

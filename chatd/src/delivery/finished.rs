@@ -2,7 +2,7 @@
 
 use proto::ids::{MessageId, NodeId};
 
-use super::mailbox::DepositError;
+use super::mailbox::{DepositError, Left};
 use super::pack::{Done, Problem};
 use super::reach::ReachError;
 use crate::link::LinkSender;
@@ -14,10 +14,10 @@ pub(super) enum Finished {
         result: Result<(NodeId, LinkSender), ReachError>,
     },
     Packed(Done),
-    /// What waits for a contact lies in its mailbox; `Ok(true)` when nothing waits at all.
+    /// What waits for a contact lies in its mailbox.
     Deposited {
         contact: i64,
-        result: Result<bool, DepositError>,
+        result: Result<Left, DepositError>,
     },
     /// A request went out with work, under this number.
     Worked {

@@ -8,17 +8,17 @@ use proto::wire::frame::RefuseCode;
 use super::OpenLink;
 use super::engine::{Engine, Finished};
 use super::reach::{self, ReachError, Refresh};
-use super::route::Phase;
-use crate::link::LinkSender;
-use crate::store::contacts;
+use super::route::{Phase, Route};
+use crate::link::{CloseCode, LinkSender};
 use crate::store::trace::RECIPIENT_QUOTA;
+use crate::store::{contacts, outbound};
 
 impl Engine {
     pub(super) fn link_up(&mut self, link: OpenLink) {
         self.links.insert(link.sender.link_id(), link.clone());
         let node = link.peer;
         for contact in self.read(|conn| contacts::by_node(conn, node)).unwrap_or_default() {
-            let Some(route) = self.routes.get_mut(&contact) else { continue };
+            let Some(route) = self.routes.get_mut(contact) else { continue };
             if route.pending && route.link.is_none() {
                 route.attach(link.clone());
                 route.retry_at = None;
@@ -30,24 +30,21 @@ impl Engine {
     pub(super) fn link_down(&mut self, id: u64) {
         self.links.remove(&id);
         let now = Instant::now();
-        let lost: Vec<i64> = self
-            .routes
-            .iter()
-            .filter(|(_, route)| route.link.as_ref().is_some_and(|link| link.sender.link_id() == id))
-            .map(|(contact, _)| *contact)
-            .collect();
-        for contact in lost {
+        for contact in self.routes.of_link(id) {
             self.lost(contact, now);
             self.advance(contact);
         }
     }
 
-    /// The link of a route ended. The first redial is at once; only failures wait.
+    /// The link of a route ended. The first redial is at once; only failures wait. Until something is acknowledged, another link
+    /// that stands is no success: a peer that takes claims and then closes its links for too much would be dialled for ever.
     pub(super) fn lost(&mut self, contact: i64, now: Instant) {
         let route = self.route(contact);
+        let ended = route.link.as_ref().and_then(|link| link.sender.ended());
+        let too_much = ended.is_some_and(|reason| reason.code == CloseCode::RateLimited);
         route.detach();
-        route.ask_directory = true;
-        if route.backoff.failures() > 0 {
+        (route.ask_directory, route.stumbled) = (true, true);
+        if too_much || route.backoff.failures() > 0 {
             self.fail(contact, now);
         } else {
             route.backoff.failed(0);
@@ -66,18 +63,15 @@ impl Engine {
 
     pub(super) fn refused(&mut self, link: u64, code: RefuseCode, envelope: Option<u64>, device: Option<DeviceId>) {
         let now = Instant::now();
-        let hit: Vec<i64> = self
-            .routes
-            .iter()
-            .filter(|(_, route)| route.link.as_ref().is_some_and(|l| l.sender.link_id() == link))
-            .filter(|(_, route)| match (envelope, device) {
-                (_, Some(device)) => route.device == Some(device),
-                (Some(number), None) => route.in_flight.iter().any(|e| e.number == number),
-                (None, None) => true,
-            })
-            .map(|(contact, _)| *contact)
-            .collect();
-        for contact in hit {
+        let meant = |route: &Route| match (envelope, device) {
+            (_, Some(device)) => route.device == Some(device),
+            (Some(number), None) => route.in_flight.iter().any(|e| e.number == number),
+            (None, None) => true,
+        };
+        for contact in self.routes.of_link(link) {
+            if !self.routes.get(contact).is_some_and(meant) {
+                continue;
+            }
             tracing::info!(often = code.as_str(), contact, code = code.as_str(), "the peer refused");
             let route = self.route(contact);
             // A stranger is told "offline" for a prekey that is gone, too.
@@ -97,6 +91,7 @@ impl Engine {
     pub(super) fn connected(&mut self, contact: i64, attempt: u64, result: Result<(NodeId, LinkSender), ReachError>) {
         match result {
             Ok((_, sender)) => {
+                self.found(contact);
                 let known = self.links.get(&sender.link_id()).cloned();
                 let route = self.route(contact);
                 route.refresh_record = false;
@@ -117,18 +112,46 @@ impl Engine {
             Err(_) if self.route(contact).attempt != attempt => {}
             // Somebody came in another way meanwhile.
             Err(_) if self.route(contact).phase != Phase::Connecting => {}
+            Err(ReachError::Gone) => self.gone(contact, "direct", Instant::now()),
             Err(error) => {
                 tracing::debug!(contact, %error, "not reached");
-                self.fail(contact, Instant::now());
+                let now = Instant::now();
+                self.fail(contact, now);
+                self.route(contact).not_gone();
+                if let ReachError::Asked(pause) = &error {
+                    self.route(contact).wait(now, *pause, rand::random());
+                }
                 let outcome = format!("unreachable: {error}");
                 self.context.store.note(move |tx| tx.attempt_failed(contact, "direct", &outcome));
             }
         }
     }
 
+    /// The directory of a contact knows no such account.
+    pub(super) fn gone(&mut self, contact: i64, path: &'static str, now: Instant) {
+        let route = self.route(contact);
+        let sure = route.gone(now, rand::random());
+        route.known_gone |= sure;
+        tracing::debug!(contact, sure, "its directory knows no such account");
+        self.context.store.note(move |tx| tx.account_gone(contact, path, sure));
+    }
+
+    /// Something was heard of a contact.
+    pub(super) fn found(&mut self, contact: i64) {
+        if self.routes.get_mut(contact).is_some_and(Route::found) {
+            self.context.store.note(move |tx| tx.account_found(contact));
+        }
+    }
+
     pub(super) fn dial(&mut self, contact: i64) {
+        // What waited may have ended meanwhile: then nobody is looked for.
+        let waits = self.read(|conn| outbound::anything_waits(conn, contact)).unwrap_or(true);
         let bearer = self.bearer.clone();
         let route = self.route(contact);
+        if !waits && !route.asks {
+            route.pending = false;
+            return;
+        }
         route.phase = Phase::Connecting;
         route.retry_at = None;
         route.attempt += 1;

@@ -18,7 +18,7 @@ use rusqlite::Connection;
 use super::Context;
 use super::engine::{Engine, Finished};
 use super::pack::{fit, is_contact_kind, sender, target};
-use super::reach::refresh_record;
+use super::reach::{Said, refresh_record};
 use super::work::{NoStamp, stamped};
 use crate::crypto::CryptoError;
 use crate::crypto::envelope::{SealTo, capacity, seal};
@@ -96,6 +96,15 @@ pub(super) struct Depositing {
     pub bearer: Option<String>,
 }
 
+/// What a job left there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Left {
+    /// The mailbox took something.
+    pub any: bool,
+    /// Nothing at all waits for this contact any more.
+    pub all: bool,
+}
+
 /// What was read, to be sealed.
 struct Waiting {
     row: ContactRow,
@@ -107,9 +116,9 @@ struct Waiting {
 }
 
 impl Depositing {
-    /// Leaves everything that waits; `true` when nothing at all waits for this contact any more.
-    pub async fn run(self) -> Result<bool, DepositError> {
-        let mut refreshed = false;
+    /// Leaves everything that waits.
+    pub async fn run(self) -> Result<Left, DepositError> {
+        let (mut refreshed, mut any) = (false, false);
         // Whatever else goes wrong, this ends: a mailbox holds no more.
         for _ in 0..MAX_ROUNDS {
             let Some(waiting) = self.read()? else { break };
@@ -120,7 +129,7 @@ impl Depositing {
             let old = newest_prekey(&waiting.row).is_none_or(|created| now - created > PREKEY_IS_OLD_SECONDS);
             if (to.is_none() || old) && !refreshed {
                 refreshed = true;
-                if !refresh_record(&self.context, &waiting.row, self.bearer.as_deref()).await? {
+                if refresh_record(&self.context, &waiting.row, self.bearer.as_deref()).await? == Said::Gone {
                     return Err(DepositError::Gone);
                 }
                 continue;
@@ -128,12 +137,12 @@ impl Depositing {
             let to = to.ok_or(DepositError::NoPrekey)?;
             let row = waiting.row.clone();
             match self.leave(waiting, &client, &to).await {
-                Ok(true) => {}
+                Ok(true) => any = true,
                 Ok(false) => break,
                 // The device may be gone: a restored account has another one.
                 Err(DepositError::Refused(_) | DepositError::Revoked) if !refreshed => {
                     refreshed = true;
-                    if !refresh_record(&self.context, &row, self.bearer.as_deref()).await? {
+                    if refresh_record(&self.context, &row, self.bearer.as_deref()).await? == Said::Gone {
                         return Err(DepositError::Gone);
                     }
                 }
@@ -142,7 +151,7 @@ impl Depositing {
         }
         let contact = self.contact;
         let rest = self.context.store.read_blocking(|conn| outbound::anything_waits(conn, contact))?;
-        Ok(!rest)
+        Ok(Left { any, all: !rest })
     }
 
     fn read(&self) -> Result<Option<Waiting>, DepositError> {
@@ -228,7 +237,7 @@ impl Depositing {
 impl Engine {
     /// Begins a job, if what waits for a contact should go to its mailbox now.
     pub(super) fn deposit(&mut self, contact: i64, now: Instant) {
-        let Some(route) = self.routes.get_mut(&contact).filter(|_| self.counted) else { return };
+        let Some(route) = self.routes.get_mut(contact).filter(|_| self.counted) else { return };
         if route.is_usable() || !route.mailbox.may_begin(now) {
             return;
         }
@@ -241,21 +250,28 @@ impl Engine {
         });
     }
 
-    pub(super) fn deposited(&mut self, contact: i64, result: Result<bool, DepositError>) {
+    pub(super) fn deposited(&mut self, contact: i64, result: Result<Left, DepositError>) {
+        if result.as_ref().is_ok_and(|left| left.any) {
+            self.found(contact);
+        }
         let route = self.route(contact);
         match result {
-            Ok(nothing_waits) => {
+            Ok(left) => {
                 route.mailbox.succeeded();
                 // Unless something came meanwhile: there is nobody to dial for any more.
-                if nothing_waits && !route.mailbox.wanted && route.link.is_none() {
+                if left.all && !route.mailbox.wanted && route.link.is_none() {
                     route.pending = false;
                 }
             }
             // There is no such way, and nothing to tell of it.
             Err(DepositError::NoDirectory) => route.mailbox.succeeded(),
+            Err(DepositError::Gone) => self.gone(contact, "mailbox", Instant::now()),
             Err(error) => {
                 tracing::debug!(contact, %error, "not left in the mailbox");
                 route.mailbox.failed(Instant::now(), rand::random(), error.is_refusal());
+                if let DepositError::Unreachable(DirectoryError::RateLimited { retry_after }) = &error {
+                    route.mailbox.wait(Instant::now(), *retry_after, rand::random());
+                }
                 let outcome = error.to_string();
                 self.context.store.note(move |tx| tx.attempt_failed(contact, "mailbox", &outcome));
             }

@@ -16,6 +16,8 @@ mod pack;
 mod proofs;
 mod reach;
 mod route;
+mod routes;
+mod timers;
 mod work;
 
 use std::collections::HashSet;

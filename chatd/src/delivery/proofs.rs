@@ -14,6 +14,7 @@ use crate::store::{account, inbound, outbound};
 impl Engine {
     pub(super) fn claimed(&mut self, contact: i64, device: DeviceId, link: OpenLink) {
         let id = link.sender.link_id();
+        self.found(contact);
         self.links.entry(id).or_insert_with(|| link.clone());
         let route = self.route(contact);
         if !route.is_usable() || route.link.as_ref().is_some_and(|old| old.sender.link_id() == id) {
@@ -47,7 +48,7 @@ impl Engine {
         let route = self.route(contact);
         let usable = route.link.clone().filter(|_| route.is_usable());
         let (Some(link), Some(device)) = (usable, route.device) else {
-            route.pending = true;
+            (route.pending, route.asks) = (true, true);
             self.advance(contact);
             return;
         };
@@ -104,12 +105,10 @@ impl Engine {
 
     /// A ping was answered: what was sent before it was read.
     pub(super) fn pong(&mut self, link: u64, nonce: u64) {
-        for (contact, route) in &mut self.routes {
-            if route.link.as_ref().is_none_or(|l| l.sender.link_id() != link) {
-                continue;
-            }
+        for contact in self.routes.of_link(link) {
+            let route = self.route(contact);
             if let Some(at) = route.pinged.iter().position(|(number, _)| *number == nonce) {
-                let (contact, (_, id)) = (*contact, route.pinged.swap_remove(at));
+                let (_, id) = route.pinged.swap_remove(at);
                 self.context.store.note(move |tx| tx.signals_done(contact, &[id]));
                 return;
             }

@@ -1,6 +1,7 @@
 //! Where a contact is: the reach that is stored, or a newer one from the directory.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use proto::directory::api::ErrorCode;
 use proto::directory::{SignedReach, SignedRecord};
@@ -16,6 +17,10 @@ use crate::store::{StoreError, contacts};
 /// Why there is no link.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReachError {
+    #[error("account_gone")]
+    Gone,
+    #[error("its directory asks to wait {} s", .0.as_secs())]
+    Asked(Duration),
     #[error("no address of it is known")]
     Unknown,
     #[error("none of its addresses may be dialled from here")]
@@ -33,6 +38,36 @@ pub(super) struct Refresh {
     pub record: bool,
 }
 
+/// What a directory said of a contact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    /// What it knows was taken, or there is nobody to ask, or it was of no use.
+    Enough,
+    /// It knows no such account.
+    Gone,
+    /// It was asked too much.
+    Wait(Duration),
+}
+
+impl Said {
+    fn of(error: &DirectoryError) -> Self {
+        match error {
+            DirectoryError::RateLimited { retry_after } => Self::Wait(*retry_after),
+            _ => Self::Enough,
+        }
+    }
+
+    /// What a dial that failed means after that.
+    fn explain(self, error: ReachError) -> ReachError {
+        match (self, error) {
+            (_, ReachError::Store(error)) => ReachError::Store(error),
+            (Self::Gone, _) => ReachError::Gone,
+            (Self::Wait(pause), _) => ReachError::Asked(pause),
+            (Self::Enough, error) => error,
+        }
+    }
+}
+
 /// Finds a contact's node and gets a link to it.
 pub(super) async fn connect(
     context: &Context,
@@ -41,13 +76,19 @@ pub(super) async fn connect(
     refresh: Refresh,
 ) -> Result<(NodeId, LinkSender), ReachError> {
     let mut row = context.store.read(move |conn| contacts::load(conn, contact)).await?;
+    let mut said = Said::Enough;
     if refresh.record {
-        refresh_record(context, &row, bearer.as_deref()).await?;
+        said = refresh_record(context, &row, bearer.as_deref()).await?;
     }
-    if refresh.reach || row.reach.is_empty() {
-        refresh_reach(context, &row, bearer.as_deref()).await?;
+    if said == Said::Enough && (refresh.reach || row.reach.is_empty()) {
+        said = refresh_reach(context, &row, bearer.as_deref()).await?;
         row = context.store.read(move |conn| contacts::load(conn, contact)).await?;
     }
+    // Whatever it said: who gave a name up may still be where they were.
+    link_to(context, &row).await.map_err(|error| said.explain(error))
+}
+
+async fn link_to(context: &Context, row: &ContactRow) -> Result<(NodeId, LinkSender), ReachError> {
     let reach = SignedReach::decode(&row.reach).and_then(|signed| signed.peek()).map_err(|_| ReachError::Unknown)?;
     let networks = own_networks();
     let rules = DialContext {
@@ -64,8 +105,8 @@ pub(super) async fn connect(
 }
 
 /// Asks the directory for a newer reach; failing to get one is no failure, the old one may still do.
-async fn refresh_reach(context: &Context, row: &ContactRow, bearer: Option<&str>) -> Result<(), StoreError> {
-    let Some(directory) = context.directories.of(&row.origin) else { return Ok(()) };
+async fn refresh_reach(context: &Context, row: &ContactRow, bearer: Option<&str>) -> Result<Said, StoreError> {
+    let Some(directory) = context.directories.of(&row.origin) else { return Ok(Said::Enough) };
     // The token of a session is for the directory that gave it, and for no other.
     let bearer = bearer.filter(|_| context.directories.is_home(&row.origin));
     let mut found = directory.reach(row.account, bearer, row.token_held.as_ref()).await;
@@ -74,9 +115,11 @@ async fn refresh_reach(context: &Context, row: &ContactRow, bearer: Option<&str>
     }
     let found = match found {
         Ok(found) => found,
+        // Not for us, or not there at all: the record tells.
+        Err(DirectoryError::NotFound) => return refresh_record(context, row, bearer).await,
         Err(error) => {
             tracing::debug!(%error, contact = %row.account, "no reach from the directory");
-            return Ok(());
+            return Ok(Said::of(&error));
         }
     };
     // A device that the known record does not name: it was restored from a backup, and has a new record.
@@ -95,17 +138,16 @@ async fn refresh_reach(context: &Context, row: &ContactRow, bearer: Option<&str>
         let contact = row.id;
         context.store.write(move |tx| tx.take_reach(contact, &bytes)).await?;
     }
-    Ok(())
+    Ok(Said::Enough)
 }
 
-/// Asks the directory for a newer record, and takes it if the pinned key vouches for it. `false`: the directory says that
-/// there is no such account any more.
+/// Asks the directory for a newer record, and takes it if the pinned key vouches for it.
 pub(super) async fn refresh_record(
     context: &Context,
     row: &ContactRow,
     bearer: Option<&str>,
-) -> Result<bool, StoreError> {
-    let Some(directory) = context.directories.of(&row.origin) else { return Ok(true) };
+) -> Result<Said, StoreError> {
+    let Some(directory) = context.directories.of(&row.origin) else { return Ok(Said::Enough) };
     let bearer = bearer.filter(|_| context.directories.is_home(&row.origin));
     let mut found = directory.lookup_account(row.account, bearer).await;
     if is_stale(&found, bearer) {
@@ -115,12 +157,12 @@ pub(super) async fn refresh_record(
         Ok(found) => {
             let contact = row.id;
             context.store.write(move |tx| tx.take_record(contact, &found.record).map(drop)).await?;
-            Ok(true)
+            Ok(Said::Enough)
         }
-        Err(DirectoryError::NotFound) => Ok(false),
+        Err(DirectoryError::NotFound) => Ok(Said::Gone),
         Err(error) => {
             tracing::debug!(%error, contact = %row.account, "no record from the directory");
-            Ok(true)
+            Ok(Said::of(&error))
         }
     }
 }

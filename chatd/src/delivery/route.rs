@@ -14,8 +14,12 @@ use crate::policy::backoff::Backoff;
 pub(super) const WINDOW: usize = 64;
 /// A claim that is not answered for so long is given up, and the way tried anew.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(10);
-/// A contact request is repeated so often at most while its peer is reached but silent: nothing tells that it arrived.
-pub(super) const REQUEST_REPEAT: Duration = Duration::from_secs(600);
+/// A contact request is repeated after so long while its peer is reached but silent, for nothing tells that it arrived; and after
+/// twice as long each time, up to `REQUEST_REPEAT_MOST`.
+const REQUEST_REPEAT: Duration = Duration::from_secs(60);
+const REQUEST_REPEAT_MOST: Duration = Duration::from_secs(4 * 3_600);
+/// An account that its directory did not know for so long is gone: see `policy::backoff::GONE_AGAIN`.
+const GONE_FOR: Duration = Duration::from_secs(15);
 
 /// An envelope that is not acknowledged for so long on a live link is sent again.
 const ACK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -99,6 +103,12 @@ pub(super) struct Route {
     pub repeat_at: Option<Instant>,
     /// How often it was.
     pub repeats: u32,
+    /// A link is wanted though nothing waits: something is asked for.
+    pub asks: bool,
+    /// Since when the contact's directory knows no such account.
+    pub gone_since: Option<Instant>,
+    /// That is on disk.
+    pub known_gone: bool,
     /// What it may have sent again.
     pub again: Again,
     /// What waits for this contact goes to its mailbox.
@@ -144,6 +154,16 @@ impl ByMailbox {
         self.retry_at = Some(now + if refused { pause.max(AFTER_REFUSAL) } else { pause });
     }
 
+    /// Its directory asks to be left alone for a while: not before that, and not all at once.
+    pub fn wait(&mut self, now: Instant, pause: Duration, random: u64) {
+        self.retry_at = Some(later(self.retry_at, now, pause, random));
+    }
+
+    /// The account is gone: its mailbox is looked for again then.
+    pub fn gone(&mut self, at: Instant) {
+        (self.running, self.retry_at) = (false, Some(at));
+    }
+
     fn wake_at(&self) -> Option<Instant> {
         if self.absent && self.wanted && !self.running { self.retry_at } else { None }
     }
@@ -177,6 +197,9 @@ impl Default for Route {
             claim_at: None,
             repeat_at: None,
             repeats: 0,
+            asks: false,
+            gone_since: None,
+            known_gone: false,
             again: Again::default(),
             mailbox: ByMailbox::default(),
         }
@@ -245,6 +268,54 @@ impl Route {
         (self.mailbox.absent, self.mailbox.wanted) = (true, true);
     }
 
+    /// The contact's directory knows no such account. `true`: it said so before, and long enough ago.
+    pub fn gone(&mut self, now: Instant, random: u64) -> bool {
+        let since = *self.gone_since.get_or_insert(now);
+        let sure = self.known_gone || now.saturating_duration_since(since) >= GONE_FOR;
+        self.failed(now, 0);
+        let at = now + self.backoff.gone(sure, random);
+        self.retry_at = Some(at);
+        // Whichever way looks first looks for both.
+        self.mailbox.gone(at);
+        sure
+    }
+
+    /// Something was heard of it. `true`: it counted as gone on disk.
+    pub fn found(&mut self) -> bool {
+        self.not_gone();
+        std::mem::take(&mut self.known_gone)
+    }
+
+    /// Its directory did not say that it is gone: what waited for that does not wait any longer.
+    pub fn not_gone(&mut self) {
+        if self.gone_since.take().is_some() {
+            self.mailbox.retry_at = None;
+        }
+    }
+
+    /// It asks to be left alone for a while, or its directory does: not before that, and not all at once.
+    pub fn wait(&mut self, now: Instant, pause: Duration, random: u64) {
+        self.retry_at = Some(later(self.retry_at, now, pause, random));
+    }
+
+    /// Tried anew within `within`, if it was to be later; who is gone is not tried sooner for a network that changed.
+    pub fn hurry(&mut self, now: Instant, within: Duration, random: u64) {
+        let at = now + within.mul_f64(random as f64 / u64::MAX as f64);
+        if self.known_gone {
+            return;
+        }
+        for planned in [&mut self.retry_at, &mut self.mailbox.retry_at] {
+            *planned = planned.map(|planned| planned.min(at));
+        }
+    }
+
+    /// A request went out that nobody acknowledges.
+    pub fn repeat_later(&mut self, now: Instant) {
+        let pause = REQUEST_REPEAT.saturating_mul(2u32.saturating_pow(self.repeats)).min(REQUEST_REPEAT_MOST);
+        self.repeat_at = Some(now + pause);
+        self.repeats = self.repeats.saturating_add(1);
+    }
+
     /// Envelopes that fit the window.
     pub fn room(&self) -> usize {
         WINDOW.saturating_sub(self.in_flight.len())
@@ -293,90 +364,12 @@ impl Route {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proto::ids::NodeId;
-
-    use super::*;
-    use crate::link::in_process_pair;
-
-    fn link() -> OpenLink {
-        let (near, _) = in_process_pair(NodeId([1; 32]));
-        OpenLink {
-            peer: near.peer,
-            dialer: near.peer,
-            acceptor: near.peer,
-            exporter: near.exporter,
-            sender: near.sender,
-            claims: std::sync::Arc::default(),
-            doubt: std::sync::Arc::default(),
-        }
-    }
-
-    fn sending() -> Route {
-        let mut route = Route::default();
-        route.attach(link());
-        route.phase = Phase::Ready;
-        route
-    }
-
-    #[test]
-    fn what_was_in_flight_is_pending_however_the_link_is_left() {
-        for leave in [Route::detach, Route::rewind, |route: &mut Route| route.attach(link())] {
-            let mut route = sending();
-            route.in_flight.push_back(InFlight { number: 1, stream: 1, high: 9, bytes: 100 });
-            route.cursor = (1, 9);
-            assert!(!route.pending);
-            leave(&mut route);
-            assert!(route.pending && route.cursor == (0, 0));
-        }
-    }
-
-    #[test]
-    fn a_job_from_before_moves_nothing_and_is_done_again() {
-        for leave in [Route::detach, Route::rewind, |route: &mut Route| route.attach(link())] {
-            let mut route = sending();
-            let life = route.life;
-            route.packing = true;
-            leave(&mut route);
-            assert!(!route.job_ended(life), "its cursor would skip what the peer asked for again");
-            assert!(route.pending && !route.packing);
-        }
-        let mut route = sending();
-        assert!(route.job_ended(route.life) && !route.pending);
-    }
-
-    #[test]
-    fn a_link_that_ends_after_everything_was_acknowledged_is_not_dialled_again() {
-        let mut route = sending();
-        let ids = [MessageId([1; 16]), MessageId([2; 16])];
-        route.signalled.extend(ids);
-        route.signals_done(&ids);
-        route.detach();
-        assert!(!route.pending);
-    }
-
-    #[test]
-    fn another_link_is_claimed_anew() {
-        let mut route = sending();
-        route.attach(link());
-        assert_eq!(route.phase, Phase::Down);
-        // A dial that fails after somebody came in another way must not end that way.
-        let mut route = Route { phase: Phase::Connecting, ..Route::default() };
-        route.attach(link());
-        assert_ne!(route.phase, Phase::Connecting);
-    }
-
-    #[test]
-    fn no_timer_is_set_for_what_cannot_be_done() {
-        let past = Some(Instant::now());
-        let due = Route { pending: true, retry_at: past, ..Route::default() };
-        assert_eq!(due.wake_at(), past);
-        let packing = Route { packing: true, ..due };
-        assert_eq!(packing.wake_at(), None, "the end of the job goes on");
-        let linked = Route { pending: true, retry_at: past, ..sending() };
-        assert_eq!(linked.wake_at(), None, "acknowledgements go on");
-        let dialing = Route { pending: true, retry_at: past, phase: Phase::Connecting, ..Route::default() };
-        assert_eq!(dialing.wake_at(), None, "the end of the dial goes on");
-    }
+/// What was planned, or after a pause and up to half of it more.
+fn later(planned: Option<Instant>, now: Instant, pause: Duration, random: u64) -> Instant {
+    let at = now + pause + pause.mul_f64(random as f64 / u64::MAX as f64 / 2.0);
+    planned.map_or(at, |planned| planned.max(at))
 }
+
+#[cfg(test)]
+#[path = "route_tests.rs"]
+mod tests;

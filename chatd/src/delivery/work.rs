@@ -12,7 +12,6 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::engine::{Engine, Finished};
 use super::pack::{Problem, next_number, sender, target};
-use super::route::REQUEST_REPEAT;
 use super::{Context, OpenLink};
 use crate::crypto::envelope::seal;
 use crate::store::{account, contacts, signals};
@@ -95,12 +94,12 @@ async fn ask_with_work(
 impl Engine {
     /// A peer takes our request with work only.
     pub(super) fn work_wanted(&mut self, link: u64, envelope: u64, bits: u8, window: u64) {
-        let asked = self.routes.iter_mut().find(|(_, route)| {
-            let here = route.link.as_ref().is_some_and(|open| open.sender.link_id() == link);
-            here && route.requested == Some(envelope)
-        });
-        let Some((contact, route)) = asked else { return };
-        let (contact, Some(open)) = (*contact, route.link.clone()) else { return };
+        let here = self.routes.of_link(link);
+        let asked =
+            here.into_iter().find(|contact| self.routes.get(*contact).is_some_and(|r| r.requested == Some(envelope)));
+        let Some(contact) = asked else { return };
+        let route = self.route(contact);
+        let Some(open) = route.link.clone() else { return };
         // Each refusal is answered once, and a link so often.
         route.requested = None;
         if route.stamps >= MAX_STAMPS {
@@ -122,7 +121,7 @@ impl Engine {
                 if route.link.as_ref().is_some_and(|open| open.sender.link_id() == link) {
                     route.requested = number;
                 }
-                route.repeat_at = Some(Instant::now() + REQUEST_REPEAT);
+                route.repeat_later(Instant::now());
             }
             Err(problem) => {
                 tracing::info!(often = "work", contact, %problem, "the request was not sent with work");

@@ -1,7 +1,7 @@
 //! REST requests to one directory.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proto::directory::api::{
     Base64, DEPOSIT_TOKEN_HEADER, DepositAnswer, ErrorAnswer, NonceAnswer, PublishReachAnswer, PublishReachRequest,
@@ -9,9 +9,10 @@ use proto::directory::api::{
 };
 use proto::ids::AccountId;
 use proto::name::Name;
-use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use reqwest::{Method, Request, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
+use super::holds::Holds;
 use super::{DirectoryError, Pin};
 use crate::policy::timekeeper::AccountClock;
 
@@ -81,6 +82,7 @@ struct Inner {
     base: Url,
     http: reqwest::Client,
     pin: Pin,
+    holds: Holds,
 }
 
 impl DirectoryClient {
@@ -110,7 +112,8 @@ impl DirectoryClient {
             .user_agent(concat!("chatd/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| DirectoryError::BadUrl { url: url.to_owned(), reason: error.to_string() })?;
-        Ok(Self { inner: Arc::new(Inner { base, http, pin: Pin::new(key) }), clock: None })
+        let inner = Inner { base, http, pin: Pin::new(key), holds: Holds::default() };
+        Ok(Self { inner: Arc::new(inner), clock: None })
     }
 
     /// The same; this clock hears what time each of its answers tells.
@@ -262,13 +265,31 @@ impl DirectoryClient {
         &self,
         request: RequestBuilder,
     ) -> Result<(StatusCode, T), DirectoryError> {
+        let request = request.build().map_err(|error| self.strange(error.to_string()))?;
+        let kind = Holds::kind(request.method(), request.url());
+        // It said for how long not to ask: it is not asked, whoever here wants to know.
+        if let Some(retry_after) = self.inner.holds.left(&kind, Instant::now()) {
+            return Err(DirectoryError::RateLimited { retry_after });
+        }
+        let answer = self.execute(request).await;
+        if let Err(DirectoryError::RateLimited { retry_after }) = &answer {
+            self.inner.holds.hold(kind, *retry_after, Instant::now());
+        }
+        answer
+    }
+
+    fn strange(&self, reason: String) -> DirectoryError {
+        DirectoryError::Protocol { url: self.url().to_owned(), reason }
+    }
+
+    async fn execute<T: DeserializeOwned>(&self, request: Request) -> Result<(StatusCode, T), DirectoryError> {
         let unreachable = |error: reqwest::Error| DirectoryError::Unreachable {
             url: self.url().to_owned(),
             // The URL is named already.
             source: Box::new(error.without_url()),
         };
-        let strange = |reason: String| DirectoryError::Protocol { url: self.url().to_owned(), reason };
-        let mut response = request.send().await.map_err(unreachable)?;
+        let strange = |reason| self.strange(reason);
+        let mut response = self.inner.http.execute(request).await.map_err(unreachable)?;
         let status = response.status();
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {

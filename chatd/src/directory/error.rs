@@ -129,12 +129,16 @@ impl DirectoryError {
                 Self::WorkWanted { bits, window }
             }
             ErrorCode::RateLimited => {
-                Self::RateLimited { retry_after: Duration::from_secs(error.retry_after.unwrap_or(60)) }
+                let seconds = error.retry_after.unwrap_or(60).clamp(1, MOST_SECONDS);
+                Self::RateLimited { retry_after: Duration::from_secs(seconds) }
             }
             code => Self::Refused { code, message: told(&error.message) },
         }
     }
 }
+
+/// Seconds that a directory may ask to wait, at most: it could as well ask for a century.
+const MOST_SECONDS: u64 = 3_600;
 
 /// Characters of a directory's own words that are passed on.
 const MAX_TOLD: usize = 300;

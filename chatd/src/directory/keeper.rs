@@ -17,10 +17,10 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::sync::CancellationToken;
 
-use super::DirectoryClient;
 use super::client::CONNECT_TIMEOUT;
 use super::error::told;
 use super::session::{Mail, Member, SessionCommand, SessionEvent, SessionSign};
+use super::{DirectoryClient, DirectoryError};
 
 /// From the upgrade to the directory's `ready`.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,17 +30,24 @@ const SILENCE: Duration = Duration::from_secs(25);
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// The reason of a close, for the older of two sessions that live with one key.
+const CLONED: &str = "cloned";
+
 type Socket = WebSocketStream<TcpStream>;
 
 /// Why a session ended.
 pub(super) struct Ended {
     pub reason: String,
     pub code: Option<ErrorCode>,
+    /// The directory asked to wait so long.
+    pub wait: Option<Duration>,
+    /// Another process with this device's key has taken its place.
+    pub replaced: bool,
 }
 
 impl Ended {
     fn new(reason: impl ToString) -> Self {
-        Self { reason: reason.to_string(), code: None }
+        Self { reason: reason.to_string(), code: None, wait: None, replaced: false }
     }
 }
 
@@ -62,7 +69,10 @@ impl Keeper {
     pub async fn open(&mut self) -> Result<(Socket, SessionEvent), Ended> {
         // A session lives for days: whom it is with is asked anew.
         self.client.pin().doubt();
-        let nonce = self.client.nonce().await.map_err(|error| Ended::new(chain(&error)))?;
+        let nonce = self.client.nonce().await.map_err(|error| {
+            let wait = if let DirectoryError::RateLimited { retry_after } = &error { Some(*retry_after) } else { None };
+            Ended { wait, ..Ended::new(chain(&error)) }
+        })?;
         if nonce.origin != self.member.origin {
             return Err(Ended::new(format!(
                 "the directory at {} serves {} now, and this account is of {}",
@@ -100,7 +110,7 @@ impl Keeper {
                 self.session += 1;
                 Ok((socket, SessionEvent::Up { token, session_counter, record_seq, time }))
             }
-            ServerFrame::Error { code, message } => Err(Ended { reason: told(&message), code: Some(code) }),
+            ServerFrame::Error { code, message } => Err(Ended { code: Some(code), ..Ended::new(told(&message)) }),
             _ => Err(Ended::new("the directory did not say that the session is ready")),
         }
     }
@@ -137,7 +147,11 @@ impl Keeper {
                                 return Some(ended);
                             }
                         }
-                        Some(Ok(Message::Close(_))) | None => return Some(Ended::new("the directory closed the session")),
+                        Some(Ok(Message::Close(said))) => {
+                            let replaced = said.is_some_and(|said| said.reason.as_str() == CLONED);
+                            return Some(Ended { replaced, ..Ended::new("the directory closed the session") });
+                        }
+                        None => return Some(Ended::new("the directory closed the session")),
                         Some(Ok(_)) => {}
                         Some(Err(error)) => return Some(Ended::new(error)),
                     }

@@ -11,6 +11,7 @@
 mod claim;
 mod client;
 mod error;
+mod holds;
 mod identity;
 mod keeper;
 mod known;

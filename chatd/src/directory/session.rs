@@ -21,6 +21,8 @@ use super::keeper::Keeper;
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 /// The longest wait: a directory that was restarted has its clients back within so long.
 const BACKOFF_MOST: Duration = Duration::from_secs(10);
+/// The longest wait while the directory refuses the session: what it wants will not be different soon.
+const REFUSED_MOST: Duration = Duration::from_secs(3_600);
 /// The wait after the directory said that this device's key is in use elsewhere: two copies must not take turns.
 const CLONED_PAUSE: Duration = Duration::from_secs(60);
 
@@ -88,6 +90,8 @@ pub enum SessionEvent {
     },
     /// Another process has a session with this device's key.
     Cloned,
+    /// And it was the later one: this session is over, and none is opened again.
+    Replaced,
     /// The directory refused a command; the session goes on.
     Refused {
         /// For programs.
@@ -168,11 +172,17 @@ pub async fn run(
         // Whoever answers there from now on may be somebody else.
         keeper.client.pin().doubt();
         tracing::debug!(%account, reason = ended.reason, "no session with the directory");
+        let refused = ended.code.is_some();
         let event = SessionEvent::Down { reason: ended.reason, code: ended.code };
         if keeper.events.send(event).await.is_err() {
             return;
         }
-        let pause = if std::mem::take(&mut keeper.cloned) { CLONED_PAUSE } else { backoff(failures) };
+        if ended.replaced {
+            let _ = keeper.events.send(SessionEvent::Replaced).await;
+            return;
+        }
+        let pause = if std::mem::take(&mut keeper.cloned) { CLONED_PAUSE } else { backoff(failures, refused) };
+        let pause = pause.max(ended.wait.unwrap_or_default());
         failures += 1;
         tokio::select! {
             () = sleep(pause) => {}
@@ -182,10 +192,11 @@ pub async fn run(
     }
 }
 
-/// Doubles from [`BACKOFF_FIRST`] to [`BACKOFF_MOST`], of which a random half is taken off: clients of a directory that
-/// comes back must not arrive all at once.
-fn backoff(failures: u32) -> Duration {
-    let whole = BACKOFF_FIRST.saturating_mul(1 << failures.min(10)).min(BACKOFF_MOST);
+/// Doubles from [`BACKOFF_FIRST`] to [`BACKOFF_MOST`], or [`REFUSED_MOST`] if it was refused, of which a random half is taken off:
+/// clients of a directory that comes back must not arrive all at once.
+fn backoff(failures: u32, refused: bool) -> Duration {
+    let most = if refused { REFUSED_MOST } else { BACKOFF_MOST };
+    let whole = BACKOFF_FIRST.saturating_mul(1 << failures.min(20)).min(most);
     whole.mul_f64(rand::random_range(0.5..1.0))
 }
 
@@ -207,10 +218,12 @@ mod tests {
     #[test]
     fn waits_grow_to_a_bound_and_differ() {
         for failures in 0..100 {
-            let pause = backoff(failures);
+            let (pause, refused) = (backoff(failures, false), backoff(failures, true));
             assert!(pause >= BACKOFF_FIRST / 2 && pause <= BACKOFF_MOST, "{failures}: {pause:?}");
+            assert!(refused >= BACKOFF_FIRST / 2 && refused <= REFUSED_MOST, "{failures}: {refused:?}");
         }
-        assert!(backoff(0) <= BACKOFF_FIRST && backoff(50) >= BACKOFF_MOST / 2);
-        assert!((0..20).any(|_| backoff(9) != backoff(9)));
+        assert!(backoff(0, true) <= BACKOFF_FIRST && backoff(50, false) >= BACKOFF_MOST / 2);
+        assert!(backoff(50, true) >= REFUSED_MOST / 2);
+        assert!((0..20).any(|_| backoff(9, false) != backoff(9, false)));
     }
 }

@@ -5,8 +5,19 @@ use std::time::Duration;
 
 /// Upper bound of the first delay.
 pub const FIRST: Duration = Duration::from_millis(250);
-/// No delay is longer: a partition that heals is noticed within a minute, whatever happened before.
-pub const CEILING: Duration = Duration::from_secs(60);
+/// No delay is longer. Who was away for long is not looked for by the minute: that they are back is told by presence, by their own
+/// call, by another network or by a new message of ours, and each of these cuts the delay short.
+pub const CEILING: Duration = Duration::from_secs(2 * 3_600);
+/// The bound of the delays in the first minutes: a partition that heals soon is noticed within a minute.
+const PLATEAU: Duration = Duration::from_secs(60);
+/// Failures after which they grow again: some six minutes of trying.
+const PATIENT: u32 = 20;
+/// An account that its directory does not know is looked up once more after so long, and up to twice that: a directory that
+/// was just restored from a backup hears of its accounts again within seconds.
+pub const GONE_AGAIN: Duration = Duration::from_secs(20);
+/// The upper bound of the first delay after that, and of all.
+const GONE_FIRST: Duration = Duration::from_secs(3_600);
+const GONE_CEILING: Duration = Duration::from_secs(6 * 3_600);
 /// No delay is shorter, so that a dial that fails at once does not spin.
 pub const FLOOR: Duration = Duration::from_millis(10);
 
@@ -14,6 +25,7 @@ pub const FLOOR: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Backoff {
     failures: u32,
+    gone: u32,
 }
 
 impl Backoff {
@@ -27,15 +39,23 @@ impl Backoff {
     pub fn failed(&mut self, random: u64) -> Duration {
         let bound = self.bound();
         self.failures = self.failures.saturating_add(1);
-        let range = (bound - FLOOR).as_nanos();
-        // The range is under 2^36 ns: the product fits 128 bits, the quotient 64.
-        let part = range * u128::from(random) / u128::from(u64::MAX);
-        FLOOR + Duration::from_nanos(part as u64)
+        between(FLOOR, bound, random)
+    }
+
+    /// The account does not exist; `sure` when that was found twice. The delay is at least half of its bound, which is
+    /// [`GONE_AGAIN`] doubled at first, and then doubles from an hour to six.
+    pub fn gone(&mut self, sure: bool, random: u64) -> Duration {
+        if !sure {
+            return between(GONE_AGAIN, GONE_AGAIN * 2, random);
+        }
+        let bound = GONE_FIRST.saturating_mul(2u32.saturating_pow(self.gone)).min(GONE_CEILING);
+        self.gone = self.gone.saturating_add(1);
+        between(bound / 2, bound, random)
     }
 
     /// The peer answered: the next failure starts from [`FIRST`] again.
     pub fn succeeded(&mut self) {
-        self.failures = 0;
+        (self.failures, self.gone) = (0, 0);
     }
 
     /// Failures since the last success.
@@ -43,10 +63,20 @@ impl Backoff {
         self.failures
     }
 
-    /// The longest that the next [`Backoff::failed`] can answer.
+    /// The longest that the next [`Backoff::failed`] can answer: it doubles up to [`PLATEAU`], stays there for a while, and doubles
+    /// again up to [`CEILING`].
     pub fn bound(&self) -> Duration {
-        FIRST.saturating_mul(2u32.saturating_pow(self.failures)).min(CEILING)
+        let doubled = |first: Duration, times: u32| first.saturating_mul(2u32.saturating_pow(times));
+        doubled(FIRST, self.failures).min(doubled(PLATEAU, self.failures.saturating_sub(PATIENT)).min(CEILING))
     }
+}
+
+/// Where in a range a random number falls.
+fn between(low: Duration, high: Duration, random: u64) -> Duration {
+    let range = high.saturating_sub(low).as_nanos();
+    // The range is under 2^45 ns: the product fits 128 bits, the quotient 64.
+    let part = range * u128::from(random) / u128::from(u64::MAX);
+    low + Duration::from_nanos(part as u64)
 }
 
 #[cfg(test)]
@@ -56,28 +86,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bounds_double_up_to_a_minute() {
+    fn bounds_double_up_to_two_hours() {
         let mut backoff = Backoff::new();
         let bounds: Vec<_> = (0..10).map(|_| backoff.failed(u64::MAX).as_millis()).collect();
         assert_eq!(bounds, [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
-        assert_eq!(backoff.failures(), 10);
+        assert!((10..=20).all(|_| backoff.failed(u64::MAX) == PLATEAU), "for some minutes");
+        let later: Vec<_> = (0..9).map(|_| backoff.failed(u64::MAX).as_secs()).collect();
+        assert_eq!(later, [120, 240, 480, 960, 1_920, 3_840, 7_200, 7_200, 7_200]);
+        assert_eq!(backoff.failures(), 30);
         backoff.succeeded();
         assert_eq!(backoff.failed(u64::MAX), FIRST);
     }
 
+    #[test]
+    fn an_account_that_is_gone_is_asked_for_twice_and_then_by_the_hour() {
+        let mut backoff = Backoff::new();
+        let bounds: Vec<_> =
+            [false, true, true, true, true, true].map(|sure| backoff.gone(sure, u64::MAX).as_secs()).into();
+        assert_eq!(bounds, [40, 3_600, 7_200, 14_400, 21_600, 21_600]);
+        assert_eq!(Backoff::new().gone(true, 0).as_secs(), 1_800, "never sooner than half of that");
+    }
+
     proptest! {
         #[test]
-        fn never_zero_never_over_a_minute(failures in 0u32..200, random: u64) {
-            let mut backoff = Backoff { failures };
+        fn never_zero_never_over_the_ceiling(failures in 0u32..200, random: u64) {
+            let mut backoff = Backoff { failures, gone: failures };
             let delay = backoff.failed(random);
             prop_assert!(delay >= FLOOR && delay <= CEILING);
-            let mut tired = Backoff { failures: u32::MAX };
-            prop_assert!(tired.failed(random) <= CEILING);
+            let gone = backoff.gone(true, random);
+            prop_assert!(gone >= GONE_FIRST / 2 && gone <= GONE_CEILING);
+            let mut tired = Backoff { failures: u32::MAX, gone: u32::MAX };
+            prop_assert!(tired.failed(random) <= CEILING && tired.gone(true, random) <= GONE_CEILING);
         }
 
         #[test]
         fn jitter_uses_the_full_range(failures in 0u32..20, low in 0u64..u64::MAX / 4, high in u64::MAX / 4 * 3..) {
-            let state = Backoff { failures };
+            let state = Backoff { failures, gone: 0 };
             let (early, late) = ({ state }.failed(low), { state }.failed(high));
             prop_assert!(early < state.bound() / 2 && late > state.bound() / 2);
         }

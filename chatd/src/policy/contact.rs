@@ -23,6 +23,8 @@ pub enum Outgoing {
     Requested,
     /// They said no, or ended it.
     RejectedByThem,
+    /// Nobody answered, or there is nobody: it is not repeated any more.
+    GivenUp,
 }
 
 /// What became of their request.
@@ -93,6 +95,11 @@ pub enum Event {
     UserBlocks,
     /// Our user wants to hear again.
     UserUnblocks,
+    /// Our request is repeated no more: its time is over, or its account is gone.
+    RequestEnds {
+        /// Its directory knows no such account.
+        gone: bool,
+    },
     /// Their request.
     RequestArrives {
         /// It is the newest one that arrived already (the same message id).
@@ -129,6 +136,8 @@ pub enum Effect {
     AnnounceAccepted,
     /// Tell them that the other said no, or ended it.
     AnnounceRejected,
+    /// Tell them that our request was given up.
+    AnnounceGivenUp,
     /// Messages that waited for acceptance go out.
     ReleaseQueued,
     /// Messages that waited become `rejected`.
@@ -190,6 +199,7 @@ pub fn step(state: ContactState, event: Event) -> Result<(ContactState, Vec<Effe
         Event::UserAdds | Event::UserAccepts | Event::UserRejects if state.blocked => {
             return Err(ContactError::Blocked);
         }
+        Event::RequestEnds { .. } => {}
         _ if state.blocked => return stay(&[]),
         _ => {}
     }
@@ -241,6 +251,10 @@ pub fn step(state: ContactState, event: Event) -> Result<(ContactState, Vec<Effe
             to(Accepted, &[AnnounceAccepted, ReleaseQueued])
         }
         (Event::AcceptArrives { current: false }, Apart { outgoing: Outgoing::Requested, .. }) => stay(&[]),
+        // It comes late, and was asked for all the same. The token on our card was made worthless meanwhile: a new one goes out.
+        (Event::AcceptArrives { current: true }, Apart { outgoing: Outgoing::GivenUp, .. }) => {
+            to(Accepted, &[SendAccept, AnnounceAccepted, ReleaseQueued])
+        }
         // They take us for a contact, and we want none: it changes nothing here, and they are told.
         (Event::AcceptArrives { .. }, Apart { .. }) => stay(&[SendRemove]),
 
@@ -248,6 +262,11 @@ pub fn step(state: ContactState, event: Event) -> Result<(ContactState, Vec<Effe
             to(apart(Outgoing::RejectedByThem, incoming), &[AnnounceRejected, RejectQueued])
         }
         (Event::RejectArrives { .. }, _) => stay(&[]),
+
+        (Event::RequestEnds { .. }, Apart { outgoing: Outgoing::Requested, incoming }) => {
+            to(apart(Outgoing::GivenUp, incoming), &[AnnounceGivenUp, RejectQueued, RevokeToken])
+        }
+        (Event::RequestEnds { .. }, _) => stay(&[]),
 
         (Event::RemoveArrives, Accepted) => to(Relation::NONE, &[AnnounceRejected, RejectQueued, RevokeToken]),
         (Event::RemoveArrives, Apart { outgoing: Outgoing::Requested, .. }) => {

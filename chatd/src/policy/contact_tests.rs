@@ -89,6 +89,20 @@ fn either_ends_it() {
 }
 
 #[test]
+fn a_request_that_nobody_answers_ends() {
+    let ended = apart(Outgoing::GivenUp, Incoming::None);
+    for end in [RequestEnds { gone: true }, RequestEnds { gone: false }] {
+        assert_eq!(run(&[UserAdds, end]), (ended, vec![AnnounceGivenUp, RejectQueued, RevokeToken]));
+        assert_eq!(run(&[UserAdds, end, end]), (ended, vec![]), "once");
+        assert_eq!(run(&[UserAdds, end, UserAdds]), (apart(Outgoing::Requested, Incoming::None), vec![SendRequest]));
+        assert_eq!(run(&[UserAdds, end, UserRemoves]).0, ContactState::default());
+        assert_eq!(run(&[UserAdds, end, YES]), (ACCEPTED, vec![SendAccept, AnnounceAccepted, ReleaseQueued]), "late");
+        assert_eq!(run(&[UserAdds, YES, end]), (ACCEPTED, vec![]), "an answered one does not end");
+        assert_eq!(run(&[end]), (ContactState::default(), vec![]));
+    }
+}
+
+#[test]
 fn a_stranger_cannot_accept_himself_in() {
     for event in [YES, AcceptArrives { current: false }] {
         assert_eq!(step(ContactState::default(), event).unwrap().0, ContactState::default());
@@ -118,7 +132,7 @@ fn blocked_is_silent() {
 
 fn all_states() -> Vec<ContactState> {
     let mut relations = vec![Relation::Accepted];
-    for outgoing in [Outgoing::None, Outgoing::Requested, Outgoing::RejectedByThem] {
+    for outgoing in [Outgoing::None, Outgoing::Requested, Outgoing::RejectedByThem, Outgoing::GivenUp] {
         for incoming in [Incoming::None, Incoming::Pending, Incoming::RejectedByMe] {
             relations.push(Relation::Apart { outgoing, incoming });
         }
@@ -131,7 +145,8 @@ fn only_own_consent_makes_a_contact() {
     for state in all_states().into_iter().filter(|state| state.relation != Relation::Accepted) {
         for event in [ASKED, ASKED_AGAIN, YES, NO, RemoveArrives, AcceptArrives { current: false }] {
             let accepted = step(state, event).unwrap().0.relation == Relation::Accepted;
-            let asked = matches!(state.relation, Relation::Apart { outgoing: Outgoing::Requested, .. });
+            let asked =
+                matches!(state.relation, Relation::Apart { outgoing: Outgoing::Requested | Outgoing::GivenUp, .. });
             assert_eq!(accepted, asked && !state.blocked && event == YES, "{state:?} {event:?}");
         }
     }

@@ -13,6 +13,7 @@ pub mod dial;
 pub mod failures;
 pub mod frames;
 pub mod limits;
+pub mod lives;
 pub mod prekeys;
 pub mod rate;
 pub mod timekeeper;

@@ -26,10 +26,11 @@ use crate::store::{PrekeyStore, Store, account, domains};
 const SETTLE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// What is told when a second process has this device's key.
-const CLONED: &str = "cloned: another machine or process runs a copy of this data directory; stop one of the two, and give it an account of its own with chatctl backup and restore";
+const CLONED: &str = "cloned: another machine or process ran a copy of this data directory. It was stopped for good, and this one goes on; delete the \
+     copy, or make it one of its own with chatctl backup and restore";
 
 /// What is told when another copy of the account has taken this one's place.
-pub(super) const SUPERSEDED: &str = "this account also runs on another machine, where it was restored from a backup: that one \
+pub(super) const SUPERSEDED: &str = "this account also runs on another machine, where it was restored from a backup or its folder was copied to: that one \
      took its place in the directory, and this copy is stopped for good. Go on there. To go on here instead, with what is here: \
      chatctl login, which stops the other one. To be rid of this copy: stop chatd and delete the account's folder (not chatctl \
      unregister, which would give up the name of both)";

@@ -25,10 +25,11 @@ pub(super) const COMMANDS: usize = 64;
 const EVENTS: usize = 64;
 /// Tokens, watches and names are brought up to date this often at most while contacts change.
 const SYNC_PAUSE: Duration = Duration::from_millis(200);
-/// A watch that told nothing is asked again this often: the other side's token may have been on its way.
+/// A watch that told nothing is asked again after this, and after twice as long each time: the other side's token may have been on
+/// its way.
 const UNSURE_PAUSE: Duration = Duration::from_secs(2);
-/// And so many times at most; later changes of contacts begin anew.
-const UNSURE_TRIES: u32 = 30;
+/// Up to so many times the pause; later changes of contacts begin anew. Of thousands who are gone each answer costs something.
+const UNSURE_PAUSES: u32 = 32;
 /// How long going online waits for the directory to hear where we are.
 const FIRST_REACH: Duration = Duration::from_secs(2);
 
@@ -126,9 +127,12 @@ async fn live(service: &Service, account: &Arc<Account>, mut events: mpsc::Recei
                 tokio::spawn(membership::meet_others(Arc::clone(account)));
             }
             _ = unsure.tick(), if !told.unsure.is_empty() => {
-                told.unsure.retain(|_, tries| { *tries += 1; *tries <= UNSURE_TRIES });
-                let again = told.unsure.keys().filter_map(|who| Some((*who, *told.watched.get(who)?))).collect();
-                account.command(SessionCommand::Watch(again)).await;
+                told.unsure.retain(|_, pauses| { *pauses += 1; *pauses <= UNSURE_PAUSES });
+                let due = told.unsure.iter().filter(|(_, pauses)| pauses.is_power_of_two());
+                let again: Vec<_> = due.filter_map(|(who, _)| Some((*who, *told.watched.get(who)?))).collect();
+                if !again.is_empty() {
+                    account.command(SessionCommand::Watch(again)).await;
+                }
             }
         }
     }
@@ -185,9 +189,11 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
             } else {
                 told.unsure.entry(who).or_insert(0);
             }
-            let news = account.set_presence(who, online);
+            if !account.set_presence(who, online) {
+                return;
+            }
             let contact = account.store.read(move |conn| contacts::by_account(conn, who)).await.ok().flatten();
-            if let Some(contact) = contact.filter(|_| news) {
+            if let Some(contact) = contact {
                 let id = contact.id;
                 let _ = account
                     .store
@@ -202,6 +208,18 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
         SessionEvent::Cloned => {
             account.set_cloned();
             tracing::error!(name = %account.row().name, "cloned: another machine uses a copy of this data directory");
+            // Whoever is told so and keeps its session has taken the other's place.
+            if account.row().standing == Standing::TakesOver
+                && account.store.write(|tx| tx.set_standing(Standing::Alone)).await.is_ok()
+            {
+                account.set_standing(Standing::Alone);
+            }
+        }
+        // Two that went on with one key would take the session from each other for ever.
+        SessionEvent::Replaced => {
+            if let Err(error) = supersede(account).await {
+                tracing::error!(%error, "a copy that should stop for good goes on");
+            }
         }
         SessionEvent::Refused { code, message } => {
             tracing::warn!(often = "command", ?code, %message, "the directory refused a command");

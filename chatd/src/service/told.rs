@@ -26,7 +26,8 @@ pub(super) struct Told {
     pub tokens: HashSet<[u8; 32]>,
     pub watched: HashMap<AccountId, [u8; 32]>,
     pub asked_names: HashSet<i64>,
-    /// Watches that may have come before their token did: accounts of which nothing is known, and how often it was asked.
+    /// Watches that may have come before their token did: accounts of which nothing is known, and how many pauses ago it was asked
+    /// first.
     pub unsure: HashMap<AccountId, u32>,
     /// The record was published after the last refusal: if that did not help, the next attempt takes its time.
     pub republished: bool,

@@ -83,9 +83,10 @@ impl Transfers {
         let own = list.iter().filter(|transfer| transfer.uid == uid).count();
         let own = own + busy.iter().filter(|other| **other == uid).count();
         if all >= MAX_TRANSFERS || own >= most {
-            return Err(ServiceError::LimitReached(
-                "too many backups are being made or restored: wait for one to end, two minutes at most".into(),
-            ));
+            return Err(ServiceError::LimitReached(format!(
+                "{most} backups of one user and {MAX_TRANSFERS} in all are made or restored at a time at most: wait for one \
+                     to end, two minutes at most"
+            )));
         }
         busy.push(uid);
         Ok(())

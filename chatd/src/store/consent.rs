@@ -7,11 +7,15 @@ use proto::wire::payload::Kind;
 use rusqlite::params;
 
 use super::contacts::{load, state_number};
+use super::trace::ACCOUNT_GONE;
 use super::{StoreError, Tx};
 use crate::crypto::token::DepositToken;
 use crate::policy::contact::{self, Effect, Event};
 use crate::policy::contact_ids::{ContactIds, ContactMessage};
 use crate::store::ContactRow;
+
+/// Why a request of ours ended: nobody answered it for its whole life.
+pub const REQUEST_EXPIRED: &str = "request_expired";
 
 impl Tx<'_> {
     /// Applies the contact rules to a wish of the user, executes their effects, and answers them. `text` goes with a
@@ -91,7 +95,7 @@ impl Tx<'_> {
                 self.ensure_token(contact)?;
                 self.contact_message(contact, Kind::ContactRequest, ContactMessage::Request, text.as_bytes())?;
                 self.conn.execute(
-                    "UPDATE contacts SET request_text = '', request_at = ?2 WHERE id = ?1",
+                    "UPDATE contacts SET request_text = '', request_at = ?2, request_end = '' WHERE id = ?1",
                     params![contact, self.now.0],
                 )?;
             }
@@ -126,6 +130,12 @@ impl Tx<'_> {
                     if event == Event::RemoveArrives { EventType::ContactRemoved } else { EventType::ContactRejected };
                 self.event_contact(kind, contact);
             }
+            Effect::AnnounceGivenUp => {
+                self.drop_signals(contact, Kind::ContactRequest)?;
+                let reason = request_end(event);
+                self.conn.execute("UPDATE contacts SET request_end = ?2 WHERE id = ?1", params![contact, reason])?;
+                self.event_contact_because(EventType::ContactGivenUp, contact, reason);
+            }
             Effect::ReleaseQueued => self.wake_delivery(contact),
             Effect::RejectQueued => {
                 // What the owner did is not the other's refusal.
@@ -133,6 +143,7 @@ impl Tx<'_> {
                     Event::UserBlocks => (MessageState::Withdrawn, "blocked"),
                     Event::UserRemoves => (MessageState::Withdrawn, "contact_removed"),
                     Event::RemoveArrives => (MessageState::Rejected, "removed_by_peer"),
+                    Event::RequestEnds { .. } => (MessageState::Expired, request_end(event)),
                     _ => (MessageState::Rejected, "request_rejected"),
                 };
                 self.reject_queued(contact, state, cause)?;
@@ -183,4 +194,9 @@ impl Tx<'_> {
         self.conn.execute("UPDATE contacts SET token_held = ?2 WHERE id = ?1", params![contact, &token[..]])?;
         Ok(())
     }
+}
+
+/// Why a request ended without an answer, as it is stored and shown.
+fn request_end(event: Event) -> &'static str {
+    if event == (Event::RequestEnds { gone: true }) { ACCOUNT_GONE } else { REQUEST_EXPIRED }
 }

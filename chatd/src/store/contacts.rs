@@ -43,6 +43,7 @@ pub(super) fn state_number(state: ContactState) -> i64 {
                 Outgoing::None => 0,
                 Outgoing::Requested => 1,
                 Outgoing::RejectedByThem => 2,
+                Outgoing::GivenUp => 3,
             };
             let theirs = match incoming {
                 Incoming::None => 0,
@@ -62,6 +63,7 @@ fn state_from(number: i64) -> ContactState {
         let outgoing = match number & 3 {
             1 => Outgoing::Requested,
             2 => Outgoing::RejectedByThem,
+            3 => Outgoing::GivenUp,
             _ => Outgoing::None,
         };
         let incoming = match number >> 2 & 3 {
@@ -77,7 +79,7 @@ fn state_from(number: i64) -> ContactState {
 const COLUMNS: &str = "c.id, c.account, v.conversation, c.name, c.origin, c.label, c.state, c.trust, c.confirmed,
   v.muted_until, c.record, c.record_seq, c.identity_key, c.reach, c.reach_seq, c.token_given, c.token_held,
   c.request_text, c.request_at, c.ids, v.unread, v.read_upto, c.profile_version, c.display_name, c.status, c.bio,
-  c.rejected_record, c.handle FROM contacts c JOIN conversations v ON v.id = c.id";
+  c.rejected_record, c.handle, c.request_end, c.gone FROM contacts c JOIN conversations v ON v.id = c.id";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<ContactRow> {
     let fixed = |n: usize| -> rusqlite::Result<Vec<u8>> { row.get(n) };
@@ -121,6 +123,8 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<ContactRow> {
         },
         rejected_record: row.get(26)?,
         handle: row.get::<_, Option<i64>>(27)?.map(|number| number as u64),
+        request_end: row.get(28)?,
+        gone: row.get(29)?,
     })
 }
 

@@ -27,7 +27,7 @@ const MAX_AT_ONCE: usize = 256;
 /// Seconds of a lifetime at most: ten years, which nobody waits for.
 pub const MAX_LIFETIME_SECONDS: u64 = 315_360_000;
 
-/// When the next message expires, if a clock is agreed on; and whether any count has yet to begin.
+/// When the next message expires, or signal is given up, if a clock is agreed on; and whether any count has yet to begin.
 ///
 /// # Errors
 /// Those of the database.
@@ -35,8 +35,11 @@ pub fn next(conn: &Connection) -> Result<(Option<i64>, bool), StoreError> {
     let least = |sql| -> Result<Option<i64>, StoreError> {
         Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?.flatten())
     };
-    let next = least("SELECT min(expires) FROM lifetimes WHERE expires >= 0")?;
-    Ok((next, least("SELECT min(expires) FROM lifetimes WHERE expires < 0")?.is_some()))
+    let signals = least("SELECT min(expires) FROM signals WHERE expires >= 0")?;
+    let next = least("SELECT min(expires) FROM lifetimes WHERE expires >= 0")?.into_iter().chain(signals).min();
+    let uncounted = least("SELECT min(expires) FROM lifetimes WHERE expires < 0")?.is_some()
+        || least("SELECT min(expires) FROM signals WHERE expires < 0")?.is_some();
+    Ok((next, uncounted))
 }
 
 /// What `lifetimes` holds for a message that begins to live now.
@@ -88,7 +91,7 @@ impl Tx<'_> {
             };
         }
         self.skip_run(run)?;
-        Ok(due.len() == MAX_AT_ONCE)
+        Ok(self.give_up_signals(now)? || due.len() == MAX_AT_ONCE)
     }
 
     /// Ends one message; `false` when it is not waiting any more.

@@ -22,6 +22,7 @@ pub mod feed;
 pub mod find;
 pub mod forget;
 pub mod gaps;
+pub mod giveup;
 pub mod history;
 pub mod inbound;
 pub mod lifetimes;

@@ -235,6 +235,6 @@ impl Tx<'_> {
 /// Whether the owner writes to somebody by the name alone.
 fn relied_on(row: &ContactRow) -> bool {
     let wanted =
-        !matches!(row.state.relation, Relation::Apart { outgoing: Outgoing::None | Outgoing::RejectedByThem, .. });
+        matches!(row.state.relation, Relation::Accepted | Relation::Apart { outgoing: Outgoing::Requested, .. });
     row.label.is_none() && (wanted || row.state.blocked || row.trust == Trust::Verified)
 }

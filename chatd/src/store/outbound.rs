@@ -288,6 +288,7 @@ pub fn anything_waits(conn: &Connection, contact: i64) -> Result<bool, StoreErro
     Ok(conn
         .prepare_cached(
             "SELECT 1 FROM signals WHERE contact = ?1 UNION ALL
+             SELECT 1 FROM contacts WHERE id = ?1 AND ack_due = 1 UNION ALL
              SELECT 1 FROM streams_out s WHERE s.conversation = ?1
                AND EXISTS (SELECT 1 FROM outbox o WHERE o.stream = s.id) LIMIT 1",
         )?

@@ -7,6 +7,7 @@ use proto::who::Who;
 use rusqlite::{Connection, params};
 
 use super::contacts::{by_account, load};
+use super::trace::ACCOUNT_GONE;
 use super::{StoreError, naming};
 use crate::crypto::safety::fingerprint;
 use crate::policy::contact::{Incoming, Outgoing, Relation};
@@ -108,8 +109,10 @@ pub fn to_rpc(conn: &Connection, row: &ContactRow, home: &str) -> Result<Contact
         Relation::Apart { incoming: Incoming::Pending, .. } => Shown::Pending,
         Relation::Apart { outgoing: Outgoing::Requested, .. } => Shown::Requested,
         Relation::Apart { outgoing: Outgoing::RejectedByThem, .. } => Shown::Rejected,
+        Relation::Apart { outgoing: Outgoing::GivenUp, .. } => Shown::GivenUp,
         Relation::Apart { .. } => Shown::Removed,
     };
+    let ended = (state == Shown::GivenUp).then(|| row.request_end.clone());
     let has_profile = row.profile.version > 0;
     Ok(Contact {
         who: called.form().to_owned(),
@@ -120,6 +123,7 @@ pub fn to_rpc(conn: &Connection, row: &ContactRow, home: &str) -> Result<Contact
         account: row.account,
         conversation: row.conversation,
         state,
+        reason: ended.or_else(|| row.gone.then(|| ACCOUNT_GONE.to_owned())),
         trust: row.trust,
         fingerprint: fingerprint(&row.identity_key),
         new_fingerprint: row.new_key().map(|key| fingerprint(&key)),

@@ -32,6 +32,10 @@ pub struct ContactRow {
     pub confirmed: bool,
     /// The number of the newest request that came, or that was given when the name was lost.
     pub handle: Option<u64>,
+    /// Why the last request of ours ended without an answer; empty if it did not.
+    pub request_end: String,
+    /// Its directory has said twice that it knows no such account, and nothing was heard of it since.
+    pub gone: bool,
     /// Muted until then.
     pub muted_until: Option<Timestamp>,
     /// Newest signed record.

@@ -254,6 +254,13 @@ CREATE TABLE mailboxes (
 
 -- Until when (Unix ms) a signal lies in the recipient's mailbox; 0: it does not.
 ALTER TABLE signals ADD COLUMN deposited_until INTEGER NOT NULL DEFAULT 0;
+-- When a signal is given up (Unix s, by the agreed clock); below 0: the seconds that it has, and nothing was counted yet.
+ALTER TABLE signals ADD COLUMN expires INTEGER NOT NULL DEFAULT -2592000;
+CREATE INDEX signals_by_expiry ON signals (expires);
+-- Why the last request of ours ended without an answer; '' if it did not.
+ALTER TABLE contacts ADD COLUMN request_end TEXT NOT NULL DEFAULT '';
+-- 1: its directory has said twice that it knows no such account, and nothing was heard of it since.
+ALTER TABLE contacts ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;
 
 -- Own messages that end by themselves if they are not delivered by then (Unix s, by the agreed clock).
 CREATE TABLE lifetimes (

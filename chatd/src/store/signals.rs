@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{StoreError, Tx, account, contacts, domains};
 use crate::model::ProfileRow;
+use crate::policy::lives::life_seconds;
 
 /// A signal that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +36,10 @@ impl Tx<'_> {
     ) -> Result<(), StoreError> {
         self.drop_signals(contact, kind)?;
         self.conn
-            .prepare_cached("INSERT INTO signals (contact, kind, msgid, payload, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![contact, kind.as_str(), id.as_bytes(), payload, self.now.0])?;
+            .prepare_cached(
+                "INSERT INTO signals (contact, kind, msgid, payload, at, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![contact, kind.as_str(), id.as_bytes(), payload, self.now.0, -life_seconds(kind)])?;
         self.wake_delivery(contact);
         Ok(())
     }

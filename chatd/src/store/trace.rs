@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{StoreError, contacts, deposits};
 
 /// The outcome of an attempt, and the reason of a message, when the directory knows the recipient no more.
-const ACCOUNT_GONE: &str = "account_gone";
+pub const ACCOUNT_GONE: &str = "account_gone";
 /// Why a message waits whose recipient takes no more of us today, or at all.
 pub const RECIPIENT_QUOTA: &str = "recipient_quota";
 

@@ -131,17 +131,19 @@ fn run(shared: &Arc<Shared>, mut target: impl Write, mut told: impl Told) {
         state.writing = !taken.is_empty();
         drop(state);
         let written = target.write_all(&taken).and_then(|()| target.flush());
-        let mut state = shared.lock();
+        let mut dropped = 0;
         match written {
-            Ok(()) if !taken.is_empty() && state.dropped > 0 && Instant::now() >= next_report => {
-                let lines = std::mem::take(&mut state.dropped);
-                drop(state);
-                next_report = Instant::now() + REPORT_EVERY;
-                put(&told.dropped(lines));
+            Ok(()) if !taken.is_empty() && Instant::now() >= next_report => {
+                dropped = std::mem::take(&mut shared.lock().dropped);
             }
             Ok(()) => {}
             // A full disk, or a reader that is gone. Told when something can be written again.
-            Err(_) => state.dropped += taken.iter().filter(|byte| **byte == b'\n').count() as u64,
+            Err(_) => shared.lock().dropped += taken.iter().filter(|byte| **byte == b'\n').count() as u64,
+        }
+        // From here on nothing is locked: `put` locks, and this thread would wait for itself, and all others for it.
+        if dropped > 0 {
+            next_report = Instant::now() + REPORT_EVERY;
+            put(&told.dropped(dropped));
         }
         taken.clear();
         if Instant::now() >= next_tick {
@@ -200,6 +202,41 @@ mod tests {
             }
         };
         assert_eq!(reported, dropped);
+    }
+
+    /// What is told at times; often here.
+    struct Ticks;
+
+    impl Told for Ticks {
+        fn dropped(&mut self, lines: u64) -> String {
+            format!("{lines} dropped")
+        }
+
+        fn tick(&mut self) -> Vec<String> {
+            vec!["and 7 more of these".into()]
+        }
+
+        fn every(&self) -> Duration {
+            Duration::from_millis(1)
+        }
+    }
+
+    /// Both daemons stood still for good a minute after the first line that was counted instead of written.
+    #[test]
+    fn what_the_thread_tells_by_itself_stops_nobody() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let log = Writer::start(writer, Ticks).unwrap();
+        let (done, ended) = mpsc::channel();
+        let lines = log.clone();
+        std::thread::spawn(move || {
+            for _ in 0..1_000 {
+                lines.put(b"a line");
+                lines.finish(Duration::from_millis(1));
+            }
+            let _ = done.send(());
+        });
+        std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
+        assert!(ended.recv_timeout(Duration::from_secs(60)).is_ok(), "the log holds its users");
     }
 
     #[test]

@@ -57,7 +57,7 @@ async fn store(
     body: Body,
 ) -> Result<(StatusCode, DepositAnswer), Refusal> {
     let token = token(headers)?;
-    let limit = |source, class| directory.limiter.check(source, peer, class).map_err(Refusal::rate_limited);
+    let limit = |source, class| directory.limiter.get().check(source, peer, class).map_err(Refusal::rate_limited);
     // With a deposit token it does not matter who else this is, nor that a session has ended meanwhile.
     let source = if token.is_some() { Source::Address(peer.address) } else { source(directory, peer, headers)? };
     if token.is_some() {

@@ -93,7 +93,7 @@ fn source(directory: &Directory, peer: Peer, headers: &HeaderMap) -> Result<Sour
 /// Counts a request that is no registration.
 fn lookup_allowed(directory: &Directory, peer: Peer, headers: &HeaderMap) -> Result<Source, Refusal> {
     let source = source(directory, peer, headers)?;
-    directory.limiter.check(source, peer, Class::Lookup).map_err(Refusal::rate_limited)?;
+    directory.limiter.get().check(source, peer, Class::Lookup).map_err(Refusal::rate_limited)?;
     Ok(source)
 }
 

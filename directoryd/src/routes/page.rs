@@ -56,7 +56,7 @@ fn render(directory: &Directory, after: Option<&str>) -> String {
          <title>{origin}</title><style>{STYLE}</style><h1>{origin}</h1><p>A chat directory: {people}, {} connected.</p>",
         directory.presence.live().len()
     );
-    if directory.config.list == ListPolicy::Public {
+    if directory.live.get().list == ListPolicy::Public {
         let after = after.and_then(|text| Name::parse(text).ok());
         let (entries, more) = directory.index.page(after.as_ref(), NAMES, |_| true);
         out.push_str("<ul>");

@@ -107,7 +107,7 @@ fn allowed_here(directory: &Directory, peer: Peer, name: &Name, record: &Record,
     }
     let account = record.account();
     let class = if directory.index.by_account(account).is_some() { Class::Lookup } else { Class::Register };
-    directory.limiter.check(Source::Address(peer.address), peer, class).map_err(Refusal::rate_limited)?;
+    directory.limiter.get().check(Source::Address(peer.address), peer, class).map_err(Refusal::rate_limited)?;
     // The store decides again inside its transaction; this only spares the work.
     match directory.index.by_name(name) {
         Some(held) if held.account != account => {
@@ -158,7 +158,7 @@ async fn release(
 ) -> Result<(StatusCode, UnregisterAnswer), Refusal> {
     let name = path_name(path)?;
     let request: UnregisterRequest = json(body)?;
-    directory.limiter.check(Source::Address(peer.address), peer, Class::Lookup).map_err(Refusal::rate_limited)?;
+    directory.limiter.get().check(Source::Address(peer.address), peer, Class::Lookup).map_err(Refusal::rate_limited)?;
     let now = unix_now();
     if !directory.nonces.valid(&request.nonce, peer.address, now) {
         return Err(stale_nonce());

@@ -78,6 +78,6 @@ async fn found(
 pub(super) fn shown(directory: &Directory, source: Source, entry: &Entry) -> bool {
     match source {
         Source::Member(account) => entry.show_online || account == entry.account,
-        Source::Address(_) => entry.show_online && directory.config.list == ListPolicy::Public,
+        Source::Address(_) => entry.show_online && directory.live.get().list == ListPolicy::Public,
     }
 }

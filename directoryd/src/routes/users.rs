@@ -105,7 +105,7 @@ fn list(directory: &Directory, source: Source, query: &UsersQuery) -> Result<(St
 /// Under `off`, and for strangers under `members`, a directory still answers for an exact name: as a lookup does.
 fn may_list(directory: &Directory, source: Source, query: &UsersQuery) -> Result<(), Refusal> {
     let exact = query.name.is_some() && query.query.is_none() && query.address.is_none() && query.online.is_none();
-    match (directory.config.list, source) {
+    match (directory.live.get().list, source) {
         (ListPolicy::Public, _) | (ListPolicy::Members, Source::Member(_)) => Ok(()),
         _ if exact => Ok(()),
         (ListPolicy::Members, Source::Address(_)) => {

@@ -54,7 +54,7 @@ pub async fn upgrade(
     Extension(connection): Extension<Connection>,
     socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    let allowed = directory.limiter.check(Source::Address(peer.address), peer, Class::Lookup);
+    let allowed = directory.limiter.get().check(Source::Address(peer.address), peer, Class::Lookup);
     let refusal = match (allowed, socket) {
         (Ok(()), Ok(socket)) => {
             let socket = socket
@@ -240,10 +240,12 @@ impl Session<'_> {
                 self.delete(&numbers, &signature).await
             }
             Ok(ClientFrame::Release { numbers }) if self.push.has_any(&numbers) => self.release(&numbers),
-            parsed => match self.directory.limiter.check(Source::Member(self.account), self.peer, Class::Lookup) {
-                Ok(()) => self.request(parsed).await,
-                Err(wait) => Err(Refusal::rate_limited(wait)),
-            },
+            parsed => {
+                match self.directory.limiter.get().check(Source::Member(self.account), self.peer, Class::Lookup) {
+                    Ok(()) => self.request(parsed).await,
+                    Err(wait) => Err(Refusal::rate_limited(wait)),
+                }
+            }
         };
         match done {
             Ok(frames) => {

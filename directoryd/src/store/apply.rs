@@ -209,7 +209,11 @@ fn may_register(db: &Transaction<'_>, new: &Publish, context: &mut Context) -> A
         return Err(StoreError::Conflict { reason, stored: None }.into());
     }
     if context.accounts.saturating_add(resting.unsigned_abs()) >= context.max_accounts {
-        return Err(StoreError::Full("this directory takes no more accounts").into());
+        return Err(StoreError::Full(format!(
+            "this directory takes no more accounts than {} (max_accounts)",
+            context.max_accounts
+        ))
+        .into());
     }
     Ok(())
 }
@@ -267,7 +271,10 @@ fn tokens(db: &Transaction<'_>, account: AccountId, add: &[[u8; 32]], remove: &[
     let mut held = usize::try_from(held).unwrap_or(0);
     // Before anything is written: a refusal does not undo the transaction, which is others' as well.
     if held + add.len() > MAX_TOKENS {
-        return Err(StoreError::Full("the account has as many tokens as it may; remove some first").into());
+        return Err(StoreError::Full(format!(
+            "an account has {MAX_TOKENS} tokens at most, one for each contact; remove some first"
+        ))
+        .into());
     }
     let mut delete = db.prepare_cached("DELETE FROM tokens WHERE account = ?1 AND hash = ?2")?;
     for hash in remove {

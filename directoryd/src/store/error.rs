@@ -33,13 +33,13 @@ pub enum StoreError {
     NotFound,
     /// More accounts or tokens than allowed.
     #[error("{0}")]
-    Full(&'static str),
+    Full(String),
     /// The account does not honour this deposit token.
     #[error("the account does not honour this deposit token, or no longer does; ask for a new one")]
     TokenRevoked,
     /// No room in a mailbox.
     #[error("{0}")]
-    MailboxFull(&'static str),
+    MailboxFull(String),
     /// No room for a stranger, unless it shows work.
     #[error("as many requests of strangers wait for this account as may; one with proof of work is taken")]
     StrangersFull {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::{AccessFlags, access};
 use proto::fault::point;
 use rusqlite::{Connection, params};
 
@@ -30,6 +31,37 @@ pub(super) fn lock_data_dir(path: &Path) -> Result<File, OpenError> {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::Locked(path.to_owned())),
         Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// Whether [`lock_data_dir`] would succeed; nothing is made or kept.
+pub(super) fn check(path: &Path) -> Result<(), OpenError> {
+    let failed = |path: &Path, source| OpenError::DataDir { path: path.to_owned(), source };
+    let writable = |folder: &Path| access(folder, AccessFlags::W_OK | AccessFlags::X_OK);
+    if path.symlink_metadata().is_err() {
+        // The nearest folder above it is where it would be made.
+        let above = path.ancestors().skip(1).find(|above| above.symlink_metadata().is_ok());
+        let above = above.unwrap_or(Path::new("/"));
+        if !above.metadata().map_err(|source| failed(above, source))?.is_dir() {
+            return Err(failed(above, std::io::ErrorKind::NotADirectory.into()));
+        }
+        return writable(above).map_err(|error| failed(above, error.into()));
+    }
+    let meta = path.metadata().map_err(|source| failed(path, source))?;
+    if !meta.is_dir() {
+        return Err(failed(path, std::io::ErrorKind::NotADirectory.into()));
+    }
+    let mode = std::os::unix::fs::MetadataExt::mode(&meta) & 0o777;
+    if mode & 0o022 != 0 {
+        return Err(OpenError::Permissions { path: path.to_owned(), mode });
+    }
+    writable(path).map_err(|error| failed(path, error.into()))?;
+    let Ok(file) = File::options().write(true).open(path.join("lock")) else { return Ok(()) };
+    // Given back at once.
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::Locked(path.to_owned())),
+        Err(std::fs::TryLockError::Error(source)) => Err(failed(path, source)),
     }
 }
 

@@ -126,13 +126,17 @@ fn no_room(
         Lane::Contact(_) => {
             let envelopes = envelopes + 1 - u64::from(replaces);
             if envelopes > quotas.envelopes || (bytes + size).saturating_sub(replaced) > quotas.bytes {
-                return full("the mailbox is full until its owner fetches what lies in it; try again later");
+                return full(format!(
+                    "the mailbox is full ({} envelopes or {} bytes at most) until its owner fetches what lies in it; try again later",
+                    quotas.envelopes, quotas.bytes
+                ));
             }
         }
     }
     let total = (lying(db)?.1 + size).saturating_sub(replaced);
     if total > quotas.total_bytes {
-        return full("this directory's mailboxes are full; try again later");
+        let most = quotas.total_bytes;
+        return full(format!("this directory's mailboxes are full ({most} bytes at most); try again later"));
     }
     // Nobody may have more than is left for all others: so however many fill theirs, there is room for one more, and
     // those who have much are refused first (dynamic thresholds; Choudhury and Hahne, 1998).
@@ -142,7 +146,11 @@ fn no_room(
     let account = (account.unsigned_abs() + size).saturating_sub(replaced);
     let left = quotas.total_bytes.saturating_sub(total - size.min(total));
     if account > left {
-        return full("this directory has little room left, and this mailbox has its share of it; try again later");
+        return full(format!(
+            "this directory has little room left of the {} bytes for all its mailboxes, and this one has its share of it; \
+             try again later",
+            quotas.total_bytes
+        ));
     }
     Ok(None)
 }
@@ -179,8 +187,10 @@ fn strangers_lane(
     }
     let (worked, _) = used(db, new.account, WORKED)?;
     if worked >= quotas.strangers {
-        let why = "as many requests of strangers wait for this account as may, with work or without; try again later";
-        return Ok(Err(StoreError::MailboxFull(why)));
+        let most = quotas.strangers;
+        return Ok(Err(StoreError::MailboxFull(format!(
+            "{most} requests of strangers wait for this account, and as many with work, which are the most; try again later"
+        ))));
     }
     let steps = u8::try_from(worked / WORKED_A_STEP).unwrap_or(u8::MAX);
     let bits = quotas.work_bits.saturating_add(steps).min(MAX_WORK_BITS);

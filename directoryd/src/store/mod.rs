@@ -34,6 +34,7 @@ pub use read::{Mail, Readers};
 
 use crate::identity::Identity;
 use crate::index::Index;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::uptime::{Monotonic, Uptime};
 
@@ -95,6 +96,22 @@ pub struct Quotas {
     pub work_bits: u8,
     /// Bytes in all mailboxes of the directory.
     pub total_bytes: u64,
+}
+
+/// What the store refuses by, and may change while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Accounts at most.
+    pub max_accounts: u64,
+    /// Mail at most.
+    pub quotas: Quotas,
+}
+
+impl Rules {
+    /// Those of the options.
+    pub fn of(options: &Options) -> Self {
+        Self { max_accounts: options.max_accounts, quotas: options.quotas }
+    }
 }
 
 /// How the store is opened.
@@ -185,6 +202,7 @@ pub struct Store {
     readers: Readers,
     health: Arc<Health>,
     identity: Identity,
+    rules: Arc<Live<Rules>>,
 }
 
 /// Joins the store's thread; wait for it after all handles are dropped.
@@ -234,14 +252,14 @@ impl Store {
         let check = if unclean { Some(health::Check::start(&path, &health)?) } else { None };
         let readers = Readers::open(&path, Arc::clone(&uptime))?;
         let (commands, queue) = mpsc::channel(QUEUE);
+        let rules = Arc::new(Live::new(Rules::of(options)));
         let writer = writer::Writer {
             connection,
             index,
             metrics,
             uptime,
             health: Arc::clone(&health),
-            max_accounts: options.max_accounts,
-            quotas: options.quotas,
+            rules: Arc::clone(&rules),
             failed,
             full: None,
         };
@@ -249,7 +267,7 @@ impl Store {
             .name("directory-store".into())
             .spawn(move || writer.run(queue))
             .map_err(OpenError::Thread)?;
-        Ok((Self { commands, readers, health, identity }, StoreThread { thread, check, _lock: lock }))
+        Ok((Self { commands, readers, health, identity, rules }, StoreThread { thread, check, _lock: lock }))
     }
 
     /// Stores a record, if it may be.
@@ -325,6 +343,21 @@ impl Store {
     /// The directory's key.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Other rules, from the next transaction on.
+    pub fn reconfigure(&self, rules: Rules) {
+        self.rules.set(rules);
+    }
+
+    /// Looks at a data directory as [`Store::open`] would meet it, and changes nothing.
+    ///
+    /// # Errors
+    /// What opening it would fail at first: a folder that cannot be made or is not closed to others, another directory that uses it,
+    /// a database of a newer version.
+    pub fn check(data_dir: &std::path::Path) -> Result<(), OpenError> {
+        files::check(data_dir)?;
+        schema::check(&data_dir.join("directory.db"))
     }
 
     /// What is known of the database.

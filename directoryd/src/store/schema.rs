@@ -146,6 +146,18 @@ pub(super) fn open(path: &Path, max_pages: Option<u32>) -> Result<Connection, Op
     Ok(connection)
 }
 
+/// Whether [`open`] would take the database that is there; nothing is changed.
+pub(super) fn check(path: &Path) -> Result<(), OpenError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let failed = |source| OpenError::Database { path: path.to_owned(), source };
+    let connection = Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    let known = MIGRATIONS.len() as i64;
+    if found > known { Err(OpenError::TooNew { path: path.to_owned(), found, known }) } else { Ok(()) }
+}
+
 fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
     // WAL: readers and the writer do not wait for each other. FULL: a commit is on the disk before it is answered.
     connection.pragma_update(None, "journal_mode", "WAL")?;

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::apply::{self, Answer, Context};
 use super::health::Health;
-use super::{Command, Quotas, StoreError, mailbox};
+use super::{Command, Rules, StoreError, mailbox};
 use crate::index::{Change, Index};
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::uptime::Uptime;
 
@@ -27,8 +28,7 @@ pub(super) struct Writer {
     pub metrics: Arc<Metrics>,
     pub uptime: Arc<Uptime>,
     pub health: Arc<Health>,
-    pub max_accounts: u64,
-    pub quotas: Quotas,
+    pub rules: Arc<Live<Rules>>,
     pub failed: CancellationToken,
     /// Since when the disk is full.
     pub full: Option<Instant>,
@@ -78,10 +78,11 @@ impl Writer {
     }
 
     fn context(&self) -> Context {
+        let rules = self.rules.get();
         Context {
-            max_accounts: self.max_accounts,
+            max_accounts: rules.max_accounts,
             accounts: self.index.len() as u64,
-            quotas: self.quotas,
+            quotas: rules.quotas,
             now: self.uptime.now(),
             disk_full: self.full.is_some_and(|since| since.elapsed() < FULL_PAUSE),
             mail: mailbox::Touched::default(),
@@ -193,8 +194,16 @@ mod tests {
             metrics: Arc::default(),
             uptime: Arc::new(Uptime::resume(Monotonic::manual(), 0)),
             health: Arc::default(),
-            max_accounts: 10,
-            quotas: Quotas { envelopes: 10, bytes: 10_000, strangers: 10, work_bits: 20, total_bytes: 10_000 },
+            rules: Arc::new(Live::new(Rules {
+                max_accounts: 10,
+                quotas: crate::store::Quotas {
+                    envelopes: 10,
+                    bytes: 10_000,
+                    strangers: 10,
+                    work_bits: 20,
+                    total_bytes: 10_000,
+                },
+            })),
             failed: CancellationToken::new(),
             full: None,
         }

@@ -37,6 +37,14 @@ pub enum RecordError {
     /// Not the encoding.
     #[error("the record cannot be read")]
     Wire(#[from] WireError),
+    /// A list is longer than it may be.
+    #[error("it has more than {most} {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        most: usize,
+    },
     /// A field breaks a rule.
     #[error("the record's {field} {rule}")]
     Field {
@@ -299,14 +307,14 @@ impl Record {
                 return Err(field("prekeys", "hold two of one device and suite"));
             }
             if prekey.recipient.is_empty() || prekey.recipient.len() > MAX_RECIPIENT_BYTES {
-                return Err(field("prekey recipient", "is empty or too long"));
+                return Err(field("prekey recipient", "is empty or longer than 2,048 bytes"));
             }
             if !lifetime(prekey.created, prekey.not_after) {
                 return Err(field("prekey not_after", "is not within 7 days after created"));
             }
         }
         if self.mailbox.as_ref().is_some_and(|url| url.is_empty() || url.len() > MAX_MAILBOX_BYTES) {
-            return Err(field("mailbox", "is empty or too long"));
+            return Err(field("mailbox", "is empty or longer than 512 bytes"));
         }
         let keys = rotation::walk(&self.first_key, &self.rotations)?;
         match keys.last() {
@@ -337,7 +345,7 @@ fn list<'a, T>(
 ) -> Result<Vec<T>, RecordError> {
     let len = r.array(what)?;
     if len > most {
-        return Err(field(what, "are too many"));
+        return Err(RecordError::TooMany { what, most });
     }
     (0..len).map(|_| read(r).map_err(RecordError::from)).collect()
 }

@@ -45,11 +45,14 @@ pub enum EventType {
     /// Events up to `upto` are no longer stored; the feed goes on after them.
     #[serde(rename = "feed.lagged")]
     FeedLagged,
+    /// Our request to `contact` is not repeated any more, because of `reason`: `request_expired` or `account_gone`.
+    #[serde(rename = "contact.given_up")]
+    ContactGivenUp,
 }
 
 impl EventType {
     /// All, in the order of declaration.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::MessageReceived,
         Self::MessageState,
         Self::MessageGap,
@@ -61,6 +64,7 @@ impl EventType {
         Self::ContactProfile,
         Self::Presence,
         Self::FeedLagged,
+        Self::ContactGivenUp,
     ];
 
     /// The word on the wire.
@@ -77,6 +81,7 @@ impl EventType {
             Self::ContactProfile => "contact.profile",
             Self::Presence => "presence",
             Self::FeedLagged => "feed.lagged",
+            Self::ContactGivenUp => "contact.given_up",
         }
     }
 

@@ -514,6 +514,8 @@ pub enum ContactState {
     Rejected,
     /// Ended, by either side.
     Removed,
+    /// A request of ours that is not repeated any more; `reason` tells why.
+    GivenUp,
 }
 
 /// A contact, as the caller sees it.
@@ -538,6 +540,9 @@ pub struct Contact {
     pub conversation: ConversationId,
     /// Where it stands.
     pub state: ContactState,
+    /// `request_expired`: nobody answered our request in 30 days. `account_gone`: its directory knows no such account any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// How far its key is trusted.
     pub trust: Trust,
     /// The identity key, short.

@@ -10,6 +10,7 @@ mod feed;
 pub(crate) mod fixture;
 mod forget;
 mod gaps;
+mod giveup;
 mod keys;
 mod lifetimes;
 mod naming;

@@ -1,0 +1,42 @@
+//! What the manual page of `directoryd` says beyond its flags.
+
+use daemonkit::man::Section;
+
+/// In the order of a page.
+pub const SECTIONS: [Section; 4] = [
+    (
+        "EXAMPLES",
+        &[
+            (
+                "directoryd --origin example.org",
+                "a directory for example.org, on loopback; a proxy that ends TLS stands in front",
+            ),
+            (
+                "directoryd --check --config /etc/directoryd/directoryd.toml",
+                "whether a start would succeed, and with what",
+            ),
+            ("directoryd --print-config > directoryd.toml", "a config file with every key and what it does"),
+            ("kill -HUP PID", "read the config file again; the log names what needs a restart"),
+        ],
+    ),
+    (
+        "FILES",
+        &[
+            ("/etc/directoryd/directoryd.toml", "a config file, if --config names it: there is no default"),
+            ("/var/lib/directoryd, ~/.local/state/directoryd", "the database; used by one directory at a time"),
+            (
+                "DATA-DIR/directory.db.vN.bak",
+                "as it was before an upgrade from schema N; may be deleted once all is well",
+            ),
+        ],
+    ),
+    ("ENVIRONMENT", &[("XDG_STATE_HOME", "where a user's data is kept, unless --data-dir or the config file says so")]),
+    (
+        "EXIT STATUS",
+        &[
+            ("0", "it was stopped (SIGTERM, SIGINT), or a check found nothing wrong"),
+            ("1", "it could not start, or its disk failed; standard error says why"),
+            ("2", "its flags are not understood"),
+        ],
+    ),
+];

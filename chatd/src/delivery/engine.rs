@@ -8,6 +8,7 @@ use proto::ids::{Epoch, MessageId, NodeId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::acks::Acks;
 use super::mailbox::DepositError;
 use super::pack::{self, Done, Job, Problem};
 use super::reach::ReachError;
@@ -37,8 +38,8 @@ pub(super) enum Finished {
         contact: i64,
         result: Result<bool, DepositError>,
     },
-    /// These need not be sent again: that is on disk.
-    Signalled {
+    /// That is on disk; these signals need not be sent again.
+    Acknowledged {
         contact: i64,
         ids: Vec<MessageId>,
     },
@@ -49,6 +50,7 @@ pub(super) struct Engine {
     pub(super) routes: HashMap<i64, Route>,
     pub(super) links: HashMap<u64, OpenLink>,
     pub(super) streams: HashMap<(i64, Epoch), i64>,
+    pub(super) acks: Acks,
     pub(super) bearer: Option<String>,
     /// This life's session was counted, or there is nobody who counts. Before, a store that went back in time does not know
     /// it, and what it left in a mailbox could use numbers again. On a link, `resume` tells.
@@ -67,6 +69,7 @@ impl Engine {
             routes: HashMap::new(),
             links: links.into_iter().map(|link| (link.sender.link_id(), link)).collect(),
             streams: HashMap::new(),
+            acks: Acks::default(),
             bearer: None,
             results,
             finished,
@@ -120,7 +123,7 @@ impl Engine {
                     Finished::Connected { contact, attempt, result } => self.connected(contact, attempt, result),
                     Finished::Packed(done) => self.packed(done),
                     Finished::Deposited { contact, result } => self.deposited(contact, result),
-                    Finished::Signalled { contact, ids } => self.route(contact).signals_done(&ids),
+                    Finished::Acknowledged { contact, ids } => self.acks_stored(contact, &ids),
                 },
                 () = timer => self.tick(),
                 _ = ended.tick() => self.deposits_ended(),
@@ -151,6 +154,7 @@ impl Engine {
             News::Resume { contact, device, link, entries } => {
                 let own = self.context.device;
                 let of_ours: Vec<_> = entries.iter().filter(|entry| entry.from_device == own).cloned().collect();
+                self.acks.settle(contact).await;
                 // Before it counts as an acknowledgement: it may be of numbers that this store never gave.
                 let heeded = self.context.store.write(move |tx| tx.peer_resumed(contact, device, &of_ours)).await;
                 if let Err(error) = heeded {
@@ -158,7 +162,7 @@ impl Engine {
                     self.fail(contact, Instant::now());
                     return;
                 }
-                self.acknowledge(contact, entries, Vec::new()).await;
+                self.acknowledge(contact, entries, Vec::new());
                 let known = self.links.get(&link).cloned();
                 let route = self.route(contact);
                 if route.again.is_over(Instant::now()) {
@@ -189,7 +193,7 @@ impl Engine {
             }
             News::Hole(contact) => self.ask_for(contact),
             News::Ack { contact, entries, ids } => {
-                self.acknowledge(contact, entries, ids).await;
+                self.acknowledge(contact, entries, ids);
                 let route = self.route(contact);
                 route.stumbled = false;
                 route.backoff.succeeded();

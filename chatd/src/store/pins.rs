@@ -8,7 +8,7 @@ use proto::ids::{AccountId, ConversationId, DeviceId};
 use proto::rpc::event::EventType;
 use proto::rpc::types::Trust;
 use proto::time::Timestamp;
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use super::contacts::{NewContact, by_account, device_of, load, node_of};
 use super::{StoreError, Tx};
@@ -25,6 +25,28 @@ pub const KEY_NOT_VOUCHED: &str = "no_valid_rotation";
 pub const KEY_ACCEPTED: &str = "accepted";
 /// The user compared, and the old one holds.
 pub const KEY_KEPT: &str = "kept";
+
+/// Whether [`Tx::take_record`] would do anything with a record: it is whole, and newer than what is known. What is not never
+/// stands in the writer's queue.
+///
+/// # Errors
+/// Those of the database.
+pub fn is_newer_record(conn: &Connection, contact: i64, record: &[u8]) -> Result<bool, StoreError> {
+    let row = load(conn, contact)?;
+    let newer = SignedRecord::decode(record).ok().filter(|new| new.peek().is_ok_and(|new| new.seq > row.record_seq));
+    Ok(newer.is_some_and(|new| new.verify().is_ok_and(|new| new.account() == row.account)))
+}
+
+/// The same of [`Tx::take_reach`].
+///
+/// # Errors
+/// Those of the database.
+pub fn is_newer_reach(conn: &Connection, contact: i64, reach: &[u8]) -> Result<bool, StoreError> {
+    let row = load(conn, contact)?;
+    let newer = SignedReach::decode(reach).ok().filter(|new| new.peek().is_ok_and(|new| new.seq > row.reach_seq));
+    let Ok(record) = SignedRecord::decode(&row.record).and_then(|signed| signed.peek()) else { return Ok(false) };
+    Ok(newer.is_some_and(|new| new.verify(&record).is_ok()))
+}
 
 impl Tx<'_> {
     /// Requests that wait for the user.

@@ -281,6 +281,8 @@ CREATE TABLE dead_letters (
 -- By their numbers: what a contact names must not be searched for in all of history.
 CREATE INDEX messages_by_place ON messages (stream, seq);
 CREATE INDEX streams_out_by_epoch ON streams_out (conversation, epoch);
+-- Every acknowledgement looks for these, and must not walk over what waits.
+CREATE INDEX outbox_skips ON outbox (stream, seq) WHERE message = 0;
 
 -- Numbers of foreign streams, the newest 4,096 of each, that were taken by something that made no row of `messages`.
 CREATE TABLE unseen (

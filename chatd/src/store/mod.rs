@@ -34,6 +34,7 @@ pub mod people;
 mod person;
 pub mod pins;
 mod prekeys;
+pub mod prune;
 mod queue;
 mod reissue;
 pub mod salvage;

@@ -14,6 +14,7 @@ mod keys;
 mod lifetimes;
 mod naming;
 mod order;
+mod prune;
 mod shim;
 mod sim;
 mod states;

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 
+use proto::rpc::secret::Secret;
+
 use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupts;
 
@@ -15,7 +17,7 @@ use crate::interrupt::Interrupts;
 const MAX_BYTES: u64 = 64 * 1024;
 
 /// The text of a small file.
-pub fn file(path: &Path, what: &str) -> Result<String, Failure> {
+pub fn file(path: &Path, what: &str) -> Result<Secret, Failure> {
     let failed = |error: io::Error| Failure::other(format!("cannot read the {what} {}: {error}", path.display()));
     let meta = fs::metadata(path).map_err(failed)?;
     // A pipe has no mode that counts: whoever reads it first has it.
@@ -34,21 +36,21 @@ pub fn file(path: &Path, what: &str) -> Result<String, Failure> {
     if size > MAX_BYTES {
         return Err(Failure::other(format!("{} has {size} bytes: that is no {what}", path.display())));
     }
-    fs::read_to_string(path).map_err(failed)
+    fs::read_to_string(path).map(Secret::from).map_err(failed)
 }
 
 /// The first line of a file.
-pub fn passphrase_file(path: &Path) -> Result<String, Failure> {
+pub fn passphrase_file(path: &Path) -> Result<Secret, Failure> {
     let text = file(path, "passphrase file")?;
     let line = text.lines().next().unwrap_or_default().trim_end_matches('\r');
     if line.is_empty() {
         return Err(Failure::Usage(format!("the passphrase file {} begins with an empty line", path.display())));
     }
-    Ok(line.to_owned())
+    Ok(line.into())
 }
 
 /// Asks for a passphrase without showing it; for a new one, twice. `instead` names the flags for programs.
-pub async fn ask(new: bool, instead: &str) -> Result<String, Failure> {
+pub async fn ask(new: bool, instead: &str) -> Result<Secret, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::Usage(format!("standard input is no terminal to type a passphrase at: give {instead}")));
     }
@@ -72,7 +74,7 @@ impl Drop for Echo {
     }
 }
 
-async fn hidden(prompt: &str) -> Result<String, Failure> {
+async fn hidden(prompt: &str) -> Result<Secret, Failure> {
     let terminal = |error: nix::errno::Errno| Failure::other(format!("cannot hide what is typed: {error}"));
     // Before the echo goes: a Ctrl-C in between would leave a terminal without it.
     let interrupts = Interrupts::new()?;
@@ -86,9 +88,9 @@ async fn hidden(prompt: &str) -> Result<String, Failure> {
     let (tell, told) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         let mut typed = String::new();
-        let _ = tell.send(io::stdin().lock().read_line(&mut typed).map(|_| typed));
+        let _ = tell.send(io::stdin().lock().read_line(&mut typed).map(|_| Secret::from(typed)));
     });
     let read = interrupts.or(async { told.await.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into())) }).await?;
     let typed = read.map_err(|e| Failure::other(format!("cannot read it: {e}")))?;
-    Ok(typed.trim_end_matches(['\n', '\r']).to_owned())
+    Ok(typed.trim_end_matches(['\n', '\r']).into())
 }

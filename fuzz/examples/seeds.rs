@@ -58,6 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("invite", invites),
         ("rpc", rpc()?),
         ("names", names),
+        ("session", sessions()),
         ("terminal", terminal),
         ("prescan", prescans()),
         ("open", opens()),
@@ -74,6 +75,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// With a first byte that chooses what a target makes of the rest.
 fn chosen(which: u8, bytes: &[u8]) -> Vec<u8> {
     [&[which], bytes].concat()
+}
+
+fn sessions() -> Seeds {
+    vec![
+        ("ready", chosen(0, br#"{"type":"ready","token":"t","session_counter":3,"record_seq":7,"time":1760000000}"#)),
+        ("presence", chosen(0, br#"{"type":"presence","account":"01010101010101010101010101010101","online":true,"since":null}"#)),
+        ("refused", chosen(0, br#"{"type":"error","code":"rate_limited","message":"wait"}"#)),
+        ("watch", chosen(1, br#"{"type":"watch","accounts":[{"account":"01010101010101010101010101010101","token":"__8"}]}"#)),
+        ("delete", chosen(1, br#"{"type":"delete","numbers":[1,2],"signature":"__8"}"#)),
+        ("error", chosen(6, br#"{"error":{"code":"conflict","message":"newer","record":"__8"},"time":1760000000}"#)),
+        ("nonce", chosen(8, br#"{"nonce":"__8","origin":"example.org"}"#)),
+    ]
 }
 
 fn entry() -> AckEntry {

@@ -9,7 +9,8 @@ use fuzz::timed;
 use libfuzzer_sys::fuzz_target;
 use proto::rpc::codec::{FrameError, FrameReader, Incoming, Scanner, decode, decode_params, decode_value, salvage_id};
 use proto::rpc::types::{
-    HistoryParams, RegisterParams, SearchParams, SendParams, SubscribeParams, UsersParams, WhoParams,
+    BackupBeginParams, HistoryParams, KeyRecoverParams, RegisterParams, RestoreFinishParams, SearchParams, SendParams,
+    SubscribeParams, UsersParams, WhoParams,
 };
 
 /// For a few KiB of input and an instrumented build; a megabyte takes a few milliseconds without.
@@ -56,6 +57,12 @@ fn read(frame: &[u8]) {
             let _ = decode_params::<SearchParams>(params);
             let _ = decode_params::<UsersParams>(params);
             let _ = decode_params::<WhoParams>(params);
+            let _ = decode_params::<BackupBeginParams>(params);
+            let _ = decode_params::<RestoreFinishParams>(params);
+            if let Ok(params) = decode_params::<KeyRecoverParams>(params) {
+                let printed = format!("{:?}", params.recovery_key);
+                assert_eq!(printed, "(secret)", "a log tells a secret");
+            }
             let _ = decode_params::<serde_json::Value>(params);
         }
         Ok(Incoming::Response { outcome: Ok(result), .. }) => {

@@ -115,7 +115,7 @@ impl Reference {
             return format!("array of {}", self.show_type(inner.trim_end_matches('>')));
         }
         match rust_type {
-            "String" => "string".to_owned(),
+            "String" | "Secret" => "string".to_owned(),
             "u64" | "u32" | "i64" => "integer".to_owned(),
             "bool" => "boolean".to_owned(),
             "Timestamp" => "time".to_owned(),

@@ -97,6 +97,8 @@ fn frame() -> impl Strategy<Value = Frame> {
         RefuseCode::Version,
         RefuseCode::Malformed,
         RefuseCode::Unavailable,
+        RefuseCode::Quota,
+        RefuseCode::Record,
     ];
     let bytes = || vec(any::<u8>(), 0..3_000);
     let pair = || (device(), device());

@@ -119,7 +119,7 @@ async fn recover(session: &mut Session, from: &std::path::Path, to: Option<&std:
     let result = result?;
     let key = result.recovery_key.clone().unwrap_or_default();
     if let (Some(file), Some(path)) = (&mut file, to) {
-        match writeln!(file, "{key}").and_then(|()| file.sync_all()) {
+        match writeln!(file, "{}", &*key).and_then(|()| file.sync_all()) {
             Ok(()) if session.out.json => {
                 let (account, published) = (&result.account, result.published);
                 return session.out.object(&WithFile { account, published, recovery_file: path.display().to_string() });

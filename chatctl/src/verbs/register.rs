@@ -67,7 +67,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let result = result?;
     let account = &result.account;
     if let (Some(file), Some(path)) = (&mut file, &args.recovery_file) {
-        let written = writeln!(file, "{}", result.recovery_key).and_then(|()| file.sync_all());
+        let written = writeln!(file, "{}", &*result.recovery_key).and_then(|()| file.sync_all());
         match written {
             Ok(()) if session.out.json => {
                 session.out.object(&WithFile { account, recovery_file: path.display().to_string() })?;

@@ -48,7 +48,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     match (&args.identity_file, &args.passphrase_file) {
         (Some(path), _) => {
             let text = secret::file(path, "identity file")?;
-            identities = text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+            identities = text.lines().filter(|line| !line.starts_with('#')).map(Into::into).collect();
         }
         (None, Some(path)) => passphrase = Some(secret::passphrase_file(path)?),
         (None, None) => passphrase = Some(secret::ask(false, "--identity-file or --passphrase-file").await?),

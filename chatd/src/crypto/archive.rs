@@ -72,8 +72,8 @@ pub struct Secrets {
     passphrase: Option<SecretString>,
 }
 
-fn passphrase(text: String) -> Result<SecretString, ArchiveError> {
-    let secret = SecretString::from(text);
+fn passphrase(text: &str) -> Result<SecretString, ArchiveError> {
+    let secret = SecretString::from(text.to_owned());
     let size = age::secrecy::ExposeSecret::expose_secret(&secret).len();
     if (1..=MAX_PASSPHRASE_BYTES).contains(&size) { Ok(secret) } else { Err(ArchiveError::Passphrase) }
 }
@@ -84,7 +84,7 @@ fn passphrase(text: String) -> Result<SecretString, ArchiveError> {
 /// [`ArchiveError`] for keys that are none, and those of the output.
 pub fn encrypt<W: Write>(
     recipients: &[String],
-    secret: Option<String>,
+    secret: Option<&str>,
     output: W,
 ) -> Result<StreamWriter<W>, ArchiveError> {
     let encryptor = match secret {
@@ -118,12 +118,14 @@ impl Secrets {
     ///
     /// # Errors
     /// [`ArchiveError::Keys`], [`ArchiveError::Identity`], [`ArchiveError::Passphrase`].
-    pub fn new(lines: &[String], secret: Option<String>) -> Result<Self, ArchiveError> {
+    pub fn new(lines: &[impl AsRef<str>], secret: Option<&str>) -> Result<Self, ArchiveError> {
         match secret {
             Some(text) if lines.is_empty() => Ok(Self { identities: Vec::new(), passphrase: Some(passphrase(text)?) }),
             None if !lines.is_empty() => {
-                let keys =
-                    lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty() && !line.starts_with('#'));
+                let keys = lines
+                    .iter()
+                    .map(|line| line.as_ref().trim())
+                    .filter(|line| !line.is_empty() && !line.starts_with('#'));
                 let identities: Vec<age::x25519::Identity> =
                     keys.map(|key| key.parse().map_err(|_| ArchiveError::Identity)).collect::<Result<_, _>>()?;
                 if identities.is_empty() {
@@ -219,7 +221,7 @@ mod tests {
 
     fn file(recipients: &[&str], secret: Option<&str>, text: &[u8]) -> Result<Vec<u8>, ArchiveError> {
         let recipients: Vec<String> = recipients.iter().map(|text| (*text).to_owned()).collect();
-        let mut writer = encrypt(&recipients, secret.map(str::to_owned), Vec::new())?;
+        let mut writer = encrypt(&recipients, secret, Vec::new())?;
         writer.write_all(text)?;
         Ok(writer.finish()?)
     }
@@ -227,7 +229,7 @@ mod tests {
     fn open(bytes: &[u8], lines: &[&str], secret: Option<&str>) -> Result<Vec<u8>, ArchiveError> {
         let lines: Vec<String> = lines.iter().map(|text| (*text).to_owned()).collect();
         let mut out = Vec::new();
-        Secrets::new(&lines, secret.map(str::to_owned))?.decrypt(bytes, &mut out)?;
+        Secrets::new(&lines, secret)?.decrypt(bytes, &mut out)?;
         Ok(out)
     }
 

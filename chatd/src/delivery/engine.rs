@@ -8,6 +8,7 @@ use proto::ids::Epoch;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::acks::Acks;
 pub(super) use super::finished::Finished;
 use super::pack::{self, Done, Job, Problem};
 use super::route::{AFTER_ACCEPT, Phase, Route};
@@ -30,6 +31,7 @@ pub(super) struct Engine {
     pub(super) routes: Routes,
     pub(super) links: HashMap<u64, OpenLink>,
     pub(super) streams: HashMap<(i64, Epoch), i64>,
+    pub(super) acks: Acks,
     pub(super) bearer: Option<String>,
     /// This life's session was counted, or there is nobody who counts. Before, a store that went back in time does not know
     /// it, and what it left in a mailbox could use numbers again. On a link, `resume` tells.
@@ -48,6 +50,7 @@ impl Engine {
             routes: Routes::default(),
             links: links.into_iter().map(|link| (link.sender.link_id(), link)).collect(),
             streams: HashMap::new(),
+            acks: Acks::default(),
             bearer: None,
             results,
             finished,
@@ -99,7 +102,7 @@ impl Engine {
                     Finished::Packed(done) => self.packed(done),
                     Finished::Deposited { contact, result } => self.deposited(contact, result),
                     Finished::Worked { contact, link, result } => self.worked(contact, link, result),
-                    Finished::Signalled { contact, ids } => self.route(contact).signals_done(&ids),
+                    Finished::Acknowledged { contact, ids } => self.acks_stored(contact, &ids),
                 },
                 () = timer => self.tick(),
                 _ = ended.tick() => self.deposits_ended(),
@@ -130,6 +133,7 @@ impl Engine {
             News::Resume { contact, device, link, entries } => {
                 let own = self.context.device;
                 let of_ours: Vec<_> = entries.iter().filter(|entry| entry.from_device == own).cloned().collect();
+                self.acks.settle(contact).await;
                 // Before it counts as an acknowledgement: it may be of numbers that this store never gave.
                 let heeded = self.context.store.write(move |tx| tx.peer_resumed(contact, device, &of_ours)).await;
                 if let Err(error) = heeded {
@@ -137,7 +141,7 @@ impl Engine {
                     self.fail(contact, Instant::now());
                     return;
                 }
-                self.acknowledge(contact, entries, Vec::new()).await;
+                self.acknowledge(contact, entries, Vec::new());
                 let known = self.links.get(&link).cloned();
                 let route = self.route(contact);
                 if route.again.is_over(Instant::now()) {
@@ -168,7 +172,7 @@ impl Engine {
             }
             News::Hole(contact) => self.ask_for(contact),
             News::Ack { contact, entries, ids } => {
-                self.acknowledge(contact, entries, ids).await;
+                self.acknowledge(contact, entries, ids);
                 self.found(contact);
                 let route = self.route(contact);
                 route.stumbled = false;

@@ -25,8 +25,8 @@ pub(super) enum Finished {
         link: u64,
         result: Result<Option<u64>, Problem>,
     },
-    /// These need not be sent again: that is on disk.
-    Signalled {
+    /// That is on disk; these signals need not be sent again.
+    Acknowledged {
         contact: i64,
         ids: Vec<MessageId>,
     },

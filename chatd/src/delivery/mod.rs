@@ -7,6 +7,7 @@
 //! Invariants: what is in the outbox stays there until the recipient's acknowledgement is committed; within a stream,
 //! cores leave in order; what is in flight is bounded per contact; a slow peer holds only its own route back.
 
+mod acks;
 mod again;
 mod engine;
 mod finished;

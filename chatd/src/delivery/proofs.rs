@@ -1,15 +1,14 @@
-//! What both ends of a link say to each other before messages flow, and what acknowledgements do to a route.
+//! What both ends of a link say to each other before messages flow.
 
 use std::time::Instant;
 
-use proto::ids::{DeviceId, MessageId};
-use proto::wire::envelope::AckEntry;
+use proto::ids::DeviceId;
 use proto::wire::frame::Frame;
 
 use super::OpenLink;
-use super::engine::{Engine, Finished};
+use super::engine::Engine;
 use crate::crypto::claim::{Session, sign_claim};
-use crate::store::{account, inbound, outbound};
+use crate::store::{account, inbound};
 
 impl Engine {
     pub(super) fn claimed(&mut self, contact: i64, device: DeviceId, link: OpenLink) {
@@ -60,47 +59,6 @@ impl Engine {
         let session = Session { exporter: &link.exporter, dialer: link.dialer, acceptor: link.acceptor };
         let signature = sign_claim(&self.context.device_key, &session, to);
         Frame::Claim { from_device: self.context.device, to_device: to, signature }
-    }
-
-    pub(super) async fn acknowledge(&mut self, contact: i64, entries: Vec<AckEntry>, ids: Vec<MessageId>) {
-        let own = self.context.device;
-        let entries: Vec<AckEntry> = entries.into_iter().filter(|entry| entry.from_device == own).collect();
-        for entry in &entries {
-            let key = (contact, entry.epoch);
-            let stream = match self.streams.get(&key) {
-                Some(stream) => Some(*stream),
-                None => self.read(|conn| outbound::stream_of(conn, contact, entry.epoch)).flatten(),
-            };
-            if let Some(stream) = stream {
-                self.streams.insert(key, stream);
-                self.route(contact).acknowledged(stream, entry.contiguous);
-            }
-        }
-        if entries.is_empty() && ids.is_empty() {
-            return;
-        }
-        let done = ids.clone();
-        let queued = self
-            .context
-            .store
-            .enqueue(move |tx| {
-                tx.acknowledged(contact, &entries)?;
-                tx.signals_done(contact, &ids)
-            })
-            .await;
-        // The outcome is not awaited here: what is not stored is acknowledged again after the next resume.
-        match queued {
-            Ok(outcome) if !done.is_empty() => {
-                let finished = self.finished.clone();
-                tokio::spawn(async move {
-                    if outcome.outcome().await.is_ok() {
-                        let _ = finished.send(Finished::Signalled { contact, ids: done }).await;
-                    }
-                });
-            }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "an acknowledgement was not stored"),
-        }
     }
 
     /// A ping was answered: what was sent before it was read.

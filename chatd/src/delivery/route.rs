@@ -332,8 +332,8 @@ impl Route {
         self.ack_by = Some(now + ACK_TIMEOUT);
     }
 
-    /// Forgets envelopes that are acknowledged up to a seq.
-    pub fn acknowledged(&mut self, stream: i64, contiguous: u64) {
+    /// Forgets envelopes that are acknowledged up to a seq; whether there were any.
+    pub fn acknowledged(&mut self, stream: i64, contiguous: u64) -> bool {
         let before = self.in_flight.len();
         self.in_flight.retain(|envelope| envelope.stream != stream || envelope.high > contiguous);
         if self.in_flight.len() < before {
@@ -341,6 +341,7 @@ impl Route {
             // A full window stopped the packing; there is room now.
             self.pending |= before >= WINDOW;
         }
+        self.in_flight.len() < before
     }
 
     /// Signals that are acknowledged on disk. Kept, they would grow as long as the link lives.

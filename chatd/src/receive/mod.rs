@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use proto::directory::SignedRecord;
-use proto::ids::{AccountId, DeviceId, MessageId, PrekeyId};
+use proto::ids::{AccountId, DeviceId, MessageId, PrekeyId, sha256};
 use proto::wire::envelope::{AckEntry, Outer};
 use proto::wire::frame::RefuseCode;
 use proto::wire::payload::ContactCard;
@@ -155,6 +155,16 @@ pub struct Receipt {
     pub over_quota: bool,
 }
 
+/// A record that an envelope has to wait for.
+#[derive(Debug, Clone, Copy)]
+struct Awaited {
+    contact: i64,
+    /// The device is known and has signed the envelope.
+    proved: bool,
+    /// It was awaited long enough, and the known one says otherwise.
+    refused: bool,
+}
+
 /// Why an envelope was not taken; for the log.
 #[derive(Debug, thiserror::Error)]
 enum Reject {
@@ -237,8 +247,9 @@ impl Inbox {
         };
         let result = match opened {
             Ok(opened) => match self.has_to_wait(&opened) {
-                Ok(Some((contact, proved))) if park => Ok(self.park(contact, outer, proved)),
-                Ok(Some((contact, false))) => Ok(Verdict::Parked { contact, proved: false }),
+                Ok(Some(Awaited { refused: true, .. })) => Ok(Verdict::Refused(RefuseCode::Record)),
+                Ok(Some(Awaited { contact, proved, .. })) if park => Ok(self.park(contact, outer, proved)),
+                Ok(Some(Awaited { contact, proved: false, .. })) => Ok(Verdict::Parked { contact, proved: false }),
                 Ok(_) => self.opened(opened, (size, work)).await,
                 Err(error) => Err(error),
             },
@@ -264,26 +275,35 @@ impl Inbox {
         }
     }
 
-    /// Whose newer record an envelope has to wait for, and whether its device is known and has signed it.
-    fn has_to_wait(&self, opened: &Opened) -> Result<Option<(i64, bool)>, Reject> {
+    /// Whose newer record an envelope has to wait for: it names one, or another one than is known under the same number.
+    fn has_to_wait(&self, opened: &Opened) -> Result<Option<Awaited>, Reject> {
         let (from, from_device) = (opened.wrap().from, opened.wrap().from_device);
-        let newer = opened.wrap().record_seq;
+        let (named, hash) = (opened.wrap().record_seq, opened.wrap().record_hash);
         let found = self.store.read_blocking(|conn| {
-            if contacts::record_seq_of(conn, from)?.is_none_or(|known| newer <= known) {
+            let Some((known, record)) = contacts::record_of(conn, from)? else { return Ok(None) };
+            let is_other = named == known && sha256(&[&record]) != hash;
+            if named <= known && !is_other {
                 return Ok(None);
             }
-            Ok(Some((contacts::by_account(conn, from)?, contacts::device_of(conn, from, from_device)?)))
+            Ok(Some((contacts::by_account(conn, from)?, contacts::device_of(conn, from, from_device)?, is_other)))
         })?;
-        let Some((Some(row), device)) = found else { return Ok(None) };
+        let Some((Some(row), device, is_other)) = found else { return Ok(None) };
         let proved = match &device {
             // Nobody but the device can make it wait, or be blamed for it.
             Some(device) => opened.verify(&device.key).is_ok(),
             None => false,
         };
-        if device.is_some() && !proved {
+        if (device.is_some() || is_other) && !proved {
             return Ok(None);
         }
-        Ok(self.waits(&row, opened, proved)?.then_some((row.id, proved)))
+        let contact = row.id;
+        if is_other {
+            // Whoever signed two records with one number has given the identity key away, or is two. A newer record tells
+            // which of them goes on; until there is one, nothing of either counts.
+            let refused = self.refuses(&row, opened)?;
+            return Ok(refused.map(|refused| Awaited { contact, proved, refused }));
+        }
+        Ok(self.waits(&row, opened, proved)?.then_some(Awaited { contact, proved, refused: false }))
     }
 
     /// `cost`: its size, and the work that it shows.
@@ -299,7 +319,8 @@ impl Inbox {
             Some((device, false)) => {
                 let proved = opened.prove(&device.key)?;
                 let rules = Arc::clone(&self.rules);
-                let outcome = self.store.enqueue(move |tx| apply::apply(tx, &rules, device, &proved)).await?;
+                let outcome =
+                    self.store.enqueue_for(device.contact, move |tx| apply::apply(tx, &rules, device, &proved)).await?;
                 Ok(Verdict::Taken(Taken { contact: device.contact, from_device, outcome }))
             }
             None => stranger::take(self, opened, cost).await,

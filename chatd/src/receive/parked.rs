@@ -84,6 +84,19 @@ impl Inbox {
         Ok(!(judged && proved))
     }
 
+    /// Whether an envelope that names another record than is known under its number is refused, or waits for a newer one first;
+    /// `None`: it brings its own.
+    pub(super) fn refuses(&self, row: &ContactRow, opened: &Opened) -> Result<Option<bool>, Reject> {
+        if !row.state.may_talk() || brings_record(opened)? {
+            return Ok(None);
+        }
+        let refused = self.parked.lock().unwrap_or_else(PoisonError::into_inner).judges(row.id, Instant::now());
+        if refused {
+            tracing::warn!(often = "record", from = %row.account, "two records of one number: its messages wait for a newer one");
+        }
+        Ok(Some(refused))
+    }
+
     /// Keeps an envelope until its sender's record was fetched.
     pub(super) fn park(&self, contact: i64, outer: Vec<u8>, proved: bool) -> Verdict {
         tracing::info!(often = "parked", contact, "an envelope names a record that is not known here: waiting for it");

@@ -74,7 +74,8 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, (size, work): (usize, u8
     let (token, text, id) = (card.deposit_token, card.text.to_owned(), core.id);
     let outcome = inbox
         .store
-        .enqueue(move |tx| {
+        // All strangers have one share.
+        .enqueue_for(0, move |tx| {
             let silent = Receipt { silent: true, ..Receipt::default() };
             let known = contacts::by_account_in(tx, from)?;
             if known.as_ref().is_some_and(|row| row.state.blocked) {

@@ -108,7 +108,7 @@ impl Service {
 
     fn make_backup(&self, account: &Account, params: &BackupBeginParams) -> Result<(File, u64), ServiceError> {
         let file = self.nameless()?;
-        let mut writer = encrypt(&params.recipients, params.passphrase.clone(), BufWriter::new(file))?;
+        let mut writer = encrypt(&params.recipients, params.passphrase.as_deref(), BufWriter::new(file))?;
         let scratch = self.scratch("backup")?;
         let copy = scratch.0.join("account.db");
         account.store.snapshot(&copy, &account.keys.identity().to_bytes())?;
@@ -154,9 +154,11 @@ impl Service {
     /// # Errors
     /// A cap, a full disk.
     pub async fn restore_begin(&self, caller: &Caller, _: Empty) -> Result<RestoreBeginResult, ServiceError> {
-        drop(self.place(caller.uid)?);
-        let file = self.nameless()?;
-        Ok(RestoreBeginResult { transfer: self.carry(caller.uid, true, file, 0)? })
+        // Kept until the upload itself has it: of two calls at once, one must not count for nothing.
+        let place = self.place(caller.uid)?;
+        let transfer = self.carry(caller.uid, true, self.nameless()?, 0)?;
+        drop(place);
+        Ok(RestoreBeginResult { transfer })
     }
 
     /// `restore.write`.
@@ -201,7 +203,7 @@ impl Service {
         caller: &Caller,
         params: RestoreFinishParams,
     ) -> Result<RestoreResult, ServiceError> {
-        let secrets = Secrets::new(&params.identities, params.passphrase)?;
+        let secrets = Secrets::new(&params.identities, params.passphrase.as_deref())?;
         let (file, _) = self.inner.transfers.take(caller, &params.transfer, true).ok_or_else(unknown)?;
         let place = self.keep_place(caller.uid);
         let (service, caller) = (self.clone(), caller.clone());

@@ -50,6 +50,11 @@ impl Drop for Reading {
 }
 
 impl Readers {
+    /// Those that are being read now.
+    pub(super) fn names(&self) -> Vec<String> {
+        lock(&self.0).keys().cloned().collect()
+    }
+
     fn claim(&self, name: &str, pid: Option<i32>) -> Result<Reading, ServiceError> {
         let mut names = lock(&self.0);
         if let Some(other) = names.get(name) {

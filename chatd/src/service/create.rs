@@ -88,6 +88,7 @@ impl Service {
         accounts.insert(account.id, Arc::clone(account));
         self.spawn(super::settings::watch_lifetimes(Arc::clone(account)));
         self.spawn(super::prekeys::watch(self.clone(), Arc::clone(account)));
+        self.spawn(super::retention::watch(Arc::clone(account)));
     }
 
     /// Runs a call to its end even if its client goes away meanwhile: half an account is worse than an answer unheard.
@@ -169,7 +170,7 @@ impl Service {
         let (recovery, recovery_hash, reclaim) = match &params.recovery_key {
             Some(text) => {
                 let key = read_recovery_key(text)?;
-                (proto::ids::hex(&*key.to_bytes()), proto::directory::recovery_hash(&key.public()), Some(key))
+                (proto::ids::hex(&*key.to_bytes()).into(), proto::directory::recovery_hash(&key.public()), Some(key))
             }
             None => {
                 let (text, hash) = recovery_key()?;

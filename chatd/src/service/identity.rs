@@ -7,6 +7,7 @@ use std::sync::{PoisonError, RwLock};
 use proto::directory::{Device, Prekey, Reach, Record, Rotation, SignedReach, SignedRecord, recovery_hash};
 use proto::ids::{AccountId, DeviceId, NodeId};
 use proto::name::Name;
+use proto::rpc::secret::Secret;
 use proto::time::Timestamp;
 use proto::wire::SUITE_X25519;
 
@@ -121,9 +122,9 @@ pub(super) fn node_key(data_dir: &Path) -> Result<SigningKey, ServiceError> {
 }
 
 /// A fresh recovery key: the secret to show once, and the hash that the record carries.
-pub(super) fn recovery_key() -> Result<(String, [u8; 32]), ServiceError> {
+pub(super) fn recovery_key() -> Result<(Secret, [u8; 32]), ServiceError> {
     let key = SigningKey::generate()?;
-    Ok((proto::ids::hex(&*key.to_bytes()), recovery_hash(&key.public())))
+    Ok((proto::ids::hex(&*key.to_bytes()).into(), recovery_hash(&key.public())))
 }
 
 /// What a record says beyond keys.

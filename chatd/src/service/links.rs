@@ -18,7 +18,7 @@ use crate::link::{CloseCode, CloseOrigin, Link};
 use crate::policy::failures::{FailureGate, Verdict as Failure};
 use crate::policy::frames::weight;
 use crate::receive::{Taken, Verdict, Way};
-use crate::store::contacts;
+use crate::store::{contacts, pins};
 
 /// Envelopes of one link that wait for their COMMIT at most; beyond, the link is read no further.
 const PENDING: usize = 64;
@@ -139,14 +139,21 @@ impl Runner {
                 }
             }
             Frame::Record { from_device, to_device, record } => {
-                if let Some((account, contact)) = self.proved(to_device, from_device) {
-                    let taken = account.store.write(move |tx| tx.take_record(contact, &record)).await;
+                if let Some((account, contact)) = self.proved(to_device, from_device)
+                    && account
+                        .store
+                        .read_blocking(|conn| pins::is_newer_record(conn, contact, &record))
+                        .unwrap_or(false)
+                {
+                    let taken = account.store.write_for(contact, move |tx| tx.take_record(contact, &record)).await;
                     log_failure(taken.map(drop), "a contact's record was not stored");
                 }
             }
             Frame::Reach { from_device, to_device, reach } => {
-                if let Some((account, contact)) = self.proved(to_device, from_device) {
-                    let taken = account.store.write(move |tx| tx.take_reach(contact, &reach)).await;
+                if let Some((account, contact)) = self.proved(to_device, from_device)
+                    && account.store.read_blocking(|conn| pins::is_newer_reach(conn, contact, &reach)).unwrap_or(false)
+                {
+                    let taken = account.store.write_for(contact, move |tx| tx.take_reach(contact, &reach)).await;
                     log_failure(taken, "a contact's reach was not stored");
                 }
             }

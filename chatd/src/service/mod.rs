@@ -27,6 +27,7 @@ mod prekeys;
 mod profile;
 mod records;
 mod resolve;
+mod retention;
 mod session;
 mod settings;
 mod standing;

@@ -161,12 +161,11 @@ pub fn by_account(conn: &Connection, account: AccountId) -> Result<Option<Contac
 ///
 /// # Errors
 /// Those of the database.
-pub fn record_seq_of(conn: &Connection, account: AccountId) -> Result<Option<u64>, StoreError> {
+pub fn record_of(conn: &Connection, account: AccountId) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
     Ok(conn
-        .prepare_cached("SELECT record_seq FROM contacts WHERE account = ?1")?
-        .query_row([account.as_bytes()], |row| row.get::<_, i64>(0))
-        .optional()?
-        .map(|seq| seq as u64))
+        .prepare_cached("SELECT record_seq, record FROM contacts WHERE account = ?1")?
+        .query_row([account.as_bytes()], |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)))
+        .optional()?)
 }
 
 /// Everybody, in the order of names.

@@ -19,7 +19,7 @@ use rusqlite::{OptionalExtension, params};
 use super::lost::{MAX_REISSUED, covered, highest};
 use super::reissue::Placed;
 use super::streams::MAX_SEQ;
-use super::{StoreError, Tx, contacts, trace};
+use super::{StoreError, Tx, acks, contacts, trace};
 
 /// What the causes of new epochs are called, in `trace` and events.
 pub const RESTORED: &str = "restored";
@@ -34,7 +34,7 @@ pub const RECIPIENT_RESTORED: &str = "recipient_restored";
 const MAX_DOUBTED: u64 = 1_000;
 /// Epochs that a contact may show of a conversation without our knowing them. One that invents them only deprives itself
 /// of being noticed later.
-const MAX_LOST_EPOCHS: i64 = 256;
+pub(super) const MAX_LOST_EPOCHS: i64 = 256;
 
 /// What a contact's `resume` led to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -271,7 +271,7 @@ impl Tx<'_> {
                 None if high > 0 && doubts.unknown.iter().all(|(epoch, _)| *epoch != entry.epoch) => {
                     let left = match room {
                         Some(left) => left,
-                        None => self.room_for_epochs(contact)?,
+                        None => acks::room_for_epochs(self.conn, contact)?,
                     };
                     room = Some(left.saturating_sub(1));
                     if left > 0 {
@@ -310,15 +310,6 @@ impl Tx<'_> {
             }
         }
         Ok(false)
-    }
-
-    /// How many epochs more may be remembered that a contact shows and we do not know.
-    fn room_for_epochs(&mut self, contact: i64) -> Result<usize, StoreError> {
-        let lost: i64 = self
-            .conn
-            .prepare_cached("SELECT count(*) FROM streams_out WHERE conversation = ?1 AND prev = x''")?
-            .query_row([contact], |row| row.get(0))?;
-        Ok((MAX_LOST_EPOCHS - lost).max(0) as usize)
     }
 
     pub(super) fn of_ours<'e>(

@@ -14,6 +14,7 @@ use proto::wire::envelope::AckEntry;
 use rusqlite::params;
 
 use super::epochs::{NUMBERS_UNKNOWN, RECIPIENT_RESTORED};
+use super::prune::{self, Run};
 use super::reissue::Placed;
 use super::streams::MAX_SEQ;
 use super::{StoreError, Tx, trace};
@@ -101,24 +102,27 @@ impl Tx<'_> {
     /// Takes numbers out of the marks that say that they arrived.
     pub(super) fn unmark(&mut self, stream: i64, (low, high): (u64, u64)) -> Result<(), StoreError> {
         for state in [MessageState::Delivered, MessageState::Read].map(trace::state_number) {
-            let cut: Vec<(i64, i64, i64, String)> = self
+            let cut: Vec<(Run, String, Vec<u8>)> = self
                 .conn
                 .prepare_cached(
                     "DELETE FROM marks WHERE stream = ?1 AND state = ?2 AND high >= ?3 AND low <= ?4
-                     RETURNING low, high, at, cause",
+                     RETURNING low, high, at, cause, runs",
                 )?
                 .query_map(params![stream, state, low as i64, high as i64], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                    let whole = Run { low: row.get(0)?, high: row.get(1)?, at: row.get(2)? };
+                    Ok((whole, row.get(3)?, row.get(4)?))
                 })?
                 .collect::<Result<_, _>>()?;
-            for (from, to, at, cause) in cut {
-                for (from, to) in subtract((from as u64, to as u64), &[(low, high)]) {
-                    self.conn
-                        .prepare_cached(
-                            "INSERT OR IGNORE INTO marks (stream, state, high, low, at, cause)
-                             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                        )?
-                        .execute(params![stream, state, to as i64, from as i64, at, cause])?;
+            for (whole, cause, runs) in cut {
+                let mut left: Vec<Run> = Vec::new();
+                for run in prune::decode(whole, &runs)? {
+                    for (from, to) in subtract((run.low as u64, run.high as u64), &[(low, high)]) {
+                        left.push(Run { low: from as i64, high: to as i64, ..run });
+                    }
+                }
+                // What is before the cut and what is behind it stay one row each.
+                for piece in left.chunk_by(|a, b| a.high + 1 == b.low) {
+                    self.mark_runs(stream, state, piece, &cause)?;
                 }
             }
         }

@@ -10,6 +10,7 @@
 //! shown once, whatever arrives how often.
 
 pub mod account;
+pub mod acks;
 mod care;
 mod checksum;
 mod consent;
@@ -18,6 +19,7 @@ pub mod contacts;
 pub mod deposits;
 pub mod domains;
 pub mod epochs;
+mod error;
 pub mod feed;
 pub mod find;
 pub mod forget;
@@ -34,6 +36,8 @@ pub mod people;
 mod person;
 pub mod pins;
 mod prekeys;
+pub mod prune;
+mod queue;
 mod reissue;
 pub mod salvage;
 mod schema;
@@ -61,6 +65,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
+pub use error::StoreError;
 pub use person::ContactRow;
 pub use prekeys::{PrekeyAge, PrekeyStore};
 pub use tx::Tx;
@@ -68,104 +73,9 @@ pub use wake::Pending;
 use wake::Wake;
 
 use crate::events::EventHub;
+use queue::Lane;
 use search::{Indexer, Search};
 use space::Space;
-
-/// What can go wrong in a store.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// SQLite failed; the transaction was rolled back.
-    #[error("the message store failed: {0}")]
-    Sqlite(#[from] rusqlite::Error),
-    /// The disk is full: nothing was written.
-    #[error("the disk is full: free some space; nothing was stored")]
-    Full,
-    /// The transaction around the operation failed.
-    #[error("nothing was stored: {0}")]
-    NotStored(String),
-    /// The database was made by a newer version.
-    #[error(
-        "the store has schema {found}, newer than {newest} which this version knows: install the newer version again"
-    )]
-    NewerSchema {
-        /// Its version.
-        found: i64,
-        /// The newest known here.
-        newest: i64,
-    },
-    /// The writer has stopped.
-    #[error("the store is closed")]
-    Closed,
-    /// Bytes on the disk are not what was written.
-    #[error("{0}")]
-    Corrupt(String),
-    /// The store is damaged: what is intact can be read, and nothing is written.
-    #[error("{0}")]
-    ReadOnly(String),
-    /// What is stored breaks the schema's own rules.
-    #[error("the store is damaged: {0}")]
-    Damaged(&'static str),
-    /// A file operation failed.
-    #[error("{path}: {source}")]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A client chose an id that one of its messages to somebody else has.
-    #[error("the id {0} belongs to a message to somebody else: leave it out, or choose another")]
-    IdTaken(proto::ids::MessageId),
-    /// No such row.
-    #[error("{0} is not there")]
-    NotFound(&'static str),
-    /// The rules of contacts forbid it.
-    #[error(transparent)]
-    Contact(#[from] crate::policy::contact::ContactError),
-    /// Full-text search failed.
-    #[error(transparent)]
-    Search(#[from] search::SearchError),
-}
-
-impl StoreError {
-    /// SQLITE_FULL becomes [`StoreError::Full`], so that it can be told as what it is; so does the failure to make the
-    /// WAL's index larger, which is what a full disk looks like there.
-    fn classify(self) -> Self {
-        if self.is_full() { Self::Full } else { self }
-    }
-
-    /// What all are told whose operations end with this one.
-    fn for_neighbours(&self) -> Self {
-        match self {
-            error if error.is_full() => Self::Full,
-            Self::NotStored(text) => Self::NotStored(text.clone()),
-            Self::ReadOnly(text) => Self::ReadOnly(text.clone()),
-            error => Self::NotStored(error.to_string()),
-        }
-    }
-
-    /// Whether bytes on the disk are not what was written.
-    pub fn is_damage(&self) -> bool {
-        let rusqlite_error = match self {
-            Self::Corrupt(_) => return true,
-            Self::Sqlite(error) => error,
-            Self::Search(search::SearchError::Main { source, .. }) => source,
-            _ => return false,
-        };
-        checksum::is_damage(rusqlite_error)
-    }
-
-    fn is_full(&self) -> bool {
-        use rusqlite::ffi::{SQLITE_FULL, SQLITE_IOERR_SHMSIZE};
-        match self {
-            Self::Full => true,
-            Self::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => {
-                matches!(error.extended_code, SQLITE_FULL | SQLITE_IOERR_SHMSIZE)
-            }
-            _ => false,
-        }
-    }
-}
 
 /// Reading connections kept open per account.
 const READERS: usize = 2;
@@ -297,10 +207,36 @@ impl Store {
         &self,
         op: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<Pending<T>, StoreError> {
+        self.enqueue_in(Lane::Own, op).await
+    }
+
+    /// The same for what a contact sent: its operations have a share of the thread, and wait for nobody's but their own.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn enqueue_for<T: Send + 'static>(
+        &self,
+        contact: i64,
+        op: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Pending<T>, StoreError> {
+        self.enqueue_in(Lane::Contact(contact), op).await
+    }
+
+    async fn enqueue_in<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        op: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Pending<T>, StoreError> {
         if let Some(text) = self.damage() {
             return Err(StoreError::ReadOnly(text));
         }
-        self.inner.writer.enqueue(op).await
+        self.inner.writer.enqueue(lane, op).await
+    }
+
+    /// Operations that were run so far.
+    #[cfg(test)]
+    pub(crate) fn operations(&self) -> u64 {
+        self.inner.writer.operations()
     }
 
     /// Runs an operation in the next transaction and waits for its COMMIT.
@@ -312,6 +248,18 @@ impl Store {
         op: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.enqueue(op).await?.outcome().await
+    }
+
+    /// [`Store::write`], in a contact's share; see [`Store::enqueue_for`].
+    ///
+    /// # Errors
+    /// Those of the operation or of the commit; then nothing of the operation was stored.
+    pub async fn write_for<T: Send + 'static>(
+        &self,
+        contact: i64,
+        op: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.enqueue_for(contact, op).await?.outcome().await
     }
 
     /// Leaves an operation for the next transaction without causing one at once (within half a second one is made). For

@@ -37,6 +37,28 @@ pub fn pending_requests(conn: &Connection) -> Result<u32, StoreError> {
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
+/// Whether [`Tx::take_record`] would do anything with a record: it is whole, and newer than what is known. What is not never
+/// stands in the writer's queue.
+///
+/// # Errors
+/// Those of the database.
+pub fn is_newer_record(conn: &Connection, contact: i64, record: &[u8]) -> Result<bool, StoreError> {
+    let row = load(conn, contact)?;
+    let newer = SignedRecord::decode(record).ok().filter(|new| new.peek().is_ok_and(|new| new.seq > row.record_seq));
+    Ok(newer.is_some_and(|new| new.verify().is_ok_and(|new| new.account() == row.account)))
+}
+
+/// The same of [`Tx::take_reach`].
+///
+/// # Errors
+/// Those of the database.
+pub fn is_newer_reach(conn: &Connection, contact: i64, reach: &[u8]) -> Result<bool, StoreError> {
+    let row = load(conn, contact)?;
+    let newer = SignedReach::decode(reach).ok().filter(|new| new.peek().is_ok_and(|new| new.seq > row.reach_seq));
+    let Ok(record) = SignedRecord::decode(&row.record).and_then(|signed| signed.peek()) else { return Ok(false) };
+    Ok(newer.is_some_and(|new| new.verify(&record).is_ok()))
+}
+
 impl Tx<'_> {
     /// Requests that wait for the user.
     ///

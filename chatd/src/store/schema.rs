@@ -297,6 +297,19 @@ CREATE TABLE dead_letters (
 -- By their numbers: what a contact names must not be searched for in all of history.
 CREATE INDEX messages_by_place ON messages (stream, seq);
 CREATE INDEX streams_out_by_epoch ON streams_out (conversation, epoch);
+-- Marks that lie side by side become one: which part of it was when (store::prune); x'' for a mark of one moment.
+ALTER TABLE marks ADD COLUMN runs BLOB NOT NULL DEFAULT x'';
+-- Attempts of which nothing waits any more, many in a row.
+CREATE TABLE packs (
+  id     INTEGER PRIMARY KEY,
+  stream INTEGER NOT NULL,
+  high   INTEGER NOT NULL,
+  low    INTEGER NOT NULL,
+  body   BLOB    NOT NULL
+) STRICT;
+CREATE INDEX packs_by_stream ON packs (stream, high);
+-- Every acknowledgement looks for these, and must not walk over what waits.
+CREATE INDEX outbox_skips ON outbox (stream, seq) WHERE message = 0;
 
 -- Numbers of foreign streams, the newest 4,096 of each, that were taken by something that made no row of `messages`.
 CREATE TABLE unseen (

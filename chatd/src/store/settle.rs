@@ -183,7 +183,24 @@ impl Tx<'_> {
         self.event_state(contact, MessageState::Sent, None, messages)
     }
 
+    /// Somebody who is away for a month is not a month of rows, nor is one who has the same sent again and again: of equal
+    /// attempts the first and the last are kept.
     pub(super) fn note_attempt(&mut self, note: &AttemptNote) -> Result<(), StoreError> {
+        let (low, high) = (note.low as i64, note.high as i64);
+        let same: Vec<i64> = self
+            .conn
+            .prepare_cached(
+                "SELECT id FROM attempts WHERE stream = ?1 AND high = ?2 AND low = ?3 AND path = ?4 AND outcome = ?5
+                 ORDER BY id DESC LIMIT 2",
+            )?
+            .query_map(params![note.stream, high, low, note.path, note.outcome], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        if let [newest, _] = same[..] {
+            self.conn
+                .prepare_cached("UPDATE attempts SET at = ?2 WHERE id = ?1")?
+                .execute(params![newest, note.at.0])?;
+            return Ok(());
+        }
         self.conn
             .prepare_cached(
                 "INSERT INTO attempts (stream, low, high, at, path, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -206,21 +223,6 @@ impl Tx<'_> {
             .query_row([contact], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
         let Some((stream, low, high)) = waiting else { return Ok(()) };
-        let same: Vec<i64> = self
-            .conn
-            .prepare_cached(
-                "SELECT id FROM attempts WHERE stream = ?1 AND high = ?2 AND low = ?3 AND path = ?4 AND outcome = ?5
-                 ORDER BY id DESC LIMIT 2",
-            )?
-            .query_map(params![stream, high, low, path, outcome], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        if let [newest, _] = same[..] {
-            // Somebody who is away for a month is not a month of rows: the first such failure and the last are kept.
-            self.conn
-                .prepare_cached("UPDATE attempts SET at = ?2 WHERE id = ?1")?
-                .execute(params![newest, self.now.0])?;
-            return Ok(());
-        }
         let (low, high, at) = (low as u64, high as u64, self.now);
         self.note_attempt(&AttemptNote { stream, low, high, path, outcome: outcome.to_owned(), at })
     }

@@ -5,12 +5,16 @@ use proto::rpc::types::{MessageState, TraceStep};
 use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::prune::{self, Run, Tried};
 use super::{StoreError, contacts, deposits};
 
 /// The outcome of an attempt, and the reason of a message, when the directory knows the recipient no more.
 pub const ACCOUNT_GONE: &str = "account_gone";
 /// Why a message waits whose recipient takes no more of us today, or at all.
 pub const RECIPIENT_QUOTA: &str = "recipient_quota";
+
+/// Attempts that a trace shows at most, the newest.
+const MAX_ATTEMPTS: usize = 100;
 
 /// The number of a state in `marks`.
 pub(super) fn state_number(state: MessageState) -> i64 {
@@ -35,13 +39,17 @@ struct Mark {
 fn mark(conn: &Connection, stream: i64, state: MessageState, seq: i64) -> Result<Option<Mark>, StoreError> {
     let found = conn
         .prepare_cached(
-            "SELECT low, at, cause FROM marks WHERE stream = ?1 AND state = ?2 AND high >= ?3 ORDER BY high LIMIT 1",
+            "SELECT low, high, at, cause, runs FROM marks WHERE stream = ?1 AND state = ?2 AND high >= ?3
+             ORDER BY high LIMIT 1",
         )?
         .query_row(params![stream, state_number(state), seq], |row| {
-            Ok((row.get::<_, i64>(0)?, Mark { at: row.get(1)?, cause: row.get(2)? }))
+            let (whole, cause) = (Run { low: row.get(0)?, high: row.get(1)?, at: row.get(2)? }, row.get(3)?);
+            Ok((whole, cause, row.get::<_, Vec<u8>>(4)?))
         })
         .optional()?;
-    Ok(found.filter(|(low, _)| *low <= seq).map(|(_, mark)| mark))
+    let Some((whole, cause, runs)) = found.filter(|(whole, ..)| whole.low <= seq) else { return Ok(None) };
+    let at = prune::decode(whole, &runs)?.into_iter().find(|run| seq <= run.high).map_or(whole.at, |run| run.at);
+    Ok(Some(Mark { at, cause }))
 }
 
 /// State and reason of an own message by its place in a stream.
@@ -191,17 +199,21 @@ pub fn trace(conn: &Connection, id: &MessageId) -> Result<Trace, StoreError> {
     let (state, reason) = state_at(conn, contact, stream, seq)?;
     let mut steps = vec![step(sent_at, "queued", None, Some("stored durably".to_owned()))];
     let mut attempts = conn.prepare_cached(
-        "SELECT at, path, outcome, low, high FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2 ORDER BY at DESC, id DESC LIMIT 100",
+        "SELECT id, at, path, outcome, low, high FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2
+         ORDER BY at DESC, id DESC LIMIT ?3",
     )?;
-    let mut rows = attempts.query(params![stream, seq])?;
-    let mut tried = Vec::new();
-    while let Some(row) = rows.next()? {
-        let (at, path, outcome): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let (low, high): (i64, i64) = (row.get(3)?, row.get(4)?);
-        let together = if high > low { format!("{outcome} (with {} others)", high - low) } else { outcome };
-        tried.push(step(at, "attempt", Some(path), Some(together)));
-    }
-    tried.reverse();
+    let rows = attempts.query_map(params![stream, seq, MAX_ATTEMPTS as i64], |row| {
+        let (id, at, low, high) = (row.get(0)?, row.get(1)?, row.get(4)?, row.get(5)?);
+        Ok(Tried { id, low, high, at, path: row.get(2)?, outcome: row.get(3)? })
+    })?;
+    let mut tried = prune::packed(conn, stream, seq)?;
+    tried.extend(rows.collect::<Result<Vec<_>, _>>()?);
+    tried.sort_by_key(|one| (one.at, one.id));
+    let tried = tried.split_off(tried.len().saturating_sub(MAX_ATTEMPTS)).into_iter().map(|one| {
+        let others = one.high - one.low;
+        let together = if others > 0 { format!("{} (with {others} others)", one.outcome) } else { one.outcome };
+        step(one.at, "attempt", Some(one.path), Some(together))
+    });
     steps.extend(tried);
     for state in [
         MessageState::Mailboxed,

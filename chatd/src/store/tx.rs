@@ -155,6 +155,12 @@ impl<'t> Tx<'t> {
         Ok(Finished { events, newest_message: self.newest_message, dirty: self.dirty })
     }
 
+    /// For what only a test does to a database.
+    #[cfg(test)]
+    pub(crate) fn test_conn(&self) -> &Connection {
+        self.conn
+    }
+
     /// Delivery should look at this contact after the commit.
     pub fn wake_delivery(&mut self, contact: i64) {
         if self.dirty.last() != Some(&contact) {

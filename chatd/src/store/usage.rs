@@ -22,7 +22,7 @@ pub(super) const MAX_HELD: i64 = 8_192;
 /// And their bytes.
 pub(super) const MAX_HELD_BYTES: i64 = 16 << 20;
 
-const DAY_MS: i64 = 86_400_000;
+pub(super) const DAY_MS: i64 = 86_400_000;
 
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,31 +1,32 @@
 //! The writer thread: group commit without a timer.
 //!
 //! It takes one operation, then whatever else waits (up to a bound), runs all in one transaction, commits, and only then
-//! answers, publishes events and wakes delivery. A lone operation pays one commit; a burst shares it. A sync that fails does
-//! not come back here: it ends the process (`checksum`).
+//! answers, publishes events and wakes delivery. A lone operation pays one commit; a burst shares it. Whose operation is next
+//! is the queue's decision (`queue`). A sync that fails does not come back here: it ends the process (`checksum`).
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proto::time::Timestamp;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::care::Care;
+use super::queue::{Lane, Queue};
 use super::search::Search;
 use super::space::Space;
 use super::tx::{Cache, Tx};
 use super::{Pending, StoreError, Wake, checksum, schema};
 use crate::events::EventHub;
 
-/// Operations that may wait. Each is a batch of its own (up to 512 messages), so this bounds memory, not throughput.
-const QUEUE: usize = 128;
 /// Operations in one transaction at most, so that the first does not wait for ever.
 const MAX_GROUP: usize = 64;
+/// When those behind the first have taken so long, the transaction ends.
+const MAX_GROUP_TIME: Duration = Duration::from_millis(50);
 /// Notes kept for the next transaction at most; beyond that the oldest is dropped (it would only have been in `trace`).
 const MAX_NOTES: usize = 1_024;
 /// After so long without another operation, notes get a transaction of their own.
@@ -60,7 +61,7 @@ impl Shared {
 
 pub(super) struct Writer {
     shared: Option<Shared>,
-    queue: Mutex<Option<mpsc::Sender<Op>>>,
+    queue: Arc<Queue<Op>>,
     notes: Arc<Notes>,
     thread: Mutex<Option<JoinHandle<()>>>,
     error: Arc<Mutex<Option<String>>>,
@@ -83,12 +84,13 @@ impl Notes {
 
 impl Writer {
     pub(super) fn spawn(conn: Connection, shared: Shared) -> Result<Self, StoreError> {
-        let (sender, receiver) = mpsc::channel(QUEUE);
+        let queue = Arc::new(Queue::new());
         let notes = Arc::new(Notes::default());
         let error = Arc::new(Mutex::new(None));
         let theirs = shared.clone();
         let state = Loop {
             conn,
+            queue: Arc::clone(&queue),
             met: checksum::met(),
             low: false,
             shared,
@@ -99,25 +101,22 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("store".into())
             .stack_size(1 << 20)
-            .spawn(move || state.run(receiver))
+            .spawn(move || state.run())
             .map_err(|source| StoreError::Io { path: "store thread".into(), source })?;
-        Ok(Self {
-            shared: Some(theirs),
-            queue: Mutex::new(Some(sender)),
-            notes,
-            thread: Mutex::new(Some(thread)),
-            error,
-        })
+        Ok(Self { shared: Some(theirs), queue, notes, thread: Mutex::new(Some(thread)), error })
     }
 
     /// One that takes nothing.
     pub(super) fn none() -> Self {
-        let (queue, thread) = (Mutex::default(), Mutex::default());
+        let queue = Queue::new();
+        queue.close();
+        let (queue, thread) = (Arc::new(queue), Mutex::default());
         Self { shared: None, queue, notes: Arc::default(), thread, error: Arc::default() }
     }
 
     pub(super) async fn enqueue<T: Send + 'static>(
         &self,
+        lane: Lane,
         op: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<Pending<T>, StoreError> {
         let (reply, pending) = oneshot::channel();
@@ -135,9 +134,13 @@ impl Writer {
                 });
             })
         });
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        queue.ok_or(StoreError::Closed)?.send(boxed).await.map_err(|_| StoreError::Closed)?;
-        Ok(Pending(pending))
+        if self.queue.push(lane, boxed).await { Ok(Pending(pending)) } else { Err(StoreError::Closed) }
+    }
+
+    /// Operations that were run so far.
+    #[cfg(test)]
+    pub(super) fn operations(&self) -> u64 {
+        self.queue.taken()
     }
 
     pub(super) fn note(&self, op: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static) {
@@ -154,7 +157,7 @@ impl Writer {
     }
 
     pub(super) fn close(&self) {
-        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.queue.close();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             // A panic of the thread was logged by the panic hook.
@@ -171,6 +174,7 @@ impl Drop for Writer {
 
 struct Loop {
     conn: Connection,
+    queue: Arc<Queue<Op>>,
     shared: Shared,
     /// Damaged pages that were met anywhere, when this was last looked at.
     met: u64,
@@ -182,18 +186,18 @@ struct Loop {
 }
 
 impl Loop {
-    fn run(mut self, mut queue: mpsc::Receiver<Op>) {
+    fn run(mut self) {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return };
         loop {
-            let first = runtime.block_on(async { tokio::time::timeout(NOTE_DELAY, queue.recv()).await });
+            let first = runtime.block_on(async { tokio::time::timeout(NOTE_DELAY, self.queue.recv()).await });
             match first {
-                Ok(Some(op)) => self.transaction(Some(op), &mut queue),
+                Ok(Some(op)) => self.transaction(Some(op)),
                 Ok(None) => break,
-                Err(_) if self.notes.count.load(Ordering::Acquire) > 0 => self.transaction(None, &mut queue),
+                Err(_) if self.notes.count.load(Ordering::Acquire) > 0 => self.transaction(None),
                 Err(_) => {
                     // Nothing to do for a while: a quiet daemon should not wake twice a second.
-                    match runtime.block_on(idle(&mut queue, &self.notes, self.shared.space.as_deref())) {
-                        Idle::Op(op) => self.transaction(Some(op), &mut queue),
+                    match runtime.block_on(idle(&self.queue, &self.notes, self.shared.space.as_deref())) {
+                        Idle::Op(op) => self.transaction(Some(op)),
                         Idle::Notes => {}
                         Idle::Low => self.look_at_disk(),
                         Idle::Closed => break,
@@ -201,7 +205,7 @@ impl Loop {
                 }
             }
         }
-        self.transaction(None, &mut queue);
+        self.transaction(None);
         if self.shared.care.damage().is_some() {
             // Damaged files are left as they are.
             let _ = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
@@ -211,10 +215,10 @@ impl Loop {
         }
     }
 
-    fn transaction(&mut self, first: Option<Op>, queue: &mut mpsc::Receiver<Op>) {
+    fn transaction(&mut self, first: Option<(Lane, Op)>) {
         let mut finish: Vec<Finish> = Vec::new();
         self.look_at_disk();
-        let outcome = self.group(first, queue, &mut finish);
+        let outcome = self.group(first, &mut finish);
         self.shared.note(&outcome);
         match outcome {
             Ok(after) => {
@@ -244,14 +248,9 @@ impl Loop {
         }
     }
 
-    fn group(
-        &mut self,
-        first: Option<Op>,
-        queue: &mut mpsc::Receiver<Op>,
-        finish: &mut Vec<Finish>,
-    ) -> Result<After, StoreError> {
+    fn group(&mut self, first: Option<(Lane, Op)>, finish: &mut Vec<Finish>) -> Result<After, StoreError> {
         if let Some(text) = self.shared.care.damage() {
-            finish.extend(first.map(|op| op(None)));
+            finish.extend(first.map(|(_, op)| op(None)));
             return Err(StoreError::ReadOnly(text));
         }
         let low = self.shared.space.as_ref().is_some_and(|space| space.is_low());
@@ -260,7 +259,7 @@ impl Loop {
             Ok(sql) => sql,
             Err(error) => {
                 // It must be answered even so, with why there is no transaction.
-                if let Some(op) = first {
+                if let Some((_, op)) = first {
                     finish.push(op(None));
                 }
                 return Err(error.into());
@@ -274,9 +273,14 @@ impl Loop {
             }
         }
         let mut next = first;
-        while let Some(op) = next {
+        let mut ends = None;
+        while let Some((lane, op)) = next {
+            let since = processor_time();
             finish.push(op(Some(&mut tx)));
-            next = if finish.len() < MAX_GROUP { queue.try_recv().ok() } else { None };
+            self.queue.charge(lane, processor_time().saturating_sub(since));
+            let now = Instant::now();
+            let ends = *ends.get_or_insert(now + MAX_GROUP_TIME);
+            next = if finish.len() < MAX_GROUP && now < ends { self.queue.pop() } else { None };
         }
         if let Some(error) = tx.loss() {
             return Err(error);
@@ -311,6 +315,18 @@ impl Loop {
     }
 }
 
+/// What this thread has had of the processor.
+fn processor_time() -> Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        // Also after a panic: whoever waits is told that the store is closed.
+        self.queue.end();
+    }
+}
+
 struct After {
     events: Option<crate::events::EventBatch>,
     newest_message: i64,
@@ -318,7 +334,7 @@ struct After {
 }
 
 enum Idle {
-    Op(Op),
+    Op((Lane, Op)),
     Notes,
     /// The disk was full when last looked at.
     Low,
@@ -326,7 +342,7 @@ enum Idle {
 }
 
 /// Waits for an operation; looks for notes every two seconds, because they come without waking anybody.
-async fn idle(queue: &mut mpsc::Receiver<Op>, notes: &Notes, space: Option<&Space>) -> Idle {
+async fn idle(queue: &Queue<Op>, notes: &Notes, space: Option<&Space>) -> Idle {
     loop {
         match tokio::time::timeout(Duration::from_secs(2), queue.recv()).await {
             Ok(Some(op)) => return Idle::Op(op),

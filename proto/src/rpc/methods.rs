@@ -103,3 +103,11 @@ methods! {
     ProfileShow "profile.show" (ProfileShowParams) -> Profile: "One's own profile, or a contact's.";
     ProfileSet "profile.set" (ProfileSetParams) -> Profile: "Changes one's profile; contacts are told.";
 }
+
+/// Methods whose parameters or results hold a [`super::secret::Secret`]: buffers that held one of their messages are overwritten.
+const WITH_SECRETS: [&str; 4] = [AccountRegister::NAME, KeyRecover::NAME, BackupBegin::NAME, RestoreFinish::NAME];
+
+/// Whether a method's messages hold secrets.
+pub fn carries_secrets(method: &str) -> bool {
+    WITH_SECRETS.contains(&method)
+}

@@ -9,6 +9,7 @@ pub mod client;
 pub mod codec;
 pub mod event;
 pub mod methods;
+pub mod secret;
 pub mod socket;
 pub mod types;
 

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::event::Event;
+use super::secret::Secret;
 use crate::ids::{AccountId, ConversationId, MessageId, NodeId};
 use crate::time::Timestamp;
 
@@ -207,7 +208,7 @@ pub struct RegisterParams {
     pub invite_token: Option<String>,
     /// The recovery key of an account that gave the name up: takes the name back while it rests, and stays the recovery key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recovery_key: Option<String>,
+    pub recovery_key: Option<Secret>,
 }
 
 /// `account.register`.
@@ -216,7 +217,7 @@ pub struct RegisterResult {
     /// The new account.
     pub account: AccountInfo,
     /// The recovery key (the one that was given, if so), told this once and never stored by the daemon. It can replace a lost identity key.
-    pub recovery_key: String,
+    pub recovery_key: Secret,
 }
 
 /// An account of this daemon.
@@ -1180,30 +1181,30 @@ pub struct SettingsResult {
 }
 
 /// `key.recover`.
-#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRecoverParams {
     /// See [`AccountParams::account`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
     /// The recovery key that `account.register` told, or the last `key.recover`.
-    pub recovery_key: String,
+    pub recovery_key: Secret,
 }
 
 /// `key.rotate`, `key.recover`.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KeyResult {
     /// The account with its new key.
     pub account: AccountInfo,
     /// After `key.recover`: the new recovery key, told this once; the one before is of no use any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recovery_key: Option<String>,
+    pub recovery_key: Option<Secret>,
     /// Whether the directory has the new key; if not, the daemon tells it as soon as it can.
     pub published: bool,
 }
 
 /// `backup.begin`.
-#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BackupBeginParams {
     /// See [`AccountParams::account`].
@@ -1214,7 +1215,7 @@ pub struct BackupBeginParams {
     pub recipients: Vec<String>,
     /// Or a passphrase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub passphrase: Option<String>,
+    pub passphrase: Option<Secret>,
 }
 
 /// `backup.begin`.
@@ -1273,17 +1274,17 @@ pub struct RestoreWriteParams {
 }
 
 /// `restore.finish`.
-#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RestoreFinishParams {
     /// From `restore.begin`.
     pub transfer: String,
     /// Keys of age that may open the file, as `AGE-SECRET-KEY-1...`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub identities: Vec<String>,
+    pub identities: Vec<Secret>,
     /// Or its passphrase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub passphrase: Option<String>,
+    pub passphrase: Option<Secret>,
 }
 
 /// `restore.finish`.

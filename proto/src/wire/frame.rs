@@ -29,10 +29,13 @@ pub enum RefuseCode {
     Unavailable,
     /// The receiver stores no more of this sender today, or at all: its owner may forget some, or allow more.
     Quota,
+    /// The envelope names a record of its sender under a number under which another is known here: two have the identity key.
+    /// A newer record settles it.
+    Record,
 }
 
 impl RefuseCode {
-    const ALL: [(Self, u8); 8] = [
+    const ALL: [(Self, u8); 9] = [
         (Self::Offline, 1),
         (Self::PrekeyGone, 2),
         (Self::RateLimited, 3),
@@ -41,6 +44,7 @@ impl RefuseCode {
         (Self::Malformed, 6),
         (Self::Unavailable, 7),
         (Self::Quota, 8),
+        (Self::Record, 9),
     ];
 
     fn to_wire(self) -> u8 {
@@ -58,6 +62,7 @@ impl RefuseCode {
             Self::Malformed => "malformed",
             Self::Unavailable => "unavailable",
             Self::Quota => "quota",
+            Self::Record => "record",
         }
     }
 }

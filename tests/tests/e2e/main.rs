@@ -38,6 +38,7 @@ mod readme;
 mod real_input;
 mod rpc_abuse;
 mod schemathesis;
+mod shares;
 mod start;
 mod storage;
 mod terminal;

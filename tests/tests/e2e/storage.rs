@@ -115,19 +115,19 @@ fn fill(folder: &Path, name: &str) {
 }
 
 /// Bob's data on a small disk of its own; alice's not.
-struct SmallDisk {
+pub struct SmallDisk {
     directory: Directory,
     alice: Ctl,
-    bob: Ctl,
+    pub bob: Ctl,
     _alice_daemon: Daemon,
-    bob_daemon: Daemon,
-    data: PathBuf,
+    pub bob_daemon: Daemon,
+    pub data: PathBuf,
     // Unmounted last.
     _disk: Tmpfs,
 }
 
 impl SmallDisk {
-    fn start(size: &str) -> Option<Self> {
+    pub fn start(size: &str) -> Option<Self> {
         let directory = Directory::start();
         let place: Arc<Place> = Arc::clone(directory.place());
         let data = place.folder("bob").unwrap().join("data");

@@ -55,7 +55,7 @@ pub fn p99(times: &[Duration]) -> Duration {
 }
 
 /// The most memory that a process was seen to use while `stop` was false.
-async fn watch_memory(pid: u32, stop: &AtomicBool) -> u64 {
+pub async fn watch_memory(pid: u32, stop: &AtomicBool) -> u64 {
     let mut most = 0;
     while !stop.load(Ordering::Relaxed) {
         most = most.max(resident_kib(pid).unwrap_or(0));

@@ -11,7 +11,7 @@ use tests::binaries::{repository, target_folder};
 use crate::step;
 
 /// All targets, with `fuzz ` before each.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 11] = [
     "fuzz frames",
     "fuzz prescan",
     "fuzz open",
@@ -21,6 +21,7 @@ pub const NAMES: [&str; 10] = [
     "fuzz invite",
     "fuzz rpc",
     "fuzz names",
+    "fuzz session",
     "fuzz terminal",
 ];
 

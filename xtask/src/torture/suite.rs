@@ -115,9 +115,10 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// Runs one: the figures that it printed, and whether all its tests passed.
-pub fn run(name: &str) -> Result<(String, bool)> {
+pub fn run(name: &str, release: bool) -> Result<(String, bool)> {
     let part = PARTS.iter().find(|part| part.name == name).with_context(|| format!("no part {name}"))?;
     let mut command = cargo(["test", "--locked"]);
+    command.args((release && !part.cargo.contains(&"--release")).then_some("--release"));
     command.args(part.cargo).args(["--", "--nocapture"]).args(part.tests);
     command.env("CHATD_TORTURE", "1").envs(part.env.iter().copied());
     let mut seen = Seen::default();

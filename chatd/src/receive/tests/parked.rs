@@ -25,14 +25,15 @@ fn retried(inbox: &Inbox, contact: i64) -> usize {
 
 #[test]
 fn a_newer_record_is_awaited_and_then_the_envelope_counts() {
-    let (alice, bob) = friends();
+    let (mut alice, bob) = friends();
     alice.send(&bob, &["one"]);
+    let newer = sign_record(&alice.identity, "alice", 2, &[&alice.device], Some(&alice.prekey), ContactPolicy::Members);
+    alice.record = newer.clone();
     let envelope = sealed_naming(2, &alice, &bob, Vec::new(), &alice.outbox(&bob));
     let inbox = inbox(&bob);
     assert!(matches!(take(&inbox, envelope), Outcome::Parked { proved: true }));
     assert!(bob.shown(&alice).is_empty());
     let contact = bob.id(&alice);
-    let newer = sign_record(&alice.identity, "alice", 2, &[&alice.device], Some(&alice.prekey), ContactPolicy::Members);
     assert!(bob.write(move |tx| tx.take_record(contact, &newer)).unwrap());
     assert_eq!(retried(&inbox, contact), 1);
     assert_eq!(bob.shown(&alice), ["one"]);
@@ -74,13 +75,14 @@ fn a_device_that_no_known_record_names_waits_however_long() {
     alice.send(&bob, &["one"]);
     let known = std::mem::replace(&mut alice.device, SigningKey::generate().unwrap());
     let core = alice.core(&bob, "text", 1, &text_payload("from the new device"));
+    let newer = sign_record(&alice.identity, "alice", 2, &[&known, &alice.device], None, ContactPolicy::Members);
+    alice.record = newer.clone();
     let envelope = sealed_naming(2, &alice, &bob, Vec::new(), &[core]);
     let inbox = inbox(&bob);
     assert!(matches!(take(&inbox, envelope.clone()), Outcome::Parked { proved: false }));
     let contact = bob.id(&alice);
     assert_eq!(retried(&inbox, contact), 0, "without the record, nothing vouches for it");
     assert!(matches!(take(&inbox, envelope), Outcome::Parked { proved: false }));
-    let newer = sign_record(&alice.identity, "alice", 2, &[&known, &alice.device], None, ContactPolicy::Members);
     bob.write(move |tx| tx.take_record(contact, &newer)).unwrap();
     assert_eq!(retried(&inbox, contact), 1);
     assert_eq!(bob.shown(&alice), ["from the new device"]);
@@ -105,4 +107,37 @@ fn nobody_makes_another_wait() {
     ));
     assert_eq!(retried(&inbox, bob.id(&alice)), 0);
     assert!(bob.shown(&alice).is_empty());
+}
+
+#[test]
+fn another_record_of_the_same_number_is_awaited_then_refused_until_a_newer_one_is_there() {
+    let (mut alice, bob) = friends();
+    alice.send(&bob, &["one"]);
+    let inbox = inbox(&bob);
+    let contact = bob.id(&alice);
+    // As bob knows it, and as somebody else with the same identity key has made it: the same number.
+    let other = sign_record(&alice.identity, "alice", 1, &[&alice.device], None, ContactPolicy::Open);
+    let known = std::mem::replace(&mut alice.record, other);
+    assert_ne!(known, alice.record);
+    let envelope = sealed_naming(1, &alice, &bob, Vec::new(), &alice.outbox(&bob));
+    assert!(
+        matches!(take(&inbox, envelope.clone()), Outcome::Parked { proved: true }),
+        "it may be that a newer one exists"
+    );
+    assert_eq!(retried(&inbox, contact), 0, "none did");
+    assert!(matches!(take(&inbox, envelope), Outcome::Refused(RefuseCode::Record)));
+    assert!(bob.shown(&alice).is_empty());
+    // What names the known one, or an older one, is not held up by that.
+    let with_hers = std::mem::replace(&mut alice.record, known);
+    assert!(!take(&inbox, sealed_naming(1, &alice, &bob, Vec::new(), &alice.outbox(&bob))).receipt().silent);
+    assert_eq!(bob.shown(&alice), ["one"]);
+    // A newer one settles it.
+    alice.send(&bob, &["two"]);
+    let newer = sign_record(&alice.identity, "alice", 2, &[&alice.device], Some(&alice.prekey), ContactPolicy::Members);
+    alice.record = newer.clone();
+    bob.write(move |tx| tx.take_record(contact, &newer)).unwrap();
+    assert!(!take(&inbox, sealed_naming(2, &alice, &bob, Vec::new(), &alice.outbox(&bob))).receipt().silent);
+    alice.record = with_hers;
+    assert!(!take(&inbox, sealed_naming(1, &alice, &bob, Vec::new(), &alice.outbox(&bob))).receipt().silent);
+    assert_eq!(bob.shown(&alice), ["one", "two"]);
 }

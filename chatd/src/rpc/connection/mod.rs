@@ -14,10 +14,12 @@ use std::task::Poll;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use proto::rpc::codec::{self, FrameReader, Incoming};
+use proto::rpc::methods::carries_secrets;
 use proto::rpc::types::{Done as Nothing, SendParams, SendResult};
 use proto::rpc::{ErrorCode, RpcError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until};
+use zeroize::Zeroize;
 
 use super::api::Api;
 use super::census::Seat;
@@ -66,6 +68,8 @@ pub(super) struct Connection<'a, A: Api, R, W> {
     sending_bytes: usize,
     /// Since when it is connected, as long as it has said nothing.
     silent_since: Option<Instant>,
+    /// A request held secrets, and so may answers: what held either is overwritten from then on.
+    secret: bool,
     reads: FuturesUnordered<BoxFuture<Vec<u8>>>,
     waits: FuturesUnordered<BoxFuture<Vec<u8>>>,
     feeds: Feeds<A::Feed>,
@@ -110,6 +114,7 @@ impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, 
             sending: 0,
             sending_bytes: 0,
             silent_since: Some(Instant::now()),
+            secret: false,
             reads: FuturesUnordered::new(),
             waits: FuturesUnordered::new(),
             feeds: Feeds::new(),
@@ -146,7 +151,7 @@ impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, 
                     self.finish(done);
                 }
                 Wake::Sent(sent) => self.answer_sends(sent),
-                Wake::Answer(bytes) => self.out.extend_from_slice(&bytes),
+                Wake::Answer(bytes) => self.take_answer(bytes),
                 Wake::Feed(Ready::Events) => self.feeds.encode(&mut self.out, self.written + OUT_HIGH_BYTES),
                 // A client that waits for events must notice that none will come.
                 Wake::Feed(Ready::Ended) | Wake::Closing => self.close(),
@@ -251,6 +256,10 @@ impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, 
             match codec::decode(frame) {
                 Ok(Incoming::Request { id, method, params }) => {
                     let job = self.dispatcher.dispatch(id, method, params);
+                    if carries_secrets(method) {
+                        self.secret = true;
+                        self.frames.overwrite();
+                    }
                     if matches!(job, Job::Send(..)) {
                         self.sending_bytes += bytes;
                     }
@@ -273,7 +282,7 @@ impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, 
             }
             Job::Ordered(future) => self.run_in_lane(future).await,
             Job::Concurrent(mut future) => match poll_once(&mut future).await {
-                Some(bytes) => self.out.extend_from_slice(&bytes),
+                Some(bytes) => self.take_answer(bytes),
                 None => self.reads.push(future),
             },
             Job::Wait(id, _) if self.waits.len() >= MAX_WAITS => {
@@ -281,7 +290,7 @@ impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, 
                 self.refuse(id, ErrorCode::LimitReached, text);
             }
             Job::Wait(_, mut future) => match poll_once(&mut future).await {
-                Some(bytes) => self.out.extend_from_slice(&bytes),
+                Some(bytes) => self.take_answer(bytes),
                 None => self.waits.push(future),
             },
             Job::Subscribe(id, _) if self.feeds.len() >= MAX_SUBSCRIPTIONS => {
@@ -325,13 +334,20 @@ impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, 
 
     fn finish(&mut self, done: Done<A>) {
         match done {
-            Done::Answer(bytes) => self.out.extend_from_slice(&bytes),
+            Done::Answer(bytes) => self.take_answer(bytes),
             Done::Enqueued(ids, sending) => self.sends.push(Box::pin(async move { (ids, sending.await) })),
             Done::Subscribed(id, method, result, feed) => {
                 let number = result.subscription;
                 answer(&mut self.out, id, &Ok(result));
                 self.feeds.add(number, method, feed);
             }
+        }
+    }
+
+    fn take_answer(&mut self, mut bytes: Vec<u8>) {
+        self.out.extend_from_slice(&bytes);
+        if self.secret {
+            bytes.zeroize();
         }
     }
 
@@ -352,6 +368,9 @@ impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, 
         self.written += bytes;
         if self.written >= self.out.len() {
             self.written = 0;
+            if self.secret {
+                self.out.zeroize();
+            }
             self.out.clear();
             if self.out.capacity() > KEEP_BUFFER_BYTES {
                 self.out = Vec::new();

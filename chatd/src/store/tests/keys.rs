@@ -7,7 +7,7 @@ use proto::rpc::types::Trust;
 
 use super::fixture::{Person, run};
 use crate::crypto::keys::SigningKey;
-use crate::store::{ContactRow, feed};
+use crate::store::{ContactRow, feed, pins};
 
 const RECOVERY: [u8; 32] = [77; 32];
 
@@ -146,6 +146,8 @@ proptest! {
             let bytes = SignedRecord::sign(&offered, bob.identity.inner()).unwrap().encode();
             let contact = alice.id(&bob);
             let copy = bytes.clone();
+            // What is no news does not come to the store at all.
+            prop_assert_eq!(alice.read(|conn| pins::is_newer_record(conn, contact, &bytes)), seq > newest);
             alice.write(move |tx| tx.take_record(contact, &copy)).unwrap();
             let row = alice.row(&bob);
             if seq > newest {

@@ -15,6 +15,7 @@ mod keys;
 mod lifetimes;
 mod naming;
 mod order;
+mod prune;
 mod shim;
 mod sim;
 mod states;

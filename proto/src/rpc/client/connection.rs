@@ -10,11 +10,13 @@ use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::AbortHandle;
+use zeroize::Zeroize;
 
 use super::ClientError;
 use super::events::Sink;
 use crate::rpc::codec::{self, FrameReader, Incoming};
 use crate::rpc::event::FEED_EVENT;
+use crate::rpc::methods::carries_secrets;
 use crate::rpc::{MAX_MESSAGE_BYTES, RpcError};
 
 /// Requests without an answer at most; above what a daemon takes up at once, so that it never waits for the client.
@@ -30,6 +32,8 @@ pub(super) type Answer = Result<Vec<u8>, RpcError>;
 #[derive(Debug)]
 struct Waiting {
     answer: oneshot::Sender<Answer>,
+    /// What comes may hold a secret.
+    secret: bool,
     /// Makes room for another request when this one is answered.
     _permit: OwnedSemaphorePermit,
 }
@@ -40,6 +44,8 @@ struct State {
     next_sink: u64,
     /// Encoded requests that wait for the writer.
     out: Vec<u8>,
+    /// One of them holds a secret: they are overwritten when they have left.
+    secret: bool,
     waiting: HashMap<u32, Waiting>,
     sinks: HashMap<String, Arc<Sink>>,
     /// Why the connection ended.
@@ -116,7 +122,7 @@ impl Connection {
     ) -> Result<oneshot::Receiver<Answer>, ClientError> {
         let Ok(permit) = Arc::clone(&self.room).acquire_owned().await else { return Err(self.disconnected()) };
         let (answer, receiver) = oneshot::channel();
-        let mut waiting = Some(Waiting { answer, _permit: permit });
+        let mut waiting = Some(Waiting { answer, secret: carries_secrets(method), _permit: permit });
         loop {
             // Made before the look, so that a drain between the look and the wait is not missed.
             let drained = self.shared.drained.notified();
@@ -131,7 +137,7 @@ impl Connection {
     /// Sends a request whose answer nobody waits for, if there is room.
     pub(super) fn submit_unheard<P: Serialize>(&self, method: &str, params: &P) {
         if let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() {
-            let mut waiting = Some(Waiting { answer: oneshot::channel().0, _permit: permit });
+            let mut waiting = Some(Waiting { answer: oneshot::channel().0, secret: false, _permit: permit });
             if let Err(error) = self.try_submit(method, params, &mut waiting) {
                 tracing::debug!(%error, method, "not sent");
             }
@@ -160,6 +166,7 @@ impl Connection {
         }
         state.next_id = id.wrapping_add(1);
         let was_empty = state.out.is_empty();
+        state.secret |= carries_secrets(method);
         codec::encode_request(&mut state.out, id, method, params)
             .map_err(|error| ClientError::Protocol(format!("{method}: {error}")))?;
         state.waiting.extend(waiting.take().map(|waiting| (id, waiting)));
@@ -208,13 +215,20 @@ async fn write_all<W: AsyncWrite + Unpin>(mut writer: W, shared: Arc<Shared>) {
         if batch.capacity() > KEEP_BUFFER_BYTES {
             batch = Vec::new();
         }
-        std::mem::swap(&mut shared.lock().out, &mut batch);
+        let secret = {
+            let mut state = shared.lock();
+            std::mem::swap(&mut state.out, &mut batch);
+            std::mem::take(&mut state.secret)
+        };
         shared.drained.notify_waiters();
         if !broken && let Err(error) = writer.write_all(&batch).await {
             // What the daemon said before it closed is still to be read, and then the reader ends the connection. Until
             // then nobody may be left waiting for room.
             tracing::debug!(%error, "cannot write to the daemon");
             broken = true;
+        }
+        if secret {
+            batch.zeroize();
         }
     }
 }
@@ -245,6 +259,9 @@ fn take_frames(frames: &mut FrameReader, shared: &Shared) -> Result<(), String> 
                 if let Some(waiting) = state.waiting.remove(&id) {
                     // Nobody may wait any more.
                     let _ = waiting.answer.send(outcome.map(<[u8]>::to_vec));
+                    if waiting.secret {
+                        frames.overwrite();
+                    }
                 }
             }
             Incoming::Notification { method, params } => {

@@ -24,11 +24,12 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
+use zeroize::Zeroize;
 
 use self::connection::{Answer, Connection};
 pub use self::connection::{MAX_IN_FLIGHT, MAX_QUEUED_BYTES};
 pub use self::events::{Events, MAX_EVENT_BYTES};
-use super::methods::{FeedSubscribe, Method};
+use super::methods::{FeedSubscribe, Method, carries_secrets};
 use super::types::{SubscribeParams, SubscribeResult};
 use super::{RpcError, codec, socket};
 
@@ -135,9 +136,15 @@ impl<M: Method> Future for Pending<M> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = std::task::ready!(Pin::new(&mut self.answer).poll(cx));
         Poll::Ready(match answer {
-            Ok(Ok(result)) => codec::decode_value(&result).map_err(|error| {
-                ClientError::Protocol(format!("the result of {} is not as expected: {error}", M::NAME))
-            }),
+            Ok(Ok(mut bytes)) => {
+                let result = codec::decode_value(&bytes).map_err(|error| {
+                    ClientError::Protocol(format!("the result of {} is not as expected: {error}", M::NAME))
+                });
+                if carries_secrets(M::NAME) {
+                    bytes.zeroize();
+                }
+                result
+            }
             Ok(Err(error)) => Err(ClientError::Rpc(error)),
             Err(_) => Err(self.connection.disconnected()),
         })

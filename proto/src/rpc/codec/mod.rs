@@ -16,6 +16,7 @@ use bytes::{Buf, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as WordError, StrDeserializer};
+use zeroize::Zeroize;
 
 pub use self::params::{ParamsError, decode_params};
 pub use self::scan::{FrameError, Scanner};
@@ -79,6 +80,12 @@ impl FrameReader {
     /// Bytes of memory that it holds.
     pub fn held_bytes(&self) -> usize {
         self.buf.capacity()
+    }
+
+    /// Overwrites the message that was handed out last: it held a secret.
+    pub fn overwrite(&mut self) {
+        let taken = self.taken.min(self.buf.len());
+        self.buf[..taken].zeroize();
     }
 
     /// What is there and was not handed out: after `Ok(None)`, the beginning of a message.

@@ -231,3 +231,19 @@ fn the_id_is_found_in_a_broken_request() {
     assert_eq!(salvage_id(&[0x94, 0x01, 0x05]), None);
     assert_eq!(salvage_id(&[0x91; 40]), None);
 }
+
+#[test]
+fn a_message_with_a_secret_is_overwritten_and_what_follows_is_whole() {
+    let mut out = Vec::new();
+    encode_request(&mut out, 1, "key.recover", "correct horse").unwrap();
+    let whole = out.len();
+    encode_request(&mut out, 2, "system.hello", "next").unwrap();
+    let mut reader = FrameReader::default();
+    reader.buffer().extend_from_slice(&out);
+    assert_eq!(reader.next_frame().unwrap().unwrap().len(), whole);
+    reader.overwrite();
+    assert!(reader.buf[..whole].iter().all(|byte| *byte == 0));
+    assert!(reader.next_frame().unwrap().is_some_and(|frame| frame.ends_with(b"next")));
+    assert!(reader.next_frame().unwrap().is_none());
+    reader.overwrite();
+}

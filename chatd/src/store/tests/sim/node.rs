@@ -8,9 +8,11 @@ use rusqlite::{Connection, params};
 
 use crate::model::AccountRow;
 use crate::store::account::{self, NewAccount};
+use crate::store::acks;
 use crate::store::epochs::RESTORED;
 use crate::store::inbound::{Received, resume_entries};
 use crate::store::outbound::{AttemptNote, NewMessage};
+use crate::store::prune::Progress;
 use crate::store::tx::{Cache, Tx};
 use crate::store::{StoreError, schema};
 
@@ -18,7 +20,8 @@ use crate::store::{StoreError, schema};
 pub const CONTACT: i64 = 1;
 
 /// What a run changes, and a copy of the disk holds.
-const TABLES: [&str; 18] = [
+const TABLES: [&str; 19] = [
+    "packs",
     "usage",
     "unseen",
     "messages",
@@ -45,6 +48,8 @@ pub struct Node {
     head: u64,
     pub device: DeviceId,
     pub has_copy: bool,
+    /// Transactions so far: now and then the disk is pruned before one.
+    count: u64,
     /// What a crash takes.
     pub life: Life,
 }
@@ -114,14 +119,22 @@ impl Node {
                 conn.execute_batch(&format!("CREATE TABLE {place}.c_{table} AS SELECT * FROM main.{table}")).unwrap();
             }
         }
-        Self { conn, cache: Cache::default(), head: 0, device: device(0), has_copy: false, life: Life::default() }
+        Self {
+            conn,
+            cache: Cache::default(),
+            head: 0,
+            device: device(0),
+            has_copy: false,
+            count: 0,
+            life: Life::default(),
+        }
     }
 
     /// Everything as in the beginning, with a device of its own.
     pub fn reset(&mut self, device: DeviceId) {
         self.take_from("begin");
         self.set_device(device);
-        self.has_copy = false;
+        (self.has_copy, self.count) = (false, 0);
         self.run("INSERT OR IGNORE INTO sqlite_sequence (name, seq) VALUES ('messages', 0)");
     }
 
@@ -185,11 +198,33 @@ impl Node {
         for note in self.life.notes.drain(..) {
             tx.attempt(CONTACT, &note).unwrap();
         }
+        self.count += 1;
+        let mut prune = self.count.is_multiple_of(7).then(Progress::default);
+        while let Some(at) = prune {
+            prune = tx.prune(at, &[]).unwrap();
+        }
         let out = op(&mut tx).unwrap();
         let finished = tx.finish().unwrap();
         sql.commit().unwrap();
         self.head = finished.events.map_or(self.head, |batch| batch.last);
         out
+    }
+
+    /// Takes an acknowledgement as delivery does: what cannot change anything never comes to the store, and would change
+    /// nothing.
+    pub fn acknowledged(&mut self, now: i64, entries: &[AckEntry]) {
+        // What was noted before comes first.
+        self.tx(now, |_| Ok(()));
+        let (device, ack) = (self.device, (entries, &[][..]));
+        let changes = self.read(|conn| acks::would_change(conn, CONTACT, device, ack, Timestamp(now)));
+        let before = self.conn.total_changes();
+        let sql = self.conn.unchecked_transaction().unwrap();
+        let mut tx = Tx::new(&sql, &mut self.cache, self.head, (false, false), Timestamp(now));
+        tx.acknowledged(CONTACT, entries).unwrap();
+        let finished = tx.finish().unwrap();
+        sql.commit().unwrap();
+        self.head = finished.events.map_or(self.head, |batch| batch.last);
+        assert!(changes || self.conn.total_changes() == before, "left out, though it changes something: {entries:?}");
     }
 
     /// The process ends in the middle of a transaction.

@@ -255,7 +255,7 @@ impl<'n> World<'n> {
             }
             Frame::Ack(entries) => {
                 self.say(|| format!("{side}: hears the acknowledgement {}", shown(&entries)));
-                self.nodes[side].tx(now, |tx| tx.acknowledged(CONTACT, &entries));
+                self.nodes[side].acknowledged(now, &entries);
             }
             Frame::Envelope(envelope) => {
                 self.take(side, &envelope, unkind);

@@ -72,6 +72,11 @@ async fn made(folder: &Path) -> (Vec<Vec<u8>>, BTreeMap<u64, Vec<u8>>) {
     (records, mail)
 }
 
+/// Without its key a directory that members know does not start, whatever its database is like.
+fn copy_key(from: &Path, to: &Path) {
+    std::fs::copy(from.join("identity.pem"), to.join("identity.pem")).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flipped_byte_in_any_page_is_no_wrong_answer() {
     static PANICS: AtomicUsize = AtomicUsize::new(0);
@@ -92,6 +97,7 @@ async fn a_flipped_byte_in_any_page_is_no_wrong_answer() {
             bytes[at] ^= random[2] | 1;
             let damaged = tempfile::tempdir().unwrap();
             std::fs::write(damaged.path().join("directory.db"), bytes).unwrap();
+            copy_key(folder.path(), damaged.path());
             // As after a crash, which is when the database is looked through.
             std::fs::write(damaged.path().join("directory.db-wal"), [0; 64]).unwrap();
             looks += 1;
@@ -137,6 +143,7 @@ async fn a_log_that_is_cut_short_holds_a_beginning() {
         let damaged = tempfile::tempdir().unwrap();
         std::fs::write(damaged.path().join("directory.db"), &files[0]).unwrap();
         std::fs::write(damaged.path().join("directory.db-wal"), &log[..cut]).unwrap();
+        copy_key(folder.path(), damaged.path());
         let Found::Open { mail, noticed, .. } = open(damaged.path()).await else { panic!("cut at {cut}") };
         cuts += 1;
         let found: Vec<u64> = mail.keys().copied().collect();

@@ -13,6 +13,7 @@ use common::process::*;
 use common::*;
 use nix::sys::signal::Signal;
 use proto::directory::api::*;
+use proto::wire::envelope::Outer;
 
 /// Kills and rounds: some here, many with the amount of a torture.
 fn rounds(few: usize) -> usize {
@@ -31,7 +32,7 @@ struct Oracle {
 }
 
 fn which(envelope: &[u8]) -> u32 {
-    u32::from_be_bytes(*envelope.last_chunk().unwrap())
+    u32::from_be_bytes(*Outer::decode(envelope).unwrap().ciphertext.last_chunk().unwrap())
 }
 
 /// Fetches and deletes until the directory is gone.

@@ -109,6 +109,9 @@ fn every_broken_rule_is_refused() {
         change(&mut bad);
         match SignedRecord::sign(&bad, &key(1)) {
             Err(RecordError::Field { field, .. }) => assert_eq!(field, *name),
+            Err(RecordError::TooMany { what, most }) => {
+                assert!(what == *name && bad.devices.len().max(bad.prekeys.len()) > most)
+            }
             other => panic!("{name}: {other:?}"),
         }
     }

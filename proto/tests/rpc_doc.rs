@@ -9,8 +9,20 @@ use std::path::Path;
 use proto::rpc::event::EventType;
 use proto::rpc::methods::METHODS;
 
-const SOURCES: [&str; 3] =
-    [include_str!("../src/rpc/types.rs"), include_str!("../src/rpc/event.rs"), include_str!("../src/rpc/mod.rs")];
+const SOURCES: [&str; 12] = [
+    include_str!("../src/rpc/types/account.rs"),
+    include_str!("../src/rpc/types/backup.rs"),
+    include_str!("../src/rpc/types/common.rs"),
+    include_str!("../src/rpc/types/contact.rs"),
+    include_str!("../src/rpc/types/directory.rs"),
+    include_str!("../src/rpc/types/feed.rs"),
+    include_str!("../src/rpc/types/key.rs"),
+    include_str!("../src/rpc/types/message.rs"),
+    include_str!("../src/rpc/types/profile.rs"),
+    include_str!("../src/rpc/types/system.rs"),
+    include_str!("../src/rpc/event.rs"),
+    include_str!("../src/rpc/mod.rs"),
+];
 const BEGIN: &str =
     "<!-- From here to the end of the file: written by `UPDATE_DOCS=1 cargo test -p proto --test rpc_doc`. -->\n";
 

@@ -10,10 +10,6 @@ use tests::binaries::repository;
 /// Lines of a source file at most, its tests not counted.
 const MAX_LINES: usize = 400;
 
-/// Files that may be longer, each with its reason.
-const LONG_FILES: [(&str, &str); 1] =
-    [("proto/src/rpc/types.rs", "the objects of the RPC, one after the other: a table, read with a search")];
-
 /// What may stand in the repository's folder.
 const TOP_LEVEL: [&str; 26] = [
     ".cargo",
@@ -112,19 +108,11 @@ fn source_files_are_short() {
     for (name, text) in sources().filter(|(name, _)| !is_test_file(name)) {
         let end = text.lines().position(|line| line.trim_start().starts_with("#[cfg(test)]"));
         let lines = end.unwrap_or_else(|| text.lines().count());
-        if lines > MAX_LINES && !LONG_FILES.iter().any(|(allowed, _)| *allowed == name) {
+        if lines > MAX_LINES {
             long.push(format!("{name}: {lines} lines"));
         }
     }
     assert!(long.is_empty(), "more than {MAX_LINES} lines; split them by responsibility: {long:#?}");
-}
-
-#[test]
-fn exceptions_are_needed() {
-    for (name, _) in LONG_FILES {
-        let text = fs::read_to_string(repository().join(name)).unwrap();
-        assert!(text.lines().count() > MAX_LINES, "{name} is short now: take it off the list");
-    }
 }
 
 #[test]

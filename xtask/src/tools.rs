@@ -30,7 +30,13 @@ pub fn provide(tool: &Tool) -> Result<Option<PathBuf>> {
     let program = folder.join("bin").join(tool.name);
     let stamp = folder.join(format!("{}.version", tool.name));
     if program.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|version| version == tool.package) {
-        return Ok(Some(program));
+        // A folder that was moved holds programs that name an interpreter where it was.
+        let mut works = Command::new(&program);
+        works.arg("--version").stderr(Stdio::null());
+        if quiet(works).unwrap_or(false) {
+            return Ok(Some(program));
+        }
+        std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
     println!("installing: {} into {}", tool.package, folder.display());
     let python = folder.join("bin/python3");

@@ -31,7 +31,8 @@ const MAX_ATTEMPTS: u64 = 10;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "A consumer's events come again until they are acknowledged:\n\
     --exec CMD     CMD runs (by sh -c) once for each event, with the event as JSON on its standard input; exit code 0\n               \
-    acknowledges, any other is tried again; the events behind it wait\n\
+    acknowledges, any other is tried again; the events behind it wait, for ever unless CMD ends\n               \
+    (`timeout 60 ./bot` bounds it)\n\
     --ack-stdin    prints JSON; whoever reads it writes the `seq` of each event that it has finished, one a line\n\
     --ack printed  what was printed counts; the default on a terminal")]
 pub struct Args {

@@ -1,0 +1,141 @@
+//! The daemon: who it is, how it is, and who uses it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::NodeId;
+use crate::time::Timestamp;
+
+/// `system.hello`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HelloParams {
+    /// The client's name and version, for the log.
+    #[serde(default)]
+    pub client: String,
+}
+
+/// `system.hello`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HelloResult {
+    /// `chatd` and its version.
+    pub server: String,
+    /// [`super::API_VERSION`].
+    pub api: u32,
+    /// The caller's uid as the kernel told it.
+    pub uid: u32,
+    /// Names of the caller's accounts.
+    pub accounts: Vec<String>,
+}
+
+/// `system.status`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusResult {
+    /// `chatd` and its version.
+    pub server: String,
+    /// [`super::API_VERSION`].
+    pub api: u32,
+    /// This daemon's transport key.
+    pub node: NodeId,
+    /// Addresses on which peers are accepted.
+    pub addresses: Vec<String>,
+    /// Seconds since start.
+    pub uptime: u64,
+    /// Open links to other daemons.
+    pub links: u64,
+    /// RPC clients connected, this one included.
+    pub clients: u64,
+    /// Those of the caller's user, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own_clients: Vec<ClientInfo>,
+    /// How many each user has; root alone is told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub user_clients: Vec<UserClients>,
+    /// One for each of the caller's accounts.
+    pub accounts: Vec<AccountStatus>,
+}
+
+/// One client in [`StatusResult`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClientInfo {
+    /// What the kernel calls its program, at most 15 bytes; empty if it does not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub program: String,
+    /// Its process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Since when it is connected.
+    pub since: Timestamp,
+    /// What it does: `idle`, `works`, `waits for a message's state`, `follows events`.
+    pub does: String,
+}
+
+/// A user's clients in [`StatusResult`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UserClients {
+    /// Who.
+    pub uid: u32,
+    /// How many.
+    pub clients: u64,
+}
+
+/// One account in [`StatusResult`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AccountStatus {
+    /// Its name.
+    pub name: String,
+    /// `name@domain`.
+    pub address: String,
+    /// Logged in.
+    pub logged_in: bool,
+    /// URL of its directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+    /// The directory session is up.
+    pub online: bool,
+    /// See [`AccountInfo::default`](super::AccountInfo::default).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub default: bool,
+    /// What is wrong with the directory session, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory_error: Option<String>,
+    /// Messages not yet acknowledged by their recipients.
+    pub queued: u64,
+    /// Unread messages.
+    pub unread: u64,
+    /// Contact requests that wait for an answer.
+    pub requests: u64,
+    /// Contacts.
+    pub contacts: u64,
+    /// The newest event's number.
+    pub seq: u64,
+    /// Whether the store takes writes; the reason if not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_error: Option<String>,
+    /// See [`AccountInfo::damaged`](super::AccountInfo::damaged).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
+    /// This machine's clock and others' differ by more than 5 minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockStatus>,
+}
+
+/// Clocks that differ, in [`AccountStatus`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClockStatus {
+    /// Seconds that this machine's clock is ahead; negative if it is behind.
+    pub ahead: i64,
+    /// Of whose.
+    pub of: ClockWitness,
+    /// What is wrong, and what to do.
+    pub problem: String,
+}
+
+/// Whose clock this machine's is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClockWitness {
+    /// The home directory's.
+    Directory,
+    /// Those of most contacts that were met of late; only while the directory's is not known.
+    Contacts,
+}

@@ -43,6 +43,17 @@ struct Type {
     members: Vec<Member>,
 }
 
+/// Without the targets of links to other files of the folder.
+fn unlinked(doc: &str) -> String {
+    let mut parts = doc.split("](super::");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        text.push(']');
+        text.push_str(part.split_once(')').map_or(part, |(_, rest)| rest));
+    }
+    text
+}
+
 /// Structs and enums of the sources, in rustfmt's layout: one member a line, attributes and docs above it.
 fn parse() -> BTreeMap<String, Type> {
     let mut types = BTreeMap::new();
@@ -51,7 +62,7 @@ fn parse() -> BTreeMap<String, Type> {
     for line in SOURCES.iter().flat_map(|source| source.lines()) {
         let text = line.trim();
         if let Some(doc) = text.strip_prefix("/// ") {
-            docs.push(doc);
+            docs.push(unlinked(doc));
         } else if text.starts_with("#[") {
             attributes.push_str(text);
         } else {

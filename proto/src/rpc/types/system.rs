@@ -19,7 +19,7 @@ pub struct HelloParams {
 pub struct HelloResult {
     /// `chatd` and its version.
     pub server: String,
-    /// [`super::API_VERSION`].
+    /// [`crate::rpc::API_VERSION`].
     pub api: u32,
     /// The caller's uid as the kernel told it.
     pub uid: u32,
@@ -32,7 +32,7 @@ pub struct HelloResult {
 pub struct StatusResult {
     /// `chatd` and its version.
     pub server: String,
-    /// [`super::API_VERSION`].
+    /// [`crate::rpc::API_VERSION`].
     pub api: u32,
     /// This daemon's transport key.
     pub node: NodeId,

@@ -63,7 +63,7 @@ impl Backoff {
         self.failures
     }
 
-    /// The longest that the next [`Backoff::failed`] can answer: it doubles up to [`PLATEAU`], stays there for a while, and doubles
+    /// The longest that the next [`Backoff::failed`] can answer: it doubles up to `PLATEAU`, stays there for a while, and doubles
     /// again up to [`CEILING`].
     pub fn bound(&self) -> Duration {
         let doubled = |first: Duration, times: u32| first.saturating_mul(2u32.saturating_pow(times));

@@ -160,7 +160,7 @@ impl Reference {
             let member = self.get(name).members.iter().find(|member| member.name == field);
             return self.show_doc(&member.unwrap_or_else(|| panic!("{doc}")).doc);
         }
-        doc.replace("[`super::API_VERSION`]", &format!("{}, the version of the API", proto::rpc::API_VERSION))
+        doc.replace("[`crate::rpc::API_VERSION`]", &format!("{}, the version of the API", proto::rpc::API_VERSION))
             .replace("[`", "`")
             .replace("`]", "`")
             .replace('|', "\\|")

@@ -261,9 +261,12 @@ fn a_cloned_data_directory_is_noticed_and_no_number_is_used_twice() {
         .expect_code(1)
         .says(&["another machine", "chatctl login"]);
     // The other is told, too, and goes on; the first stays stopped.
-    assert!(clone.log_text().contains("copy of this data directory") && problem(&second).contains("cloned"));
+    wait_for("the second is told", || {
+        clone.log_text().contains("copy of this data directory") && problem(&second).contains("cloned")
+    });
     pair.bob_daemon().restart();
-    assert!(stopped(&first));
+    wait_for("the first stays stopped", || stopped(&first));
+    assert_eq!(status(&first)["logged_in"], false);
     let mut sent: Vec<String> = vec!["one of a kind".into(), "first 0".into()];
     for n in 0..5 {
         let body = format!("second {n}");

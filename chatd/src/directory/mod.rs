@@ -8,6 +8,7 @@
 //! Invariants: every request has a time limit and every answer a size limit; plain HTTP leaves this machine never;
 //! no proxy of the environment is used and no redirect is followed.
 
+mod base;
 mod claim;
 mod client;
 mod error;

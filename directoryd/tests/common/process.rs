@@ -21,7 +21,7 @@ impl Process {
 
     /// Starts what [`command`] gave, and waits until it answers.
     pub fn spawn(mut command: Command) -> Self {
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let url = loop {
             let mut line = String::new();
@@ -65,6 +65,14 @@ impl Process {
         self.stderr.read_to_string(&mut log).unwrap();
         assert!(!log.contains("panicked"), "{log}");
         (log, self.child.wait().unwrap())
+    }
+}
+
+/// One that stays behind when a test fails keeps what it inherited open, and whoever reads the suite's output waits for ever.
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -103,3 +103,33 @@ async fn nothing_is_lost_while_the_recipient_comes_and_goes() {
         .unwrap();
     }
 }
+
+#[test]
+fn lines_go_on_over_restarts_of_the_daemon_and_none_comes_twice() {
+    use std::io::Write;
+    use std::process::Stdio;
+    let mut pair = Pair::start();
+    let mut command = pair.alice.command(["send", "bob", "--stdin-lines"]).unwrap();
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut sender = Ended(command.spawn().unwrap());
+    let mut lines = sender.stdin.take().unwrap();
+    let expected: Vec<String> = (0..60).map(|number| format!("line {number}")).collect();
+    for (part, texts) in expected.chunks(20).enumerate() {
+        for text in texts {
+            writeln!(lines, "{text}").unwrap();
+        }
+        match part {
+            0 => {
+                wait_for_body(&pair.bob, "alice", "line 19");
+                pair.alice_daemon.kill9();
+            }
+            // These were written while there was no daemon, and some of the last are under way, perhaps.
+            _ => pair.alice_daemon.restart(),
+        }
+    }
+    drop(lines);
+    wait_for("the sender has ended", || sender.try_wait().unwrap().is_some());
+    assert!(sender.wait().unwrap().success());
+    wait_for_body(&pair.bob, "alice", "line 59");
+    assert_eq!(bodies(&pair.bob, "alice", 200), expected);
+}

@@ -11,6 +11,7 @@ use proto::rpc::client::{Client, ClientError};
 use proto::rpc::methods::{RestoreBegin, RestoreEnd, RestoreFinish, RestoreWrite, SystemHello};
 use proto::rpc::types::{Empty, RestoreFinishParams, RestoreWriteParams, TransferParams};
 use tests::daemon::resident_kib;
+use tests::process::Ended;
 use tests::wait::wait_for;
 use tests::{Ctl, Daemon, DaemonOptions, Directory, Place};
 
@@ -220,16 +221,6 @@ while True:
     c.close()
 ";
 
-/// Ends with the test, however that ends.
-struct Listener(std::process::Child);
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn nobody_else_who_listens_is_told_anything() {
     let has =
@@ -256,7 +247,7 @@ fn nobody_else_who_listens_is_told_anything() {
             .stdout(std::fs::File::create(&output).unwrap())
             .spawn()
             .unwrap();
-        let _listener = Listener(listener);
+        let _listener = Ended(listener);
         let said = || std::fs::read_to_string(&output).unwrap();
         wait_for("it listens", || said().contains("ready"));
         let ctl = Ctl::new(&socket, &place.folder("home").unwrap());

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use tests::process::Ended;
 use tests::wait::wait_for;
 use tests::{Ctl, Pair};
 
@@ -42,11 +43,11 @@ fn place(ctl: &Ctl) -> u64 {
     ctl.json_lines(["consumers"]).first().and_then(|bot| bot["seq"].as_u64()).unwrap_or(0)
 }
 
-fn start(bob: &Ctl, command: &str) -> Child {
+fn start(bob: &Ctl, command: &str) -> Ended {
     let args = ["watch", "--consumer", "bot", "--since", "0", "--type", "message.received", "--exec", command];
     // A group of its own, so that a death can take the running command along, or leave it.
     let mut bot = bob.command(args).unwrap();
-    bot.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    Ended(bot.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
 }
 
 #[test]

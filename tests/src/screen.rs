@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
 use nix::pty::{Winsize, openpty};
@@ -19,6 +20,7 @@ pub struct Screen {
     child: Child,
     terminal: File,
     shown: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
 }
 
 impl Screen {
@@ -38,13 +40,13 @@ impl Screen {
         let terminal = File::from(pair.master);
         let shown = Arc::new(Mutex::new(Vec::new()));
         let (mut source, copy) = (terminal.try_clone()?, Arc::clone(&shown));
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut chunk = [0; 4096];
             while let Ok(count @ 1..) = source.read(&mut chunk) {
                 copy.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&chunk[..count]);
             }
         });
-        Ok(Self { child, terminal, shown })
+        Ok(Self { child, terminal, shown, reader })
     }
 
     /// Everything that was written to the terminal so far.
@@ -91,10 +93,10 @@ impl Screen {
         }
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and until all that it wrote is in [`Screen::shown`].
     ///
     /// # Panics
-    /// When it does not come in time.
+    /// When it does not come in time, or something that it started still has the terminal.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
         let mut status = None;
@@ -102,6 +104,8 @@ impl Screen {
             status = self.child.try_wait().ok().flatten();
             status.is_some()
         });
+        // The last words may still be on their way when it is gone already.
+        wait_for("the terminal is read to its end", || self.reader.is_finished());
         status.unwrap_or_default()
     }
 }

@@ -19,6 +19,9 @@ use super::engine::Engine;
 use super::finished::Finished;
 use crate::store::{Store, StoreError, acks, outbound};
 
+/// So much is looked up where it comes; more goes to a thread for what blocks.
+const FEW: usize = 8;
+
 /// What one operation acknowledges.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
@@ -54,11 +57,13 @@ impl Batch {
         let (entries, ids) = if self.sure {
             (entries, ids)
         } else {
-            let looked = store.read(move |conn| {
+            // A few indexed rows are not worth a thread of the pool, which may be busy with backups.
+            let few = entries.len() + ids.len() <= FEW;
+            let look = move |conn: &rusqlite::Connection| {
                 let changes = acks::would_change(conn, contact, device, (&entries, &ids), Timestamp::now())?;
                 Ok(changes.then_some((entries, ids)))
-            });
-            match looked.await? {
+            };
+            match if few { store.read_blocking(look) } else { store.read(look).await }? {
                 Some(changes) => changes,
                 None => return Ok(done),
             }
@@ -74,8 +79,9 @@ impl Batch {
 #[derive(Debug, Default)]
 struct OfContact {
     waiting: Batch,
-    running: bool,
-    /// Answers, or ends, when the operation that runs is on disk.
+    /// Operations under way: one, and resumes.
+    running: u32,
+    /// Answers, or ends, when the newest of them is on disk.
     stored: Option<oneshot::Receiver<()>>,
 }
 
@@ -91,7 +97,7 @@ impl Acks {
     /// What is to be written down now, if nothing is being written, and what to tell when that is on disk.
     pub fn next(&mut self, contact: i64) -> Option<(Batch, oneshot::Sender<()>)> {
         let of = self.0.get_mut(&contact)?;
-        if of.running {
+        if of.running > 0 {
             return None;
         }
         if of.waiting.is_empty() {
@@ -99,25 +105,30 @@ impl Acks {
             return None;
         }
         let (done, stored) = oneshot::channel();
-        (of.running, of.stored) = (true, Some(stored));
+        (of.running, of.stored) = (1, Some(stored));
         Some((std::mem::take(&mut of.waiting), done))
     }
 
     /// An operation has ended.
     pub fn done(&mut self, contact: i64) {
         if let Some(of) = self.0.get_mut(&contact) {
-            of.running = false;
+            of.running = of.running.saturating_sub(1);
         }
     }
 
-    /// A contact says anew what it has of our streams: what it said before does not count, once what is being written is.
-    pub async fn settle(&mut self, contact: i64) {
-        let Some(of) = self.0.get_mut(&contact) else { return };
+    /// Operations of a contact that are under way.
+    pub fn running(&self, contact: i64) -> u32 {
+        self.0.get(&contact).map_or(0, |of| of.running)
+    }
+
+    /// A contact says anew what it has of our streams: what it said before does not count, once what is being written is. What
+    /// to wait for, and what to tell when the new word is on disk; then [`Acks::done`].
+    pub fn replace(&mut self, contact: i64) -> (Option<oneshot::Receiver<()>>, oneshot::Sender<()>) {
+        let of = self.0.entry(contact).or_default();
         of.waiting.entries.clear();
-        if let Some(stored) = of.stored.take() {
-            // It is told before the result is: nothing that waits for the engine is waited for here.
-            let _ = stored.await;
-        }
+        of.running += 1;
+        let (done, stored) = oneshot::channel();
+        (of.stored.replace(stored), done)
     }
 }
 
@@ -129,24 +140,31 @@ impl Engine {
         if entries.is_empty() && ids.is_empty() {
             return;
         }
-        let route = self.route(contact);
-        let mut sure = ids.iter().any(|id| route.signalled.contains(id));
-        // What is in flight is all that an acknowledgement can move on a link.
-        if !route.in_flight.is_empty() {
-            for entry in &entries {
-                let key = (contact, entry.epoch);
-                let stream = match self.streams.get(&key) {
-                    Some(stream) => Some(*stream),
-                    None => self.read(|conn| outbound::stream_of(conn, contact, entry.epoch)).flatten(),
-                };
-                if let Some(stream) = stream {
-                    self.streams.insert(key, stream);
-                    sure |= self.route(contact).acknowledged(stream, entry.contiguous);
-                }
-            }
-        }
+        let signalled = &self.route(contact).signalled;
+        let sure = ids.iter().any(|id| signalled.contains(id));
+        let sure = self.moves_on(contact, &entries) || sure;
         self.acks.add(contact, entries, ids, sure);
         self.store_acks(contact);
+    }
+
+    /// The route goes on behind what is acknowledged; whether that is anything. What is in flight is all that can move it.
+    pub(super) fn moves_on(&mut self, contact: i64, entries: &[AckEntry]) -> bool {
+        let mut moved = false;
+        if self.route(contact).in_flight.is_empty() {
+            return moved;
+        }
+        for entry in entries {
+            let key = (contact, entry.epoch);
+            let stream = match self.streams.get(&key) {
+                Some(stream) => Some(*stream),
+                None => self.read(|conn| outbound::stream_of(conn, contact, entry.epoch)).flatten(),
+            };
+            if let Some(stream) = stream {
+                self.streams.insert(key, stream);
+                moved |= self.route(contact).acknowledged(stream, entry.contiguous);
+            }
+        }
+        moved
     }
 
     /// Something of a contact's acknowledgements was written down: on with what came meanwhile.
@@ -281,14 +299,23 @@ mod tests {
         }
         let waiting = &acks.0[&contact].waiting;
         assert_eq!((waiting.entries.len(), waiting.ids.len()), (MAX_ACK_ENTRIES, 4 * MAX_ACK_IDS));
-        run(acks.settle(contact));
-        assert_eq!(acks.0[&contact].waiting.entries.len(), 0);
         let (_batch, done) = acks.next(contact).unwrap();
-        run(async {
-            let told = tokio::spawn(async move { done.send(()) });
-            acks.settle(contact).await;
-            told.await.unwrap().unwrap();
-        });
-        assert!(acks.next(contact).is_none(), "its result is still to come");
+        acks.add(contact, vec![entry(&alice, &bob, Epoch([1; 8]), 1)], vec![MessageId::now()], false);
+        let (before, stored) = acks.replace(contact);
+        assert_eq!(acks.0[&contact].waiting.entries.len(), 0);
+        let mut before = before.unwrap();
+        assert!(before.try_recv().is_err() && !done.is_closed(), "what is being written comes first");
+        done.send(()).unwrap();
+        run(before).unwrap();
+        let (second, _stored) = acks.replace(contact);
+        let mut second = second.unwrap();
+        assert!(second.try_recv().is_err(), "and each resume before the next");
+        stored.send(()).unwrap();
+        run(second).unwrap();
+        for _ in 0..3 {
+            assert!(acks.next(contact).is_none(), "their results are still to come");
+            acks.done(contact);
+        }
+        assert!(acks.next(contact).is_some(), "what was said since");
     }
 }

@@ -14,7 +14,6 @@ use super::pack::{self, Done, Job, Problem};
 use super::route::{AFTER_ACCEPT, Phase, Route};
 use super::routes::Routes;
 use super::{Context, News, OpenLink};
-use crate::link::CloseCode;
 use crate::store::{StoreError, account, contacts, epochs, signals};
 
 /// Results of its own jobs that wait at most; there is one job at a time per contact and kind.
@@ -97,13 +96,7 @@ impl Engine {
                     Some(item) => self.news(item).await,
                     None => break,
                 },
-                Some(result) = self.results.recv() => match result {
-                    Finished::Connected { contact, attempt, result } => self.connected(contact, attempt, result),
-                    Finished::Packed(done) => self.packed(done),
-                    Finished::Deposited { contact, result } => self.deposited(contact, result),
-                    Finished::Worked { contact, link, result } => self.worked(contact, link, result),
-                    Finished::Acknowledged { contact, ids } => self.acks_stored(contact, &ids),
-                },
+                Some(result) = self.results.recv() => self.job_ended(result),
                 () = timer => self.tick(),
                 _ = ended.tick() => self.deposits_ended(),
             }
@@ -125,51 +118,29 @@ impl Engine {
         route
     }
 
+    fn job_ended(&mut self, result: Finished) {
+        match result {
+            Finished::Connected { contact, attempt, result } => self.connected(contact, attempt, result),
+            Finished::Packed(done) => self.packed(done),
+            Finished::Deposited { contact, result } => self.deposited(contact, result),
+            Finished::Worked { contact, link, result } => self.worked(contact, link, result),
+            Finished::Acknowledged { contact, ids } => self.acks_stored(contact, &ids),
+            Finished::Resumed { contact, link, entries, result } => self.resumed(contact, link, &entries, result),
+        }
+    }
+
     async fn news(&mut self, news: News) {
+        // What was sent is known before the answer to it: an acknowledgement of what nobody knows to be in flight would be lost.
+        if matches!(news, News::Ack { .. } | News::Refused { .. } | News::Work { .. }) {
+            while let Ok(result) = self.results.try_recv() {
+                self.job_ended(result);
+            }
+        }
         match news {
             News::LinkUp(link) => self.link_up(link),
             News::LinkDown(id) => self.link_down(id),
             News::Claimed { contact, device, link } => self.claimed(contact, device, link),
-            News::Resume { contact, device, link, entries } => {
-                let own = self.context.device;
-                let of_ours: Vec<_> = entries.iter().filter(|entry| entry.from_device == own).cloned().collect();
-                self.acks.settle(contact).await;
-                // Before it counts as an acknowledgement: it may be of numbers that this store never gave.
-                let heeded = self.context.store.write(move |tx| tx.peer_resumed(contact, device, &of_ours)).await;
-                if let Err(error) = heeded {
-                    tracing::warn!(often = "resume", contact, %error, "a resume was not heeded");
-                    self.fail(contact, Instant::now());
-                    return;
-                }
-                self.acknowledge(contact, entries, Vec::new());
-                let known = self.links.get(&link).cloned();
-                let route = self.route(contact);
-                if route.again.is_over(Instant::now()) {
-                    tracing::warn!(contact, "the contact has everything sent again and again: its link is closed");
-                    if let Some(link) = &known {
-                        link.sender.close(CloseCode::RateLimited, "too much had to be sent again");
-                    }
-                    self.fail(contact, Instant::now());
-                    return;
-                }
-                // It answers a claim of ours: of several links, the one that works.
-                if let Some(known) = known.filter(|_| !route.is_usable()) {
-                    route.attach(known);
-                }
-                if route.link.as_ref().is_some_and(|l| l.sender.link_id() == link) {
-                    (route.phase, route.asks) = (Phase::Ready, false);
-                    route.mailbox.absent = false;
-                    route.pending = true;
-                    route.retry_at = None;
-                    if !route.stumbled {
-                        route.backoff.succeeded();
-                    }
-                    route.rewind();
-                    // What came by mailbox is told by the marks that went along with the claim.
-                    self.context.store.note(move |tx| tx.set_ack_due(contact, false));
-                    self.advance(contact);
-                }
-            }
+            News::Resume { contact, device, link, entries } => self.resume(contact, device, link, entries),
             News::Hole(contact) => self.ask_for(contact),
             News::Ack { contact, entries, ids } => {
                 self.acknowledge(contact, entries, ids);

@@ -42,8 +42,11 @@ impl Engine {
         let route = self.route(contact);
         let ended = route.link.as_ref().and_then(|link| link.sender.ended());
         let too_much = ended.is_some_and(|reason| reason.code == CloseCode::RateLimited);
+        // One that ends when nothing was under way has failed at nothing.
+        let unheard = route.is_waiting() || !route.signalled.is_empty();
         route.detach();
-        (route.ask_directory, route.stumbled) = (true, true);
+        route.ask_directory = true;
+        route.stumbled |= too_much || unheard;
         if too_much || route.backoff.failures() > 0 {
             self.fail(contact, now);
         } else {

@@ -265,7 +265,10 @@ impl Engine {
             }
             // There is no such way, and nothing to tell of it.
             Err(DepositError::NoDirectory) => route.mailbox.succeeded(),
-            Err(DepositError::Gone) => self.gone(contact, "mailbox", Instant::now()),
+            Err(DepositError::Gone) => {
+                route.mailbox.running = false;
+                self.gone(contact, "mailbox", Instant::now());
+            }
             Err(error) => {
                 tracing::debug!(contact, %error, "not left in the mailbox");
                 route.mailbox.failed(Instant::now(), rand::random(), error.is_refusal());

@@ -16,6 +16,7 @@ mod mailbox;
 mod pack;
 mod proofs;
 mod reach;
+mod resume;
 mod route;
 mod routes;
 mod timers;

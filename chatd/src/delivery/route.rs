@@ -161,7 +161,7 @@ impl ByMailbox {
 
     /// The account is gone: its mailbox is looked for again then.
     pub fn gone(&mut self, at: Instant) {
-        (self.running, self.retry_at) = (false, Some(at));
+        self.retry_at = Some(at);
     }
 
     fn wake_at(&self) -> Option<Instant> {

@@ -36,7 +36,9 @@ impl Engine {
     /// The network changed, or the directory is back: all are tried, but for those who are gone.
     pub(super) fn try_all(&mut self) {
         let (all, now) = (self.routes.contacts(), Instant::now());
-        let within = spread(all.len());
+        // Who waits for nothing costs nothing.
+        let waits = |contact: &&i64| self.routes.get(**contact).is_some_and(|r| r.pending || r.mailbox.wanted);
+        let within = spread(all.iter().filter(waits).count());
         for contact in all {
             self.route(contact).hurry(now, within, rand::random());
             self.advance(contact);

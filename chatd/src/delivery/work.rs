@@ -153,6 +153,6 @@ mod tests {
         for bits in [MAX_WORK_BITS + 1, 40, 255] {
             assert_eq!(stamped(outer(), bits, 7).await, Err(NoStamp::TooMuch(bits)));
         }
-        assert!(TURN.available_permits() == 1 && began.elapsed() < WORK_TIME / 10);
+        assert!(began.elapsed() < WORK_TIME / 10);
     }
 }

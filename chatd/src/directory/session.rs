@@ -172,7 +172,9 @@ pub async fn run(
         // Whoever answers there from now on may be somebody else.
         keeper.client.pin().doubt();
         tracing::debug!(%account, reason = ended.reason, "no session with the directory");
-        let refused = ended.code.is_some();
+        // What passes by itself is no refusal: the directory may be well again in a moment.
+        let passes = [ErrorCode::Unavailable, ErrorCode::RateLimited, ErrorCode::StaleNonce, ErrorCode::Malformed];
+        let refused = ended.code.is_some_and(|code| !passes.contains(&code));
         let event = SessionEvent::Down { reason: ended.reason, code: ended.code };
         if keeper.events.send(event).await.is_err() {
             return;

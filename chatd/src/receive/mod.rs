@@ -211,7 +211,7 @@ impl Inbox {
         }
     }
 
-    /// Takes an envelope to this account's device. `known` tells that the link has proved a contact of somebody here.
+    /// Takes an envelope to this account's device. `way`: by which it came.
     pub async fn take(&self, outer: Vec<u8>, way: Way) -> Verdict {
         self.take_once(outer, way, true).await
     }

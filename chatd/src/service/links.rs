@@ -1,37 +1,28 @@
 //! Runs every link: frames of peers go to the inbox and to delivery, within what the link has proved and what its node may
 //! cost; what was committed is acknowledged.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use proto::ids::{DeviceId, MessageId, NodeId};
-use proto::wire::envelope::{AckEntry, Outer};
+use proto::ids::{DeviceId, NodeId};
+use proto::wire::envelope::Outer;
 use proto::wire::frame::{Frame, RefuseCode};
 use tokio::sync::mpsc;
 
 use super::Service;
 use super::account::Account;
+use super::acker::{Acker, Item, PENDING, Proved};
 use crate::crypto::claim::{Session, verify_claim};
 use crate::delivery::{News, OpenLink};
 use crate::link::{CloseCode, CloseOrigin, Link};
 use crate::policy::failures::{FailureGate, Verdict as Failure};
 use crate::policy::frames::weight;
-use crate::receive::{Taken, Verdict, Way};
+use crate::receive::{Verdict, Way};
 use crate::store::{contacts, pins};
-
-/// Envelopes of one link that wait for their COMMIT at most; beyond, the link is read no further.
-const PENDING: usize = 64;
 
 /// A peer that was asked whether it lives has so long to answer. Longer than any round trip that a person would wait for,
 /// much shorter than QUIC's own idle timeout of 30 s: after a crash, the peer is dialled anew where it is now.
 const ANSWER: Duration = Duration::from_secs(2);
-
-/// What was taken of an envelope, for whom, and its number.
-type Item = (Arc<Account>, Taken, u64);
-
-/// Whose claims were proved on a link: (our device, theirs) -> contact.
-type Proved = Mutex<HashMap<(DeviceId, DeviceId), i64>>;
 
 /// Takes links as they come; ends with the daemon.
 pub(super) async fn run(service: Service, mut links: mpsc::Receiver<Link>) {
@@ -309,90 +300,5 @@ impl Runner {
 fn log_failure(result: Result<(), crate::store::StoreError>, what: &str) {
     if let Err(error) = result {
         tracing::warn!(%error, "{what}");
-    }
-}
-
-/// Sends acknowledgements after COMMIT, merged, and only to devices that have proved themselves on this link.
-struct Acker {
-    open: OpenLink,
-    proved: Arc<Proved>,
-}
-
-#[derive(Default)]
-struct Due {
-    entries: Vec<AckEntry>,
-    ids: Vec<MessageId>,
-}
-
-impl Acker {
-    async fn run(self, mut queue: mpsc::Receiver<Item>) {
-        let mut due: HashMap<(DeviceId, DeviceId), Due> = HashMap::new();
-        loop {
-            tokio::select! {
-                item = queue.recv() => match item {
-                    Some(item) => self.committed(item, &mut due).await,
-                    None => return,
-                },
-                () = self.open.claims.changed() => {}
-            }
-            // More may be committed already: they share the frame.
-            while let Ok(item) = queue.try_recv() {
-                self.committed(item, &mut due).await;
-            }
-            if !self.flush(&mut due).await {
-                return;
-            }
-        }
-    }
-
-    async fn committed(&self, (account, taken, number): Item, due: &mut HashMap<(DeviceId, DeviceId), Due>) {
-        let pair = (account.device, taken.from_device);
-        match taken.outcome.outcome().await {
-            Ok(receipt) if !receipt.silent => {
-                let waiting = due.entry(pair).or_default();
-                for entry in receipt.entries {
-                    waiting.entries.retain(|e| (e.conversation, e.epoch) != (entry.conversation, entry.epoch));
-                    waiting.entries.push(entry);
-                }
-                waiting.ids.extend(receipt.ids);
-                // A contact that sends without ever proving itself must not fill the memory.
-                waiting.entries.truncate(proto::wire::MAX_ACK_ENTRIES);
-                waiting.ids.truncate(proto::wire::frame::MAX_ACK_IDS);
-                if receipt.over_quota {
-                    let (code, envelope, device) = (RefuseCode::Quota, Some(number), Some(account.device));
-                    let _ = self.open.sender.send(Frame::Refuse { code, envelope, device }).await;
-                }
-            }
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(%error, "an envelope was not stored: the sender is asked to try later");
-                let refuse =
-                    Frame::Refuse { code: RefuseCode::Unavailable, envelope: None, device: Some(account.device) };
-                let _ = self.open.sender.send(refuse).await;
-            }
-        }
-    }
-
-    async fn flush(&self, due: &mut HashMap<(DeviceId, DeviceId), Due>) -> bool {
-        let ready: Vec<(DeviceId, DeviceId)> = {
-            let proved = self.proved.lock().unwrap_or_else(PoisonError::into_inner);
-            due.keys()
-                .filter(|pair| proved.contains_key(*pair) && self.open.claims.has(pair.0, pair.1))
-                .copied()
-                .collect()
-        };
-        for (own, theirs) in ready {
-            let Some(Due { entries, ids }) = due.remove(&(own, theirs)) else { continue };
-            if entries.is_empty() && ids.is_empty() {
-                continue;
-            }
-            let frame = Frame::Ack { from_device: own, to_device: theirs, entries, ids };
-            proto::fault::point("receive.ack.before");
-            if self.open.sender.send(frame).await.is_err() {
-                return false;
-            }
-            proto::fault::point("receive.ack.after");
-        }
-        true
     }
 }

@@ -80,6 +80,8 @@ async fn take(account: &Arc<Account>, item: Mail, round: &mut Round) {
     match account.inbox.take(outer, Way::Mailbox).await {
         Verdict::Taken(taken) => round.taken.push((session, number, taken)),
         Verdict::Refused(RefuseCode::Unavailable) => round.release.push(number),
+        // It waits for a newer record of its sender.
+        Verdict::Refused(RefuseCode::Record) => round.later.push(number),
         Verdict::Refused(code) => {
             // A prekey that is gone, or no envelope at all: its sender seals anew when it hears our marks.
             tracing::info!(

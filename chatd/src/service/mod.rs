@@ -7,6 +7,7 @@
 //! nor the directory.
 
 mod account;
+mod acker;
 mod backup;
 pub mod config;
 mod consumers;

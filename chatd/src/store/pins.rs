@@ -3,7 +3,7 @@
 //! Invariants: a record replaces another only if the pinned key vouches for it; what a newer seq said is never undone by an
 //! older one; a device belongs to the account for which it signed, whoever else names it.
 
-use proto::directory::{Record, SignedReach, SignedRecord, supersedes};
+use proto::directory::{MAX_SEQ_STEP, Record, SignedReach, SignedRecord, supersedes};
 use proto::ids::{AccountId, ConversationId, DeviceId};
 use proto::rpc::event::EventType;
 use proto::rpc::types::Trust;
@@ -37,15 +37,27 @@ pub fn pending_requests(conn: &Connection) -> Result<u32, StoreError> {
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// Whether [`Tx::take_record`] would do anything with a record: it is whole, and newer than what is known. What is not never
+/// Whether [`Tx::take_record`] would do anything with a record: it is whole, and may take the place of what is known. What may not never
 /// stands in the writer's queue.
 ///
 /// # Errors
 /// Those of the database.
 pub fn is_newer_record(conn: &Connection, contact: i64, record: &[u8]) -> Result<bool, StoreError> {
     let row = load(conn, contact)?;
-    let newer = SignedRecord::decode(record).ok().filter(|new| new.peek().is_ok_and(|new| new.seq > row.record_seq));
-    Ok(newer.is_some_and(|new| new.verify().is_ok_and(|new| new.account() == row.account)))
+    // The same again, which it nearly always is, costs no signature.
+    if row.record == record {
+        return Ok(false);
+    }
+    let Ok(new) = SignedRecord::decode(record) else { return Ok(false) };
+    let Ok(seq) = new.peek().map(|new| new.seq) else { return Ok(false) };
+    let higher = seq > row.record_seq;
+    if !higher && row.record_seq - seq <= MAX_SEQ_STEP {
+        return Ok(false);
+    }
+    let Some(new) = new.verify().ok().filter(|new| new.account() == row.account) else { return Ok(false) };
+    // A recovery may go on with a much lower number.
+    let known = || SignedRecord::decode(&row.record).and_then(|known| known.verify()).ok();
+    Ok(higher || known().is_some_and(|known| supersedes(&known, &new).is_ok()))
 }
 
 /// The same of [`Tx::take_reach`].

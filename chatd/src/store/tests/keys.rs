@@ -1,7 +1,7 @@
 //! Keys that change under the eyes of a contact: with a word of the old key, of the recovery key, and of nobody.
 
 use proptest::prelude::*;
-use proto::directory::{Record, Rotation, SignedRecord, Statement, recovery_hash};
+use proto::directory::{MAX_SEQ_STEP, Record, Rotation, SignedRecord, Statement, recovery_hash};
 use proto::rpc::event::EventType;
 use proto::rpc::types::Trust;
 
@@ -81,6 +81,27 @@ fn the_old_key_hands_over_and_the_recovery_key_overrules() {
     let (taken, row) = take(&alice, &bob, &again);
     assert_eq!((taken, row.trust, row.identity_key), (false, Trust::Changed, key(3).public()));
     assert_eq!(reasons(&alice), ["rotated", "recovered", "no_valid_rotation"]);
+}
+
+#[test]
+fn what_the_recovery_key_resets_is_worth_a_place_in_the_queue() {
+    let (bob, record) = bob();
+    let alice = Person::new("alice");
+    verified(&alice, &bob);
+    let contact = alice.id(&bob);
+    // A thief who has the identity key shows numbers that nobody can go above.
+    let mut burnt = record.clone();
+    for _ in 0..2 {
+        burnt.seq += MAX_SEQ_STEP;
+        assert!(take(&alice, &bob, &SignedRecord::sign(&burnt, bob.identity.inner()).unwrap().encode()).0);
+    }
+    let looks = |bytes: &[u8]| alice.read(|conn| pins::is_newer_record(conn, contact, bytes));
+    let (_, recovered) = rotated(&record, 3, 1, &key(3), &key(RECOVERY[0]), true);
+    let (_, handed_over) = rotated(&record, 3, 1, &key(4), &bob.identity, false);
+    assert!(looks(&recovered));
+    assert!(!looks(&bob.record) && !looks(&handed_over) && !looks(&alice.row(&bob).record), "these reset nothing");
+    let (taken, row) = take(&alice, &bob, &recovered);
+    assert_eq!((taken, row.record_seq, row.identity_key), (true, 3, key(3).public()));
 }
 
 /// The threat model's 'key swap later'.

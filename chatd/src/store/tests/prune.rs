@@ -267,12 +267,22 @@ fn events_are_kept_for_consumers_up_to_a_bound_and_numbers_go_on() {
     prune(&alice);
     let bound = head - KEEP_EVENTS - 300_000;
     assert!((bound - 1_000..=bound + 1).contains(&oldest(&alice)), "what one waits for is kept");
-    alice.write(move |tx| tx.consumer_reset("behind", head as u64)).unwrap();
+    // A dead letter holds its event as a consumer does.
+    let dead = head - KEEP_EVENTS - 200_000;
+    alice
+        .write(move |tx| {
+            tx.consumer_begin("late", dead as u64 - 1)?;
+            tx.consumer_give_up("late", dead as u64, "exit code 1", head as u64)?;
+            tx.consumer_ack("late", head as u64, head as u64)?;
+            tx.consumer_reset("behind", head as u64)
+        })
+        .unwrap();
+    prune(&alice);
+    assert!((dead - 1_000..=dead).contains(&oldest(&alice)), "{} for {dead}", oldest(&alice));
+    alice.write(move |tx| tx.consumer_reset("late", head as u64)).unwrap();
     prune(&alice);
     let bound = head - KEEP_EVENTS;
     assert!((bound - 1_000..=bound + 1).contains(&oldest(&alice)));
-    // A dead letter holds its event as a consumer does.
-    alice.write(move |tx| tx.consumer_begin("late", (head - 250_000) as u64)).unwrap();
     // Everything but the newest may go, and the newest stays, so that numbers go on after a restart.
     alice
         .write(|tx| Ok(tx.conn.execute("DELETE FROM events WHERE last < (SELECT max(last) FROM events)", [])?))

@@ -273,9 +273,11 @@ impl DirectoryClient {
             return Err(DirectoryError::RateLimited { retry_after });
         }
         let answer = self.execute(request).await;
-        if let Err(DirectoryError::RateLimited { retry_after }) = &answer {
-            self.inner.holds.hold(kind, *retry_after, Instant::now());
-        }
+        let pause = match &answer {
+            Err(DirectoryError::RateLimited { retry_after }) => Some(*retry_after),
+            _ => None,
+        };
+        self.inner.holds.answered(kind, pause, Instant::now());
         answer
     }
 

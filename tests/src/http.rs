@@ -1,18 +1,33 @@
 //! The least of an HTTP/1.1 client: one keep-alive connection, one request after the other. For load, where a full
 //! client would cost more than the server, and for requests that a full client refuses to send.
 
+use std::net::{IpAddr, SocketAddr};
+
 use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Bytes of an answer's head at most.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Bytes of an answer's body at most.
 const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
+/// A connection from another address of this machine.
+///
+/// # Errors
+/// When nobody listens, or that is no address of this machine.
+pub async fn connect_from(source: IpAddr, address: &str) -> std::io::Result<TcpStream> {
+    let to: SocketAddr = address.parse().map_err(std::io::Error::other)?;
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.bind(SocketAddr::new(source, 0))?;
+    socket.connect(to).await
+}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Http {
+    /// Lines that go with every request, each with its CR LF.
+    pub headers: String,
     stream: TcpStream,
     host: String,
     buffer: Vec<u8>,
@@ -51,9 +66,27 @@ impl Http {
     /// # Errors
     /// When nobody listens.
     pub async fn connect(address: &str) -> Result<Self> {
-        let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+        Self::over(TcpStream::connect(address).await, address)
+    }
+
+    /// The same from another address of this machine.
+    ///
+    /// # Errors
+    /// When nobody listens.
+    pub async fn connect_from(source: IpAddr, address: &str) -> Result<Self> {
+        Self::over(connect_from(source, address).await, address)
+    }
+
+    fn over(stream: std::io::Result<TcpStream>, address: &str) -> Result<Self> {
+        let stream = stream.with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, host: address.to_owned(), buffer: Vec::with_capacity(4_096), request: Vec::new() })
+        Ok(Self {
+            headers: String::new(),
+            stream,
+            host: address.to_owned(),
+            buffer: Vec::with_capacity(4_096),
+            request: Vec::new(),
+        })
     }
 
     /// `GET path`.
@@ -70,7 +103,7 @@ impl Http {
     /// When the connection ends, or the answer has no Content-Length or is too large.
     pub async fn request(&mut self, method: &str, path: &str, headers: &str, body: Option<&[u8]>) -> Result<Answer> {
         self.request.clear();
-        let head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n{headers}", self.host);
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n{}{headers}", self.host, self.headers);
         self.request.extend_from_slice(head.as_bytes());
         if let Some(body) = body {
             let head = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());

@@ -27,11 +27,11 @@ const MOST_US_PER_BYTE: u64 = 4;
 /// what goes on by itself.
 const MOST_US: u64 = 500_000;
 /// What an honest message may take while somebody attacks.
-const MOST_P99: Duration = Duration::from_millis(250);
+pub const MOST_P99: Duration = Duration::from_millis(250);
 /// A send that takes longer than the scheduler's whims waits for the victim.
 const HELD_UP: Duration = Duration::from_millis(20);
 /// Memory of the victim.
-const MOST_MEMORY_KIB: u64 = 256 * 1024;
+pub const MOST_MEMORY_KIB: u64 = 256 * 1024;
 /// What an attack may leave on the victim's disk for each byte of the attacker: a row, its indexes, the search index; and once,
 /// the log of the database, which is copied back when it has so much.
 const MOST_DISK_PER_BYTE: u64 = 4;
@@ -228,7 +228,7 @@ async fn no_frame_of_a_contact_costs_its_victim_much_more_than_it_weighs() {
 }
 
 /// Bytes of all files below a folder.
-fn disk_bytes(folder: &Path) -> u64 {
+pub fn disk_bytes(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries
         .map(|entry| match entry.metadata() {

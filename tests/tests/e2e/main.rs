@@ -18,6 +18,7 @@ mod gone;
 mod hand;
 mod history;
 mod hostile;
+mod hostile_crowd;
 mod hostile_directory;
 mod hostile_peer;
 mod impostor;

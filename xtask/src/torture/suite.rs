@@ -88,6 +88,12 @@ const PARTS: &[Part] = &[
     Part { name: "overload", cargo: E2E, tests: &["torture_flood::overload"], env: &[("CHATD_TORTURE_SECONDS", "60")] },
     Part { name: "hostile contact", cargo: E2E, tests: &["hostile::"], env: &[("CHATD_TORTURE_SECONDS", "10")] },
     Part {
+        name: "hostile crowd, hostile local users",
+        cargo: E2E,
+        tests: &["hostile_crowd::"],
+        env: &[("CHATD_TORTURE_SECONDS", "10")],
+    },
+    Part {
         name: "unread log",
         cargo: E2E,
         tests: &["torture_unread_logs"],

@@ -1,0 +1,361 @@
+//! What strangers and a member do to a directory, and local users to a daemon, and what honest people notice of it.
+//! `cargo xtask torture --only hostile` does it for longer and judges the times.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use proto::directory::SignedRecord;
+use proto::directory::api::RecordAnswer;
+use proto::ids::{AccountId, DeviceId, PrekeyId, sha256};
+use proto::rpc::client::Client;
+use proto::rpc::methods::{DirectoryUsers, MessageSend, MessageWait};
+use proto::rpc::types::{MessageState, SendParams, UsersParams, WaitParams};
+use proto::wire::envelope::Outer;
+use tests::http::{Http, connect_from};
+use tests::people::befriend;
+use tests::process::Ended;
+use tests::registry::{Registrant, nonce};
+use tests::{DirectoryOptions, Pair};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_tungstenite::client_async;
+
+use crate::hostile::{MOST_MEMORY_KIB, MOST_P99, disk_bytes};
+use crate::torture_flood::{p99, watch_memory};
+
+/// By which all attackers come.
+const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+/// Connections of an attack.
+const AT_ONCE: u64 = 8;
+/// What any attack may leave on the disk, its log included.
+const MOST_DISK: u64 = 32 << 20;
+/// An answer that takes longer is one that is withheld.
+const HELD_UP: Duration = Duration::from_millis(500);
+
+/// What somebody does to a directory again and again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Attack {
+    /// A member with another device in every record.
+    Devices,
+    LongNames,
+    Nonces,
+    Lookups,
+    /// Each from another network.
+    LookupsFromEverywhere,
+    ForgedProxies,
+    JunkToMailbox,
+    UnreadAnswers,
+    SilentSockets,
+}
+
+impl Attack {
+    const ALL: [Self; 9] = [
+        Self::Devices,
+        Self::LongNames,
+        Self::Nonces,
+        Self::Lookups,
+        Self::LookupsFromEverywhere,
+        Self::ForgedProxies,
+        Self::JunkToMailbox,
+        Self::UnreadAnswers,
+        Self::SilentSockets,
+    ];
+
+    /// What it tells of where it comes from; the directory believes it.
+    fn source(self, n: u64) -> String {
+        match self {
+            Self::LookupsFromEverywhere => format!("{}.{}.{}.1", 11 + (n >> 16) % 100, (n >> 8) & 255, n & 255),
+            Self::ForgedProxies => {
+                let forged = ["unknown", "[::1]", "127.0.0.1:80", "localhost", "::1%lo", "-", "0x7f.1", ""];
+                forged[n as usize % forged.len()].into()
+            }
+            _ => "192.0.2.1".into(),
+        }
+    }
+}
+
+/// One attacker.
+struct Attacker {
+    attack: Attack,
+    address: String,
+    victim: (AccountId, DeviceId),
+    number: u64,
+    /// Those that say nothing.
+    held: Vec<tokio_tungstenite::WebSocketStream<TcpStream>>,
+    unread: Option<TcpStream>,
+}
+
+impl Attacker {
+    /// Whether it was taken.
+    async fn once(&mut self, http: &mut Http, n: u64) -> anyhow::Result<bool> {
+        let (account, device) = self.victim;
+        http.headers = format!("x-forwarded-for: {}\r\n", self.attack.source(n));
+        let answer = match self.attack {
+            Attack::Devices => {
+                let mut mallory = Registrant::new(&format!("mallory{}", self.number), "8.7", "example.org")?;
+                mallory.device = ed25519_dalek::SigningKey::from_bytes(&sha256(&[b"device", &n.to_be_bytes()]));
+                mallory.publish(http, n + 1).await?
+            }
+            Attack::LongNames => http.get(&format!("/v1/records/{}", "a".repeat(30_000))).await?,
+            Attack::Nonces => return Ok(nonce(http).await.is_ok()),
+            Attack::Lookups | Attack::LookupsFromEverywhere | Attack::ForgedProxies => {
+                http.get(&format!("/v1/accounts/{:032x}", n)).await?
+            }
+            Attack::JunkToMailbox => {
+                let (prekey_id, ciphertext) = (PrekeyId(n.to_be_bytes()), &[1; 4_000]);
+                let junk = Outer { suite: 1, to_device: device, prekey_id, ttl: 60, ciphertext, work: None };
+                http.request("POST", &format!("/v1/mailbox/{account}"), "", Some(&junk.encode())).await?
+            }
+            Attack::UnreadAnswers => {
+                let stream = match &mut self.unread {
+                    Some(stream) => stream,
+                    None => self.unread.insert(connect_from(PROXY, &self.address).await?),
+                };
+                let ask = "GET /v1/users?limit=1000 HTTP/1.1\r\nhost: localhost\r\nx-forwarded-for: 192.0.2.1\r\n\r\n";
+                if let Err(error) = stream.write_all(ask.repeat(100).as_bytes()).await {
+                    self.unread = None;
+                    return Err(error.into());
+                }
+                return Ok(true);
+            }
+            Attack::SilentSockets => {
+                if self.held.len() >= 100 {
+                    self.held.clear();
+                }
+                let stream = connect_from(PROXY, &self.address).await?;
+                let mut request = tokio_tungstenite::tungstenite::client::IntoClientRequest::into_client_request(
+                    format!("ws://{}/v1/session", self.address),
+                )?;
+                request.headers_mut().insert("x-forwarded-for", "192.0.2.1".parse()?);
+                self.held.push(client_async(request, stream).await?.0);
+                return Ok(true);
+            }
+        };
+        // Not to be found is an answer that cost a look.
+        Ok(answer.status != 429 && answer.status != 507 && answer.status != 403)
+    }
+
+    /// Goes on until told to stop.
+    async fn run(mut self, stop: Arc<AtomicBool>) -> Seen {
+        let (since, mut seen, mut n) = (Instant::now(), Seen::default(), self.number << 32);
+        while !stop.load(Ordering::Relaxed) {
+            // A connection that was closed is made anew.
+            let Ok(mut http) = Http::connect_from(PROXY, &self.address).await else { continue };
+            while !stop.load(Ordering::Relaxed) {
+                n += 1;
+                let taken = tokio::time::timeout(HELD_UP, self.once(&mut http, n)).await;
+                match taken {
+                    Ok(Ok(true)) => seen.taken += 1,
+                    refused => {
+                        seen.refused += 1;
+                        seen.stopped_after.get_or_insert(since.elapsed());
+                        if !matches!(refused, Ok(Ok(_))) {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        seen
+    }
+}
+
+/// What the attackers saw.
+#[derive(Debug, Default)]
+struct Seen {
+    taken: u64,
+    refused: u64,
+    /// When the directory first refused, closed or did not answer.
+    stopped_after: Option<Duration>,
+}
+
+/// One look into the directory and one message that arrives, again and again; how long each of them took.
+async fn honest(client: &Client, least: usize, stop: &AtomicBool) -> Vec<Duration> {
+    let mut times = Vec::new();
+    while times.len() < least || !stop.load(Ordering::Relaxed) {
+        let since = Instant::now();
+        let users = UsersParams { name: Some("bob".into()), ..UsersParams::default() };
+        let found = client.call::<DirectoryUsers>(&users).await.unwrap().users;
+        assert_eq!(found.len(), 1, "an honest look finds bob");
+        let send = SendParams { to: "bob".into(), body: "honest".into(), ..SendParams::default() };
+        let id = client.call::<MessageSend>(&send).await.unwrap().id;
+        let wait = WaitParams { account: None, id, state: MessageState::Delivered, timeout_ms: 30_000 };
+        let state = client.call::<MessageWait>(&wait).await.unwrap().state;
+        assert_eq!(state, MessageState::Delivered, "an honest message is stuck");
+        times.push(since.elapsed());
+    }
+    times.sort_unstable();
+    times
+}
+
+/// What honest people see before and during an attack, which `stop` ends.
+struct Watch {
+    quiet: Duration,
+    during: Duration,
+    memory: u64,
+}
+
+fn seconds() -> Duration {
+    let seconds = std::env::var("CHATD_TORTURE_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(1))
+}
+
+async fn in_peace(client: &Client) -> Duration {
+    let least = if std::env::var_os("CHATD_TORTURE").is_some() { 100 } else { 10 };
+    p99(&honest(client, least, &AtomicBool::new(true)).await)
+}
+
+async fn watch(client: &Client, pid: u32, quiet: Duration, stop: &AtomicBool) -> Watch {
+    let timer = async {
+        tokio::time::sleep(seconds()).await;
+        stop.store(true, Ordering::Relaxed);
+    };
+    let (times, memory, ()) = tokio::join!(honest(client, 10, stop), watch_memory(pid, stop), timer);
+    Watch { quiet, during: p99(&times), memory }
+}
+
+impl Watch {
+    /// What did not hold. Times are judged by torture alone.
+    fn judge(&self, what: &str, grown: u64, ends: Option<Duration>, failed: &mut Vec<String>) {
+        println!(
+            "figure: {what} for {} s: an honest look and message {:.1} ms p99, {:.1} ms in peace; memory {} MiB; disk {} KiB more; \
+             stopped {}",
+            seconds().as_secs(),
+            self.during.as_secs_f64() * 1e3,
+            self.quiet.as_secs_f64() * 1e3,
+            self.memory >> 10,
+            grown >> 10,
+            ends.map_or("never".into(), |after| format!("after {} ms", after.as_millis())),
+        );
+        let mut judge = |held: bool, of: &str| {
+            if !held {
+                println!("NOT HELD: {what}: {of}");
+                failed.push(format!("{what}: {of}"));
+            }
+        };
+        judge(self.memory < MOST_MEMORY_KIB, "memory");
+        judge(grown < MOST_DISK, "disk");
+        if std::env::var_os("CHATD_TORTURE").is_some() {
+            judge(self.during < MOST_P99, "an honest one waits");
+            judge(self.during <= 5 * self.quiet, "an honest one waits longer than in peace");
+            judge(ends.is_some_and(|after| after < Duration::from_secs(5)), "it goes on");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_and_a_member_of_a_directory_stop_nobody() {
+    // Who comes by the proxy is believed where it comes from; and members ask more often than people do.
+    let config = "proxies = ['127.0.0.2']\n[limits]\nmember_per_minute = 600000\n";
+    let options =
+        DirectoryOptions { config: Some(config.into()), ..DirectoryOptions::default() }.args(&["--list", "public"]);
+    let mut pair = Pair::strangers_with("", options);
+    befriend(&pair.alice, &pair.bob);
+    let (pid, data) = (pair.directory.pid().unwrap(), pair.directory.data_dir());
+    let client = pair.alice_daemon.client().await;
+    let mut http = Http::connect(pair.directory.address()).await.unwrap();
+    let record = http.get("/v1/records/bob").await.unwrap().json::<RecordAnswer>().unwrap().record;
+    let bob = SignedRecord::decode(&record.0).unwrap().verify().unwrap();
+    let victim = (bob.account(), bob.devices[0].id);
+    let mut failed = Vec::new();
+    for attack in Attack::ALL {
+        let quiet = in_peace(&client).await;
+        let size = || disk_bytes(&data) + pair.directory.log_text().len() as u64;
+        let (before, stop) = (size(), Arc::new(AtomicBool::new(false)));
+        let attackers: Vec<_> = (0..AT_ONCE)
+            .map(|number| {
+                let address = pair.directory.address().to_owned();
+                let attacker = Attacker { attack, address, victim, number, held: Vec::new(), unread: None };
+                tokio::spawn(attacker.run(Arc::clone(&stop)))
+            })
+            .collect();
+        let watch = watch(&client, pid, quiet, &stop).await;
+        let mut all = Seen::default();
+        for attacker in attackers {
+            let seen = attacker.await.unwrap();
+            (all.taken, all.refused) = (all.taken + seen.taken, all.refused + seen.refused);
+            all.stopped_after = all.stopped_after.max(seen.stopped_after);
+        }
+        println!("{attack:?}: {} taken, {} refused", all.taken, all.refused);
+        // From each network a few: that is what honest crowds do, and each is answered.
+        let ends = all.stopped_after.or((attack == Attack::LookupsFromEverywhere).then_some(Duration::ZERO));
+        watch.judge(&format!("{attack:?}"), size().saturating_sub(before), ends, &mut failed);
+    }
+    // Nothing of others was refused, and a stranger from elsewhere is served.
+    let mut http = Http::connect_from(PROXY, pair.directory.address()).await.unwrap();
+    http.headers = "x-forwarded-for: 198.51.100.7\r\n".into();
+    assert_eq!(http.get("/v1/records/bob").await.unwrap().status, 200);
+    let (_daemon, carol) = pair.join("carol");
+    carol.ok(["users", "bob"]);
+    assert!(pair.directory.is_running() && pair.alice_daemon.is_running());
+    pair.bob_daemon().stop();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// Another user of the machine, who connects as often as it can. `system.status`, as MessagePack.
+const USER: &str = r"import socket, sys
+path, what = sys.argv[1:]
+status = b'\x94\x00\x01\xadsystem.status\x90'
+held = []
+print('begins', flush=True)
+while True:
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(0.05)
+    try:
+        s.connect(path)
+        if what == 'half':
+            s.sendall(b'\x94\x00\x01')
+        while what == 'unread':
+            s.sendall(status * 100)
+        while what == 'asks':
+            s.sendall(status * 10)
+            s.recv(65536)
+    except OSError:
+        pass
+    held.append(s)
+    if len(held) > 64:
+        held.pop(0).close()
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_users_of_the_machine_stop_nobody() {
+    const PYTHON: &str = "/usr/bin/python3";
+    if !nix::unistd::geteuid().is_root() {
+        tests::skip!("needs root, to become another user");
+    }
+    if !std::path::Path::new(PYTHON).exists() {
+        tests::skip!("{PYTHON} is missing, to connect as other users");
+    }
+    let pair = Pair::strangers_with("system = true\n", DirectoryOptions::default());
+    befriend(&pair.alice, &pair.bob);
+    for folder in [pair.alice_daemon.home(), &pair.alice_daemon.home().join("run")] {
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let (pid, data) = (pair.alice_daemon.pid().unwrap(), pair.alice_daemon.data_dir());
+    let client = pair.alice_daemon.client().await;
+    let mut failed = Vec::new();
+    for what in ["silent", "half", "unread", "asks"] {
+        let quiet = in_peace(&client).await;
+        let size = || disk_bytes(&data) + pair.alice_daemon.log_text().len() as u64;
+        let (before, stop) = (size(), AtomicBool::new(false));
+        let users: Vec<Ended> = (23_201..23_205)
+            .map(|user| {
+                let mut command = Command::new("setpriv");
+                command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups"]);
+                command.args([PYTHON, "-c", USER]).arg(pair.alice_daemon.socket()).arg(what);
+                command.env_clear().current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+                Ended(command.spawn().unwrap())
+            })
+            .collect();
+        let watch = watch(&client, pid, quiet, &stop).await;
+        drop(users);
+        // They have shares of places, memory and turns from the first moment.
+        watch.judge(&format!("four users, {what}"), size().saturating_sub(before), Some(Duration::ZERO), &mut failed);
+    }
+    pair.alice.ok(["status"]);
+    assert!(failed.is_empty(), "{failed:#?}");
+}

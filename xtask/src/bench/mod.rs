@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measures the system on this machine, prints one table, and writes it as JSON.
 //!
-//! Every scenario is one file and starts daemons of its own. Figures are printed beside their targets, never asserted.
+//! Every scenario is one file and starts daemons of its own. Figures are printed beside their targets; `--check` fails when
+//! one is missed.
 //! The load is made by this program itself, built with optimisation: `bench` builds the release profile and hands over
 //! to the `xtask` in it.
 
@@ -40,6 +41,9 @@ pub struct Options {
     /// Where to write the table as JSON (target/bench.json if left out)
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Fail when a target is missed. A scenario that misses one is measured up to three times, as machines are noisy
+    #[arg(long)]
+    check: bool,
     /// Set by `bench` itself for the optimised program that it hands over to
     #[arg(long, hide = true)]
     inner: bool,
@@ -85,7 +89,7 @@ pub fn run(options: &Options) -> Result<()> {
     ensure!(SCENARIOS.iter().any(|name| wanted(name)), "no such scenario; there are {}", SCENARIOS.join(", "));
     for name in SCENARIOS.into_iter().filter(|name| wanted(name)) {
         eprintln!("measuring {name} ...");
-        match runtime.block_on(measure(name, scale)) {
+        match runtime.block_on(best(name, scale, if options.check { 3 } else { 1 })) {
             Ok(rows) => rows.into_iter().for_each(|row| table.add(row)),
             // One scenario that fails must not take the others' figures with it.
             Err(error) => {
@@ -102,7 +106,23 @@ pub fn run(options: &Options) -> Result<()> {
     std::fs::write(&file, table.json()?).with_context(|| format!("cannot write {}", file.display()))?;
     eprintln!("written to {}", file.display());
     ensure!(!table.has_failures(), "a scenario failed");
+    let missed = table.missed();
+    ensure!(!options.check || missed.is_empty(), "{} targets are missed:\n{}", missed.len(), missed.join("\n"));
     Ok(())
+}
+
+/// The best of so many measurements; no further ones when nothing is missed.
+async fn best(name: &str, scale: Scale, times: usize) -> Result<Vec<Row>> {
+    let mut rows = measure(name, scale).await?;
+    for _ in 1..times {
+        if !rows.iter().any(Row::misses) {
+            break;
+        }
+        eprintln!("  a target is missed: measuring it again");
+        let again = measure(name, scale).await?;
+        rows = rows.into_iter().zip(again).map(|(row, other)| row.better(other)).collect();
+    }
+    Ok(rows)
 }
 
 async fn measure(name: &str, scale: Scale) -> Result<Vec<Row>> {
@@ -134,6 +154,9 @@ fn hand_over(options: &Options) -> Result<()> {
     command.args(["bench", "--inner"]);
     if options.quick {
         command.arg("--quick");
+    }
+    if options.check {
+        command.arg("--check");
     }
     if let Some(only) = &options.only {
         command.args(["--only", only]);

@@ -33,6 +33,26 @@ impl Row {
         Self { what: what.into(), value, unit, target, limits: limits.into() }
     }
 
+    /// Whether there is a target, `< 10 ms` or `>= 1,000 /s`, and the figure misses it.
+    pub fn misses(&self) -> bool {
+        let mut words = self.target.split(' ');
+        let (Some(order), Some(number)) = (words.next(), words.next()) else { return false };
+        let Ok(target) = number.replace(',', "").parse::<f64>() else { return false };
+        let holds = match order {
+            "<" => self.value < target,
+            "<=" => self.value <= target,
+            ">=" => self.value >= target,
+            _ => true,
+        };
+        !holds
+    }
+
+    /// The better of two measurements of the same.
+    pub fn better(self, other: Self) -> Self {
+        let more_is_better = self.target.starts_with('>');
+        if (other.value > self.value) == more_is_better { other } else { self }
+    }
+
     fn figure(&self) -> String {
         let value = match self.value {
             value if value.abs() >= 1000.0 => thousands(value),
@@ -94,6 +114,12 @@ impl Table {
     pub fn add(&mut self, row: Row) {
         eprintln!("  {}: {}", row.what, row.figure());
         self.rows.push(row);
+    }
+
+    /// The rows that miss their target, in words.
+    pub fn missed(&self) -> Vec<String> {
+        let missed = self.rows.iter().filter(|row| row.misses());
+        missed.map(|row| format!("{}: {}, not {}", row.what, row.figure(), row.target)).collect()
     }
 
     /// Adds a scenario that failed.
@@ -166,6 +192,19 @@ mod tests_of_table {
         assert_eq!(figure(999.4), "999 x");
         assert_eq!(figure(12.34), "12.3 x");
         assert_eq!(figure(0.5), "0.50 x");
+    }
+
+    #[test]
+    fn a_missed_target_is_seen() {
+        let row = |value, target| Row::new("", value, "ms", target, "");
+        for (value, target) in [(9.9, "< 10 ms"), (1.6, "<= 1.6 x"), (1_200.0, ">= 1,200 /s"), (5.0, "")] {
+            assert!(!row(value, target).misses(), "{value} {target}");
+        }
+        for (value, target) in [(10.0, "< 10 ms"), (1.61, "<= 1.6 x"), (1_199.0, ">= 1,200 /s"), (f64::NAN, "< 1 s")] {
+            assert!(row(value, target).misses(), "{value} {target}");
+        }
+        assert_eq!(row(3.0, "< 10 ms").better(row(4.0, "< 10 ms")).value, 3.0);
+        assert_eq!(row(3.0, ">= 10 /s").better(row(4.0, ">= 10 /s")).value, 4.0);
     }
 
     #[test]

@@ -47,6 +47,12 @@ fn stamped(envelope: &[u8], WorkWanted { bits, window }: WorkWanted) -> Vec<u8> 
     Outer { work, ..outer }.encode()
 }
 
+/// The same envelope, with a version that takes two bytes.
+fn long_version(envelope: &[u8]) -> Vec<u8> {
+    assert_eq!(envelope[..2], [0x97, 1]);
+    [&[0x97, 0xcc, 1], &envelope[2..]].concat()
+}
+
 #[tokio::test]
 async fn one_network_does_not_close_the_lane_of_strangers() {
     for (name, junk_from, honest_from) in [
@@ -89,6 +95,16 @@ async fn an_honest_stranger_gets_into_a_full_lane_with_work() {
     let other = others.unwrap();
     let stolen = Outer { work, ..Outer::decode(&other).unwrap() }.encode();
     wanted(from(&directory, &bob, alice, stolen).await).await;
+    // One stamp is good for one envelope: neither with another lifetime nor in another spelling.
+    let mut living = (DAY + 1..DAY + 100).map(|ttl| Outer { ttl, ..Outer::decode(&good).unwrap() });
+    let other = living.find(|other| shown(other, 0, u64::MAX) < 8).expect("a lifetime is part of the work");
+    wanted(from(&directory, &bob, alice, other.encode()).await).await;
+    for envelope in [&request, &good] {
+        let spelling = long_version(envelope);
+        assert_eq!(Outer::decode(&spelling), Outer::decode(envelope));
+        let answer = from(&directory, &bob, alice, spelling).await;
+        assert_eq!(refused(answer).await, (StatusCode::BAD_REQUEST, ErrorCode::Malformed));
+    }
     for window in [asked.window - 2, asked.window + 2] {
         let old = stamped(&request, WorkWanted { window, ..asked });
         wanted(from(&directory, &bob, alice, old).await).await;

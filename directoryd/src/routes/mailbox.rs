@@ -81,7 +81,13 @@ async fn store(
                     format!("without a deposit token an envelope has at most {MAX_STRANGER_ENVELOPE_BYTES} bytes");
                 return Err(Refusal::new(ErrorCode::TooLarge, message));
             }
-            Lane::Stranger(stranger(directory, peer, source, &parsed()?))
+            let outer = parsed()?;
+            // The same in another spelling would be one more envelope for the same work.
+            if outer.encode() != envelope {
+                let message = "without a deposit token an envelope is taken in its shortest encoding only";
+                return Err(Refusal::new(ErrorCode::Malformed, message));
+            }
+            Lane::Stranger(stranger(directory, peer, source, &outer))
         }
     };
     let outer = parsed()?;

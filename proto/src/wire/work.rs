@@ -1,9 +1,10 @@
 //! Proof of work: what a stranger pays in processor time when a lane for strangers is full.
 //!
-//! A stamp is about one envelope: `seed = SHA-256("chatd/work/1\0" || to_device || prekey_id || window as u64be ||
-//! ciphertext)`, and `SHA-256(seed || nonce as u64be)` begins with so many zero bits. The ciphertext is sealed to its
-//! recipient and signed inside by its sender, so a stamp is worth nothing for anybody else; the window is a piece of
-//! time of [`WORK_WINDOW_SECONDS`], so that stamps cannot be made in store; and the same envelope again takes no room.
+//! A stamp is about one envelope: `seed = SHA-256("chatd/work/1\0" || suite (one byte) || to_device || prekey_id || ttl as
+//! u32be || window as u64be || ciphertext)`, and `SHA-256(seed || nonce as u64be)` begins with so many zero bits. All that
+//! an envelope says is in it, so that one stamp is good for one envelope. The ciphertext is sealed to its recipient and
+//! signed inside by its sender, so a stamp is worth nothing for anybody else; the window is a piece of time of
+//! [`WORK_WINDOW_SECONDS`], so that stamps cannot be made in store; and the same envelope again takes no room.
 //!
 //! SHA-256 because there is no better here: equix, which needs memory, is LGPL and compiles code at run time.
 
@@ -38,8 +39,10 @@ pub fn window_of(now: i64) -> u64 {
 fn seed(outer: &Outer<'_>, window: u64) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(b"chatd/work/1\0");
+    hash.update([outer.suite]);
     hash.update(outer.to_device.as_bytes());
     hash.update(outer.prekey_id.as_bytes());
+    hash.update(outer.ttl.to_be_bytes());
     hash.update(window.to_be_bytes());
     hash.update(outer.ciphertext);
     hash.finalize().into()
@@ -111,6 +114,8 @@ mod tests {
             Outer { to_device: DeviceId([0xd3; 16]), ..stamped.clone() },
             Outer { prekey_id: PrekeyId([0x98; 8]), ..stamped.clone() },
             Outer { ciphertext: b"age!", ..stamped.clone() },
+            Outer { ttl: 61, ..stamped.clone() },
+            Outer { suite: 2, ..stamped.clone() },
             Outer { work: Some(Stamp { nonce: stamp.nonce + 1, ..stamp }), ..stamped.clone() },
             Outer { work: Some(Stamp { window: 101, ..stamp }), ..stamped.clone() },
         ] {

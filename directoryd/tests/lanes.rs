@@ -72,6 +72,30 @@ async fn one_network_does_not_close_the_lane_of_strangers() {
     }
 }
 
+/// 32 throw-away accounts of one host used to close the lane for all other members.
+#[tokio::test]
+async fn accounts_are_free_and_close_the_lane_for_no_member() {
+    let (directory, mut bob) = open_bob(4).await;
+    bob.policy = ContactPolicy::Members;
+    assert!(directory.publish(&bob, 2).await.status().is_success());
+    let leave = async |name: &str, n: u32, address: &str| {
+        let who = person(name);
+        assert!(directory.publish(&who, 1).await.status().is_success(), "{name}");
+        let session = directory.session(&who).await;
+        let url = format!("{}/v1/mailbox/{}", directory.url, bob.account());
+        let request = directory.http.post(url).header("x-forwarded-for", address).bearer_auth(&session.token);
+        request.body(junk(&bob, n)).send().await.unwrap().status()
+    };
+    let mut taken = 0;
+    for n in 0..24 {
+        taken += u32::from(leave(&format!("throw-away-{n}"), n, "192.0.2.1").await.is_success());
+    }
+    println!("figure: 24 accounts of one host: {taken} taken of 32 places");
+    assert_eq!(taken, 11);
+    assert_eq!(leave("alice", 1_000, "198.51.100.7").await, StatusCode::CREATED);
+    directory.stop().await;
+}
+
 #[tokio::test]
 async fn an_honest_stranger_gets_into_a_full_lane_with_work() {
     let (directory, bob) = open_bob(8).await;

@@ -87,7 +87,7 @@ async fn store(
                 let message = "without a deposit token an envelope is taken in its shortest encoding only";
                 return Err(Refusal::new(ErrorCode::Malformed, message));
             }
-            Lane::Stranger(stranger(directory, peer, source, &outer))
+            Lane::Stranger(stranger(directory, peer, &outer))
         }
     };
     let outer = parsed()?;
@@ -105,23 +105,18 @@ async fn store(
     Ok((status, DepositAnswer { number, expires_in, time: unix_now() }))
 }
 
-/// Where a stranger comes from, in a form that tells nobody, and what work it shows.
-fn stranger(directory: &Directory, peer: Peer, source: Source, outer: &Outer<'_>) -> Stranger {
+/// Where a stranger comes from, in a form that tells nobody, and what work it shows. A member is no exception: accounts are
+/// free, addresses are not.
+fn stranger(directory: &Directory, peer: Peer, outer: &Outer<'_>) -> Stranger {
     let key = directory.store.identity().key().as_bytes();
     let place = |what: &[u8]| {
         let mut short = [0; 8];
         short.copy_from_slice(&sha256(&[b"chatd/lane/1\0", key, what])[..8]);
         short
     };
-    let (site, host) = match source {
-        Source::Member(account) => (place(&account.0), place(&account.0)),
-        Source::Address(address) => {
-            let (site, host) = networks(address);
-            (place(&site), place(&host))
-        }
-    };
+    let (site, host) = networks(peer.address);
     let now = window_of(unix_now());
-    Stranger { site, host, exempt: peer.exempt, work: shown(outer, now.saturating_sub(1), now) }
+    Stranger { site: place(&site), host: place(&host), exempt: peer.exempt, work: shown(outer, now.saturating_sub(1), now) }
 }
 
 /// The network of a site, and the part of it that one host has.

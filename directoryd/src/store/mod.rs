@@ -143,7 +143,7 @@ pub enum Lane {
 /// Whoever leaves a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stranger {
-    /// The network that it comes from (or the account, of a member), hashed with a key of this directory.
+    /// The network that it comes from, hashed with a key of this directory.
     pub site: [u8; 8],
     /// The part of that network that one host has.
     pub host: [u8; 8],

@@ -73,10 +73,10 @@ const MIGRATIONS: &[&str] = &[
         expires  INTEGER NOT NULL,
         hash     BLOB NOT NULL,
         size     INTEGER NOT NULL,
-        envelope BLOB NOT NULL,
-        -- Of strangers: keyed hashes of where they came from.
+        -- Of strangers: keyed hashes of where they came from. Before the envelope, whose pages need not be read for them.
         site     BLOB NOT NULL,
-        host     BLOB NOT NULL
+        host     BLOB NOT NULL,
+        envelope BLOB NOT NULL
     ) STRICT;
     CREATE UNIQUE INDEX mailbox_by_hash ON mailbox (account, stranger, hash);
     CREATE INDEX mailbox_by_device ON mailbox (account, device, number);

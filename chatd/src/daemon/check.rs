@@ -2,10 +2,8 @@
 
 use std::fmt::Write as _;
 use std::net::UdpSocket;
-use std::path::Path;
 
-use nix::fcntl::{Flock, FlockArg};
-use nix::unistd::{AccessFlags, access};
+use daemonkit::folder;
 
 use super::{DataDir, Setup, StartError, admission};
 use crate::directory::{Directories, DirectoryClient};
@@ -31,9 +29,12 @@ pub fn check(setup: &Setup) -> Result<String, StartError> {
     rpc::check(&setup.socket, &audience)?;
     if setup.data_dir.symlink_metadata().is_ok() {
         DataDir::permitted(&setup.data_dir)?;
-        is_free(&setup.data_dir)?;
+        let lock = setup.data_dir.join("lock");
+        if !folder::is_free(&lock).map_err(|source| StartError::Io { path: lock, source })? {
+            return Err(StartError::Locked { path: setup.data_dir.clone() });
+        }
     } else {
-        can_be_made(&setup.data_dir)?;
+        folder::can_be_made(&setup.data_dir).map_err(|(path, source)| StartError::Io { path, source })?;
     }
     for address in &config.listen {
         UdpSocket::bind(address).map_err(|error| wrong("listen", format!("cannot listen on {address}: {error}")))?;
@@ -53,22 +54,4 @@ pub fn check(setup: &Setup) -> Result<String, StartError> {
         let _ = writeln!(text, "  {what:<10}{value}");
     }
     Ok(text)
-}
-
-/// Whether another daemon has the directory; the lock is given back at once.
-fn is_free(path: &Path) -> Result<(), StartError> {
-    let Ok(file) = std::fs::File::options().write(true).open(path.join("lock")) else { return Ok(()) };
-    let locked = Flock::lock(file, FlockArg::LockExclusiveNonblock);
-    locked.map(drop).map_err(|_| StartError::Locked { path: path.to_owned() })
-}
-
-/// Whether this user could make the directory: the nearest one above it that exists must be a folder to write to.
-pub(super) fn can_be_made(path: &Path) -> Result<(), StartError> {
-    let there = path.ancestors().skip(1).find(|above| above.symlink_metadata().is_ok()).unwrap_or(Path::new("/"));
-    let io = |source| StartError::Io { path: there.to_owned(), source };
-    let meta = std::fs::metadata(there).map_err(io)?;
-    if !meta.is_dir() {
-        return Err(io(std::io::ErrorKind::NotADirectory.into()));
-    }
-    access(there, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|error| io(error.into()))
 }

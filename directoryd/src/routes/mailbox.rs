@@ -116,7 +116,12 @@ fn stranger(directory: &Directory, peer: Peer, outer: &Outer<'_>) -> Stranger {
     };
     let (site, host) = networks(peer.address);
     let now = window_of(unix_now());
-    Stranger { site: place(&site), host: place(&host), exempt: peer.exempt, work: shown(outer, now.saturating_sub(1), now) }
+    Stranger {
+        site: place(&site),
+        host: place(&host),
+        exempt: peer.exempt,
+        work: shown(outer, now.saturating_sub(1), now),
+    }
 }
 
 /// The network of a site, and the part of it that one host has.

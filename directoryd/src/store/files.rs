@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use daemonkit::folder;
 use nix::unistd::{AccessFlags, access};
 use proto::fault::point;
 use rusqlite::{Connection, params};
@@ -37,15 +38,8 @@ pub(super) fn lock_data_dir(path: &Path) -> Result<File, OpenError> {
 /// Whether [`lock_data_dir`] would succeed; nothing is made or kept.
 pub(super) fn check(path: &Path) -> Result<(), OpenError> {
     let failed = |path: &Path, source| OpenError::DataDir { path: path.to_owned(), source };
-    let writable = |folder: &Path| access(folder, AccessFlags::W_OK | AccessFlags::X_OK);
     if path.symlink_metadata().is_err() {
-        // The nearest folder above it is where it would be made.
-        let above = path.ancestors().skip(1).find(|above| above.symlink_metadata().is_ok());
-        let above = above.unwrap_or(Path::new("/"));
-        if !above.metadata().map_err(|source| failed(above, source))?.is_dir() {
-            return Err(failed(above, std::io::ErrorKind::NotADirectory.into()));
-        }
-        return writable(above).map_err(|error| failed(above, error.into()));
+        return folder::can_be_made(path).map_err(|(path, source)| OpenError::DataDir { path, source });
     }
     let meta = path.metadata().map_err(|source| failed(path, source))?;
     if !meta.is_dir() {
@@ -55,13 +49,12 @@ pub(super) fn check(path: &Path) -> Result<(), OpenError> {
     if mode & 0o022 != 0 {
         return Err(OpenError::Permissions { path: path.to_owned(), mode });
     }
-    writable(path).map_err(|error| failed(path, error.into()))?;
-    let Ok(file) = File::options().write(true).open(path.join("lock")) else { return Ok(()) };
-    // Given back at once.
-    match file.try_lock() {
-        Ok(()) => Ok(()),
-        Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::Locked(path.to_owned())),
-        Err(std::fs::TryLockError::Error(source)) => Err(failed(path, source)),
+    access(path, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|error| failed(path, error.into()))?;
+    let lock = path.join("lock");
+    match folder::is_free(&lock) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(OpenError::Locked(path.to_owned())),
+        Err(source) => Err(failed(&lock, source)),
     }
 }
 

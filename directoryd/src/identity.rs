@@ -69,7 +69,10 @@ pub enum IdentityError {
         uid: u32,
     },
     /// Not what this program writes.
-    #[error("{path} is not an Ed25519 key in PKCS#8 and PEM; restore it from a backup")]
+    #[error(
+        "cannot use {path}: it is not an Ed25519 key in PKCS#8 and PEM; put the file back from a backup. If there is none, \
+         move the file away and start once with --new-identity: members have to accept the new key then"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -88,6 +91,11 @@ pub enum IdentityError {
     /// The database failed.
     #[error("cannot remember the identity key in the database")]
     Database(#[from] rusqlite::Error),
+}
+
+/// The public half that a database remembers.
+pub(crate) fn known(database: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
+    database.query_row("SELECT key FROM identity", [], |row| row.get(0)).optional()
 }
 
 /// The key; [`std::fmt::Debug`] shows its public half only.
@@ -119,16 +127,11 @@ impl Identity {
     /// # Errors
     /// See [`IdentityError`].
     pub(crate) fn open(folder: &Path, database: &Connection, anew: bool) -> Result<Self, IdentityError> {
-        let path = folder.join(FILE);
-        let known: Option<Vec<u8>> = database.query_row("SELECT key FROM identity", [], |row| row.get(0)).optional()?;
-        let identity = match (Self::read(folder)?, &known) {
-            (Some(identity), Some(key)) if identity.0.verifying_key().as_bytes()[..] == key[..] => return Ok(identity),
-            (Some(found), Some(key)) if !anew => {
-                return Err(IdentityError::Other { path, found: found.to_string(), known: hex(key) });
-            }
-            (None, Some(key)) if !anew => return Err(IdentityError::Missing { path, known: hex(key) }),
-            (Some(identity), _) => identity,
-            (None, _) => Self::make(folder)?,
+        let known = known(database)?;
+        let identity = match Self::fitting(folder, known.as_deref(), anew)? {
+            Some(identity) if identity.is(known.as_deref()) => return Ok(identity),
+            Some(identity) => identity,
+            None => Self::make(folder)?,
         };
         tracing::warn!(key = %identity, "this directory has a new identity key");
         // After the file is durable: a crash between the two finds the file at the next start.
@@ -139,11 +142,27 @@ impl Identity {
         Ok(identity)
     }
 
-    /// The key in a folder, if there is one.
+    /// The key in a folder that a start would use; none: it would make one. `known`: what members know, by the database.
     ///
     /// # Errors
-    /// When it cannot be used.
-    pub fn read(folder: &Path) -> Result<Option<Self>, IdentityError> {
+    /// See [`IdentityError`].
+    pub(crate) fn fitting(folder: &Path, known: Option<&[u8]>, anew: bool) -> Result<Option<Self>, IdentityError> {
+        let path = folder.join(FILE);
+        let found = Self::read(folder)?;
+        let Some(key) = known.filter(|_| !anew) else { return Ok(found) };
+        match found {
+            Some(identity) if identity.is(known) => Ok(Some(identity)),
+            Some(other) => Err(IdentityError::Other { path, found: other.to_string(), known: hex(key) }),
+            None => Err(IdentityError::Missing { path, known: hex(key) }),
+        }
+    }
+
+    fn is(&self, known: Option<&[u8]>) -> bool {
+        known == Some(self.0.verifying_key().as_bytes())
+    }
+
+    /// The key in a folder, if there is one.
+    fn read(folder: &Path) -> Result<Option<Self>, IdentityError> {
         let path = folder.join(FILE);
         let io = |what| {
             let path = path.clone();
@@ -178,7 +197,7 @@ impl Identity {
             move |source| IdentityError::Io { what, path, source }
         };
         let key = SigningKey::from_bytes(&rand::random());
-        let text = key.to_pkcs8_pem(LineEnding::LF).map_err(|_| IdentityError::Damaged { path: path.clone() })?;
+        let text = key.to_pkcs8_pem(LineEnding::LF).map_err(|error| io("encode")(std::io::Error::other(error)))?;
         let half = folder.join(format!(".{FILE}.new"));
         // The folder is locked: what an earlier attempt left is nobody's.
         match std::fs::remove_file(&half) {

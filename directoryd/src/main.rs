@@ -13,7 +13,6 @@ use daemonkit::log::{Format, Log, last_words};
 use daemonkit::notify::notify;
 use directoryd::config::{ListPolicy, LogFormat};
 use directoryd::gate::Gate;
-use directoryd::identity::Identity;
 use directoryd::live::Handle;
 use directoryd::store::Store;
 use directoryd::{Config, Opened};
@@ -74,11 +73,10 @@ impl Args {
 
         daemonkit::log::parse(&config.log)?;
         Gate::new(config)?;
-        Store::check(&config.data_dir)?;
+        let identity = Store::check(&config.data_dir, config.new_identity)?;
         let address = config.listen;
         std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
-        let identity = Identity::read(&config.data_dir)?;
-        let key = identity.map_or_else(|| "made by the first start".to_owned(), |identity| identity.to_string());
+        let key = identity.map_or_else(|| "a new one".to_owned(), |identity| identity.to_string());
         let listed = |words: &[String]| if words.is_empty() { "none".to_owned() } else { words.join(", ") };
         let list = match config.list {
             ListPolicy::Members => "its members",

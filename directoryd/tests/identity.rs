@@ -6,6 +6,7 @@ mod common;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use common::process::*;
 use common::*;
 use directoryd::store::OpenError;
 use directoryd::{Config, Opened, RunError, identity::IdentityError};
@@ -110,5 +111,57 @@ fn the_key_is_made_once_and_never_silently_anew() {
     std::fs::write(&file, kept).unwrap();
     assert!(matches!(again(&folder, false), Err(IdentityError::Other { .. })));
     std::fs::write(&file, "no key").unwrap();
-    assert!(matches!(again(&folder, false), Err(IdentityError::Damaged { .. })));
+    let damaged = again(&folder, false).unwrap_err();
+    assert!(matches!(damaged, IdentityError::Damaged { .. }));
+    let text = damaged.to_string();
+    assert!(text.contains("identity.pem") && text.contains("backup") && text.contains("--new-identity"), "{text}");
+}
+
+/// `directoryd --check` on a data folder: whether it found nothing wrong, and what it said.
+fn checked(folder: &Path, extra: &[&str]) -> (bool, String) {
+    let output = command(folder, &[&["--check"], extra].concat()).output().unwrap();
+    (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_check_finds_a_lost_key_and_leaves_nothing_behind() {
+    let data = tempfile::tempdir().unwrap();
+    let (folder, file) = (data.path().join("d ?#%41é"), data.path().join("d ?#%41é/identity.pem"));
+    assert!(checked(&folder, &[]).0 && !folder.exists());
+    Process::start(&folder, &[]).stop();
+    let there = files(&folder);
+    assert_eq!(there, ["directory.db", "identity.pem", "lock"]);
+    let (fine, said) = checked(&folder, &[]);
+    let key = said.lines().find_map(|line| line.trim().strip_prefix("key")).unwrap().trim().to_owned();
+    assert!(fine && unhex::<32>(&key).is_some(), "{said}");
+    let kept = std::fs::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let (fine, said) = checked(&folder, &[]);
+    assert!(!fine && said.contains("is missing") && said.contains(&key), "{said}");
+    assert!(checked(&folder, &["--new-identity"]).0 && !file.exists());
+    // Somebody else's.
+    let other = data.path().join("other");
+    Process::start(&other, &[]).stop();
+    std::fs::copy(other.join("identity.pem"), &file).unwrap();
+    let (fine, said) = checked(&folder, &[]);
+    assert!(!fine && said.contains("members know this directory by") && said.contains(&key), "{said}");
+    std::fs::write(&file, kept).unwrap();
+    assert!(checked(&folder, &[]).0);
+    assert_eq!(files(&folder), there, "a check leaves nothing behind");
+    // After an end that was not clean, the key may be in the log only.
+    let killed = data.path().join("killed");
+    Process::start(&killed, &[]).kill();
+    assert!(files(&killed).contains(&"directory.db-wal".to_owned()));
+    let log = std::fs::read(killed.join("directory.db-wal")).unwrap();
+    std::fs::remove_file(killed.join("identity.pem")).unwrap();
+    let (fine, said) = checked(&killed, &[]);
+    assert!(!fine && said.contains("is missing"), "{said}");
+    assert_eq!(std::fs::read(killed.join("directory.db-wal")).unwrap(), log);
 }

@@ -117,7 +117,9 @@ pub enum OpenError {
         known: i64,
     },
     /// What is stored cannot be understood.
-    #[error("the database {path} holds a record that cannot be read: {reason}")]
+    #[error(
+        "the database {path} holds a record that cannot be read ({reason}); put a backup of it in its place, and start again"
+    )]
     Damaged {
         /// Which file.
         path: PathBuf,

@@ -350,14 +350,16 @@ impl Store {
         self.rules.set(rules);
     }
 
-    /// Looks at a data directory as [`Store::open`] would meet it, and changes nothing.
+    /// Looks at a data directory as [`Store::open`] would meet it, and changes nothing; the key that it would use, unless it
+    /// would make one.
     ///
     /// # Errors
     /// What opening it would fail at first: a folder that cannot be made or is not closed to others, another directory that uses it,
-    /// a database of a newer version.
-    pub fn check(data_dir: &std::path::Path) -> Result<(), OpenError> {
+    /// a database of a newer version, an identity key that is lost, damaged, or another than members know.
+    pub fn check(data_dir: &std::path::Path, new_identity: bool) -> Result<Option<Identity>, OpenError> {
         files::check(data_dir)?;
-        schema::check(&data_dir.join("directory.db"))
+        let known = schema::check(&data_dir.join("directory.db"))?;
+        Ok(Identity::fitting(data_dir, known.as_deref(), new_identity)?)
     }
 
     /// What is known of the database.

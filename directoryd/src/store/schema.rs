@@ -6,6 +6,7 @@ use proto::fault::point;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{OpenError, files};
+use crate::identity;
 
 /// One entry for each schema version, run in order in one transaction.
 const MIGRATIONS: &[&str] = &[
@@ -146,16 +147,39 @@ pub(super) fn open(path: &Path, max_pages: Option<u32>) -> Result<Connection, Op
     Ok(connection)
 }
 
-/// Whether [`open`] would take the database that is there; nothing is changed.
-pub(super) fn check(path: &Path) -> Result<(), OpenError> {
+/// Whether [`open`] would take the database that is there; the identity key that it remembers. Nothing is changed: after an
+/// end that was not clean, SQLite may make the index of the log (`-shm`) anew, which says nothing that the log does not.
+pub(super) fn check(path: &Path) -> Result<Option<Vec<u8>>, OpenError> {
     if !path.exists() {
-        return Ok(());
+        return Ok(None);
     }
     let failed = |source| OpenError::Database { path: path.to_owned(), source };
-    let connection = Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+    let connection = look(path).map_err(failed)?;
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     let known = MIGRATIONS.len() as i64;
-    if found > known { Err(OpenError::TooNew { path: path.to_owned(), found, known }) } else { Ok(()) }
+    if found > known {
+        return Err(OpenError::TooNew { path: path.to_owned(), found, known });
+    }
+    // Before schema 2 directories had no key.
+    if found < 2 { Ok(None) } else { identity::known(&connection).map_err(failed) }
+}
+
+/// Opens it for a look. Without a log the file alone is all there is, and said to be immutable: a reader of any other kind
+/// makes an empty log and its index, and leaves them behind. Nobody writes meanwhile, or the lock would be taken.
+fn look(path: &Path) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if files::has_log(path) {
+        return Connection::open_with_flags(path, flags);
+    }
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
+    let name = whole
+        .as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .map(|byte| if plain(byte) { char::from(*byte).to_string() } else { format!("%{byte:02X}") });
+    let uri = format!("file:{}?immutable=1", name.collect::<String>());
+    Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)
 }
 
 fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {

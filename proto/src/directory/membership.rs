@@ -11,7 +11,7 @@ use ed25519_dalek::{Signer, SigningKey};
 use serde::{Deserialize, Serialize};
 
 use super::api::{Base64, sized};
-use super::verified;
+use super::{join, split, verified};
 use crate::ids::AccountId;
 use crate::wire::reader::write;
 use crate::wire::{Reader, WireError};
@@ -131,27 +131,16 @@ impl SignedMembership {
 
     /// `[bin body, bin signature]`.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.body.len() + 72);
-        write::array(&mut out, 2);
-        write::bin(&mut out, &self.body);
-        write::bin(&mut out, &self.signature);
-        out
+        join(&self.body, &self.signature)
     }
 
     /// Splits body and signature; nothing is verified.
     ///
     /// # Errors
-    /// When it is too large or not the encoding.
+    /// When it is too large or not the encoding, of which there is one.
     pub fn decode(bytes: &[u8]) -> Result<Self, MembershipError> {
-        if bytes.len() > MAX_MEMBERSHIP_BYTES {
-            let (what, size) = ("membership", bytes.len());
-            return Err(WireError::TooLarge { what, size, limit: MAX_MEMBERSHIP_BYTES }.into());
-        }
-        let mut r = Reader::new(bytes);
-        r.array_of(2, "signed membership")?;
-        let signed = Self { body: r.bin("membership body")?.to_vec(), signature: r.fixed("membership signature")? };
-        r.finish("signed membership")?;
-        Ok(signed)
+        let (body, signature) = split(bytes, MAX_MEMBERSHIP_BYTES, "signed membership")?;
+        Ok(Self { body, signature })
     }
 
     /// What it says, without any check: to know whose key to check it by.
@@ -266,6 +255,15 @@ mod tests {
         ] {
             assert_eq!(check(key, origin, account, now), Err(error));
         }
+    }
+
+    #[test]
+    fn a_statement_has_one_encoding() {
+        let bytes = SignedMembership::issue(HOME, alice(), NOW, &key(1)).encode();
+        // The same body, as bytes with a length of two bytes.
+        assert_eq!(bytes[..2], [0x92, 0xc4]);
+        let longer = [&[0x92, 0xc5, 0], &bytes[2..]].concat();
+        assert!(SignedMembership::decode(&bytes).is_ok() && SignedMembership::decode(&longer).is_err());
     }
 
     #[test]

@@ -22,6 +22,31 @@ pub use signed::{Conflict, MAX_SEQ_STEP, SignedRecord, supersedes};
 
 use ed25519_dalek::{Signature, VerifyingKey};
 
+use crate::wire::reader::write;
+use crate::wire::{Reader, WireError};
+
+/// `[bin body, bin signature]`.
+fn join(body: &[u8], signature: &[u8; 64]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len() + 72);
+    write::array(&mut out, 2);
+    write::bin(&mut out, body);
+    write::bin(&mut out, signature);
+    out
+}
+
+/// Body and signature of what [`join`] made, and of nothing else: only the shortest MessagePack form is taken, so that the
+/// very bytes that were received come out again and their hash is one.
+fn split(bytes: &[u8], limit: usize, what: &'static str) -> Result<(Vec<u8>, [u8; 64]), WireError> {
+    if bytes.len() > limit {
+        return Err(WireError::TooLarge { what, size: bytes.len(), limit });
+    }
+    let mut r = Reader::new(bytes);
+    r.array_of(2, what)?;
+    let (body, signature) = (r.bin(what)?.to_vec(), r.fixed(what)?);
+    r.finish(what)?;
+    if join(&body, &signature) == bytes { Ok((body, signature)) } else { Err(WireError::Malformed(what)) }
+}
+
 /// Whether `signature` over `message` is `key`'s; a key that is no point of the curve signs nothing.
 pub fn verified(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
     VerifyingKey::from_bytes(key).is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())

@@ -4,10 +4,9 @@ use ed25519_dalek::{Signer, SigningKey};
 
 use super::record::{MAX_RECORD_BYTES, Record, RecordError};
 use super::rotation::{self, Rotation};
-use super::verified;
+use super::{join, split, verified};
 use crate::ids::sha256;
-use crate::wire::reader::write;
-use crate::wire::{Reader, WireError};
+use crate::wire::WireError;
 
 /// A record's exact bytes and their signature. Nothing is known of it before [`SignedRecord::verify`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,11 +36,7 @@ impl SignedRecord {
 
     /// `[bin body, bin signature]`.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.body.len() + 72);
-        write::array(&mut out, 2);
-        write::bin(&mut out, &self.body);
-        write::bin(&mut out, &self.signature);
-        out
+        join(&self.body, &self.signature)
     }
 
     /// Splits body and signature; nothing is verified.
@@ -50,14 +45,8 @@ impl SignedRecord {
     /// When it is too large or not the encoding. Only the shortest MessagePack form is taken, so that
     /// [`SignedRecord::encode`] gives back the very bytes that were received and the hash is one.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        if bytes.len() > MAX_RECORD_BYTES {
-            return Err(WireError::TooLarge { what: "record", size: bytes.len(), limit: MAX_RECORD_BYTES }.into());
-        }
-        let mut r = Reader::new(bytes);
-        r.array_of(2, "signed record")?;
-        let signed = Self { body: r.bin("record body")?.to_vec(), signature: r.fixed("record signature")? };
-        r.finish("signed record")?;
-        if signed.encode() == bytes { Ok(signed) } else { Err(WireError::Malformed("signed record").into()) }
+        let (body, signature) = split(bytes, MAX_RECORD_BYTES, "signed record")?;
+        Ok(Self { body, signature })
     }
 
     /// Checks everything that needs no clock and no memory, and gives what the record says.

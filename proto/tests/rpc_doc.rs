@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use proto::rpc::event::EventType;
-use proto::rpc::methods::METHODS;
+use proto::rpc::methods::{METHODS, carries_secrets};
 
 const SOURCES: [&str; 12] = [
     include_str!("../src/rpc/types/account.rs"),
@@ -263,4 +263,33 @@ fn the_sources_are_read_completely() {
         assert!(types.contains_key(method.params) && types.contains_key(method.result), "{}", method.name);
     }
     assert_eq!(types["SendParams"].members.iter().filter(|member| !member.optional).count(), 2);
+}
+
+/// Whether a value of this type has a [`proto::rpc::secret::Secret`] in it, however deep.
+fn holds_a_secret(types: &BTreeMap<String, Type>, rust_type: &str) -> bool {
+    rust_type.split(|c: char| !c.is_alphanumeric()).any(|word| {
+        let inside = || types.get(word).is_some_and(|t| t.members.iter().any(|m| holds_a_secret(types, &m.rust_type)));
+        word == "Secret" || inside()
+    })
+}
+
+#[test]
+fn each_method_with_a_secret_is_named() {
+    let types = parse();
+    for method in METHODS {
+        let holds = [method.params, method.result].iter().any(|name| holds_a_secret(&types, name));
+        assert_eq!(
+            carries_secrets(method.name),
+            holds,
+            "{}: see `WITH_SECRETS` in proto/src/rpc/methods.rs",
+            method.name
+        );
+    }
+    // And what is one by its name has the type.
+    for (name, of) in &types {
+        for member in of.members.iter().filter(|_| !of.is_enum) {
+            let secret = ["passphrase", "recovery_key", "identities", "secret", "private_key"].contains(&&*member.name);
+            assert!(!secret || holds_a_secret(&types, &member.rust_type), "{name}::{} is no Secret", member.name);
+        }
+    }
 }

@@ -2,9 +2,7 @@
 
 use clap::Subcommand;
 use proto::rpc::methods::{ConsumerDeadLetters, ConsumerList, ConsumerRemove, ConsumerReset};
-use proto::rpc::types::{
-    Consumer, ConsumerListParams, ConsumerParams, ConsumerResetParams, DeadLetter, DeadLettersParams,
-};
+use proto::rpc::types::{Consumer, ConsumerParams, ConsumerResetParams, DeadLetter, DeadLettersParams, PageParams};
 
 use super::count;
 use crate::clock::clock;
@@ -76,7 +74,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
 
 /// One object a line under `--json`: lists may be long.
 async fn list(session: &mut Session) -> Result<(), Failure> {
-    let mut params = ConsumerListParams { account: session.account(), ..Default::default() };
+    let mut params = PageParams { account: session.account(), ..Default::default() };
     let mut table = Table::new([0, 0, 0, 0]).titled(["NAME", "READER", "PLACE", "WAITING"]);
     let mut found = false;
     loop {

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proto::rpc::types::{
-    Consumer, ConsumerListParams, ConsumerParams, ConsumerResetParams, ConsumersResult, DeadLettersParams,
-    DeadLettersResult, Done, FeedAckParams, FeedAttemptParams, FeedAttemptResult, FeedGiveUpParams,
+    Consumer, ConsumerParams, ConsumerResetParams, ConsumersResult, DeadLettersParams, DeadLettersResult, Done,
+    FeedAckParams, FeedAttemptParams, FeedAttemptResult, FeedGiveUpParams, PageParams,
 };
 
 use super::account::Account;
@@ -166,11 +166,7 @@ impl Service {
     ///
     /// # Errors
     /// When no account is selected.
-    pub async fn consumer_list(
-        &self,
-        caller: &Caller,
-        params: ConsumerListParams,
-    ) -> Result<ConsumersResult, ServiceError> {
+    pub async fn consumer_list(&self, caller: &Caller, params: PageParams) -> Result<ConsumersResult, ServiceError> {
         let account = self.account_to_read(caller, params.account.as_deref())?;
         let limit = params.limit.unwrap_or(DEFAULT_PAGES.0).clamp(1, MAX_PAGE) as usize;
         let (after, head) = (params.after.unwrap_or_default(), account.store.hub().head());

@@ -96,7 +96,7 @@ methods! {
     FeedAck "feed.ack" (FeedAckParams) -> Done: "Remembers durably how far a consumer came.";
     FeedAttempt "feed.attempt" (FeedAttemptParams) -> FeedAttemptResult: "Counts one more attempt of a consumer on an event, durably, before it is made.";
     FeedGiveUp "feed.give_up" (FeedGiveUpParams) -> Done: "Makes an event a dead letter of a consumer, which goes on behind it.";
-    ConsumerList "consumer.list" (ConsumerListParams) -> ConsumersResult: "Durable consumers, a page at a time.";
+    ConsumerList "consumer.list" (PageParams) -> ConsumersResult: "Durable consumers, a page at a time.";
     ConsumerReset "consumer.reset" (ConsumerResetParams) -> Consumer: "Puts a consumer that nobody reads to another place; attempts and dead letters are forgotten.";
     ConsumerRemove "consumer.remove" (ConsumerParams) -> Done: "Forgets a consumer that nobody reads, and its dead letters.";
     ConsumerDeadLetters "consumer.dead_letters" (DeadLettersParams) -> DeadLettersResult: "Events that a consumer gave up, a page at a time.";
@@ -105,7 +105,8 @@ methods! {
 }
 
 /// Methods whose parameters or results hold a [`super::secret::Secret`]: buffers that held one of their messages are overwritten.
-const WITH_SECRETS: [&str; 4] = [AccountRegister::NAME, KeyRecover::NAME, BackupBegin::NAME, RestoreFinish::NAME];
+const WITH_SECRETS: [&str; 5] =
+    [AccountRegister::NAME, KeyRotate::NAME, KeyRecover::NAME, BackupBegin::NAME, RestoreFinish::NAME];
 
 /// Whether a method's messages hold secrets.
 pub fn carries_secrets(method: &str) -> bool {

@@ -121,21 +121,6 @@ pub struct Consumer {
 }
 
 /// `consumer.list`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ConsumerListParams {
-    /// See [`AccountParams::account`](super::AccountParams::account).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub account: Option<String>,
-    /// Begin after this name: the `next` of the page before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<String>,
-    /// Consumers at most, 1..=1,000; 200 if left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<u32>,
-}
-
-/// `consumer.list`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConsumersResult {
     /// In the order of names.

@@ -117,6 +117,20 @@ pub fn reference(sections: &[Section], defaults: &Table, varies: &[&str]) -> Str
     out
 }
 
+/// Takes these keys, written as `key` or `section.key`, over from `new`.
+pub fn adopt(values: &mut Table, new: &Table, keys: &[&str]) {
+    for key in keys {
+        let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
+        let table =
+            if section.is_empty() { Some(&mut *values) } else { values.get_mut(section).and_then(Value::as_table_mut) };
+        let Some(table) = table else { continue };
+        match value_of(new, section, name) {
+            Some(value) => drop(table.insert(name.to_owned(), value.clone())),
+            None => drop(table.remove(name)),
+        }
+    }
+}
+
 /// Keys in which two sets of values differ, as `key` or `section.key`.
 pub fn changed(sections: &[Section], old: &Table, new: &Table) -> Vec<String> {
     let mut found = Vec::new();

@@ -320,52 +320,5 @@ impl Config {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> Result<Config, ConfigError> {
-        Config::parse(Path::new("d.toml"), text)
-    }
-
-    #[test]
-    fn an_unknown_key_is_named_with_the_nearest() {
-        for (text, message) in [
-            ("orgin = 'a'", "d.toml:1: there is no key `orgin`; the nearest is `origin`"),
-            (
-                "origin = 'a'\n[limits]\nlookup_brust = 3",
-                "d.toml:3: there is no key `lookup_brust`; the nearest is `lookup_burst`",
-            ),
-            ("colour = 'blue'", "d.toml:1: there is no key `colour`"),
-        ] {
-            assert_eq!(parse(text).unwrap_err().to_string(), message);
-        }
-        assert!(matches!(parse("listen = 7"), Err(ConfigError::Syntax { .. })));
-        assert!(matches!(parse("["), Err(ConfigError::Syntax { .. })));
-    }
-
-    #[test]
-    fn what_may_change_in_a_running_directory_is_taken_over_and_the_rest_named() {
-        let running = parse("origin = 'a.test'\nlog = 'info'").unwrap();
-        let new = parse(
-            "origin = 'b.test'\nlog = 'debug'\nhosts = ['dir.a.test']\nmailbox_envelopes = 7\n[limits]\nlookup_burst = 3",
-        );
-        let new = new.unwrap();
-        let (live, restart) = running.changed(&new);
-        assert_eq!(live, ["hosts", "mailbox_envelopes", "log", "limits.lookup_burst"]);
-        assert_eq!(restart, ["origin"]);
-        let adopted = running.adopting(new.clone());
-        assert_eq!(adopted, Config { origin: "a.test".into(), ..new.clone() });
-        assert_eq!(adopted.changed(&new).1, ["origin"], "it is named again until it has had its restart");
-    }
-
-    #[test]
-    fn plain_http_stays_on_loopback() {
-        let public = || parse("listen = '0.0.0.0:7470'").unwrap();
-        assert!(public().validated().unwrap_err().to_string().contains("proxies = "));
-        assert!(Config { proxies: vec!["127.0.0.1".into()], ..public() }.validated().is_ok());
-        assert_eq!(parse("origin = 'Example.ORG'").unwrap().validated().unwrap().origin, "example.org");
-        assert!(parse("origin = 'no domain'").unwrap().validated().is_err());
-        assert!(parse("[limits]\nlookup_burst = 0").unwrap().validated().is_err());
-    }
-}
+#[path = "config_tests.rs"]
+mod tests;

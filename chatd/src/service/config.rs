@@ -122,30 +122,12 @@ impl Config {
 
     /// Takes over what may change in a running daemon.
     pub fn adopt(&mut self, new: &Self) {
-        let keep = self.clone();
-        *self = Self {
-            data_dir: keep.data_dir,
-            socket: keep.socket,
-            socket_group: keep.socket_group,
-            listen: keep.listen,
-            first_contact: keep.first_contact,
-            log_format: keep.log_format,
-            allow_private_addresses: keep.allow_private_addresses,
-            system: keep.system,
-            show_online: keep.show_online,
-            list_address: keep.list_address,
-            limits: Limits {
-                connections: keep.limits.connections,
-                connections_unauthenticated: keep.limits.connections_unauthenticated,
-                connections_per_address: keep.limits.connections_per_address,
-                handshake_seconds: keep.limits.handshake_seconds,
-                first_frame_seconds: keep.limits.first_frame_seconds,
-                frame_bytes_per_second: keep.limits.frame_bytes_per_second,
-                pending_requests: keep.limits.pending_requests,
-                ..new.limits.clone()
-            },
-            ..new.clone()
-        };
+        let mut values = self.table();
+        daemonkit::settings::adopt(&mut values, &new.table(), &LIVE);
+        // Values of this very type, which it takes.
+        if let Ok(adopted) = values.try_into() {
+            *self = adopted;
+        }
     }
 
     /// Reads a file.
@@ -203,6 +185,45 @@ mod tests {
                 None => Config::SETTINGS.iter().any(|setting| setting.name == key),
             };
             assert!(known, "{key}");
+        }
+    }
+
+    /// The default, but for one key.
+    fn with_another(section: &str, key: &str) -> Config {
+        let mut table = Config::default().table();
+        let part =
+            if section.is_empty() { &mut table } else { table.get_mut(section).unwrap().as_table_mut().unwrap() };
+        let other = match (key, part.get(key)) {
+            ("first_contact", _) => "open".into(),
+            ("log_format", _) => "json".into(),
+            ("listen", _) => toml::Value::Array(Vec::new()),
+            (_, Some(toml::Value::Integer(number))) => (number + 1).into(),
+            (_, Some(toml::Value::Boolean(yes))) => (!yes).into(),
+            (_, Some(toml::Value::String(text))) => format!("{text},chatd=debug").into(),
+            (_, Some(toml::Value::Table(_))) => toml::Table::from_iter([("a.test".to_owned(), "b".into())]).into(),
+            (_, None) => "/another".into(),
+            (_, Some(other)) => panic!("{key}: {other}"),
+        };
+        part.insert(key.to_owned(), other);
+        table.try_into().unwrap()
+    }
+
+    #[test]
+    fn each_key_is_taken_over_or_named_until_it_has_had_its_restart() {
+        let old = Config::default();
+        for section in Config::SECTIONS {
+            for setting in section.settings.iter().filter(|setting| setting.name != "limits") {
+                let dot = if section.name.is_empty() { "" } else { "." };
+                let key = format!("{}{dot}{}", section.name, setting.name);
+                let new = with_another(section.name, setting.name);
+                let (live, restart) = old.changed(&new);
+                assert_eq!([live.clone(), restart.clone()].concat(), [key.clone()]);
+                assert_eq!(live.is_empty(), !LIVE.contains(&key.as_str()), "{key}");
+                let mut adopted = old.clone();
+                adopted.adopt(&new);
+                assert_eq!(adopted.changed(&new), (vec![], restart), "{key}, at the next reload");
+                assert!(live.is_empty() || adopted == new, "{key}");
+            }
         }
     }
 

@@ -191,11 +191,7 @@ async fn killed_around_each_commit() {
 async fn no_wall_clock_makes_mail_expire() {
     let data = tempfile::tempdir().unwrap();
     let (wall, up) = (data.path().join("wall"), data.path().join("up"));
-    let start = || {
-        let mut command = command(data.path(), &[]);
-        command.env("CHATD_CLOCK_FILE", &wall).env("CHATD_UPTIME_FILE", &up);
-        Process::spawn(command)
-    };
+    let start = || Process::start_with_clocks(data.path(), &wall, &up);
     let ten_years = 10 * 365 * 86_400i64;
     let bob = person("bob");
     std::fs::write(&wall, "0").unwrap();

@@ -47,6 +47,30 @@ async fn sixty_gets_that_nobody_reads_cost_little() {
     process.kill();
 }
 
+/// Row 'clients that never read', as sessions: they ask and ask, until the directory takes no more of it.
+#[tokio::test]
+async fn sessions_that_never_read_cost_little() {
+    const SESSIONS: u64 = 20;
+    let data = tempfile::tempdir().unwrap();
+    let process = Process::start(data.path(), &[]);
+    let client = process.client();
+    let before = held(&process);
+    let mut sessions = Vec::new();
+    let mut most = before;
+    for n in 0..SESSIONS {
+        let person = person(&format!("user{n}"));
+        assert!(client.publish(&person, 1).await.status().is_success());
+        let session = client.session_that_never_reads(&person).await;
+        most = most.max(held(&process));
+        sessions.push(session);
+    }
+    let each = (most - before) * 1024 / SESSIONS;
+    println!("figure: {SESSIONS} sessions that never read: {before} -> {most} KiB ({each} bytes each)");
+    assert!(each < 512 * 1024, "{each}");
+    drop(sessions);
+    process.kill();
+}
+
 /// Row 'a WebSocket costs before any hello'.
 #[tokio::test]
 async fn two_hundred_websockets_before_hello_cost_little_and_give_it_back() {

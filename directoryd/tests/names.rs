@@ -27,11 +27,7 @@ fn shifted(person: &Person, seq: u64, by: i64) -> Record {
 async fn no_wall_clock_frees_a_name_early_or_holds_it_for_ever() {
     let data = tempfile::tempdir().unwrap();
     let (wall, up) = (data.path().join("wall"), data.path().join("up"));
-    let start = || {
-        let mut command = command(data.path(), &[]);
-        command.env("CHATD_CLOCK_FILE", &wall).env("CHATD_UPTIME_FILE", &up);
-        Process::spawn(command)
-    };
+    let start = || Process::start_with_clocks(data.path(), &wall, &up);
     let (alice, mut thief) = (person("alice"), person("mallory"));
     thief.name = "alice".into();
     let ten_years = 10 * 365 * DAY;

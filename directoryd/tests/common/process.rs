@@ -19,19 +19,28 @@ impl Process {
         Self::spawn(command(data_dir, extra))
     }
 
+    /// Its wall clock and its uptime are what these files say, in seconds.
+    pub fn start_with_clocks(data_dir: &Path, wall: &Path, up: &Path) -> Self {
+        let mut command = command(data_dir, &[]);
+        command.env("CHATD_CLOCK_FILE", wall).env("CHATD_UPTIME_FILE", up);
+        Self::spawn(command)
+    }
+
     /// Starts what [`command`] gave, and waits until it answers.
     pub fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let url = loop {
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        // From here on it ends with the test.
+        let mut process = Self { child, url: String::new(), stderr };
+        while process.url.is_empty() {
             let mut line = String::new();
-            assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended before it was ready");
+            assert!(process.stderr.read_line(&mut line).unwrap() > 0, "it ended before it was ready");
             if let Some(rest) = line.strip_prefix("directoryd ready: ") {
                 assert!(rest.contains("origin=example.org"), "{line}");
-                break rest.split_whitespace().next().unwrap().to_owned();
+                rest.split_whitespace().next().unwrap().clone_into(&mut process.url);
             }
-        };
-        Self { child, url, stderr }
+        }
+        process
     }
 
     /// As `kill -9` does it.

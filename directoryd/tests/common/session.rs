@@ -145,6 +145,18 @@ impl Session {
         assert!(matches!(self.frame().await, ServerFrame::TokensStored { .. }));
     }
 
+    /// See [`Directory::session_that_never_reads`].
+    pub(super) async fn ask_until_nothing_is_taken(&mut self) {
+        let watch = |n: usize| Watch { account: AccountId([n as u8; 16]), token: Base64(vec![0; 32]) };
+        let frame = ClientFrame::Watch { accounts: (0..MAX_FRAME_ENTRIES).map(watch).collect() };
+        let text = serde_json::to_string(&frame).unwrap();
+        let sent = async |socket: &mut WebSocketStream<TcpStream>| {
+            let one = socket.send(Message::Text(text.clone().into()));
+            matches!(timeout(Duration::from_millis(500), one).await, Ok(Ok(())))
+        };
+        while sent(&mut self.socket).await {}
+    }
+
     pub async fn watch(&mut self, account: AccountId, token: &[u8; 32]) {
         let watch = Watch { account, token: Base64(token.to_vec()) };
         self.send(&ClientFrame::Watch { accounts: vec![watch] }).await;

@@ -80,9 +80,18 @@ fn chosen(which: u8, bytes: &[u8]) -> Vec<u8> {
 fn sessions() -> Seeds {
     vec![
         ("ready", chosen(0, br#"{"type":"ready","token":"t","session_counter":3,"record_seq":7,"time":1760000000}"#)),
-        ("presence", chosen(0, br#"{"type":"presence","account":"01010101010101010101010101010101","online":true,"since":null}"#)),
+        (
+            "presence",
+            chosen(
+                0,
+                br#"{"type":"presence","account":"01010101010101010101010101010101","online":true,"since":null}"#,
+            ),
+        ),
         ("refused", chosen(0, br#"{"type":"error","code":"rate_limited","message":"wait"}"#)),
-        ("watch", chosen(1, br#"{"type":"watch","accounts":[{"account":"01010101010101010101010101010101","token":"__8"}]}"#)),
+        (
+            "watch",
+            chosen(1, br#"{"type":"watch","accounts":[{"account":"01010101010101010101010101010101","token":"__8"}]}"#),
+        ),
         ("delete", chosen(1, br#"{"type":"delete","numbers":[1,2],"signature":"__8"}"#)),
         ("error", chosen(6, br#"{"error":{"code":"conflict","message":"newer","record":"__8"},"time":1760000000}"#)),
         ("nonce", chosen(8, br#"{"nonce":"__8","origin":"example.org"}"#)),
@@ -102,7 +111,9 @@ fn entry() -> AckEntry {
 fn frames() -> Seeds {
     let (from_device, to_device) = (DeviceId([0xd1; 16]), DeviceId([0xd2; 16]));
     let ids = vec![MessageId([0x1d; 16])];
-    let outer = Outer { suite: 1, to_device, prekey_id: PrekeyId([9; 8]), ttl: 604_800, ciphertext: b"age", work: None }.encode();
+    let outer =
+        Outer { suite: 1, to_device, prekey_id: PrekeyId([9; 8]), ttl: 604_800, ciphertext: b"age", work: None }
+            .encode();
     [
         Frame::Hello { versions: vec![1], unix_time: 1_760_000_000 },
         Frame::Claim { from_device, to_device, signature: [0x5a; 64] },
@@ -152,8 +163,14 @@ fn cores() -> Seeds {
     };
     let first = core(2, "text", &text);
     let skip = Skip { low: 1, high: 2, reason: "expired" }.encode();
-    let card =
-        ContactCard { record: b"R", reach: b"", deposit_token: [0x70; 32], invite_token: Some([0x71; 32]), text: "hi", membership: &[] };
+    let card = ContactCard {
+        record: b"R",
+        reach: b"",
+        deposit_token: [0x70; 32],
+        invite_token: Some([0x71; 32]),
+        text: "hi",
+        membership: &[],
+    };
     let receipt = Receipt { epoch: [0xee; 8], seq: 70_000, id: MessageId([0x1d; 16]) };
     let profile = Profile { version: 1, display_name: "Bob", status: "", bio: "b" };
     vec![

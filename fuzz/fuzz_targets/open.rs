@@ -82,8 +82,14 @@ fn inside(pair: &Pair, data: &[u8]) {
     plaintext.resize(plaintext.len().next_power_of_two().max(512), 0);
     edit(&mut plaintext, edits);
     let ciphertext = pair.encrypt(&plaintext);
-    let outer =
-        Outer { suite: 1, to_device: pair.device, prekey_id: pair.prekey.id(), ttl: 60, ciphertext: &ciphertext, work: None };
+    let outer = Outer {
+        suite: 1,
+        to_device: pair.device,
+        prekey_id: pair.prekey.id(),
+        ttl: 60,
+        ciphertext: &ciphertext,
+        work: None,
+    };
     let opened = open(&outer, &pair.prekey);
     if edits.len() < 4 {
         assert!(opened.is_ok(), "unchanged, it opens: {:?}", opened.err());

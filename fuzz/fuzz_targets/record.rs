@@ -1,15 +1,16 @@
-//! Records and reaches. A signature would stop every change at the door, so that bodies are signed here: what is fuzzed
+//! Records, reaches and statements of membership. A signature would stop every change at the door, so that bodies are signed here: what is fuzzed
 //! is what comes behind the door. The first byte chooses which.
 #![no_main]
 
 use ed25519_dalek::Signer;
 use fuzz::{key, record};
 use libfuzzer_sys::fuzz_target;
-use proto::directory::{SignedReach, SignedRecord, supersedes};
+use proto::directory::membership::MEMBERSHIP_SECONDS;
+use proto::directory::{Membership, SignedMembership, SignedReach, SignedRecord, supersedes};
 
 fuzz_target!(|data: &[u8]| {
     let Some((which, data)) = data.split_first() else { return };
-    match which % 4 {
+    match which % 6 {
         0 => {
             if let Ok(signed) = SignedRecord::decode(data) {
                 assert_eq!(signed.encode(), data, "a record has one encoding");
@@ -23,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
                 let _ = signed.verify(&record(1));
             }
         }
-        _ => {
+        3 => {
             let [device, node] = [10, 20].map(|seed| key(seed).sign(data).to_bytes());
             let signed = SignedReach { body: data.to_vec(), device_signature: device, node_signature: node };
             let seen = signed.peek();
@@ -33,8 +34,30 @@ fuzz_target!(|data: &[u8]| {
                 assert_eq!(again.verify(&record(1)), Ok(reach));
             }
         }
+        4 => {
+            if let Ok(signed) = SignedMembership::decode(data) {
+                assert_eq!(signed.encode(), data, "a statement has one encoding");
+                if let Ok(said) = signed.peek() {
+                    assert!(taken(&signed, &said).is_none(), "nobody has signed it");
+                }
+            }
+        }
+        _ => {
+            let signed = SignedMembership { body: data.to_vec(), signature: key(1).sign(data).to_bytes() };
+            let Ok(said) = signed.peek() else { return };
+            if let Some(said) = taken(&signed, &said) {
+                assert!(said.expires - said.issued <= MEMBERSHIP_SECONDS && !said.origin.is_empty());
+                let again = SignedMembership::sign(&said, &key(1));
+                assert_eq!(taken(&again, &said), Some(said));
+            }
+        }
     }
 });
+
+/// What a statement proves to whoever knows directory 1 for the domain that it names, when it was made.
+fn taken(signed: &SignedMembership, said: &Membership) -> Option<Membership> {
+    signed.verify(&fuzz::public(1), &said.origin, said.account, said.issued).ok()
+}
 
 fn look_at(signed: &SignedRecord) {
     let seen = signed.peek();

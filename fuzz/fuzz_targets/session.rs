@@ -5,13 +5,14 @@
 use libfuzzer_sys::fuzz_target;
 use proto::directory::api::{ErrorAnswer, NonceAnswer, PublishRequest, ReachAnswer, RecordAnswer, UsersPage};
 use proto::directory::mailbox::DepositAnswer;
+use proto::directory::membership::{DirectoryAnswer, MembershipAnswer};
 use proto::directory::session::{ClientFrame, ServerFrame, SessionHello};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 fuzz_target!(|data: &[u8]| {
     let Some((which, data)) = data.split_first() else { return };
-    match which % 10 {
+    match which % 12 {
         0 => round_trip::<ServerFrame>(data),
         1 => round_trip::<ClientFrame>(data),
         2 => round_trip::<SessionHello>(data),
@@ -21,6 +22,8 @@ fuzz_target!(|data: &[u8]| {
         6 => round_trip::<ErrorAnswer>(data),
         7 => round_trip::<DepositAnswer>(data),
         8 => round_trip::<NonceAnswer>(data),
+        10 => round_trip::<DirectoryAnswer>(data),
+        11 => round_trip::<MembershipAnswer>(data),
         _ => round_trip::<PublishRequest>(data),
     }
 });

@@ -46,9 +46,12 @@ pub const SECTIONS: [Section; 4] = [
     (
         "EXIT STATUS",
         &[
-            ("0", "it was stopped (SIGTERM, SIGINT), or a check found nothing wrong"),
-            ("1", "it could not start, or its disk failed; standard error says why"),
-            ("2", "its flags are not understood"),
+            ("0", "SIGTERM or SIGINT stopped it; with --daemonize, it is ready; with --check, nothing is wrong"),
+            (
+                "1",
+                "it could not start, --check found something wrong, or its disk failed; standard error says what to do",
+            ),
+            ("2", "a flag is not known, or its value cannot be read"),
         ],
     ),
 ];

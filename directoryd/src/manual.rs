@@ -23,7 +23,16 @@ pub const SECTIONS: [Section; 4] = [
         "FILES",
         &[
             ("/etc/directoryd/directoryd.toml", "a config file, if --config names it: there is no default"),
-            ("/var/lib/directoryd, ~/.local/state/directoryd", "the database; used by one directory at a time"),
+            ("/var/lib/directoryd, ~/.local/state/directoryd", "the data folder; used by one directory at a time"),
+            (
+                "DATA-DIR/identity.pem",
+                "the directory's own key, which members know it by; keep a copy in a safe place: without it every member has to \
+                 accept a new key",
+            ),
+            (
+                "DATA-DIR/directory.db",
+                "names, records, mail; copy it while the directory is stopped, together with the key",
+            ),
             (
                 "DATA-DIR/directory.db.vN.bak",
                 "as it was before an upgrade from schema N; may be deleted once all is well",
@@ -34,9 +43,12 @@ pub const SECTIONS: [Section; 4] = [
     (
         "EXIT STATUS",
         &[
-            ("0", "it was stopped (SIGTERM, SIGINT), or a check found nothing wrong"),
-            ("1", "it could not start, or its disk failed; standard error says why"),
-            ("2", "its flags are not understood"),
+            ("0", "SIGTERM or SIGINT stopped it; with --check, nothing is wrong"),
+            (
+                "1",
+                "it could not start, --check found something wrong, or its disk failed; standard error says what to do",
+            ),
+            ("2", "a flag is not known, or its value cannot be read"),
         ],
     ),
 ];

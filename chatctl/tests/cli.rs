@@ -5,7 +5,6 @@
 mod common;
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
 
 use common::{Daemon, alice, chatctl, finish, id, sample};
 use proto::rpc::ErrorCode;
@@ -172,7 +171,7 @@ fn every_user_is_listed() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["users"].as_array().unwrap().len(), 10_000);
     // Whoever reads may have seen enough.
-    let mut child = daemon.chatctl(&["users"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = common::start(daemon.chatctl(&["users"]));
     drop(child.stdout.take());
     let ran = common::end(child);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));

@@ -5,20 +5,20 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdout};
+use std::process::ChildStdout;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{Daemon, alice, event, id, message, message_event, sample};
+use common::{Daemon, Ended, alice, event, id, message, message_event, sample, start};
 use serde_json::{Value, json};
 
 struct Live {
-    child: Child,
+    child: Ended,
     lines: std::io::Lines<BufReader<ChildStdout>>,
 }
 
 impl Live {
     fn start(daemon: &Daemon, args: &[&str]) -> Self {
-        let mut child = daemon.chatctl(args).spawn().unwrap();
+        let mut child = start(daemon.chatctl(args));
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, lines }
     }
@@ -29,13 +29,6 @@ impl Live {
 
     fn event(&mut self) -> Value {
         serde_json::from_str(&self.line()).unwrap()
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -130,7 +123,7 @@ fn a_consumer_acknowledges_what_it_printed() {
 #[test]
 fn a_watch_ends_when_nobody_reads_it() {
     let daemon = alice();
-    let mut child = daemon.chatctl(&["watch", "--json"]).spawn().unwrap();
+    let mut child = start(daemon.chatctl(&["watch", "--json"]));
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     stdout.read_line(&mut String::new()).unwrap();
     // Nothing more comes: it is not a write that fails.

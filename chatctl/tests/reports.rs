@@ -11,7 +11,7 @@ use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{Daemon, alice, end, finish, hello, id, sample};
+use common::{Daemon, alice, end, finish, hello, id, sample, start};
 use proto::rpc::ErrorCode;
 use serde_json::json;
 
@@ -23,7 +23,7 @@ fn bodies(daemon: &Daemon) -> Vec<String> {
 fn every_line_is_sent_when_the_reader_of_the_report_has_left() {
     let daemon = alice();
     let args = ["send", "bob", "--stdin-lines", "--json", "--wait", "delivered"];
-    let mut child = daemon.chatctl(&args).spawn().unwrap();
+    let mut child = start(daemon.chatctl(&args));
     let mut input = child.stdin.take().unwrap();
     input.write_all(b"1\n").unwrap();
     let mut report = BufReader::new(child.stdout.take().unwrap());
@@ -47,7 +47,7 @@ fn a_wait_that_fails_is_told_though_nobody_reads_the_report() {
         _ => call.answer(sample(call)),
     });
     for args in [&["hi", "--wait", "delivered"][..], &["--stdin-lines", "--wait", "delivered"]] {
-        let mut child = daemon.chatctl(&[&["send", "bob", "--json"], args].concat()).spawn().unwrap();
+        let mut child = start(daemon.chatctl(&[&["send", "bob", "--json"], args].concat()));
         drop(child.stdout.take());
         let _ = child.stdin.take().unwrap().write_all(b"hi\n");
         assert_eq!(end(child).code, 7, "{args:?}");
@@ -91,7 +91,7 @@ fn a_send_that_may_have_arrived_says_how_to_retry() {
 fn a_key_that_is_shown_once_is_not_lost_with_its_reader() {
     let daemon = alice();
     for flags in [&[][..], &["--json"]] {
-        let mut child = daemon.chatctl(&[&["register", "alice"], flags].concat()).spawn().unwrap();
+        let mut child = start(daemon.chatctl(&[&["register", "alice"], flags].concat()));
         drop(child.stdout.take());
         let ran = end(child);
         assert_eq!(ran.code, 1, "{}", ran.stderr);
@@ -102,7 +102,7 @@ fn a_key_that_is_shown_once_is_not_lost_with_its_reader() {
 #[test]
 fn a_chat_sends_on_when_nobody_reads_it() {
     let daemon = alice();
-    let mut child = daemon.chatctl(&["chat", "bob"]).spawn().unwrap();
+    let mut child = start(daemon.chatctl(&["chat", "bob"]));
     drop(child.stdout.take());
     child.stdin.take().unwrap().write_all(b"one\ntwo\n").unwrap();
     assert_eq!(end(child).code, 0);
@@ -202,7 +202,7 @@ fn a_name_that_is_free_in_a_moment_is_waited_for() {
     });
     let mut command = daemon.chatctl(&["watch", "--consumer", "bot", "--ack-stdin"]);
     command.stdin(Stdio::null());
-    let ran = end(command.spawn().unwrap());
+    let ran = end(start(command));
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     let taken = Daemon::new(|call| match call.method {
         "feed.subscribe" => call.refuse(ErrorCode::InUse, "bot is being read"),

@@ -21,6 +21,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 pub enum Answer {
     /// This status and body.
     Body(u16, Vec<u8>),
+    /// This status, and the same path below another URL.
+    Redirect(u16, String),
     /// 200, and a body that does not end.
     Endless,
     /// 200, and a byte of the body now and then.
@@ -136,6 +138,10 @@ impl Shared {
         let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match answer {
             Answer::Body(status, body) => reply(&mut stream, status, &body),
+            Answer::Redirect(status, url) => write!(
+                stream,
+                "HTTP/1.1 {status} Elsewhere\r\nlocation: {url}{path}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            ),
             Answer::Endless => {
                 write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n")?;
                 while !self.stop.load(Ordering::SeqCst) {

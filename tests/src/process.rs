@@ -27,7 +27,7 @@ const TAIL_LINES: usize = 30;
 #[derive(Debug)]
 pub struct Process {
     name: String,
-    child: Child,
+    child: Ended,
     log: PathBuf,
     reader: Option<JoinHandle<()>>,
     ended: Option<ExitStatus>,
@@ -47,12 +47,13 @@ impl Process {
             .with_context(|| format!("cannot open {}", log.display()))?;
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let shown = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-        let mut child = command
+        let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::from(file.try_clone().context("cannot share the log")?))
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {shown}"))?;
+        let mut child = Ended(child);
         let stderr = child.stderr.take().context("the child has no stderr")?;
         let (tell, told) = mpsc::channel();
         let reader = std::thread::Builder::new()

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -12,12 +12,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::Pid;
 
+use crate::process::Ended;
 use crate::wait::wait_for;
 
 /// A running program with a terminal. Dropping it kills it.
 #[derive(Debug)]
 pub struct Screen {
-    child: Child,
+    child: Ended,
     terminal: File,
     shown: Arc<Mutex<Vec<u8>>>,
     reader: JoinHandle<()>,
@@ -34,7 +35,7 @@ impl Screen {
         let end = |fd: &std::os::fd::OwnedFd| fd.try_clone().map(Stdio::from);
         command.stdin(end(&pair.slave)?).stdout(end(&pair.slave)?).stderr(end(&pair.slave)?);
         command.env("TERM", "xterm-256color");
-        let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
+        let child = Ended(command.spawn().with_context(|| format!("cannot start {command:?}"))?);
         // The command holds the program's end open.
         drop(command);
         let terminal = File::from(pair.master);
@@ -107,12 +108,5 @@ impl Screen {
         // The last words may still be on their way when it is gone already.
         wait_for("the terminal is read to its end", || self.reader.is_finished());
         status.unwrap_or_default()
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

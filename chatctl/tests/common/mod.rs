@@ -6,6 +6,7 @@
 #![allow(dead_code, clippy::unwrap_used, missing_docs)]
 
 use std::io::{Read, Write};
+use std::ops::{Deref, DerefMut};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -147,20 +148,50 @@ pub fn chatctl(args: &[&str]) -> Command {
     command
 }
 
-pub fn finish(mut command: Command, input: &[u8]) -> Ran {
-    let mut child = command.spawn().unwrap();
+/// A child that ends with its test, however that goes.
+pub struct Ended(Option<Child>);
+
+impl Deref for Ended {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        self.0.as_ref().unwrap()
+    }
+}
+
+impl DerefMut for Ended {
+    fn deref_mut(&mut self) -> &mut Child {
+        self.0.as_mut().unwrap()
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+pub fn start(mut command: Command) -> Ended {
+    Ended(Some(command.spawn().unwrap()))
+}
+
+pub fn finish(command: Command, input: &[u8]) -> Ran {
+    let mut child = start(command);
     let mut stdin = child.stdin.take().unwrap();
     std::thread::scope(|scope| {
         // A thread: what is printed meanwhile has to be read. A program that stops reading early is part of the tests.
         scope.spawn(move || {
             let _ = stdin.write_all(input);
         });
-        ran(child.wait_with_output().unwrap())
+        end(child)
     })
 }
 
-pub fn end(child: Child) -> Ran {
-    ran(child.wait_with_output().unwrap())
+pub fn end(mut child: Ended) -> Ran {
+    ran(child.0.take().unwrap().wait_with_output().unwrap())
 }
 
 fn ran(output: Output) -> Ran {

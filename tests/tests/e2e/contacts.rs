@@ -6,11 +6,10 @@ use chatd::store::contacts::NewContact;
 use proto::ids::MessageId;
 use proto::wire::payload::Kind;
 use tests::people::{befriend, contact, contact_state, named};
-use tests::registry::Registrant;
 use tests::wait::wait_for;
 use tests::{Ctl, Pair};
 
-use crate::util::{bodies, follow, send, state_of, text, wait_for_body};
+use crate::util::{bodies, follow, send, somebody, state_of, text, wait_for_body};
 
 fn asks(ctl: &Ctl, who: &str) -> bool {
     named(&ctl.list(["requests"], "contacts"), who).is_some()
@@ -280,21 +279,7 @@ async fn thousands_of_contacts_are_read_whole_by_pages() {
     let folder = std::fs::read_dir(pair.alice_daemon.data_dir().join("accounts")).unwrap().next().unwrap().unwrap();
     let indexer = chatd::store::search::Indexer::start();
     let store = chatd::store::Store::open(&folder.path(), &indexer).unwrap();
-    let rows: Vec<NewContact> = (0..MANY)
-        .map(|n| {
-            let somebody = Registrant::new(&format!("user{n}"), "7.B14", "example.org").unwrap();
-            NewContact {
-                account: somebody.account(),
-                name: somebody.name.to_string(),
-                origin: "example.org".into(),
-                record: somebody.signed(1).unwrap(),
-                record_seq: 1,
-                identity_key: somebody.identity.verifying_key().to_bytes(),
-                reach: Vec::new(),
-                reach_seq: 0,
-            }
-        })
-        .collect();
+    let rows: Vec<NewContact> = (0..MANY).map(somebody).collect();
     let text = "let me in ".repeat(40);
     let written = store.write(move |tx| {
         for row in &rows {

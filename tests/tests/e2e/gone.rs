@@ -11,28 +11,13 @@ use proto::ids::MessageId;
 use proto::rpc::types::{Format, Priority};
 use proto::wire::payload::Kind;
 use tests::http::Http;
-use tests::registry::Registrant;
 use tests::{Daemon, Directory, DirectoryOptions, Pair};
 
-use crate::util::text;
+use crate::util::{somebody, text};
 
 const MANY: usize = 500;
 /// Two looks, half a minute apart, spread over another half; and a debug build on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-fn somebody(n: usize) -> NewContact {
-    let somebody = Registrant::new(&format!("user{n}"), "7.B15", "example.org").unwrap();
-    NewContact {
-        account: somebody.account(),
-        name: somebody.name.to_string(),
-        origin: "example.org".into(),
-        record: somebody.signed(1).unwrap(),
-        record_seq: 1,
-        identity_key: somebody.identity.verifying_key().to_bytes(),
-        reach: Vec::new(),
-        reach_seq: 0,
-    }
-}
 
 fn hello(id: MessageId) -> NewMessage {
     NewMessage {

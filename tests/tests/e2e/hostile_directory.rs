@@ -106,17 +106,38 @@ fn it_can_neither_fill_nor_hold_its_members_daemon() {
     for answer in [Answer::Drip, Answer::Stall] {
         directory.say(answer);
         std::thread::scope(|scope| {
+            let before = directory.asked().len();
             let waiting = scope.spawn(|| alice.run(["register", "alice"]));
-            wait_for("it is asked", || !directory.asked().is_empty());
+            wait_for("it is asked", || directory.asked().len() > before);
             let began = std::time::Instant::now();
             alice.run(["status"]).expect_code(1).says(&["no account"]);
             println!("figure: status while a directory holds a call: {:?}", began.elapsed());
-            assert!(began.elapsed() < std::time::Duration::from_secs(10));
+            assert!(!waiting.is_finished(), "the directory holds the other call still");
             let output = waiting.join().unwrap();
             sane(&output, "held");
             output.expect_code(1);
         });
     }
+}
+
+/// A daemon asks whom its owner named, and goes nowhere else.
+#[test]
+fn where_it_leads_nobody_follows() {
+    let (directory, daemon, alice) = hostile();
+    let elsewhere = HostileDirectory::start("127.0.0.1:0", ORIGIN, Answer::Body(200, b"{}".to_vec())).unwrap();
+    for civil in [true, false] {
+        directory.be_civil(civil);
+        for status in [301, 302, 303, 307, 308] {
+            directory.say(Answer::Redirect(status, elsewhere.url()));
+            let before = directory.asked().len();
+            let output = alice.run(["register", "alice"]);
+            assert_ne!(output.code, Some(0), "{status}");
+            sane(&output, &status.to_string());
+            assert!(directory.asked().len() > before, "{status}: it was asked");
+        }
+    }
+    assert_eq!(elsewhere.asked(), [""; 0], "what another host was asked");
+    assert!(!daemon.log_text().contains("panicked"));
 }
 
 /// Any local user can take the port while the directory is down.

@@ -1,6 +1,8 @@
 //! What several tests need.
 
+use chatd::store::contacts::NewContact;
 use serde_json::Value;
+use tests::registry::Registrant;
 use tests::wait::wait_for;
 use tests::{Ctl, Stream};
 
@@ -48,4 +50,19 @@ pub fn state_of(ctl: &Ctl, id: &str) -> String {
 pub fn follow(ctl: &Ctl, args: &[&str]) -> Stream {
     let seq = status(ctl)["seq"].to_string();
     ctl.stream(["watch", "--json", "--since", &seq].iter().chain(args))
+}
+
+/// `userN` of example.org as a contact, without a directory that knows of it.
+pub fn somebody(n: usize) -> NewContact {
+    let somebody = Registrant::new(&format!("user{n}"), "", "example.org").unwrap();
+    NewContact {
+        account: somebody.account(),
+        name: somebody.name.to_string(),
+        origin: "example.org".into(),
+        record: somebody.signed(1).unwrap(),
+        record_seq: 1,
+        identity_key: somebody.identity.verifying_key().to_bytes(),
+        reach: Vec::new(),
+        reach_seq: 0,
+    }
 }

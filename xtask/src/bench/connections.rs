@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use tests::process::Ended;
 use tests::{Daemon, DaemonOptions};
 
 use super::Scale;
@@ -31,7 +32,7 @@ pub async fn measure(scale: Scale) -> Result<Vec<Row>> {
     let mut command = Command::new(&program);
     command.args([node, addresses]).args([links, NODES, HANDSHAKES].map(|number| number.to_string()));
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
+    let mut child = Ended(command.spawn().with_context(|| format!("cannot run {}", program.display()))?);
     let mut line = String::new();
     BufReader::new(child.stdout.take().context("no stdout")?).read_line(&mut line)?;
     let after = daemon.resident_kib().context("no /proc for chatd")?;

@@ -166,7 +166,7 @@ fn send(store: &Store, recipient: &age::x25519::Recipient, mut peer: TcpStream, 
     peer.set_nodelay(true)?;
     let key = SigningKey::from_bytes(&SIGNING_SEED);
     let (mut texts, mut acks) = (Inbox::default(), Inbox::default());
-    let mut next = 1_u64;
+    let (mut next, mut told) = (1_u64, 0);
     loop {
         let (has_texts, has_acks) = wait(&client, &peer)?;
         if has_texts && !texts.fill(&mut client)? || has_acks && !acks.fill(&mut peer)? {
@@ -199,16 +199,15 @@ fn send(store: &Store, recipient: &age::x25519::Recipient, mut peer: TcpStream, 
             }
         }
         for mark in done {
-            tell(&mut client, mark)?;
+            tell(&mut client, &mut told, mark)?;
         }
     }
 }
 
 /// Eight bytes for each message, the number of the last delivered one in each.
-fn tell(client: &mut UnixStream, mark: u64) -> Result<()> {
-    thread_local!(static TOLD: std::cell::Cell<u64> = const { std::cell::Cell::new(0) });
-    let told = TOLD.replace(mark);
-    let words: Vec<u8> = (told..mark).flat_map(|_| mark.to_le_bytes()).collect();
+fn tell(client: &mut UnixStream, told: &mut u64, mark: u64) -> Result<()> {
+    let words: Vec<u8> = (*told..mark).flat_map(|_| mark.to_le_bytes()).collect();
+    *told = mark;
     Ok(client.write_all(&words)?)
 }
 

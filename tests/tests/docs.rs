@@ -23,6 +23,8 @@ fn all_documents_are_there() {
         "docs/wire.md",
         "docs/directory-api.md",
         "docs/security.md",
+        "docs/configuration.md",
+        "docs/retention.md",
     ] {
         assert!(read(name).len() > 500, "{name} says too little");
     }
@@ -70,4 +72,74 @@ fn ci_runs_the_test_command_of_the_readme() {
     let script = read(".ci/run");
     let last = script.lines().rev().find(|line| !line.trim().is_empty()).unwrap();
     assert_eq!(last, "exec cargo xtask test");
+}
+
+/// Every source of the repository: its path below it, and its text.
+fn sources() -> Vec<(String, String)> {
+    let (mut found, mut folders) = (Vec::new(), vec![repository()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                folders.push(path);
+            } else if name.ends_with(".rs") {
+                let short = path.strip_prefix(repository()).unwrap().to_string_lossy().into_owned();
+                found.push((short, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn each_test_and_file_that_the_document_on_security_names_is_there() {
+    let (text, keys, sources) = (read("docs/security.md"), read("docs/configuration.md"), sources());
+    let mut functions = std::collections::BTreeSet::new();
+    for (_, source) in &sources {
+        let words = source.split("fn ").skip(1);
+        functions.extend(words.map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap()));
+    }
+    let is_file = |name: &str| {
+        // Without the crate's `src`, or from any folder on.
+        let below = name.split_once('/').map(|(first, rest)| format!("{first}/src/{rest}"));
+        let ends = |path: &str| path == name || path.ends_with(&format!("/{name}"));
+        sources.iter().any(|(path, _)| ends(path) || below.as_deref() == Some(path))
+    };
+    let mut named = 0;
+    for line in text.lines() {
+        // In a row of a table: where its last cell begins, which has the tests.
+        let last = line.trim_end_matches([' ', '|']).rfind(" | ").filter(|_| line.starts_with('|'));
+        let mut at = 0;
+        for (n, word) in line.split('`').enumerate() {
+            let in_last = last.is_some_and(|last| at > last);
+            at += word.len() + 1;
+            if n % 2 == 0 || word.is_empty() {
+                continue;
+            }
+            if word.ends_with(".rs") {
+                assert!(is_file(word), "docs/security.md names the file `{word}`, which is not there");
+            }
+            let plain = word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '…');
+            let underscores = word.matches(['_', '…']).count();
+            let is_key = keys.contains(&format!("`{word}`"));
+            if plain && !is_key && (underscores >= 3 || in_last && underscores >= 2) {
+                named += 1;
+                assert!(functions.contains(word), "docs/security.md names the test `{word}`, which is not there");
+            }
+        }
+    }
+    assert!(named > 150, "{named}");
+}
+
+#[test]
+fn the_readme_lists_the_documents() {
+    let readme = read("README.md");
+    for entry in fs::read_dir(repository().join("docs")).unwrap() {
+        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+        assert!(
+            !name.ends_with(".md") || readme.contains(&format!("](docs/{name})")),
+            "README.md lists no docs/{name}"
+        );
+    }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use fuzz::{key, record};
-use proto::directory::{Reach, SignedReach, SignedRecord};
+use proto::directory::{Reach, SignedMembership, SignedReach, SignedRecord};
 use proto::ids::{AccountId, ConversationId, DeviceId, Epoch, MessageId, NodeId, PrekeyId};
 use proto::invite::Invite;
 use proto::wire::envelope::{AckEntry, Core, Outer, Wrap, encode_body};
@@ -95,6 +95,8 @@ fn sessions() -> Seeds {
         ("delete", chosen(1, br#"{"type":"delete","numbers":[1,2],"signature":"__8"}"#)),
         ("error", chosen(6, br#"{"error":{"code":"conflict","message":"newer","record":"__8"},"time":1760000000}"#)),
         ("nonce", chosen(8, br#"{"nonce":"__8","origin":"example.org"}"#)),
+        ("directory", chosen(10, br#"{"origin":"example.org","key":"00","signature":"__8","time":1760000000}"#)),
+        ("membership", chosen(11, br#"{"membership":"__8","time":1760000000}"#)),
     ]
 }
 
@@ -204,11 +206,14 @@ fn records() -> Result<Seeds, Box<dyn std::error::Error>> {
     let signed = SignedRecord::sign(&record(1), &key(1))?;
     let reach = reach()?;
     let body = SignedReach::decode(&reach)?.body;
+    let statement = SignedMembership::issue("example.org", record(1).account(), 1_760_000_000, &key(1));
     Ok(vec![
         ("record", chosen(0, &signed.encode())),
         ("record_body", chosen(1, &signed.body)),
         ("reach", chosen(2, &reach)),
         ("reach_body", chosen(3, &body)),
+        ("statement", chosen(4, &statement.encode())),
+        ("statement_body", chosen(5, &statement.body)),
     ])
 }
 

@@ -62,7 +62,7 @@ fn each_key_is_taken_over_or_named_until_it_has_had_its_restart() {
             let dot = if section.name.is_empty() { "" } else { "." };
             let key = format!("{}{dot}{}", section.name, setting.name);
             let (live, restart) = old.changed(&new);
-            assert_eq!([live.clone(), restart.clone()].concat(), [key.clone()]);
+            assert_eq!([live.clone(), restart.clone()].concat(), std::slice::from_ref(&key));
             let adopted = old.adopting(new.clone());
             assert_eq!(adopted.changed(&new), (vec![], restart), "{key}, at the next reload");
             assert!(live.is_empty() || adopted == new, "{key}");

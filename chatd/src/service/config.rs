@@ -217,7 +217,7 @@ mod tests {
                 let key = format!("{}{dot}{}", section.name, setting.name);
                 let new = with_another(section.name, setting.name);
                 let (live, restart) = old.changed(&new);
-                assert_eq!([live.clone(), restart.clone()].concat(), [key.clone()]);
+                assert_eq!([live.clone(), restart.clone()].concat(), std::slice::from_ref(&key));
                 assert_eq!(live.is_empty(), !LIVE.contains(&key.as_str()), "{key}");
                 let mut adopted = old.clone();
                 adopted.adopt(&new);

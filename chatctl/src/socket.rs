@@ -57,8 +57,7 @@ fn denied(path: &Path) -> Failure {
     let me = user(Uid::effective().as_raw());
     // When a directory above it is closed, not even its owner can be told.
     let (text, hint) = match path.symlink_metadata() {
-        // Only a group that a service has made for its socket is one to join: never root's, nor another user's own.
-        Ok(meta) if meta.mode() & 0o060 == 0o060 && meta.mode() & 0o006 == 0 && is_for_joining(&meta) => {
+        Ok(meta) if meta.file_type().is_socket() && may_join(&meta) => {
             let group = group(meta.gid());
             (
                 format!(
@@ -81,13 +80,16 @@ fn denied(path: &Path) -> Failure {
     Failure::Other { exit: Exit::Unreachable, text, hint: Some(hint) }
 }
 
-/// Whether the group of a closed socket is there to let people in. A daemon's own files have the group of their owner.
-fn is_for_joining(meta: &std::fs::Metadata) -> bool {
+fn may_join(meta: &std::fs::Metadata) -> bool {
     let own_group = User::from_uid(Uid::from_raw(meta.uid())).ok().flatten().map(|user| user.gid.as_raw());
-    meta.uid() != Uid::effective().as_raw()
-        && meta.gid() != 0
-        && own_group != Some(meta.gid())
-        && meta.file_type().is_socket()
+    is_for_joining(meta.mode(), meta.uid(), meta.gid(), own_group, Uid::effective().as_raw())
+}
+
+/// Whether the group of a closed socket is there to let people in: one that a service has made for its socket, never root's,
+/// nor another user's own. A daemon's own files have the group of their owner.
+fn is_for_joining(mode: u32, owner: u32, group: u32, group_of_owner: Option<u32>, me: u32) -> bool {
+    let for_group_alone = mode & 0o060 == 0o060 && mode & 0o006 == 0;
+    for_group_alone && owner != me && group != 0 && group_of_owner != Some(group)
 }
 
 fn user(uid: u32) -> String {
@@ -121,6 +123,25 @@ mod tests {
         );
         assert!(failure.hint().unwrap().contains("systemctl start chatd"));
         assert_eq!(failure.exit(), Exit::Unreachable);
+    }
+
+    #[test]
+    fn only_a_group_made_for_the_socket_is_one_to_join() {
+        // (mode, owner, group, group of the owner, me)
+        assert!(is_for_joining(0o660, 0, 970, Some(0), 1_000), "root's, open to a group made for it");
+        assert!(is_for_joining(0o660, 990, 970, Some(990), 1_000), "a service's");
+        assert!(is_for_joining(0o660, 990, 970, None, 1_000), "of an owner that has no entry");
+        for (why, (mode, owner, group, own, me)) in [
+            ("root's own group", (0o660, 0, 0, Some(0), 1_000)),
+            ("root's group, whoever owns it", (0o660, 990, 0, Some(990), 1_000)),
+            ("a user's own group", (0o660, 1_001, 1_001, Some(1_001), 1_000)),
+            ("closed to its group", (0o600, 990, 970, Some(990), 1_000)),
+            ("readable alone lets nobody connect", (0o640, 990, 970, Some(990), 1_000)),
+            ("open to all: the group is not what is missing", (0o666, 990, 970, Some(990), 1_000)),
+            ("mine: a group changes nothing", (0o660, 1_000, 970, Some(1_000), 1_000)),
+        ] {
+            assert!(!is_for_joining(mode, owner, group, own, me), "{why}");
+        }
     }
 
     #[test]

@@ -32,26 +32,24 @@ struct With<'a> {
 
 fn print(out: &mut Out, with: &With<'_>) -> Result<(), Failure> {
     let status = with.status;
-    super::facts(
-        out,
-        &[
-            ("daemon", format!("{}, API {}, up {}", status.server, status.api, clock::span(status.uptime))),
-            ("client", format!("chatctl {}, API {}", env!("CARGO_PKG_VERSION"), proto::rpc::API_VERSION)),
-            ("socket", with.socket.to_owned()),
-            ("node", status.node.to_string()),
-            ("listens on", if status.addresses.is_empty() { "-".to_owned() } else { status.addresses.join(", ") }),
-            ("open", format!("{}, {}", super::count(status.links, "link"), super::count(status.clients, "client"))),
-        ],
-    )?;
+    let mut facts = vec![
+        ("daemon", format!("{}, API {}, up {}", status.server, status.api, clock::span(status.uptime))),
+        ("client", format!("chatctl {}, API {}", env!("CARGO_PKG_VERSION"), proto::rpc::API_VERSION)),
+        ("socket", with.socket.to_owned()),
+        ("node", status.node.to_string()),
+        ("listens on", if status.addresses.is_empty() { "-".to_owned() } else { status.addresses.join(", ") }),
+        ("open", format!("{}, {}", super::count(status.links, "link"), super::count(status.clients, "client"))),
+    ];
     for client in &status.own_clients {
         let pid = client.pid.map(|pid| format!(" ({pid})")).unwrap_or_default();
-        let since = clock::precise(client.since);
+        let since = clock::clock(client.since);
         let program = if client.program.is_empty() { "a program" } else { &client.program };
-        super::facts(out, &[("client", format!("{program}{pid} since {since}, {}", client.does))])?;
+        facts.push(("used by", format!("{program}{pid} since {since}: {}", client.does)));
     }
     for user in &status.user_clients {
-        super::facts(out, &[("user", format!("{}: {}", user.uid, super::count(user.clients, "client")))])?;
+        facts.push(("user", format!("{}: {}", user.uid, super::count(user.clients, "client"))));
     }
+    super::facts(out, &facts)?;
     if status.accounts.is_empty() {
         out.note("no account of yours; make one with: chatctl register NAME")?;
     }

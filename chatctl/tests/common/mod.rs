@@ -274,7 +274,12 @@ pub fn sample(call: &Call<'_>) -> Value {
         "account.list" => json!({ "accounts": [account()] }),
         "system.status" => json!({
             "server": "chatd 0.1.0", "api": 1, "node": "44".repeat(32), "addresses": ["127.0.0.1:4433"], "uptime": 3700,
-            "links": 1, "clients": 2, "accounts": [{
+            "links": 1, "clients": 2,
+            "own_clients": [
+                { "program": "chatctl", "pid": 4242, "since": AT, "does": "follows events" },
+                { "since": AT, "does": "idle since message.send" },
+            ],
+            "user_clients": [{ "uid": 1000, "clients": 2 }, { "uid": 1001, "clients": 1 }], "accounts": [{
                 "name": "alice", "address": "alice@example.org", "logged_in": true, "online": false,
                 "directory": "https://example.org:7470", "directory_error": "connection refused", "queued": 3,
                 "unread": 2, "requests": 1, "contacts": 4, "seq": 99,
@@ -312,6 +317,8 @@ pub fn sample(call: &Call<'_>) -> Value {
         "message.unread" => json!({ "total": 2, "conversations": [
             { "who": "bob", "account": "33".repeat(16), "conversation": "11".repeat(16), "count": 2 },
         ]}),
+        "message.forget" => json!({ "forgotten": 1 }),
+        "key.recover" => json!({ "account": account(), "published": true, "recovery_key": "chat-recovery-1abc" }),
         "message.read" => json!({ "marked": 2 }),
         "message.trace" => json!({
             "id": id(9), "who": "bob", "peer": "33".repeat(16), "state": "queued", "reason": "peer_unreachable", "next": "try again in 4 s",

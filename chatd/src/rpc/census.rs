@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use proto::rpc::methods::METHODS;
 use proto::rpc::types::{ClientInfo, UserClients};
 use proto::rpc::{ErrorCode, RpcError};
 use proto::time::Timestamp;
@@ -39,12 +40,14 @@ pub(super) enum Doing {
 }
 
 impl Doing {
-    fn text(number: u8) -> &'static str {
-        match number {
-            n if n == Self::Working as u8 => "works",
-            n if n == Self::Waiting as u8 => "waits for a message's state",
-            n if n == Self::Following as u8 => "follows events",
-            _ => "idle",
+    /// What it does, by the method that it asked for last.
+    fn text(number: u8, asked: Option<&str>) -> String {
+        match (number, asked) {
+            (n, _) if n == Self::Waiting as u8 => "waits for a message's state".to_owned(),
+            (n, _) if n == Self::Following as u8 => "follows events".to_owned(),
+            (_, None) => "has asked nothing yet".to_owned(),
+            (n, Some(method)) if n == Self::Working as u8 => format!("runs {method}"),
+            (_, Some(method)) => format!("idle since {method}"),
         }
     }
 }
@@ -60,6 +63,8 @@ struct Client {
     /// Milliseconds of the census's clock.
     touched: AtomicU64,
     doing: AtomicU8,
+    /// Which of `METHODS` it asked for last; beyond them all, none.
+    asked: AtomicUsize,
     follows: AtomicBool,
     weight: AtomicUsize,
     /// Given up: it counts no more, and ends as soon as it notices.
@@ -168,8 +173,8 @@ impl Census {
                 || strangers >= limits.clients.div_ceil(WITHOUT_ACCOUNT_PART)
             {
                 return refused(format!(
-                    "{own} clients of user {uid}, who has no account here, are connected; close one of them, or try \
-                     again later"
+                    "user {uid} has no account here, and the places for clients of such users are taken (by this one: \
+                     {own}); close one of them, or try again later"
                 ));
             }
         }
@@ -186,8 +191,8 @@ impl Census {
             };
             let Some(victim) = victim else {
                 return refused(format!(
-                    "{all} clients are connected, {own} of them of user {uid}: no more are served at a time; close \
-                     some, or try again later"
+                    "all places for clients are taken ({all}, of which user {uid} has {own}); close some of these, or try \
+                     again later"
                 ));
             };
             self.doom(victim);
@@ -202,6 +207,7 @@ impl Census {
             has_account,
             touched: AtomicU64::new(self.now()),
             doing: AtomicU8::new(Doing::Working as u8),
+            asked: AtomicUsize::new(usize::MAX),
             follows: AtomicBool::new(false),
             weight: AtomicUsize::new(0),
             doomed: AtomicBool::new(false),
@@ -234,7 +240,8 @@ impl Clients for Census {
     fn of_user(&self, uid: u32) -> Vec<ClientInfo> {
         let mut found: Vec<(u64, ClientInfo)> = Vec::new();
         for (number, client) in self.lock().clients.iter().filter(|(_, client)| client.uid == uid && client.counts()) {
-            let does = Doing::text(client.doing.load(Ordering::Relaxed)).to_owned();
+            let asked = METHODS.get(client.asked.load(Ordering::Relaxed)).map(|method| method.name);
+            let does = Doing::text(client.doing.load(Ordering::Relaxed), asked);
             let info = ClientInfo {
                 program: client.program.clone(),
                 pid: client.pid.and_then(|pid| u32::try_from(pid).ok()),
@@ -260,6 +267,15 @@ impl Seat {
     /// The client said something.
     pub(super) fn touch(&self) {
         self.client.touched.store(self.census.now(), Ordering::Relaxed);
+    }
+
+    /// The client asks for a method. A word that is none is not remembered: it would be shown.
+    pub(super) fn asks(&self, method: &str) {
+        if let Some(at) = METHODS.iter().position(|known| known.name == method) {
+            self.client.asked.store(at, Ordering::Relaxed);
+            let (idle, working) = (Doing::Idle as u8, Doing::Working as u8);
+            let _ = self.client.doing.compare_exchange(idle, working, Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 
     /// What the connection holds in memory, and what it does.
@@ -301,7 +317,9 @@ impl Seat {
             let victim = loud.filter(|_| own < limits.clients_per_uid);
             let victim = victim.and_then(|(loud, _)| table.longest_silent(|c| c.follows() && c.uid == loud));
             let Some(victim) = victim else {
-                let text = format!("{all} clients follow events, {own} of them yours: no more can; close some of them");
+                let text = format!(
+                    "all places to follow events are taken ({all}, of which you have {own}); close some of these"
+                );
                 return Err(RpcError::new(ErrorCode::LimitReached, text));
             };
             self.census.doom(victim);

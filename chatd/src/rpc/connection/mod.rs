@@ -255,6 +255,7 @@ impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, 
             let bytes = frame.len();
             match codec::decode(frame) {
                 Ok(Incoming::Request { id, method, params }) => {
+                    self.seat.asks(method);
                     let job = self.dispatcher.dispatch(id, method, params);
                     if carries_secrets(method) {
                         self.secret = true;

@@ -93,11 +93,25 @@ fn who_holds_most_memory_pays() {
 fn status_knows_who_they_are() {
     let (census, limits) = (Arc::new(Census::new(|_| ())), Limits::default());
     let own = i32::try_from(std::process::id()).unwrap();
+    let before = Timestamp::now();
     let seat = census.admit(1, Some(own), true, &limits).unwrap();
     let _other = census.admit(2, None, true, &limits).unwrap();
+    let does = || census.of_user(1).remove(0).does;
+    assert_eq!(does(), "has asked nothing yet");
+    seat.weigh(0, Doing::Idle);
+    seat.asks("message.send");
+    assert_eq!(does(), "runs message.send");
+    seat.weigh(0, Doing::Idle);
+    seat.asks("\u{1b}[2J");
+    assert_eq!(does(), "idle since message.send", "words of its own are not shown");
+    seat.weigh(0, Doing::Waiting);
+    assert_eq!(does(), "waits for a message's state");
     seat.weigh(100, Doing::Following);
+    seat.asks("message.send");
     let [client] = &census.of_user(1)[..] else { panic!("one client") };
     assert_eq!((client.pid, client.does.as_str()), (Some(std::process::id()), "follows events"));
-    assert!(!client.program.is_empty());
+    let program = std::fs::read_to_string("/proc/self/comm").unwrap();
+    assert!(!client.program.is_empty() && (client.program == program.trim_end()), "{}", client.program);
+    assert!((before..=Timestamp::now()).contains(&client.since), "{:?}", client.since);
     assert_eq!(census.by_user().iter().map(|user| (user.uid, user.clients)).collect::<Vec<_>>(), [(1, 1), (2, 1)]);
 }

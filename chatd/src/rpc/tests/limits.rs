@@ -37,7 +37,7 @@ async fn all_users_together_have_so_many() {
     let first = server.client().await;
     first.call::<m::SystemHello>(&HelloParams::default()).await.unwrap();
     let error = server.client().await.call::<m::SystemHello>(&HelloParams::default()).await.unwrap_err();
-    assert!(error.to_string().contains("1 clients are connected"), "{error}");
+    assert!(error.to_string().contains("all places for clients are taken (1, of which"), "{error}");
 }
 
 #[tokio::test]

@@ -65,7 +65,7 @@ pub struct ClientInfo {
     pub pid: Option<u32>,
     /// Since when it is connected.
     pub since: Timestamp,
-    /// What it does: `idle`, `works`, `waits for a message's state`, `follows events`.
+    /// What it does, in words: `follows events`, `waits for a message's state`, `runs message.send`, `idle since message.send`.
     pub does: String,
 }
 

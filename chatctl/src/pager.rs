@@ -1,5 +1,6 @@
 //! Output that is longer than the screen, shown by the reader's own pager.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -9,6 +10,11 @@ use tokio::signal::unix::{SignalKind, signal};
 const DEFAULT: &str = "less";
 /// For less: leave at once if it fits, pass colours, leave the screen as it is.
 const LESS: &str = "FRX";
+
+/// What less is told, if its user has said nothing: an empty variable counts as none.
+fn options(set: Option<OsString>) -> Option<&'static str> {
+    set.is_none_or(|options| options.is_empty()).then_some(LESS)
+}
 
 /// Text that waits to be shown as a whole.
 #[derive(Debug, Default)]
@@ -40,8 +46,8 @@ impl Page {
         let mut command = Command::new("sh");
         // `exec`: what does not exist ends with 127 before it has read anything.
         command.arg("-c").arg(format!("exec {pager}")).stdin(Stdio::piped());
-        if std::env::var_os("LESS").is_none() {
-            command.env("LESS", LESS);
+        if let Some(options) = options(std::env::var_os("LESS")) {
+            command.env("LESS", options);
         }
         // Ctrl-C is the pager's while it shows; this program must not leave the terminal to two readers.
         let _interrupt = signal(SignalKind::interrupt());
@@ -51,5 +57,17 @@ impl Page {
             let _ = input.write_all(&self.0);
         }
         !matches!(child.wait().map(|status| status.code()), Ok(Some(126 | 127)) | Err(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_user_told_less_stays() {
+        assert_eq!(options(None), Some(LESS));
+        assert_eq!(options(Some("".into())), Some(LESS), "empty is unset");
+        assert_eq!(options(Some("-i".into())), None);
     }
 }

@@ -242,8 +242,8 @@ mod tests {
         let runtime = home.path().join("run");
         let (home_only, empty) = ([("HOME", home.path())], Path::new(""));
         let with_runtime = [("HOME", home.path()), ("XDG_RUNTIME_DIR", &runtime)];
-        let empties =
-            [("HOME", home.path()), ("XDG_RUNTIME_DIR", empty), ("XDG_STATE_HOME", empty), ("CHATD_SOCKET", empty)];
+        let names = ["XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "CHATD_SOCKET"];
+        let empties: Vec<_> = names.map(|name| (name, empty)).into_iter().chain(home_only).collect();
         for variables in [&home_only[..], &with_runtime, &empties] {
             let places = within(variables, |world| world.places()).unwrap();
             assert_eq!(sockets(variables).unwrap().first(), Some(&places.socket), "{variables:?}");
@@ -264,6 +264,13 @@ mod tests {
         assert_eq!(none.sockets(None).unwrap(), [PathBuf::from(SYSTEM_SOCKET)]);
         let passwd = World { home: Some(home.path().to_owned()), ..none };
         assert_eq!(passwd.places(), within(&home_only, |world| world.places()), "the system knows the home");
+        // Also where HOME is there and says nothing: never the current folder.
+        let nothing = |name: &str| (name == "HOME" || name.starts_with("XDG_")).then(OsString::new);
+        let empty_home =
+            World { variable: &nothing, is_root: false, home: Some(home.path().to_owned()), runtime: None };
+        assert_eq!(empty_home.places(), passwd.places());
+        assert_eq!(empty_home.sockets(None), passwd.sockets(None));
+        assert_eq!(World { home: None, ..empty_home }.places(), Err(PlaceError::NoHome));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod common;
 use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -90,11 +91,16 @@ fn a_send_that_may_have_arrived_says_how_to_retry() {
 #[test]
 fn a_key_that_is_shown_once_is_not_lost_with_its_reader() {
     let daemon = alice();
-    for flags in [&[][..], &["--json"]] {
-        let mut child = start(daemon.chatctl(&[&["register", "alice"], flags].concat()));
+    let old = daemon.dir.path().join("old");
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&old).unwrap();
+    file.write_all(b"chat-recovery-1old\n").unwrap();
+    let (register, recover) = (["register", "alice"], ["key", "recover", "--recovery-file", old.to_str().unwrap()]);
+    for args in [&register[..], &[&register[..], &["--json"]].concat(), &recover, &[&recover[..], &["--json"]].concat()]
+    {
+        let mut child = start(daemon.chatctl(args));
         drop(child.stdout.take());
         let ran = end(child);
-        assert_eq!(ran.code, 1, "{}", ran.stderr);
+        assert_eq!(ran.code, 1, "{args:?}: {}", ran.stderr);
         assert!(ran.stderr.contains("follows here, and is shown this once\nchat-recovery-1abc\n"), "{}", ran.stderr);
     }
 }
@@ -175,7 +181,7 @@ fn a_place_at_a_full_daemon_is_waited_for() {
     let hellos = AtomicUsize::new(0);
     let daemon = Daemon::unwelcoming(move |call| match call.method {
         "system.hello" if hellos.fetch_add(1, Ordering::SeqCst) < 3 => {
-            call.refuse(ErrorCode::LimitReached, "16 clients are connected");
+            call.refuse(ErrorCode::LimitReached, "all places for clients are taken");
             call.hang_up();
         }
         "system.hello" => call.answer(hello()),

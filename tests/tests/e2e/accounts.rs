@@ -233,6 +233,8 @@ fn one_of_several_accounts_is_the_default_and_what_is_open_stays() {
     let mut watch = bare.stream(["watch", "--json", "--new"]);
     bob.ok(["send", "alice", "one", "--wait", "delivered"]);
     watch.until_json("one", |event| event["message"]["body"] == "one");
+    let mut chat = bare.stream(["chat", "bob"]);
+    chat.until("what was said", |line| line.contains("one"));
     bare.ok(["register", "work"]);
     bare.run(["unread"]).expect_code(2).says(&["alice@example.org, work@example.org", "chatctl use"]);
     daemon.restart();
@@ -248,6 +250,10 @@ fn one_of_several_accounts_is_the_default_and_what_is_open_stays() {
     bob.ok(["send", "alice", "three", "--wait", "delivered"]);
     let event = watch.until_json("three", |event| event["message"]["body"] == "three");
     assert_eq!(event["account"], "alice");
+    // Neither the other default nor the restarts changed for whom the chat speaks.
+    chat.until("three", |line| line.contains("three"));
+    chat.type_line("from alice still");
+    wait_for_body(&bob, "alice", "from alice still");
     bare.ok(["use", "alice@example.org"]);
     bare.ok(["register", "third"]);
     // When the default is gone, no other takes its place unasked.

@@ -113,6 +113,9 @@ fn what_fails_holds_back_the_rest_and_becomes_a_dead_letter() {
     wait_for("the rest is handled", || log.bodies().last().is_some_and(|last| last == "two"));
     assert_eq!(log.bodies(), ["one", "poison", "poison", "poison", "two"]);
     end(watch);
+    // Like the attempts, they are the daemon's, which may crash.
+    pair.alice_daemon.kill9();
+    pair.alice_daemon.restart();
     let letters = pair.bob.json_lines(["consumers", "dead-letters", "bot"]);
     assert_eq!(letters.len(), 1);
     assert_eq!((text(&letters[0]["event"]["message"]["body"]), &letters[0]["attempts"]), ("poison", &3.into()));
@@ -148,6 +151,15 @@ fn an_event_that_takes_the_bot_with_it_becomes_a_dead_letter_too() {
     wait_for("the next one is handled", || log.lines().len() == 1);
     assert_eq!(log.bodies(), ["fine"]);
     end(watch);
+}
+
+#[test]
+fn an_event_is_tried_ten_times_unless_another_number_is_said() {
+    let pair = Pair::on_one_daemon();
+    send_all(&pair, &["poison"]);
+    let watch = pair.bob.stream(consumer("bot", &["--exec", "exit 3"]));
+    assert!(watch.next_error().contains("exit code 3; attempt 1 of 10, the next in 1 s"));
+    assert_eq!(state(&pair.bob, "bot")["attempts"], 1);
 }
 
 #[test]

@@ -241,6 +241,15 @@ fn an_asker_is_limited_and_told_so() {
 
 #[test]
 fn what_a_removal_gives_up_is_said_as_it_is() {
+    an_end_while_a_copy_is_out("remove", "contact_removed", "you removed the contact");
+}
+
+#[test]
+fn what_a_block_gives_up_is_said_as_it_is() {
+    an_end_while_a_copy_is_out("block", "blocked", "you blocked the contact");
+}
+
+fn an_end_while_a_copy_is_out(verb: &str, cause: &str, words: &str) {
     let mut pair = Pair::start();
     let mut watch = follow(&pair.alice, &["--type", "message.state"]);
     pair.bob_daemon().stop();
@@ -248,12 +257,10 @@ fn what_a_removal_gives_up_is_said_as_it_is() {
     wait_for("it is in the mailbox", || state_of(&pair.alice, &left) == "mailboxed");
     pair.directory.stop();
     let kept = send(&pair.alice, "bob", "goes nowhere");
-    pair.alice.ok(["remove", "bob"]);
+    pair.alice.ok([verb, "bob"]);
+    let (out, in_hand) = (format!("{cause}_copy_may_arrive"), cause.to_owned());
     let trace = |id: &str| pair.alice.json(["trace", id]);
-    for (id, reason, says) in [
-        (&left, "contact_removed_copy_may_arrive", "bob may get it"),
-        (&kept, "contact_removed", "it will not be sent"),
-    ] {
+    for (id, reason, says) in [(&left, out.as_str(), "bob may get it"), (&kept, &in_hand, "it will not be sent")] {
         let told = trace(id);
         assert_eq!((text(&told["state"]), text(&told["reason"])), ("withdrawn", reason), "{told}");
         assert!(text(&told["next"]).contains(says), "{told}");
@@ -261,7 +268,7 @@ fn what_a_removal_gives_up_is_said_as_it_is() {
         assert_eq!(event["reason"], reason);
     }
     let history = pair.alice.ok(["history", "bob"]).stdout;
-    assert!(history.contains("(withdrawn: you removed the contact; a copy had left before"), "{history}");
+    assert!(history.contains(&format!("(withdrawn: {words}; a copy had left before")), "{history}");
     assert!(!history.contains("reject"), "nobody refused anything: {history}");
     pair.directory.restart();
     pair.bob_daemon().restart();

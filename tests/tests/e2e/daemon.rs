@@ -143,6 +143,22 @@ fn a_start_in_the_background_returns_when_ready_or_says_why_not() {
     assert!(!failed.status.success() && String::from_utf8_lossy(&failed.stderr).contains("no pid file"), "{failed:?}");
     assert_eq!(std::fs::read(&pid_file).unwrap(), b"my diary");
     std::fs::remove_file(&pid_file).unwrap();
+    let fails = |more: &[&str], says: &str| {
+        let mut command = Command::new(program("chatd").unwrap());
+        tests::daemon::isolate(&mut command, &home);
+        command.arg("--data-dir").arg(home.join("data")).args(["--listen", "127.0.0.1:0", "--daemonize"]).args(more);
+        let failed = command.stdin(Stdio::null()).output().unwrap();
+        let told = String::from_utf8_lossy(&failed.stderr).into_owned();
+        assert!(failed.status.code() == Some(1) && told.contains(says), "{more:?}: {failed:?}");
+        assert!(!pid_file.exists(), "{more:?}");
+    };
+    let shown = home.display().to_string();
+    let (long, pid) = (format!("{shown}/{}", "s".repeat(107 - shown.len())), pid_file.display().to_string());
+    assert_eq!(long.len(), 108);
+    fails(&["--socket", &long, "--pid-file", &pid], "107");
+    let (socket, missing) = (format!("{shown}/run/chatd.sock"), format!("{shown}/missing/chatd.pid"));
+    fails(&["--socket", &socket, "--pid-file", &missing], "missing/chatd.pid");
+    assert!(!Path::new(&socket).exists(), "what did not start is gone again");
 
     assert!(start(&[]).status.success());
     // No waiting: it returned because it is ready.

@@ -139,6 +139,17 @@ fn what_a_person_was_shown_is_read() {
     send(&pair.alice, "bob", "four");
     peeking.wait_for("four");
     assert_eq!(unread(&pair.bob), 1);
+    drop(peeking);
+    let peeking = get(&["chat", "alice", "--peek"], "four");
+    send(&pair.alice, "bob", "five");
+    peeking.wait_for("five");
+    assert_eq!(unread(&pair.bob), 2, "what is open and what comes in meanwhile");
+    drop(peeking);
+    let chat = get(&["chat", "alice"], "five");
+    wait_for("a chat has read what it begins with", || unread(&pair.bob) == 0);
+    send(&pair.alice, "bob", "six");
+    chat.wait_for("six");
+    wait_for("and what comes in", || unread(&pair.bob) == 0);
 }
 
 #[test]

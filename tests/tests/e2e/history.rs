@@ -33,6 +33,26 @@ fn a6_search_is_complete_at_every_moment() {
     assert!(find(&pair.bob, "rendezvous midnight").is_empty());
     pair.bob.ok(["send", "alice", "which rendezvous?", "--wait", "delivered"]);
     assert_eq!(find(&pair.bob, "rendezvous")[0], "which rendezvous?", "newest first");
+    // Beginnings of words, other cases and spellings, scripts without spaces, signs.
+    for (body, queries) in [
+        ("the meeting is late", &["meet", "MEETING", "me"][..]),
+        ("Straße 12", &["strasse", "STRASSE", "straß"]),
+        ("我们在会议室见面", &["会议", "会议室", "见面"]),
+        ("done \u{1f389}", &["\u{1f389}"]),
+    ] {
+        pair.alice.ok(["send", "bob", body, "--wait", "delivered"]);
+        for query in queries {
+            assert_eq!(
+                (find(&pair.alice, query), find(&pair.bob, query)),
+                (vec![body.into()], vec![body.into()]),
+                "{query}"
+            );
+        }
+    }
+    assert!(
+        find(&pair.bob, "eeting").is_empty() && find(&pair.bob, "议会").is_empty(),
+        "no parts, nothing turned round"
+    );
     // Words of the query language are words.
     for query in ["\"", "AND", "a OR b", "NEAR(", "body:x", "*", "-", "'; DROP TABLE messages; --", "(", "^a"] {
         let found = pair.bob.run(["search", "--", query]);
@@ -59,6 +79,33 @@ fn e2_six_hundred_messages() {
     assert_eq!(texts, ["line 597", "line 598"]);
     let after = pair.bob.list(["history", "alice", "--after", text(&before[0]["id"])], "messages");
     assert_eq!(after.len(), 2);
+}
+
+#[test]
+fn what_was_forgotten_does_not_come_back() {
+    let mut pair = Pair::start();
+    let (first, second) = ("a word of the first day", "a word of the second");
+    pair.alice.ok(["send", "bob", first, "--wait", "delivered"]);
+    pair.bob.ok(["send", "alice", "an answer", "--wait", "delivered"]);
+    let before = pair.bob.list(["history", "alice", "-n", "1"], "messages").remove(0);
+    pair.bob.ok(["forget", "alice", "--before", "2000-01-01T00:00:00Z"]).says(&["nothing to forget of alice"]);
+    assert_eq!(bodies(&pair.bob, "alice", 9), [first, "an answer"]);
+    pair.bob.ok(["forget", "alice"]).says(&["2 messages with alice forgotten here"]);
+    let gone = |pair: &Pair| {
+        assert!(bodies(&pair.bob, "alice", 9).is_empty());
+        assert!(pair.bob.list(["search", "word"], "messages").is_empty());
+        assert_eq!(pair.bob.json(["unread"])["total"], 0);
+        pair.bob.run(["trace", text(&before["id"])]).expect_code(1);
+    };
+    gone(&pair);
+    // Neither the restart of either side, nor what they tell each other then, brings it back.
+    pair.bob_daemon().restart();
+    pair.alice_daemon.restart();
+    pair.alice.ok(["send", "bob", second, "--wait", "delivered"]);
+    assert_eq!(bodies(&pair.bob, "alice", 9), [second]);
+    pair.bob.ok(["forget", "alice"]).says(&["1 message with alice forgotten here"]);
+    gone(&pair);
+    assert_eq!(bodies(&pair.alice, "bob", 9), [first, "an answer", second], "the other side keeps its own");
 }
 
 #[test]

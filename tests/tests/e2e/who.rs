@@ -48,6 +48,11 @@ fn a_label_that_becomes_a_name_is_refused_as_ambiguous() {
     ann.run(["history", "boss"]).expect_code(2);
     ann.run(["chat", "boss"]).expect_code(2);
     ann.run(["add", "boss"]).expect_code(2);
+    // What says to whom one talks says it so that it means one.
+    for (word, says) in [("bob", "bob"), ("boss@example.org", "boss@example.org")] {
+        let chat = ann.run_with(["chat", word, "--peek"], b"").expect_code(0);
+        assert!(chat.stderr.contains(&format!("-- talking to {says};")), "{chat:?}");
+    }
     wait_for("boss may write", || contact(&boss, "alice").is_some_and(|c| c["state"] == "accepted"));
     boss.ok(["send", "alice", "from boss", "--wait", "delivered"]);
     ann.ok(["send", "boss@example.org", "to boss", "--wait", "delivered"]);
@@ -158,11 +163,35 @@ fn spelling_does_not_matter_anywhere() {
     let pair = Pair::strangers();
     let (_daemon, jose) = pair.join("josé");
     let alice = &pair.alice;
+    for word in ["JOSE\u{301}", "José@Example.org"] {
+        jose.ok(["add", "ALICE"]);
+        wait_for("alice is asked", || !requests(alice).is_empty());
+        alice.ok(["reject", word]);
+        wait_for("jose is told", || contact(&jose, "alice").is_some_and(|c| c["state"] == "rejected"));
+    }
     jose.ok(["add", "ALICE"]);
     wait_for("alice is asked", || !requests(alice).is_empty());
     alice.ok(["accept", "JOSE\u{301}"]);
     wait_for("jose is in", || contact(&jose, "alice").is_some_and(|c| c["state"] == "accepted"));
     let id = send(alice, "jose\u{301}@EXAMPLE.ORG", "hello");
+    // Whoever is meant is shown as always.
+    assert_eq!(alice.json(["trace", &id])["who"], "josé");
+    for (n, word) in ["JOSÉ", "jose\u{301}", "José@Example.org"].into_iter().enumerate() {
+        let mut watch = follow(alice, &[word]);
+        let answer = format!("answer {n}");
+        jose.ok(["send", "Alice", &answer, "--wait", "delivered"]);
+        watch.until_json("the answer", |event| event["message"]["body"] == answer.as_str());
+        let unread = alice.json(["unread"]);
+        assert_eq!((&unread["conversations"][0]["who"], unread["total"].as_u64()), (&"josé".into(), Some(1)));
+        let chat = alice.run_with(["chat", word], b"").expect_code(0);
+        assert!(chat.stdout.contains(&answer) && chat.stderr.contains("talking to josé"), "{chat:?}");
+        alice.ok(["read", word]);
+        assert_eq!(alice.json(["unread"])["total"], 0, "{word}");
+        assert_eq!(alice.json(["forget", word, "--before", "2000-01-01T00:00:00Z"])["forgotten"], 0);
+    }
+    // hello, and three answers.
+    assert_eq!(alice.json(["forget", "jose\u{301}"])["forgotten"], 4);
+    let id = send(alice, "JOSE\u{301}", "hello");
     alice.ok(["trace", &id]);
     for word in ["josé", "JOSÉ", "jose\u{301}", "josé@example.org", "José@Example.org"] {
         assert_eq!(bodies(alice, word, 5), ["hello"], "{word}");
@@ -188,6 +217,7 @@ fn spelling_does_not_matter_anywhere() {
 fn an_open_watch_stays_with_the_person_it_began_with() {
     let pair = Pair::start();
     let mut watch = follow(&pair.alice, &["bob"]);
+    let mut chat = pair.alice.stream(["chat", "bob"]);
     // Asked to say something, so that the subscription is known to be there.
     pair.bob.ok(["send", "alice", "one", "--wait", "delivered"]);
     watch.until_json("one", |event| event["message"]["body"] == "one");
@@ -200,4 +230,11 @@ fn an_open_watch_stays_with_the_person_it_began_with() {
     let event = watch.until_json("two", |event| event["message"]["body"] == "two");
     assert_eq!((event["who"].as_str(), event["label"].as_str()), (Some("bob"), Some("robert")));
     assert!(!watch.seen().iter().any(|line| line.contains("not this")), "{:#?}", watch.seen());
+    // And a chat: what comes in, and what is typed.
+    pair.alice.ok(["remove", "bobby"]);
+    pair.alice.ok(["rename", "robert", "rob"]);
+    chat.until("bob's", |line| line.contains("two"));
+    chat.type_line("for the one it began with");
+    wait_for_body(&pair.bob, "alice", "for the one it began with");
+    assert!(!chat.seen().iter().any(|line| line.contains("not this")), "{:#?}", chat.seen());
 }

@@ -63,7 +63,11 @@ impl Mallory {
 
     /// A link from a node that nobody has seen before, its claim proved; `None` if it is turned away.
     pub async fn link(&self) -> Option<Hostile> {
-        let number = NODES.fetch_add(1, Ordering::Relaxed);
+        self.link_as(NODES.fetch_add(1, Ordering::Relaxed)).await
+    }
+
+    /// The same from the node of that number, whatever it did before.
+    pub async fn link_as(&self, number: u64) -> Option<Hostile> {
         let mut config = LinkConfig::new(sha256(&[b"hostile", &number.to_be_bytes()]));
         config.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
         let (node, _incoming) = Node::bind(config).await.unwrap();

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tests::wait::wait_for;
 use tests::{Ctl, Daemon, DaemonOptions, Directory, Place};
 
 /// Two users that have nothing on this machine; both count as people (uid >= UID_MIN).
@@ -59,6 +60,46 @@ fn another_user_cannot_reach_a_users_own_daemon() {
     let refused = other.run(["whoami"]).expect_code(3);
     assert!(refused.stderr.contains("not allowed"), "{refused:?}");
     assert!(!refused.stderr.contains("alice"));
+}
+
+/// Whoever has no account here may upload one backup at a time: with an account it is two.
+#[test]
+fn a_user_without_an_account_has_one_place_for_a_backup() {
+    if let Some(reason) = missing() {
+        tests::skip!("{reason}");
+    }
+    let directory = Directory::start();
+    let daemon = Daemon::start(DaemonOptions::new("chatd", directory.url()).config("system = true\n"));
+    open(daemon.home(), 0o755);
+    open(&daemon.home().join("run"), 0o755);
+    let program = shared_program(daemon.place());
+    for (user, places) in [(USERS[0], 1), (USERS[1], 2)] {
+        let ctl = as_user(user, &daemon, &program);
+        if places == 2 {
+            ctl.ok(["register", "bob"]);
+        }
+        let phrase = daemon.place().path().join(format!("home{user}/phrase"));
+        std::fs::write(&phrase, "a phrase\n").unwrap();
+        open(&phrase, 0o600);
+        let id = user.parse().unwrap();
+        std::os::unix::fs::chown(&phrase, Some(id), Some(id)).unwrap();
+        let args = ["restore", "-", "--passphrase-file", phrase.to_str().unwrap()];
+        // Each waits for the rest of its backup, until its input ends.
+        let mut held: Vec<_> = (0..places).map(|_| ctl.stream(args)).collect();
+        let begun = || {
+            let clients = ctl.json(["status"])["own_clients"].as_array().cloned().unwrap_or_default();
+            clients.iter().filter(|client| client["does"] == "idle since restore.begin").count()
+        };
+        wait_for("all have begun", || begun() == places);
+        let refused = ctl.run(args).expect_code(1);
+        assert!(refused.stderr.contains("at a time at most"), "{user}: {refused:?}");
+        for restore in &mut held {
+            restore.close_stdin();
+            assert_eq!(restore.wait().code(), Some(1), "nothing is no backup");
+        }
+        let again = ctl.run(args).expect_code(1);
+        assert!(!again.stderr.contains("at a time at most"), "the place is free: {again:?}");
+    }
 }
 
 #[test]

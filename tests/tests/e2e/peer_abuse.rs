@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chatd::crypto::keys::SigningKey;
 use chatd::link::{LinkConfig, Node};
@@ -12,8 +12,10 @@ use proto::ids::{DeviceId, NodeId, PrekeyId, sha256, unhex};
 use proto::wire::ALPN;
 use proto::wire::envelope::Outer;
 use proto::wire::frame::Frame;
+use tests::people::befriend;
 use tests::{Daemon, Pair};
 
+use crate::hostile_peer::Mallory;
 use crate::util::{bodies, status};
 
 /// A refusal comes within this: the longest is the wait for a first frame, 10 s.
@@ -150,4 +152,33 @@ async fn a_stranger_who_probes_a_node_gets_one_answer_to_everything() {
     assert_eq!(online, offline, "who is online can be told from who is not");
     assert!(unknown.contains("Offline") && !unknown.contains("Ack") && !unknown.contains("Resume"), "{unknown}");
     println!("figure: 6 probes of a stranger, the same answers whoever they ask for: {unknown}");
+}
+
+/// Closed is not all: for a while its node is nobody to talk to, and others are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_closed_is_turned_away_for_a_while() {
+    const NODE: u64 = 1_000_000;
+    let ban = "[limits]\nfailure_ban_seconds = 4\n";
+    let mut pair = Pair::strangers_with(ban, tests::DirectoryOptions::default());
+    befriend(&pair.alice, &pair.bob);
+    pair.alice_daemon.stop();
+    let data = pair.alice_daemon.data_dir();
+    let mallory = Mallory::with_keys_of(&data, pair.bob_daemon());
+    let mut link = mallory.link_as(NODE).await.unwrap();
+    let mut n = 0;
+    while link.send(Frame::Envelope { number: n, outer: vec![n as u8; 200] }).await {
+        n += 1;
+        assert!(n < 100_000, "it goes on");
+    }
+    link.settled().await;
+    assert!(link.is_over());
+    link.close().await;
+    let (closed, refused) = (Instant::now(), pair.bob_daemon().log_text().matches("a banned peer is refused").count());
+    assert!(mallory.link_as(NODE).await.is_none(), "turned away");
+    assert!(mallory.link().await.is_some(), "another node is not concerned");
+    assert!(pair.bob_daemon().log_text().matches("a banned peer is refused").count() > refused);
+    while mallory.link_as(NODE).await.is_none() {
+        assert!(closed.elapsed() < Duration::from_secs(60), "for a while, not for ever");
+    }
+    assert!(closed.elapsed() >= Duration::from_secs(3));
 }

@@ -42,6 +42,7 @@ mod schemathesis;
 mod shares;
 mod start;
 mod storage;
+mod surroundings;
 mod terminal;
 mod torture_bot;
 mod torture_flood;

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use tests::binaries::program;
 use tests::http::Http;
 use tests::wait::wait_for;
-use tests::{Directory, DirectoryOptions, Pair, Screen};
+use tests::{Daemon, DaemonOptions, Directory, DirectoryOptions, Pair, Screen};
 
 fn run(name: &str, args: &[&str]) -> Output {
     Command::new(program(name).unwrap()).args(args).env_remove("XDG_STATE_HOME").output().unwrap()
@@ -80,6 +80,68 @@ fn a_check_of_a_directory_meets_what_a_start_would_meet() {
     assert!(code == Some(1) && told.contains("10.0.0.0/99"), "{told}");
 }
 
+/// With the socket's path of so many bytes.
+fn socket_of(folder: &Path, bytes: usize) -> String {
+    let folder = folder.display().to_string();
+    format!("{folder}/{}", "s".repeat(bytes - folder.len() - 1))
+}
+
+#[test]
+fn a_check_of_a_daemon_meets_what_a_start_would_meet() {
+    let daemon = Daemon::start(DaemonOptions::default());
+    let folder = tempfile::Builder::new().tempdir_in("/tmp").unwrap();
+    let home = folder.path();
+    let check = |text: &str, more: &[&str]| {
+        std::fs::write(home.join("chatd.toml"), text).unwrap();
+        let mut command = Command::new(program("chatd").unwrap());
+        tests::daemon::isolate(&mut command, home);
+        command.arg("--config").arg(home.join("chatd.toml")).arg("--check").args(more);
+        let ran = command.output().unwrap();
+        (ran.status.code(), String::from_utf8(ran.stdout).unwrap() + &String::from_utf8(ran.stderr).unwrap())
+    };
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let good =
+        format!("listen = ['127.0.0.1:0']\ndata_dir = '{0}/a/data'\nsocket = '{0}/b/chatd.sock'\n", home.display());
+    std::fs::write(home.join("file"), "").unwrap();
+    let before = || {
+        let mut names: Vec<_> = std::fs::read_dir(home).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    for (more, says) in [
+        ("directory = 'htp://nowhere'".to_owned(), &["directory", "htp://nowhere"][..]),
+        ("log = 'chatd=loud'".into(), &["log", "loud"]),
+        ("system = true\nsocket_group = 'no-such-group'".into(), &["socket_group", "no-such-group"]),
+        ("socket_group = 'root'".into(), &["socket_group", "system = true"]),
+    ] {
+        let (code, told) = check(&(good.clone() + &more), &[]);
+        assert_eq!(code, Some(1), "{more}: {told}");
+        says.iter().for_each(|word| assert!(told.contains(word), "{more}: no {word} in {told}"));
+    }
+    let (file, data) = (format!("{}/file/below", home.display()), daemon.data_dir().display().to_string());
+    let (long, longest) = (socket_of(home, 108), socket_of(home, 107));
+    for (flags, says) in [
+        (["--data-dir", file.as_str()], &["file"][..]),
+        (["--data-dir", &data], &["another", &data]),
+        (["--socket", &long], &["107"]),
+        (["--listen", &address], &[&address]),
+    ] {
+        let (code, told) = check(&good, &flags);
+        assert_eq!(code, Some(1), "{flags:?}: {told}");
+        says.iter().for_each(|word| assert!(told.contains(word), "{flags:?}: no {word} in {told}"));
+    }
+    let (code, told) = check(&good, &["--socket", &longest]);
+    assert_eq!(code, Some(0), "{told}");
+    let (code, told) = check(&(good.clone() + "directory = 'http://127.0.0.1:7470'"), &[]);
+    assert_eq!(code, Some(0), "{told}");
+    for word in ["/a/data", "/b/chatd.sock", "127.0.0.1:0", "http://127.0.0.1:7470", "chatd.toml"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    assert_eq!(before(), ["chatd.toml", "file"], "nothing is made");
+    daemon.bare_ctl().ok(["status"]);
+}
+
 /// What changes at once, and what needs a restart, is told, and it is true.
 #[tokio::test(flavor = "multi_thread")]
 async fn sighup_changes_what_may_change_in_a_running_directory() {
@@ -136,6 +198,24 @@ fn a_person_has_titles_and_a_pager_and_a_program_has_neither() {
     let piped = command.env("PAGER", "sed 's/^/PAGED /'").output().unwrap();
     let piped = String::from_utf8(piped.stdout).unwrap();
     assert!(piped.contains("line 59") && !piped.contains("PAGED "), "{piped}");
+    // Colours are where they are wanted, and nowhere else.
+    let escapes = |text: &str| text.contains("\u{1b}[");
+    let history = ["history", "bob", "-n", "3", "--peek", "--color"];
+    let colour = |when: &'static str| [&history[..], &[when]].concat();
+    assert!(escapes(&pair.alice.ok(colour("always")).stdout), "always: on a pipe, too, whatever NO_COLOR says");
+    for when in ["auto", "never"] {
+        assert!(!escapes(&pair.alice.ok(colour(when)).stdout), "{when}");
+    }
+    let on_a_terminal = |when: &'static str, no_color: &str| {
+        let mut command = pair.alice.command(colour(when)).unwrap();
+        command.env("NO_COLOR", no_color);
+        let mut screen = Screen::start(command, 100).unwrap();
+        screen.wait_for("line 59");
+        assert!(screen.wait().success());
+        escapes(&screen.shown())
+    };
+    assert!(!on_a_terminal("never", "") && !on_a_terminal("auto", "1"));
+    assert!(on_a_terminal("auto", ""), "an empty NO_COLOR is none");
     assert!(shown(&["contacts"], "cat", "bob").contains("WHO"));
     assert!(!pair.alice.ok(["contacts"]).stdout.contains("WHO"));
 }

@@ -83,7 +83,7 @@ verbs! {
     Whoami => whoami,
     /// Make one of your accounts the default
     Use => use_account,
-    /// Show connectivity, queues, unread counts and versions
+    /// Show connectivity, queues, unread counts and versions, for each of your accounts
     Status => status,
     /// Show who is in the directory
     #[command(visible_alias = "list")]

@@ -95,3 +95,12 @@ fn told_once(out: &mut Out, key: &str, print: impl FnOnce(&mut Out) -> Result<()
 pub fn count(n: u64, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn one_is_counted_as_one() {
+        let shown = [0, 1, 2, 11, 21].map(|n| super::count(n, "message"));
+        assert_eq!(shown, ["0 messages", "1 message", "2 messages", "11 messages", "21 messages"]);
+    }
+}

@@ -87,3 +87,58 @@ impl AsyncWrite for Half {
         Pin::new(&mut &*self.0).poll_shutdown(cx)
     }
 }
+
+#[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs::{Permissions, create_dir, set_permissions};
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    use std::path::Path;
+
+    use super::trust::is_trusted;
+
+    /// A user that this machine does not have.
+    const SERVICE: u32 = 23_004;
+
+    #[test]
+    fn whose_folder_only_root_could_have_made_is_trusted() {
+        let me = nix::unistd::geteuid().as_raw();
+        assert!(is_trusted(Path::new("/tmp/s"), 0) && is_trusted(Path::new("/tmp/s"), me), "root and oneself, anywhere");
+        // Not /tmp, where everybody makes folders.
+        let Ok(run) = tempfile::tempdir_in("/run") else {
+            assert_ne!(me, 0, "root can make folders there");
+            eprintln!("SKIPPED: needs root, to make folders of others");
+            return;
+        };
+        set_permissions(run.path(), Permissions::from_mode(0o755)).unwrap();
+        let make = |folder: &Path, owner: u32, mode: u32| {
+            create_dir(folder).unwrap();
+            set_permissions(folder, Permissions::from_mode(mode)).unwrap();
+            chown(folder, Some(owner), Some(owner)).unwrap();
+        };
+        let own = run.path().join("own");
+        make(&own, SERVICE, 0o750);
+        assert!(is_trusted(&own.join("sock"), SERVICE), "as systemd makes /run/chatd");
+        assert!(!is_trusted(&own.join("sock"), SERVICE + 1), "another user's");
+        // One that its owner could have made, below it.
+        make(&own.join("deeper"), SERVICE, 0o750);
+        assert!(!is_trusted(&own.join("deeper/sock"), SERVICE));
+        for (name, owner, mode, why) in [
+            ("group", SERVICE, 0o770, "its group may put a socket there"),
+            ("all", SERVICE, 0o777, "everybody may"),
+            ("sticky", SERVICE, 0o1777, "everybody may, as in /tmp"),
+            ("roots", 0, 0o755, "root's folder is root's"),
+        ] {
+            make(&run.path().join(name), owner, mode);
+            assert!(!is_trusted(&run.path().join(name).join("sock"), SERVICE), "{name}: {why}");
+        }
+        // A link is as good as what it shows to; and what a folder above lets others exchange is nobody's.
+        symlink(&own, run.path().join("link")).unwrap();
+        symlink(run.path().join("group"), run.path().join("to-group")).unwrap();
+        assert!(is_trusted(&run.path().join("link/sock"), SERVICE));
+        assert!(!is_trusted(&run.path().join("to-group/sock"), SERVICE));
+        set_permissions(run.path(), Permissions::from_mode(0o775)).unwrap();
+        assert!(!is_trusted(&own.join("sock"), SERVICE), "a group may exchange the folder");
+        assert!(!is_trusted(&run.path().join("missing/sock"), SERVICE));
+    }
+}

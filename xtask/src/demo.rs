@@ -1,7 +1,9 @@
 //! `cargo xtask demo`: the system in action on this machine, in a temporary folder.
 
+use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -174,22 +176,6 @@ async fn print_feed(feed: &mut Feed, within: Duration, pleases: impl Fn(&str) ->
 
 /// A shell of the user's, in which `chatctl` is alice's and `bob` is bob's; ends with it.
 async fn try_it(alice: &Ctl, bob: &Ctl, swarm: &Swarm) -> Result<()> {
-    let folder = swarm.directory.place().folder("commands")?;
-    let chatctl = tests::binaries::program("chatctl")?;
-    for who in [alice, bob] {
-        let script = format!(
-            "#!/bin/sh\nCHATD_SOCKET='{}' CHATD_ACCOUNT='{}' exec '{}' \"$@\"\n",
-            who.socket().display(),
-            who.name(),
-            chatctl.display()
-        );
-        let path = folder.join(who.name());
-        std::fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
-    }
-    let programs = chatctl.parent().context("chatctl is in no folder")?.to_path_buf();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::env::join_paths([folder, programs].into_iter().chain(std::env::split_paths(&path)))?;
     let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
     let names = swarm.names();
     println!(
@@ -206,8 +192,8 @@ async fn try_it(alice: &Ctl, bob: &Ctl, swarm: &Swarm) -> Result<()> {
         alice = alice.name(),
         bob = bob.name(),
     );
-    let mut command = Command::new(&shell);
-    command.arg("-i").env("PATH", path).env("CHATD_SOCKET", alice.socket()).env("CHATD_ACCOUNT", alice.name());
+    let mut command = shell_of(alice, bob, &swarm.directory.place().folder("commands")?, &shell)?;
+    command.arg("-i");
     // Ctrl-C belongs to what runs in the shell: from here on this process does not end by it.
     let interrupts = tokio::spawn(async { while tokio::signal::ctrl_c().await.is_ok() {} });
     let ended = tokio::task::spawn_blocking(move || command.status()).await?;
@@ -215,6 +201,28 @@ async fn try_it(alice: &Ctl, bob: &Ctl, swarm: &Swarm) -> Result<()> {
     ended.with_context(|| format!("cannot run {}", shell.display()))?;
     println!("Stopping.");
     Ok(())
+}
+
+/// Writes both commands to `folder`; a shell that finds them, and `chatctl`, before all others of these names.
+fn shell_of(alice: &Ctl, bob: &Ctl, folder: &Path, shell: &OsStr) -> Result<Command> {
+    let chatctl = tests::binaries::program("chatctl")?;
+    for who in [alice, bob] {
+        let script = format!(
+            "#!/bin/sh\nCHATD_SOCKET='{}' CHATD_ACCOUNT='{}' exec '{}' \"$@\"\n",
+            who.socket().display(),
+            who.name(),
+            chatctl.display()
+        );
+        let path = folder.join(who.name());
+        std::fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+    }
+    let programs = chatctl.parent().context("chatctl is in no folder")?.to_path_buf();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths([folder.to_path_buf(), programs].into_iter().chain(std::env::split_paths(&path)))?;
+    let mut command = Command::new(shell);
+    command.env("PATH", path).env("CHATD_SOCKET", alice.socket()).env("CHATD_ACCOUNT", alice.name());
+    Ok(command)
 }
 
 #[cfg(test)]
@@ -232,5 +240,21 @@ mod tests_of_demo {
         assert!(running());
         drop(feed);
         assert!(!running());
+    }
+    /// What the demo tells one to try is what the shell understands, whatever its user has in the environment.
+    #[test]
+    fn in_the_shell_one_is_alice_and_bob_is_bob() {
+        let pair = tests::Pair::start();
+        let folder = pair.directory.place().folder("commands").unwrap();
+        let mut command = shell_of(&pair.alice, &pair.bob, &folder, OsStr::new("/bin/sh")).unwrap();
+        let script = "set -e; chatctl send bob 'hello from the shell' --wait delivered; bob history alice; \
+                      bob send alice 'and back' --wait delivered; chatctl history bob; chatctl search hello; alice whoami";
+        let ran = command.args(["-c", script]).output().unwrap();
+        let said = String::from_utf8(ran.stdout).unwrap();
+        assert!(ran.status.success(), "{said}{}", String::from_utf8_lossy(&ran.stderr));
+        for line in ["alice: hello from the shell", "bob: and back", "alice@example.org"] {
+            assert!(said.contains(line), "{line}: {said}");
+        }
+        assert_eq!(said.matches("hello from the shell").count(), 3, "bob's, alice's, found: {said}");
     }
 }

@@ -4,9 +4,6 @@
 
 mod common;
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-
 use common::{alice, chatctl, finish, snapshot};
 
 /// Every verb that ends, with arguments; `register` and `send` among them.
@@ -62,61 +59,6 @@ fn help() {
 
 fn verbs() -> Vec<String> {
     chatctl::command().get_subcommands().map(|verb| verb.get_name().to_owned()).collect()
-}
-
-/// "1 messages" is said nowhere: what is counted goes through `verbs::count`.
-#[test]
-fn one_is_never_many() {
-    for name in ["people", "help", "json"] {
-        let text =
-            std::fs::read_to_string(format!("{}/tests/snapshots/{name}.txt", env!("CARGO_MANIFEST_DIR"))).unwrap();
-        for line in text.lines() {
-            let words: Vec<&str> = line.split(|c: char| !c.is_alphanumeric()).collect();
-            for pair in words.windows(2) {
-                let many =
-                    pair[1].len() > 1 && pair[1].ends_with('s') && pair[1].chars().all(|c| c.is_ascii_lowercase());
-                assert!(!(pair[0] == "1" && many), "{name}: {line}");
-            }
-        }
-    }
-}
-
-/// Every `chatctl VERB` in a text of the programs is a verb, with the inner verb that it needs.
-#[test]
-fn whatever_is_advised_can_be_run() {
-    let (root, command) = (Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap(), chatctl::command());
-    let mut files: Vec<PathBuf> = ["chatctl", "chatd", "directoryd"].map(|name| root.join(name).join("src")).into();
-    let mut seen = BTreeSet::new();
-    while let Some(path) = files.pop() {
-        if path.is_dir() {
-            files.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-            continue;
-        }
-        // Comments that are texts for users, of flags, have their commands in backticks.
-        let text = std::fs::read_to_string(&path).unwrap();
-        for line in text.lines().map(str::trim_start).filter(|line| !line.starts_with("//!")) {
-            let comment = line.starts_with("//");
-            let begins = if comment { "`chatctl " } else { "chatctl " };
-            for rest in line.split(begins).skip(1) {
-                let mut words = rest.split(|c: char| !c.is_ascii_lowercase() && c != '-');
-                let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-                // What is no word in small letters is a flag, a placeholder, a version. And what is said of the program.
-                if first.is_empty() || first.starts_with('-') || rest.starts_with("talks to it") {
-                    continue;
-                }
-                let Some(verb) = command.get_subcommands().find(|verb| {
-                    first == "help" || verb.get_name() == first || verb.get_all_aliases().any(|alias| alias == first)
-                }) else {
-                    panic!("{}: there is no verb {first}: {line}", path.display());
-                };
-                seen.insert(first.to_owned());
-                let inner = verb.is_subcommand_required_set() && first != "help";
-                let known = verb.get_subcommands().any(|inner| inner.get_name() == second);
-                assert!(!inner || known, "{}: {first} has no {second:?}: {line}", path.display());
-            }
-        }
-    }
-    assert!(seen.len() > 20 && seen.contains("key") && seen.contains("register"), "{seen:?}");
 }
 
 #[test]

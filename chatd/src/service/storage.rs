@@ -170,6 +170,7 @@ pub(super) async fn read_around_damage(
     let what = account.store.damage().unwrap_or_default();
     let damaged = match found.missing {
         0 => format!("messages may be missing here: {what}"),
+        1 => format!("one message of this account cannot be read and may be missing here: {what}"),
         missing => format!("{missing} messages of this account cannot be read and may be missing here: {what}"),
     };
     Ok(MessagesResult { messages: found.messages, more: found.more, damaged: Some(damaged) })

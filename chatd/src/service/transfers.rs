@@ -84,8 +84,8 @@ impl Transfers {
         let own = own + busy.iter().filter(|other| **other == uid).count();
         if all >= MAX_TRANSFERS || own >= most {
             return Err(ServiceError::LimitReached(format!(
-                "{most} backups of one user and {MAX_TRANSFERS} in all are made or restored at a time at most: wait for one \
-                     to end, two minutes at most"
+                "of backups that are made or restored at a time, one user has {most} at most, and all together \
+                     {MAX_TRANSFERS}: wait for one to end, two minutes at most"
             )));
         }
         busy.push(uid);

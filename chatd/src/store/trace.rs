@@ -211,7 +211,11 @@ pub fn trace(conn: &Connection, id: &MessageId) -> Result<Trace, StoreError> {
     tried.sort_by_key(|one| (one.at, one.id));
     let tried = tried.split_off(tried.len().saturating_sub(MAX_ATTEMPTS)).into_iter().map(|one| {
         let others = one.high - one.low;
-        let together = if others > 0 { format!("{} (with {others} others)", one.outcome) } else { one.outcome };
+        let together = match others {
+            0 => one.outcome,
+            1 => format!("{} (with another one)", one.outcome),
+            _ => format!("{} (with {others} others)", one.outcome),
+        };
         step(one.at, "attempt", Some(one.path), Some(together))
     });
     steps.extend(tried);

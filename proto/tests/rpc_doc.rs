@@ -293,3 +293,54 @@ fn each_method_with_a_secret_is_named() {
         }
     }
 }
+
+/// What may be in a result without pages, and what bounds it.
+const BOUNDED: [(&str, &str); 9] = [
+    ("HelloResult.accounts", "limits.accounts_per_uid"),
+    ("AccountListResult.accounts", "limits.accounts_per_uid"),
+    ("StatusResult.accounts", "limits.accounts_per_uid"),
+    ("StatusResult.addresses", "sockets that the configuration names"),
+    ("StatusResult.own_clients", "limits.rpc_clients, 120 bytes each"),
+    ("StatusResult.user_clients", "limits.rpc_clients, 40 bytes each"),
+    ("TraceResult.steps", "the newest attempts"),
+    ("MessageFindResult.messages", "10"),
+    ("Message.tags", "16"),
+];
+
+/// Every array in a result is one page of a list, or is bounded by something else: a list that grows would one day fit no
+/// message of the RPC.
+#[test]
+fn whatever_may_grow_comes_in_pages() {
+    let types = parse();
+    let has = |name: &str, words: &[&str]| types[name].members.iter().any(|member| words.contains(&&*member.name));
+    let (mut paged, mut bounded) = (BTreeMap::new(), Vec::new());
+    for method in METHODS {
+        let comes_in_pages = has(method.result, &["next", "more"]) && has(method.params, &["after", "before"]);
+        let mut names = vec![method.result];
+        while let Some(name) = names.pop() {
+            for member in &types[name].members {
+                let inner = member.rust_type.replace("Option<", "").replace("Vec<", "").replace('>', "");
+                names.extend(types.keys().filter(|known| **known == inner).map(String::as_str));
+                if !member.rust_type.contains("Vec<") || inner == "u8" {
+                    continue;
+                }
+                let place = format!("{name}.{}", member.name);
+                if BOUNDED.iter().any(|(known, _)| *known == place) {
+                    bounded.push(place);
+                } else {
+                    assert!(
+                        name == method.result && comes_in_pages,
+                        "{}: {place} has neither pages nor a bound",
+                        method.name
+                    );
+                    paged.insert(method.name, place);
+                }
+            }
+        }
+    }
+    let lists: Vec<&str> = paged.into_keys().collect();
+    println!("figure: lists that come in pages: {}", lists.join(", "));
+    assert!(lists.len() >= 8, "{lists:?}");
+    let gone: Vec<_> = BOUNDED.iter().filter(|(known, _)| !bounded.iter().any(|place| place == known)).collect();
+    assert!(gone.is_empty(), "in no result any more: {gone:?}");
+}

@@ -1,7 +1,7 @@
 //! `chatctl search`: full-text search, newest first.
 
 use proto::rpc::methods::MessageSearch;
-use proto::rpc::types::SearchParams;
+use proto::rpc::types::{MessagesResult, SearchParams};
 
 use crate::failure::{Exit, Failure};
 use crate::names;
@@ -9,6 +9,9 @@ use crate::output::note;
 use crate::quotes::Quotes;
 use crate::session::Session;
 use crate::show;
+
+/// Hits that one call gives at most.
+const PAGE: u32 = 1_000;
 
 /// What it takes.
 #[derive(Debug, clap::Args)]
@@ -21,15 +24,15 @@ pub struct Args {
     who: Option<String>,
     /// How many hits at most
     #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     limit: u32,
 }
 
 /// Does it.
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let query = args.query.join(" ");
-    let params = SearchParams { account: session.account(), query, who: args.who, limit: Some(args.limit) };
-    let mut result = session.call::<MessageSearch>(&params).await?;
+    let params = SearchParams { account: session.account(), query, who: args.who, ..SearchParams::default() };
+    let mut result = collect(session, params, args.limit).await?;
     if !session.out.json {
         result.messages.iter_mut().for_each(names::label_message);
     }
@@ -53,4 +56,28 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         session.out.note("there is more; -n N shows more of it")?;
     }
     Ok(Exit::Ok)
+}
+
+/// Up to `limit` hits, over as many pages as that takes; newest first.
+async fn collect(session: &mut Session, mut params: SearchParams, limit: u32) -> Result<MessagesResult, Failure> {
+    let mut found: Option<MessagesResult> = None;
+    let mut left = limit;
+    loop {
+        params.limit = Some(left.min(PAGE));
+        let page = session.call::<MessageSearch>(&params).await?;
+        left = left.saturating_sub(u32::try_from(page.messages.len()).unwrap_or(u32::MAX));
+        params.before = page.messages.last().map(|message| message.id);
+        let goes_on = page.more && left > 0 && params.before.is_some();
+        let all = match found.take() {
+            None => page,
+            Some(mut all) => {
+                all.messages.extend(page.messages);
+                MessagesResult { more: page.more, ..all }
+            }
+        };
+        if !goes_on {
+            return Ok(all);
+        }
+        found = Some(all);
+    }
 }

@@ -196,7 +196,7 @@ impl Service {
     /// `message.search`.
     ///
     /// # Errors
-    /// Nobody of that name; nothing to search for.
+    /// Nobody of that name, no such message; nothing to search for.
     pub async fn message_search(&self, caller: &Caller, params: SearchParams) -> Result<MessagesResult, ServiceError> {
         let account = self.account_to_read(caller, params.account.as_deref())?;
         let contact = match &params.who {
@@ -205,19 +205,18 @@ impl Service {
         };
         let limit = params.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE) as usize;
         let search = account.store.search().clone();
-        let (words, again) = (params.query.clone(), params.query);
+        let (words, again, before) = (params.query.clone(), params.query, params.before);
         let result = storage::read_around_damage(
             &account,
             move |conn| {
-                let mut rows = search.query(&words, contact, limit + 1, None)?;
-                let more = rows.len() > limit;
-                rows.truncate(limit);
-                let found = history::by_rows(conn, &rows, &history::Names::load(conn)?)?;
-                Ok((found.into_iter().map(|(_, message)| message).collect(), more))
+                let before = before.map(|id| history::row_of(conn, None, &id)).transpose()?;
+                let rows = search.query(&words, contact, limit + 1, before)?;
+                let page = history::hits(conn, &rows, limit)?;
+                Ok((page.messages, page.more))
             },
-            move |conn| salvage::search(conn, &again, contact, limit),
+            move |conn| salvage::search(conn, &again, contact, limit, before),
         );
-        Ok(result.await?)
+        result.await.map_err(no_message)
     }
 
     /// `message.unread`.

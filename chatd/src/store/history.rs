@@ -85,6 +85,11 @@ pub struct HistoryPage {
     pub more: bool,
 }
 
+/// Whether an answer with so many messages can take no other one, with which the texts are of so many bytes.
+pub(super) fn is_full(messages: usize, limit: usize, bytes: usize) -> bool {
+    messages == limit || (bytes > MAX_PAGE_BYTES && messages > 0)
+}
+
 /// The conversation of what has none.
 const NOBODY: ConversationId = ConversationId([0; 16]);
 
@@ -136,6 +141,25 @@ fn message(conn: &Connection, row: &Row<'_>, names: &Names) -> Result<Message, S
     })
 }
 
+/// The first messages of those numbers that one answer holds: `limit`, and less of long ones.
+///
+/// # Errors
+/// Those of the database.
+pub fn hits(conn: &Connection, rows: &[i64], limit: usize) -> Result<HistoryPage, StoreError> {
+    let names = Names::load(conn)?;
+    let (mut page, mut bytes) = (HistoryPage::default(), 0);
+    for row in rows {
+        let Some((_, message)) = by_rows(conn, &[*row], &names)?.pop() else { continue };
+        bytes += message.body.len();
+        if is_full(page.messages.len(), limit, bytes) {
+            page.more = true;
+            break;
+        }
+        page.messages.push(message);
+    }
+    Ok(page)
+}
+
 /// Messages by local number, in the order given; numbers that are gone are left out.
 ///
 /// # Errors
@@ -162,15 +186,18 @@ pub fn id_of(conn: &Connection, row: i64) -> Result<Option<MessageId>, StoreErro
     id.map(|id| MessageId::from_slice(&id).ok_or(StoreError::Damaged("message id"))).transpose()
 }
 
-/// Local number of a message in a conversation.
+/// Local number of a message, in one conversation or in any.
 ///
 /// # Errors
 /// [`StoreError::NotFound`].
-pub fn row_of(conn: &Connection, contact: i64, id: &MessageId) -> Result<i64, StoreError> {
-    conn.prepare_cached("SELECT id FROM messages WHERE msgid = ?1 AND conversation = ?2 ORDER BY sender LIMIT 1")?
-        .query_row(params![id.as_bytes(), contact], |row| row.get(0))
-        .optional()?
-        .ok_or(StoreError::NotFound("such a message in this conversation"))
+pub fn row_of(conn: &Connection, contact: impl Into<Option<i64>>, id: &MessageId) -> Result<i64, StoreError> {
+    let contact: Option<i64> = contact.into();
+    conn.prepare_cached(
+        "SELECT id FROM messages WHERE msgid = ?1 AND (?2 IS NULL OR conversation = ?2) ORDER BY sender LIMIT 1",
+    )?
+    .query_row(params![id.as_bytes(), contact], |row| row.get(0))
+    .optional()?
+    .ok_or(StoreError::NotFound("such a message in this conversation"))
 }
 
 /// A page of a conversation: the newest before `before`, or the oldest after `after`.
@@ -206,7 +233,7 @@ pub fn page(
     while let Some(row) = rows.next()? {
         let next = message(conn, row, &names)?;
         bytes += next.body.len();
-        if page.messages.len() == limit || (bytes > MAX_PAGE_BYTES && !page.messages.is_empty()) {
+        if is_full(page.messages.len(), limit, bytes) {
             page.more = true;
             break;
         }

@@ -57,7 +57,7 @@ fn message(conn: &Connection, id: i64, names: &Names) -> Result<Option<Message>,
 }
 
 /// Local number of a message in a conversation.
-fn number(conn: &Connection, contact: i64, wanted: &MessageId) -> Result<i64, StoreError> {
+fn number(conn: &Connection, contact: Option<i64>, wanted: &MessageId) -> Result<i64, StoreError> {
     match history::row_of(conn, contact, wanted) {
         Err(error) if error.is_damage() => {}
         found => return found,
@@ -68,7 +68,9 @@ fn number(conn: &Connection, contact: i64, wanted: &MessageId) -> Result<i64, St
             let mut select = conn.prepare_cached("SELECT msgid, conversation FROM messages WHERE id = ?1")?;
             let found =
                 select.query_row([id], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))).optional()?;
-            Ok(found.is_some_and(|(msgid, whose)| msgid == wanted.as_bytes() && whose == contact))
+            Ok(found.is_some_and(|(msgid, whose)| {
+                msgid == wanted.as_bytes() && contact.is_none_or(|contact| whose == contact)
+            }))
         };
         if spared(read(), false)? {
             return Ok(id);
@@ -100,18 +102,19 @@ pub fn page(
     after: Option<MessageId>,
     tag: Option<&str>,
 ) -> Result<Salvaged, StoreError> {
-    let find = |id: Option<MessageId>| id.map(|id| number(conn, contact, &id)).transpose();
+    let find = |id: Option<MessageId>| id.map(|id| number(conn, Some(contact), &id)).transpose();
     let (before, after) = (find(before)?, find(after)?);
     let names = names(conn)?;
     let forward = after.is_some() && before.is_none();
     let (low, high) = (after.unwrap_or(0) + 1, before.map_or(newest(conn)?, |before| before - 1));
-    let mut out = Salvaged::default();
+    let (mut out, mut bytes) = (Salvaged::default(), 0);
     for step in 0..(high - low + 1).max(0) {
         let id = if forward { low + step } else { high - step };
         match row(conn, id)? {
             Row::There { contact: whose, .. } if whose == contact => match message(conn, id, &names)? {
                 Some(message) if tag.is_none_or(|tag| message.tags.iter().any(|own| own == tag)) => {
-                    if out.messages.len() == limit {
+                    bytes += message.body.len();
+                    if history::is_full(out.messages.len(), limit, bytes) {
                         out.more = true;
                         break;
                     }
@@ -133,15 +136,22 @@ pub fn page(
 /// The newest messages that contain all of the words, as `Search::query` finds them.
 ///
 /// # Errors
-/// A query without words; those of the database, but for damage.
-pub fn search(conn: &Connection, query: &str, contact: Option<i64>, limit: usize) -> Result<Salvaged, StoreError> {
+/// A query without words; those of the database, but for damage; [`StoreError::NotFound`] if `before` is not there.
+pub fn search(
+    conn: &Connection,
+    query: &str,
+    contact: Option<i64>,
+    limit: usize,
+    before: Option<MessageId>,
+) -> Result<Salvaged, StoreError> {
     let expression = words::expression(query, contact)?;
     let names = names(conn)?;
-    let mut out = Salvaged::default();
+    let (mut out, mut bytes) = (Salvaged::default(), 0);
+    let before = before.map(|id| number(conn, None, &id)).transpose()?;
     let memory = Connection::open_in_memory()?;
     memory.execute_batch(&format!("CREATE VIRTUAL TABLE words USING fts5({})", words::FTS5_ARGUMENTS))?;
     let mut text = String::new();
-    let mut high = newest(conn)?;
+    let mut high = before.map_or(newest(conn)?, |before| before - 1);
     while high > 0 && !out.more {
         let low = (high - CHUNK).max(0);
         let mut insert = memory.prepare_cached("INSERT INTO words (rowid, body) VALUES (?1, ?2)")?;
@@ -158,12 +168,15 @@ pub fn search(conn: &Connection, query: &str, contact: Option<i64>, limit: usize
         let mut select = memory.prepare_cached("SELECT rowid FROM words WHERE words MATCH ?1 ORDER BY rowid DESC")?;
         let hits: Vec<i64> = select.query_map([&expression], |row| row.get(0))?.collect::<Result<_, _>>()?;
         for id in hits {
-            if out.messages.len() == limit {
-                out.more = true;
-                break;
-            }
             match message(conn, id, &names)? {
-                Some(message) => out.messages.push(message),
+                Some(message) => {
+                    bytes += message.body.len();
+                    if history::is_full(out.messages.len(), limit, bytes) {
+                        out.more = true;
+                        break;
+                    }
+                    out.messages.push(message);
+                }
                 None => out.missing += 1,
             }
         }

@@ -103,7 +103,10 @@ mod tests {
     #[test]
     fn whose_folder_only_root_could_have_made_is_trusted() {
         let me = nix::unistd::geteuid().as_raw();
-        assert!(is_trusted(Path::new("/tmp/s"), 0) && is_trusted(Path::new("/tmp/s"), me), "root and oneself, anywhere");
+        assert!(
+            is_trusted(Path::new("/tmp/s"), 0) && is_trusted(Path::new("/tmp/s"), me),
+            "root and oneself, anywhere"
+        );
         // Not /tmp, where everybody makes folders.
         let Ok(run) = tempfile::tempdir_in("/run") else {
             assert_ne!(me, 0, "root can make folders there");

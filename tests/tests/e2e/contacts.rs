@@ -312,6 +312,9 @@ async fn thousands_of_contacts_are_read_whole_by_pages() {
     pair.bob.ok(["send", "alice", "among thousands", "--wait", "delivered"]);
     watch.until_json("it", |event| event["message"]["body"] == "among thousands");
     assert!(alice.ok(["search", "among thousands"]).stdout.contains("among thousands"));
+    let chat = alice.run_with(["chat", "bob"], b"and back\n").expect_code(0);
+    assert!(chat.stdout.contains("among thousands"), "{chat:?}");
+    wait_for_body(&pair.bob, "alice", "and back");
     alice.ok(["accept", "user3399@example.org"]);
 }
 

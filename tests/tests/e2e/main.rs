@@ -30,6 +30,7 @@ mod local_users;
 mod mailbox;
 mod membership;
 mod operate;
+mod pages;
 mod peer_abuse;
 mod presence;
 mod profiles;

@@ -56,7 +56,7 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 /// A file that is damaged again this soon has a cause that no rebuild cures.
 const MAX_REBUILDS: u64 = 2;
 /// Hits of one query at most; the caller pages with `before`.
-pub const MAX_HITS: usize = 1_000;
+pub const MAX_HITS: usize = 1_001;
 
 /// Why a search has no answer.
 #[derive(Debug, thiserror::Error)]

@@ -261,9 +261,12 @@ pub struct SearchParams {
     /// Only in the conversation with this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub who: Option<String>,
-    /// Hits at most, 1..=1,000; 50 if left out.
+    /// Hits at most, 1..=1,000; 50 if left out. Fewer come when they would not fit one RPC message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
+    /// Only what came before this message: the last of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<MessageId>,
 }
 
 /// `message.unread`.

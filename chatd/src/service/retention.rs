@@ -20,25 +20,32 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Lives as long as the account.
 pub(super) async fn watch(account: Arc<Account>) {
     let gone = account.gone.clone();
-    let run = async {
-        let mut seen = None;
-        let mut wait = FIRST;
-        loop {
-            tokio::time::sleep(wait).await;
-            wait = EVERY;
-            let head = account.store.hub().head();
-            if seen.replace(head) == Some(head) {
-                continue;
-            }
-            match round(&account).await {
-                Ok(slices) => tracing::debug!(account = %account.id, slices, "pruned"),
-                Err(StoreError::Closed | StoreError::ReadOnly(_)) => return,
-                // A full disk, for one: tomorrow is soon enough.
-                Err(error) => tracing::warn!(account = %account.id, %error, "could not be pruned"),
-            }
-        }
-    };
+    let run = rounds(tokio::time::sleep, || account.store.hub().head(), || round(&account));
     gone.run_until_cancelled(run).await;
+}
+
+/// When it is time and something has happened, one round, until the store is closed. `head`: the newest event's number.
+async fn rounds<S, R>(sleep: impl Fn(Duration) -> S, head: impl Fn() -> u64, round: impl Fn() -> R)
+where
+    S: Future<Output = ()>,
+    R: Future<Output = Result<u64, StoreError>>,
+{
+    let mut seen = None;
+    let mut wait = FIRST;
+    loop {
+        sleep(wait).await;
+        wait = EVERY;
+        let head = head();
+        if seen.replace(head) == Some(head) {
+            continue;
+        }
+        match round().await {
+            Ok(slices) => tracing::debug!(slices, "pruned"),
+            Err(StoreError::Closed | StoreError::ReadOnly(_)) => return,
+            // A full disk, for one: tomorrow is soon enough.
+            Err(error) => tracing::warn!(%error, "could not be pruned"),
+        }
+    }
 }
 
 /// One round; how many slices it took.
@@ -52,4 +59,46 @@ async fn round(account: &Account) -> Result<u64, StoreError> {
         tokio::time::sleep(PAUSE).await;
     }
     Ok(slices)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_is_pruned_after_the_start_then_daily_and_not_when_nothing_happened() {
+        // The newest event at each waking, and what becomes of a round that is made then.
+        let full = || Err(StoreError::Io { path: "messages.db".into(), source: std::io::Error::other("full") });
+        let days = [
+            (7, Some(Ok(3))),
+            (7, None),
+            (9, Some(full())),
+            (9, None),
+            (10, Some(Ok(1))),
+            (11, Some(Err(StoreError::Closed))),
+        ];
+        let heads: Vec<u64> = days.iter().map(|(head, _)| *head).collect();
+        let outcomes = RefCell::new(days.into_iter().map(|(_, outcome)| outcome).collect::<Vec<_>>());
+        let (waits, day, made) = (RefCell::new(Vec::new()), Cell::new(0), RefCell::new(Vec::new()));
+        let sleep = |wait| {
+            waits.borrow_mut().push(wait);
+            day.set(waits.borrow().len());
+            std::future::ready(())
+        };
+        let round = || {
+            made.borrow_mut().push(day.get());
+            std::future::ready(outcomes.borrow_mut()[day.get() - 1].take().expect("nothing had happened"))
+        };
+        rounds(sleep, || heads[day.get() - 1], round).await;
+        assert_eq!(
+            *made.borrow(),
+            [1, 3, 5, 6],
+            "what failed is tried again when it is time, and a closed store ends it"
+        );
+        assert_eq!(waits.borrow()[0], FIRST);
+        assert!(waits.borrow()[1..].iter().all(|wait| *wait == EVERY) && waits.borrow().len() == 6);
+    }
 }

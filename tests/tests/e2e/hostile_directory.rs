@@ -1,8 +1,11 @@
 //! A directory that lies, floods, drips and stalls: what its members see is still their own program's word, and their daemon
 //! stays small.
 
+use proto::directory::api::{Base64, RecordAnswer};
+use proto::name::Name;
 use serde_json::json;
 use tests::hostile_directory::{Answer, HostileDirectory};
+use tests::registry::Registrant;
 use tests::wait::wait_for;
 use tests::{Ctl, Daemon, DaemonOptions, Output, Pair};
 
@@ -161,4 +164,42 @@ fn who_takes_the_directorys_port_is_found_out_and_told_nothing() {
     drop(impostor);
     pair.directory.try_again(&[]).unwrap();
     wait_for("the real one is taken again", || pair.alice.json(["whoami"])["online"] == true);
+}
+
+/// What comes back for a name is that name's record of that domain and that account, or nobody's.
+#[test]
+fn a_record_of_another_domain_or_account_is_not_taken() {
+    const DOMAIN: &str = "example.net";
+    let directory = HostileDirectory::start("127.0.0.1:0", DOMAIN, Answer::Stall).unwrap();
+    let config = format!("[directories]\n\"{DOMAIN}\" = \"{}\"\n", directory.url());
+    let pair = Pair::strangers_with(&config, tests::DirectoryOptions::default());
+    let dora = |origin: &str, salt: &str| Registrant::new("dora", salt, origin).unwrap();
+    let (asked, other) = (dora(DOMAIN, "one"), dora(DOMAIN, "other"));
+    let answer = |of: &Registrant, says: &Registrant| {
+        let answer = RecordAnswer {
+            account: says.account(),
+            name: Name::parse("dora").unwrap(),
+            record: Base64(of.signed(1).unwrap()),
+            online: None,
+            since: None,
+            time: proto::time::Timestamp::now().unix_seconds(),
+        };
+        Answer::Body(200, serde_json::to_vec(&answer).unwrap())
+    };
+    let who = format!("dora@{DOMAIN}");
+    for (what, of, says) in [
+        ("of another domain", &dora("example.org", "one"), &asked),
+        ("of a domain that looks like it", &dora("example.net.evil.org", "one"), &asked),
+        ("of another account", &other, &asked),
+        ("said to be another's", &asked, &other),
+    ] {
+        directory.say(answer(of, says));
+        for args in [&["add", &who][..], &["send", &who, "hello"]] {
+            pair.alice.run(args).expect_code(4).says(&["answered with a record that is not dora's"]);
+        }
+        assert_eq!(pair.alice.list(["contacts"], "contacts").len(), 0, "{what}: somebody was taken");
+    }
+    directory.say(answer(&asked, &asked));
+    let added = pair.alice.json(["add", &who]);
+    assert_eq!(added["account"], asked.account().to_string(), "what is right is taken");
 }

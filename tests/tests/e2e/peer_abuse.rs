@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chatd::crypto::keys::SigningKey;
-use chatd::link::{LinkConfig, Node};
+use chatd::link::{CloseCode, LinkConfig, Node};
+use chatd::policy::limits::Limits;
 use iroh::endpoint::presets;
 use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMode, TransportAddr};
 use proto::ids::{DeviceId, NodeId, PrekeyId, sha256, unhex};
 use proto::wire::ALPN;
 use proto::wire::envelope::Outer;
-use proto::wire::frame::Frame;
+use proto::wire::frame::{Frame, RefuseCode};
 use tests::people::befriend;
 use tests::{Daemon, Pair};
 
@@ -181,4 +182,60 @@ async fn a_node_that_was_closed_is_turned_away_for_a_while() {
         assert!(closed.elapsed() < Duration::from_secs(60), "for a while, not for ever");
     }
     assert!(closed.elapsed() >= Duration::from_secs(3));
+}
+
+/// A stranger's envelopes beyond its limit are not answered for ever: its link is closed, and its node turned away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_over_its_limit_is_closed_and_turned_away() {
+    let mut pair = Pair::start();
+    let (bob, addresses) = node_of(pair.bob_daemon());
+    let node = |salt: &'static str| async move {
+        let mut config = LinkConfig::new(sha256(&[salt.as_bytes()]));
+        config.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        Node::bind(config).await.unwrap().0
+    };
+    let (pushy, other) = (node("pushy").await, node("other").await);
+    let mut link = pushy.dial(bob, &addresses).await.unwrap();
+    let outer = Outer {
+        suite: 1,
+        to_device: DeviceId([7; 16]),
+        prekey_id: PrekeyId([9; 8]),
+        ttl: 60,
+        ciphertext: &[1; 900],
+        work: None,
+    };
+    let outer = outer.encode();
+    let sender = link.sender.clone();
+    let flood = tokio::spawn(async move {
+        let mut number = 0;
+        while sender.send(Frame::Envelope { number, outer: outer.clone() }).await.is_ok() {
+            number += 1;
+            assert!(number < 1_000_000, "it goes on");
+        }
+    });
+    let mut refused = 0;
+    while let Ok(Ok(Some(frame))) = tokio::time::timeout(PATIENCE, link.receiver.recv()).await {
+        refused += u32::from(matches!(frame, Frame::Refuse { .. }));
+    }
+    flood.await.unwrap();
+    assert!(pair.bob_daemon().log_text().contains("too many failures: the peer is dropped for a while"));
+    let limits = Limits::default();
+    // And one for each second that it takes.
+    let most = limits.stranger_envelopes_per_minute.get() + limits.failures_per_minute.get() + 30;
+    println!("figure: a stranger's envelopes: {refused} are answered, then its link is closed");
+    assert!((1..=most).contains(&refused), "{refused} of {most}");
+    // It may come again, and is told at once that it need not.
+    let mut again = pushy.dial(bob, &addresses).await.unwrap();
+    let mut heard = Vec::new();
+    while let Ok(Ok(Some(frame))) = tokio::time::timeout(PATIENCE, again.receiver.recv()).await {
+        heard.push(frame);
+    }
+    let refusal = Frame::Refuse { code: RefuseCode::RateLimited, envelope: None, device: None };
+    assert!(heard.iter().all(|frame| *frame == refusal), "turned away: {heard:?}");
+    assert_eq!(again.sender.ended().unwrap().code, CloseCode::RateLimited);
+    let mut link = other.dial(bob, &addresses).await.unwrap();
+    link.sender.send(Frame::Ping { nonce: 7, reply: false }).await.unwrap();
+    let answer = tokio::time::timeout(PATIENCE, link.receiver.recv()).await.unwrap();
+    assert!(matches!(answer, Ok(Some(Frame::Ping { nonce: 7, reply: true }))), "others are not concerned: {answer:?}");
+    pair.alice.ok(["send", "bob", "unharmed", "--wait", "delivered"]);
 }

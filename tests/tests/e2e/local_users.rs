@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tests::wait::wait_for;
-use tests::{Ctl, Daemon, DaemonOptions, Directory, Place};
+use tests::{Ctl, Daemon, DaemonOptions, Directory, Place, Stream};
 
 /// Two users that have nothing on this machine; both count as people (uid >= UID_MIN).
 const USERS: [&str; 2] = ["23001", "23002"];
@@ -92,14 +92,79 @@ fn a_user_without_an_account_has_one_place_for_a_backup() {
         };
         wait_for("all have begun", || begun() == places);
         let refused = ctl.run(args).expect_code(1);
-        assert!(refused.stderr.contains("at a time at most"), "{user}: {refused:?}");
+        assert!(refused.stderr.contains("wait for one to end"), "{user}: {refused:?}");
         for restore in &mut held {
             restore.close_stdin();
             assert_eq!(restore.wait().code(), Some(1), "nothing is no backup");
         }
         let again = ctl.run(args).expect_code(1);
-        assert!(!again.stderr.contains("at a time at most"), "the place is free: {again:?}");
+        assert!(!again.stderr.contains("wait for one to end"), "the place is free: {again:?}");
     }
+}
+
+/// Makes eight connections when it is told to, says nothing on them, and tells when all are ended.
+const SILENT: &str = "import socket, sys
+print('ready', flush=True)
+sys.stdin.readline()
+held = [socket.socket(socket.AF_UNIX) for n in range(8)]
+for s in held:
+    s.connect(sys.argv[1])
+print('held', flush=True)
+ended = 0
+for s in held:
+    s.settimeout(60)
+    try:
+        while s.recv(4096):
+            pass
+    except ConnectionError:
+        pass
+    ended += 1
+print('ended', ended, flush=True)
+";
+
+/// Four users that connect and say nothing, and one who goes on working beside them.
+#[test]
+fn silent_connections_of_several_users_stop_nobody() {
+    const PYTHON: &str = "/usr/bin/python3";
+    if let Some(reason) = missing() {
+        tests::skip!("{reason}");
+    }
+    if !Path::new(PYTHON).exists() {
+        tests::skip!("{PYTHON} is missing, to connect as other users and to say nothing");
+    }
+    let directory = Directory::start();
+    // Few places in all: with more, as many connections would be needed to take them.
+    let config = "system = true\n[limits]\nrpc_clients = 48\nrpc_clients_per_uid = 16\n";
+    let daemon = Daemon::start(DaemonOptions::new("chatd", directory.url()).config(config));
+    open(daemon.home(), 0o755);
+    open(&daemon.home().join("run"), 0o755);
+    let program = shared_program(daemon.place());
+    let bob = as_user(USERS[0], &daemon, &program);
+    bob.ok(["register", "bob"]);
+    let mut silent: Vec<Stream> = (23_101..23_105)
+        .map(|user| {
+            let mut command = Command::new("setpriv");
+            command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups"]);
+            command.args([PYTHON, "-c", SILENT]).arg(daemon.socket()).env_clear().current_dir("/");
+            Stream::start(command).unwrap()
+        })
+        .collect();
+    for stream in &mut silent {
+        stream.until("that it runs", |line| line == "ready");
+        stream.type_line("connect");
+    }
+    for stream in &mut silent {
+        stream.until("its connections", |line| line == "held");
+    }
+    // A quarter of the places is for who has no account; one is bob's.
+    assert_eq!(bob.json(["status"])["clients"], 12 + 1, "they are there, and hold no more");
+    for n in 0..20 {
+        bob.ok(["profile", "set", "--status", &format!("still here, {n}")]);
+    }
+    for stream in &mut silent {
+        stream.until("their end", |line| line == "ended 8");
+    }
+    assert_eq!(bob.json(["status"])["clients"], 1);
 }
 
 #[test]

@@ -219,3 +219,37 @@ fn a_person_has_titles_and_a_pager_and_a_program_has_neither() {
     assert!(shown(&["contacts"], "cat", "bob").contains("WHO"));
     assert!(!pair.alice.ok(["contacts"]).stdout.contains("WHO"));
 }
+
+/// Flags of the daemons that texts name: errors, documents, units.
+#[test]
+fn flags_that_texts_name_are_there() {
+    let root = tests::binaries::repository();
+    let mut open: Vec<_> =
+        ["README.md", "docs", "chatctl/src", "chatd/src", "directoryd/src"].map(|p| root.join(p)).into();
+    let help = |name: &str, more: &[&str]| String::from_utf8(run(name, &[more, &["--help"]].concat()).stdout).unwrap();
+    let known = [("chatd", help("chatd", &[])), ("directoryd", help("directoryd", &[]))];
+    let mut seen = std::collections::BTreeSet::new();
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        for (name, help) in &known {
+            let begin = format!("{name} --");
+            for (at, _) in text.match_indices(&begin).filter(|(at, _)| !text[..*at].ends_with("-p ")) {
+                let rest = &text[at + begin.len()..];
+                // All flags up to the end of the command.
+                let command = rest.split(['`', '"', '\n', ';', ',', ')', '|']).next().unwrap();
+                for flag in format!("--{command}").split_whitespace().filter(|word| word.starts_with("--")) {
+                    let flag = flag.trim_end_matches(['.', ':']);
+                    let listed = help.lines().any(|line| line.split_whitespace().any(|word| word == flag));
+                    assert!(listed, "{}: {name} has no {flag}", path.display());
+                    seen.insert(format!("{name} {flag}"));
+                }
+            }
+        }
+    }
+    println!("figure: flags of daemons that texts name: {seen:?}");
+    assert!(seen.len() > 5, "{seen:?}");
+}

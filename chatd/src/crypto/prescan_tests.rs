@@ -34,6 +34,12 @@ fn x25519() -> String {
     format!("-> X25519 {SHARE}\n{KEY}\n")
 }
 
+/// Processor time of the calling thread, in nanoseconds.
+fn spent() -> u64 {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();
+    (time.tv_sec() * 1_000_000_000 + time.tv_nsec()).try_into().unwrap()
+}
+
 #[test]
 fn ten_thousand_envelopes_of_age_pass() {
     // Two threads, because the curve is all of the cost; the grease differs each time and is what is being tried.
@@ -116,7 +122,7 @@ fn hostile_headers_are_refused() {
 }
 
 #[test]
-fn no_header_costs_more_than_five_milliseconds() {
+fn no_byte_of_a_header_costs_much() {
     let x = x25519();
     let empty = "-> X25519\n".repeat(7_000);
     let full = "A".repeat(64);
@@ -130,21 +136,28 @@ fn no_header_costs_more_than_five_milliseconds() {
         ("16 MiB of lines", b"age-encryption.org/v1\n".repeat(760_000)),
         ("a tag of 3.7 KB, taken", file(&format!("{long}\n"))),
     ];
-    let mut worst = (std::time::Duration::ZERO, "");
+    let mut worst = (0, "");
     for (what, file) in &cases {
         // What is taken goes on to age, which must be as quick. The best of some, for other programs run as well.
         let once = || {
-            let since = std::time::Instant::now();
+            let before = spent();
             if prescan(file).is_ok() {
                 let _ = age::Decryptor::new_buffered(file.as_slice());
             }
-            since.elapsed()
+            spent() - before
         };
         let best = (0..10).map(|_| once()).min().unwrap();
+        // No more of it is looked at than a header may have; age takes half a millisecond for whatever is taken.
+        let most = 2_000_000 + 80 * file.len().min(65_536) as u64;
         worst = worst.max((best, what));
-        assert!(best < std::time::Duration::from_millis(5), "{what}: {best:?}");
+        assert!(best < most, "{what}: {best} ns of processor for {} bytes", file.len());
     }
-    println!("figure: the slowest of {} hostile headers takes {:?} ({})", cases.len(), worst.0, worst.1);
+    println!(
+        "figure: the dearest of {} hostile headers costs {} us of processor ({})",
+        cases.len(),
+        worst.0 / 1_000,
+        worst.1
+    );
     assert!(prescan(&cases.last().unwrap().1).is_ok(), "one of them is taken");
 }
 

@@ -82,8 +82,31 @@ impl Notes {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    static STEPS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// Instructions that SQLite's machine has run for the writer whose thread this is: what operations cost, the same each time.
+#[cfg(test)]
+pub(super) fn steps() -> u64 {
+    STEPS.get()
+}
+
 impl Writer {
     pub(super) fn spawn(conn: Connection, shared: Shared) -> Result<Self, StoreError> {
+        #[cfg(test)]
+        let conn = {
+            let mut conn = conn;
+            conn.progress_handler(
+                1,
+                Some(|| {
+                    STEPS.set(STEPS.get() + 1);
+                    false
+                }),
+            )?;
+            conn
+        };
         let queue = Arc::new(Queue::new());
         let notes = Arc::new(Notes::default());
         let error = Arc::new(Mutex::new(None));

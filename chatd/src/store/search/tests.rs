@@ -361,3 +361,36 @@ fn many_accounts_share_one_indexer_and_few_files() {
         searches.iter().filter(|s| !s.account.close_idle_reader(Instant::now() - Duration::from_secs(60))).count();
     assert!(readers <= 16, "{readers}");
 }
+
+/// Bytes of the index for each message: beginnings of words and pairs of characters have their price.
+#[test]
+fn the_index_takes_a_bounded_part_of_the_disk() {
+    const MANY: usize = 20_000;
+    let words = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "bob", "sleeps"];
+    let latin = |n: usize| format!("{:.91} {n:08}", [words, words].concat().join(" "));
+    let random = |n: usize| {
+        let mut state = n as u64 + 1;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as u32
+        };
+        (0..14).map(|_| format!("w{:05}", next() % 30_000)).collect::<Vec<_>>().join(" ")
+    };
+    let han =
+        |n: usize| (0..33).map(|at| char::from_u32(0x4e00 + ((n * 37 + at * 101) % 5_000) as u32).unwrap()).collect();
+    let texts: [(&str, &dyn Fn(usize) -> String, u64); 3] = [
+        ("12 words and a number", &latin, 250),
+        ("14 of 30,000 words", &random, 400),
+        ("33 Han characters", &han, 600),
+    ];
+    for (what, text, most) in texts {
+        let alice = Alice::new();
+        let last = alice.store_many((0..MANY).map(text));
+        let search = alice.search();
+        until_indexed(&search, last);
+        drop((search, alice.indexer));
+        let index = std::fs::metadata(alice.dir.path().join("search.db")).unwrap().len() / MANY as u64;
+        println!("figure: index of messages of 100 bytes, {what}: {index} bytes for each");
+        assert!(index < most, "{what}: {index} bytes");
+    }
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tests::wait::wait_for;
+use tests::wait::{times_are_judged, wait_for};
 use tests::{Ctl, Daemon, DaemonOptions, Directory, Pair, Place};
 
 use crate::start::Tmpfs;
@@ -217,7 +217,7 @@ fn a_full_disk_loses_nothing_and_recovers_by_itself() {
     assert!(!bodies(&alice, "bob", 500).contains(&"never".to_owned()));
     assert_eq!(state_of(&bob, &own), "delivered");
     println!("figure: full disk: violations = 0, receives again after {incoming:?}, all after {took:?}");
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(!times_are_judged() || took < Duration::from_secs(5), "{took:?}");
     wait_for("the ballast is back", || it.data.join("ballast").exists());
     it.bob_daemon.stop();
     it.directory.stop();

@@ -138,47 +138,124 @@ fn an_empty_variable_is_none() {
     assert!(daemon.log_text().contains("DEBUG"), "the key of the file counts: {}", daemon.log_text());
 }
 
+/// A user whose environment has nothing but a home. Root's daemon would be the system's.
+struct Bare {
+    place: Place,
+    home: std::path::PathBuf,
+    bin: std::path::PathBuf,
+}
+
+impl Bare {
+    const USER: &str = "23003";
+
+    /// `None`: this machine cannot be such a user.
+    fn new() -> Option<Self> {
+        let there = Command::new("setpriv").arg("--version").output().is_ok_and(|output| output.status.success());
+        if !nix::unistd::geteuid().is_root() || !there {
+            return None;
+        }
+        let place = Place::new().unwrap();
+        let (home, bin) = (place.folder("home").unwrap(), place.folder("bin").unwrap());
+        let id = Self::USER.parse().unwrap();
+        std::os::unix::fs::chown(&home, Some(id), Some(id)).unwrap();
+        std::fs::set_permissions(&bin, std::fs::Permissions::from_mode(0o755)).unwrap();
+        for name in ["chatd", "chatctl"] {
+            std::fs::copy(program(name).unwrap(), bin.join(name)).unwrap();
+            std::fs::set_permissions(bin.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        Some(Self { place, home, bin })
+    }
+
+    fn run(&self, name: &str, args: &[&str]) -> Command {
+        let mut command = Command::new("setpriv");
+        let user = Self::USER;
+        command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups"]);
+        command.arg(self.bin.join(name)).args(args);
+        command.env_clear().env("HOME", &self.home).current_dir("/").stdin(Stdio::null());
+        command
+    }
+
+    fn daemon(&self, log: &str, args: &[&str], env: &[(&str, &Path)]) -> Ended {
+        let mut chatd = self.run("chatd", &[&["--listen", "127.0.0.1:0"], args].concat());
+        let log = std::fs::File::options().create(true).append(true).open(self.place.path().join(log)).unwrap();
+        chatd.envs(env.iter().copied()).stdout(Stdio::null()).stderr(log);
+        Ended(chatd.spawn().unwrap())
+    }
+
+    /// Which socket a client finds, with that folder for what runs.
+    fn socket(&self, runtime: Option<&Path>) -> Option<String> {
+        let mut command = self.run("chatctl", &["status", "--json"]);
+        command.envs(runtime.map(|folder| ("XDG_RUNTIME_DIR", folder)));
+        let ran = command.output().unwrap();
+        let status = || serde_json::from_slice::<serde_json::Value>(&ran.stdout).unwrap();
+        ran.status.success().then(|| status()["socket"].as_str().unwrap().to_owned())
+    }
+}
+
 /// As cron, `su` and containers start programs: nothing in the environment but a home.
 #[test]
 fn from_an_empty_environment_daemon_and_client_meet() {
-    const USER: &str = "23003";
-    let there = Command::new("setpriv").arg("--version").output().is_ok_and(|output| output.status.success());
-    // Root's daemon is the system's.
-    if !nix::unistd::geteuid().is_root() || !there {
+    let Some(bare) = Bare::new() else {
         tests::skip!("needs root and setpriv, to be a user whose environment is empty");
-    }
-    let place = Place::new().unwrap();
-    let (home, bin) = (place.folder("home").unwrap(), place.folder("bin").unwrap());
-    std::fs::set_permissions(&bin, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let id = USER.parse().unwrap();
-    std::os::unix::fs::chown(&home, Some(id), Some(id)).unwrap();
-    let run = |name: &str, args: &[&str]| {
-        let copy = bin.join(name);
-        if !copy.exists() {
-            std::fs::copy(program(name).unwrap(), &copy).unwrap();
-            std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).unwrap();
-        }
-        let mut command = Command::new("setpriv");
-        command.args([&format!("--reuid={USER}"), &format!("--regid={USER}"), "--clear-groups"]).arg(copy).args(args);
-        command.env_clear().env("HOME", &home).current_dir("/").stdin(Stdio::null());
-        command
     };
-    let log = place.path().join("log");
-    let mut chatd = run("chatd", &["--listen", "127.0.0.1:0"]);
-    chatd.stdout(Stdio::null()).stderr(std::fs::File::create(&log).unwrap());
-    let _chatd = Ended(chatd.spawn().unwrap());
-    let status = |runtime: Option<&Path>| {
-        let mut command = run("chatctl", &["status", "--json"]);
-        command.envs(runtime.map(|folder| ("XDG_RUNTIME_DIR", folder)));
-        let ran = command.output().unwrap();
-        ran.status.success().then(|| serde_json::from_slice::<serde_json::Value>(&ran.stdout).unwrap())
-    };
-    wait_for("they meet", || status(None).is_some());
-    let socket = home.join(".local/state/chatd/chatd.sock");
+    let _chatd = bare.daemon("log", &[], &[]);
+    wait_for("they meet", || bare.socket(None).is_some());
+    let socket = bare.home.join(".local/state/chatd/chatd.sock");
     // Also a client of a desktop, which has more in its environment.
-    for runtime in [None, Some(home.as_path())] {
-        assert_eq!(status(runtime).unwrap()["socket"], socket.display().to_string());
+    for runtime in [None, Some(bare.home.as_path())] {
+        assert_eq!(bare.socket(runtime).unwrap(), socket.display().to_string());
     }
-    let told = std::fs::read_to_string(&log).unwrap();
+    let told = std::fs::read_to_string(bare.place.path().join("log")).unwrap();
     assert!(told.contains("chatd ready") && !told.contains("panicked at"), "{told}");
+}
+
+/// What is open goes on with the daemon that it found, also when another one is nearer by then.
+#[test]
+fn what_is_open_stays_with_its_daemon() {
+    let Some(bare) = Bare::new() else {
+        tests::skip!("needs root and setpriv, to be a user whose environment is empty");
+    };
+    let directory = Directory::start();
+    let (runtime, other) = (bare.place.folder("runtime").unwrap(), bare.place.folder("other").unwrap());
+    for folder in [&runtime, &other] {
+        let id = Bare::USER.parse().unwrap();
+        std::os::unix::fs::chown(folder, Some(id), Some(id)).unwrap();
+    }
+    let first = || bare.daemon("first", &["--directory", directory.url()], &[]);
+    let chatd = first();
+    wait_for("it is there", || bare.socket(Some(&runtime)).is_some());
+    let socket = bare.socket(Some(&runtime)).unwrap();
+    let say = |args: &[&str]| {
+        let ran = bare.run("chatctl", &[&["--socket", &socket], args].concat()).output().unwrap();
+        (ran.status.success(), String::from_utf8(ran.stdout).unwrap() + &String::from_utf8(ran.stderr).unwrap())
+    };
+    let ok = |args: &[&str]| assert!(say(args).0, "{args:?}: {}", say(args).1);
+    ok(&["register", "alice"]);
+    ok(&["register", "bob"]);
+    ok(&["add", "bob", "--account", "alice"]);
+    wait_for("bob is asked", || say(&["requests", "--account", "bob"]).1.contains("alice"));
+    ok(&["accept", "alice", "--account", "bob"]);
+    ok(&["send", "alice", "zero", "--account", "bob", "--wait", "delivered"]);
+    let open = |args: &[&str]| {
+        let mut command = bare.run("chatctl", &[args, &["--account", "alice"]].concat());
+        command.env("XDG_RUNTIME_DIR", &runtime);
+        Stream::start(command).unwrap()
+    };
+    let (mut watch, mut chat) = (open(&["watch"]), open(&["chat", "bob"]));
+    chat.until("what was said", |line| line.contains("zero"));
+    ok(&["send", "alice", "one", "--account", "bob", "--wait", "delivered"]);
+    watch.until("one", |line| line.contains("bob: one"));
+    chat.until("one", |line| line.contains("bob: one"));
+    // From here on, who comes with that environment gets another daemon.
+    let data = other.join("data").display().to_string();
+    let _second = bare.daemon("second", &["--data-dir", &data], &[("XDG_RUNTIME_DIR", &runtime)]);
+    wait_for("it is nearer", || bare.socket(Some(&runtime)).is_some_and(|found| found != socket));
+    drop(chatd);
+    let _again = first();
+    wait_for("the first is back", || say(&["status"]).0);
+    ok(&["send", "alice", "two", "--account", "bob", "--wait", "delivered"]);
+    watch.until("two", |line| line.contains("bob: two"));
+    chat.until("two", |line| line.contains("bob: two"));
+    chat.type_line("from alice");
+    wait_for("it went through the first", || say(&["history", "alice", "--account", "bob"]).1.contains("from alice"));
 }

@@ -46,9 +46,7 @@ pub enum NameError {
     #[error("a name begins with a letter or a digit, not with {0:?}")]
     Start(char),
     /// Refused by the PRECIS username profile: compatibility forms, mixed writing directions, unassigned characters.
-    #[error(
-        "the name is not allowed by the username profile of RFC 8265 (mixed directions, or a character whose form is unstable)"
-    )]
+    #[error("the username profile of RFC 8265 refuses it (mixed directions, or a character whose form is unstable)")]
     Profile,
     /// Letters of several scripts: the usual way to forge a look-alike.
     #[error("a name is written in one script, this one mixes {0} and {1}")]

@@ -70,18 +70,27 @@ impl<'de> Deserialize<'de> for Timestamp {
 
 /// Text that is no duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a duration: write a whole number and a unit, such as 30s, 10m, 2h or 7d")]
-pub struct ParseDurationError(String);
+pub enum ParseDurationError {
+    /// Not of this form.
+    #[error("{0:?} is not a duration: write a whole number and a unit, such as 30s, 10m, 2h or 7d")]
+    Form(String),
+    /// Nothing, or more than 100 years.
+    #[error("{0:?} is out of range: 1s is the least, and 36500d, a hundred years, is the most")]
+    Range(String),
+}
 
 /// Reads `30s`, `10m`, `2h`, `7d`. Nothing longer than 100 years.
 ///
 /// # Errors
 /// Anything else, zero included.
 pub fn parse_duration(text: &str) -> Result<Duration, ParseDurationError> {
-    let bad = || ParseDurationError(text.chars().take(40).collect());
+    let shown = || text.chars().take(40).collect();
+    let bad = || ParseDurationError::Form(shown());
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| bad())?;
+    if number.is_empty() {
+        return Err(bad());
+    }
     let seconds = match unit {
         "s" => 1,
         "m" => 60,
@@ -90,9 +99,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, ParseDurationError> {
         _ => return Err(bad()),
     };
     const MAX_SECONDS: u64 = 100 * 365 * 86_400;
-    match number.checked_mul(seconds) {
+    match number.parse::<u64>().ok().and_then(|number| number.checked_mul(seconds)) {
         Some(total) if (1..=MAX_SECONDS).contains(&total) => Ok(Duration::from_secs(total)),
-        _ => Err(bad()),
+        _ => Err(ParseDurationError::Range(shown())),
     }
 }
 
@@ -119,8 +128,13 @@ mod tests {
         for (text, seconds) in [("30s", 30), ("10m", 600), ("2h", 7_200), ("7d", 604_800)] {
             assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)));
         }
-        for bad in ["", "s", "10", "0s", "-1s", "1w", "1.5h", "99999999999999999999s", "9999999999999d", "١s"] {
-            assert!(parse_duration(bad).is_err(), "{bad}");
+        for bad in ["", "s", "10", "-1s", "1w", "1.5h", "١s"] {
+            assert_eq!(parse_duration(bad), Err(ParseDurationError::Form(bad.into())), "{bad}");
         }
+        // Of the right form: to be told to write it so would be no help.
+        for bad in ["0s", "0d", "36501d", "99999999999999999999s", "9999999999999d"] {
+            assert_eq!(parse_duration(bad), Err(ParseDurationError::Range(bad.into())), "{bad}");
+        }
+        assert!(parse_duration("36500d").is_ok());
     }
 }

@@ -40,7 +40,7 @@ pub enum ServiceError {
         until: proto::time::Timestamp,
     },
     /// Not a name.
-    #[error("the name is not allowed: {0}")]
+    #[error("this cannot be a name: {0}")]
     Name(#[from] proto::name::NameError),
     /// Nobody, nothing of that name.
     #[error("{0}")]
@@ -119,4 +119,36 @@ pub enum ServiceError {
     /// The daemon stops.
     #[error("the daemon is stopping")]
     ShuttingDown,
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::name::Name;
+
+    use super::*;
+
+    /// What is said of a name is said once, whatever is wrong with it.
+    #[test]
+    fn what_is_wrong_with_a_name_is_said_once() {
+        let long = "b".repeat(33);
+        for bad in [
+            "",
+            &long,
+            "a b",
+            "-a",
+            "\u{5e2}a",
+            "ab\u{661}",
+            "b\u{43e}b",
+            "a\u{307}i\u{307}",
+            "\u{640}",
+            "a\u{302}\u{302}\u{302}\u{302}",
+        ] {
+            let Err(error) = Name::parse(bad) else { panic!("{bad:?} is a name") };
+            let text = ServiceError::Name(error).to_string();
+            let (what, why) = text.split_once(": ").unwrap_or_default();
+            assert_eq!(what, "this cannot be a name");
+            assert!(!why.contains("not allowed by") && !why.starts_with("the name is"), "{text}");
+            assert!(text.matches("this cannot be").count() == 1 && why.len() > 20, "{text}");
+        }
+    }
 }

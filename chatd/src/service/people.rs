@@ -15,6 +15,7 @@ use super::account::Account;
 use super::resolve::About;
 use super::{Service, ServiceError};
 use crate::crypto::safety::{safety_number, same_number};
+use crate::directory::DirectoryError;
 use crate::model::Caller;
 use crate::policy::contact::{ContactError, Event};
 use crate::store::people::{self, Kept};
@@ -297,7 +298,13 @@ impl Service {
             after: params.after,
             limit: Some(params.limit.unwrap_or(200).clamp(1, 1_000)),
         };
-        let page = client.users(&query, account.bearer().as_deref()).await?;
+        let page = match client.users(&query, account.bearer().as_deref()).await {
+            // It does not know who asks: what it says of members would be no help.
+            Err(DirectoryError::Refused { .. }) if !account.is_running() => {
+                return Err(ServiceError::LoggedOut(account.row().name));
+            }
+            page => page?,
+        };
         let next = page.next;
         let users = account
             .store

@@ -197,7 +197,10 @@ pub fn row_of(conn: &Connection, contact: impl Into<Option<i64>>, id: &MessageId
     )?
     .query_row(params![id.as_bytes(), contact], |row| row.get(0))
     .optional()?
-    .ok_or(StoreError::NotFound("such a message in this conversation"))
+    .ok_or(StoreError::NotFound(match contact {
+        Some(_) => "such a message in this conversation",
+        None => "such a message",
+    }))
 }
 
 /// A page of a conversation: the newest before `before`, or the oldest after `after`.

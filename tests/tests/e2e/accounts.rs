@@ -83,6 +83,8 @@ fn c1_four_distinct_errors_and_deletion_needs_the_key() {
 fn c1_logout_is_remembered_and_takes_the_account_offline() {
     let mut pair = Pair::start();
     pair.alice.ok(["logout"]);
+    // The directory lists for members, and knows none without a session: not that is what to do something about.
+    pair.alice.run(["users"]).expect_code(1).says(&["alice is logged out: run chatctl login first"]);
     pair.alice_daemon.restart();
     assert_eq!(status(&pair.alice)["logged_in"], false, "remembered across the restart");
     let refused = pair.alice.run(["send", "bob", "hello"]);

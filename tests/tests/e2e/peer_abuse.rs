@@ -14,6 +14,7 @@ use proto::wire::ALPN;
 use proto::wire::envelope::Outer;
 use proto::wire::frame::{Frame, RefuseCode};
 use tests::people::befriend;
+use tests::wait::wait_for;
 use tests::{Daemon, Pair};
 
 use crate::hostile_peer::Mallory;
@@ -218,7 +219,9 @@ async fn a_stranger_over_its_limit_is_closed_and_turned_away() {
         refused += u32::from(matches!(frame, Frame::Refuse { .. }));
     }
     flood.await.unwrap();
-    assert!(pair.bob_daemon().log_text().contains("too many failures: the peer is dropped for a while"));
+    wait_for("it is told", || {
+        pair.bob_daemon().log_text().contains("too many failures: the peer is dropped for a while")
+    });
     let limits = Limits::default();
     // And one for each second that it takes.
     let most = limits.stranger_envelopes_per_minute.get() + limits.failures_per_minute.get() + 30;

@@ -378,7 +378,8 @@ fn the_index_takes_a_bounded_part_of_the_disk() {
     };
     let han =
         |n: usize| (0..33).map(|at| char::from_u32(0x4e00 + ((n * 37 + at * 101) % 5_000) as u32).unwrap()).collect();
-    let texts: [(&str, &dyn Fn(usize) -> String, u64); 3] = [
+    type Text<'a> = &'a dyn Fn(usize) -> String;
+    let texts: [(&str, Text<'_>, u64); 3] = [
         ("12 words and a number", &latin, 250),
         ("14 of 30,000 words", &random, 400),
         ("33 Han characters", &han, 600),

@@ -225,7 +225,7 @@ mod tests {
             ("send bob text --stdin-lines", "cannot be used with"),
             ("send bob hello --priority urgent", "possible values: low, normal, high"),
             ("mute bob soon", "30s, 10m, 2h or 7d"),
-            ("mute bob 0s", "30s, 10m, 2h or 7d"),
+            ("mute bob 0s", "1s is the least"),
             ("watch --type message.recieved", "message.received"),
             ("watch --exec ./bot", "--consumer"),
             ("watch --ack-stdin", "--consumer"),

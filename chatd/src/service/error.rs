@@ -141,7 +141,7 @@ mod tests {
             "b\u{43e}b",
             "a\u{307}i\u{307}",
             "\u{640}",
-            "a\u{302}\u{302}\u{302}\u{302}",
+            "e\u{301}\u{302}\u{303}\u{304}\u{305}\u{306}",
         ] {
             let Err(error) = Name::parse(bad) else { panic!("{bad:?} is a name") };
             let text = ServiceError::Name(error).to_string();

@@ -22,6 +22,7 @@ use crate::crypto::CryptoError;
 use crate::crypto::envelope::{SealTo, Sender, capacity, seal};
 use crate::crypto::prekey::PrekeyPublic;
 use crate::link::PathKind;
+use crate::model::ids::PeerId;
 use crate::store::ContactRow;
 use crate::store::account::OwnCard;
 use crate::store::outbound::{AttemptNote, OutboxRow};
@@ -38,7 +39,7 @@ static NUMBER: AtomicU64 = AtomicU64::new(1);
 /// What a job starts from.
 pub(super) struct Job {
     pub context: Context,
-    pub contact: i64,
+    pub contact: PeerId,
     pub link: OpenLink,
     /// The route's life that it works for.
     pub life: u64,
@@ -52,7 +53,7 @@ pub(super) struct Job {
 /// What a job did.
 #[derive(Debug)]
 pub(super) struct Done {
-    pub contact: i64,
+    pub contact: PeerId,
     /// See [`Job::life`].
     pub life: u64,
     pub cursor: (i64, u64),

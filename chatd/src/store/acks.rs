@@ -14,6 +14,7 @@ use super::epochs::MAX_LOST_EPOCHS;
 use super::lost::{covered, highest};
 use super::streams::MAX_SEQ;
 use super::usage::{DAY_MS, MAX_RENEWALS};
+use crate::model::ids::PeerId;
 
 /// Whether entries and ids of a contact, about streams of our `device`, would change anything at `now`.
 ///
@@ -21,7 +22,7 @@ use super::usage::{DAY_MS, MAX_RENEWALS};
 /// Those of the database.
 pub fn would_change(
     conn: &Connection,
-    contact: i64,
+    contact: PeerId,
     device: DeviceId,
     (entries, ids): (&[AckEntry], &[MessageId]),
     now: Timestamp,
@@ -78,7 +79,7 @@ pub fn would_change(
 }
 
 /// How many epochs more may be remembered that a contact shows and we do not know.
-pub(super) fn room_for_epochs(conn: &Connection, contact: i64) -> Result<usize, StoreError> {
+pub(super) fn room_for_epochs(conn: &Connection, contact: PeerId) -> Result<usize, StoreError> {
     let lost: i64 = conn
         .prepare_cached("SELECT count(*) FROM streams_out WHERE conversation = ?1 AND prev = x''")?
         .query_row([contact], |row| row.get(0))?;

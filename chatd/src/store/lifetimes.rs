@@ -13,6 +13,7 @@ use proto::wire::payload::{Kind, Skip};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{StoreError, Tx, trace};
+use crate::model::ids::PeerId;
 
 /// Cause of an end: nothing of the message has left.
 pub const LIFETIME_ENDED: &str = "lifetime_ended";
@@ -119,7 +120,7 @@ impl Tx<'_> {
     fn skip_run(&mut self, run: Option<(i64, u64, u64)>) -> Result<(), StoreError> {
         let Some((stream, low, high)) = run else { return Ok(()) };
         let contact = self.contact_of(stream)?;
-        if self.out_stream(contact)?.id != stream {
+        if self.out_stream(contact.direct())?.id != stream {
             return Ok(());
         }
         self.append_core(contact, Kind::Skip, &Skip { low, high, reason: "expired" }.encode())?;
@@ -127,7 +128,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn contact_of(&self, stream: i64) -> Result<i64, StoreError> {
+    fn contact_of(&self, stream: i64) -> Result<PeerId, StoreError> {
         Ok(self
             .conn
             .prepare_cached("SELECT conversation FROM streams_out WHERE id = ?1")?
@@ -138,7 +139,7 @@ impl Tx<'_> {
     /// that stands for it: a recipient that has the skip counts the message as done, whether it came or not.
     pub(super) fn acknowledged_expired(
         &mut self,
-        contact: i64,
+        contact: PeerId,
         stream: i64,
         entry: &AckEntry,
     ) -> Result<(), StoreError> {
@@ -166,7 +167,7 @@ impl Tx<'_> {
     /// Takes the end of one message back, if it had expired: it is known to have arrived.
     pub(super) fn arrived_after_all(
         &mut self,
-        contact: i64,
+        contact: PeerId,
         stream: i64,
         seq: i64,
         state: MessageState,

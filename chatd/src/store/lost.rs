@@ -18,6 +18,7 @@ use super::prune::{self, Run};
 use super::reissue::Placed;
 use super::streams::MAX_SEQ;
 use super::{StoreError, Tx, trace};
+use crate::model::ids::PeerId;
 
 /// Messages that one contact gets again in a day at most: one that says again and again that it has nothing costs no more
 /// than that. The newest count.
@@ -28,7 +29,7 @@ const DAY_MS: i64 = 86_400_000;
 impl Tx<'_> {
     /// Messages that the contact acknowledged and that its entries no longer cover, oldest first. Their marks go: whoever
     /// says the same again finds nothing.
-    pub(super) fn lost_by_peer(&mut self, contact: i64, entries: &[AckEntry]) -> Result<Vec<Placed>, StoreError> {
+    pub(super) fn lost_by_peer(&mut self, contact: PeerId, entries: &[AckEntry]) -> Result<Vec<Placed>, StoreError> {
         let shown: HashMap<Epoch, &AckEntry> =
             self.of_ours(contact, entries)?.into_iter().map(|entry| (entry.epoch, entry)).collect();
         // A list that is full may leave old streams out.
@@ -86,7 +87,7 @@ impl Tx<'_> {
             }
         }
         if found.len() == room {
-            tracing::warn!(contact, "the contact lost more than is sent again in a day");
+            tracing::warn!(%contact, "the contact lost more than is sent again in a day");
         } else {
             // Nothing but what was found has these marks: whoever says the same again is not searched for.
             for (stream, ranges) in missing {
@@ -129,7 +130,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    pub(super) fn reissued_today(&mut self, contact: i64) -> Result<u64, StoreError> {
+    pub(super) fn reissued_today(&mut self, contact: PeerId) -> Result<u64, StoreError> {
         let count: i64 = self
             .conn
             .prepare_cached(

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::StoreError;
 use super::history::{self, Names};
 use super::search::words;
+use crate::model::ids::{ConversationRow, PeerId};
 
 /// Messages that are tokenised in one go: bounds memory.
 const CHUNK: i64 = 2_000;
@@ -29,7 +30,7 @@ pub struct Salvaged {
 
 /// A row, as far as it can be known.
 enum Row {
-    There { contact: i64, body: String },
+    There { contact: PeerId, body: String },
     None,
     Unreadable,
 }
@@ -57,7 +58,7 @@ fn message(conn: &Connection, id: i64, names: &Names) -> Result<Option<Message>,
 }
 
 /// Local number of a message in a conversation.
-fn number(conn: &Connection, contact: i64, wanted: &MessageId) -> Result<i64, StoreError> {
+fn number(conn: &Connection, contact: PeerId, wanted: &MessageId) -> Result<i64, StoreError> {
     match history::row_of(conn, contact, wanted) {
         Err(error) if error.is_damage() => {}
         found => return found,
@@ -66,9 +67,10 @@ fn number(conn: &Connection, contact: i64, wanted: &MessageId) -> Result<i64, St
     for id in (1..=newest(conn)?).rev() {
         let read = || -> Result<bool, StoreError> {
             let mut select = conn.prepare_cached("SELECT msgid, conversation FROM messages WHERE id = ?1")?;
-            let found =
-                select.query_row([id], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))).optional()?;
-            Ok(found.is_some_and(|(msgid, whose)| msgid == wanted.as_bytes() && whose == contact))
+            let found = select
+                .query_row([id], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, ConversationRow>(1)?)))
+                .optional()?;
+            Ok(found.is_some_and(|(msgid, whose)| msgid == wanted.as_bytes() && whose == contact.direct()))
         };
         if spared(read(), false)? {
             return Ok(id);
@@ -94,7 +96,7 @@ fn names(conn: &Connection) -> Result<Names, StoreError> {
 /// Those of the database, but for damage; [`StoreError::NotFound`] if `before` or `after` is not there.
 pub fn page(
     conn: &Connection,
-    contact: i64,
+    contact: PeerId,
     limit: usize,
     before: Option<MessageId>,
     after: Option<MessageId>,
@@ -134,8 +136,8 @@ pub fn page(
 ///
 /// # Errors
 /// A query without words; those of the database, but for damage.
-pub fn search(conn: &Connection, query: &str, contact: Option<i64>, limit: usize) -> Result<Salvaged, StoreError> {
-    let expression = words::expression(query, contact)?;
+pub fn search(conn: &Connection, query: &str, contact: Option<PeerId>, limit: usize) -> Result<Salvaged, StoreError> {
+    let expression = words::expression(query, contact.map(PeerId::direct))?;
     let names = names(conn)?;
     let mut out = Salvaged::default();
     let memory = Connection::open_in_memory()?;
@@ -148,7 +150,7 @@ pub fn search(conn: &Connection, query: &str, contact: Option<i64>, limit: usize
         for id in low + 1..=high {
             match row(conn, id)? {
                 Row::There { contact, body } => {
-                    words::document(&mut text, contact, &body);
+                    words::document(&mut text, contact.direct(), &body);
                     insert.execute(params![id, text])?;
                 }
                 Row::None => {}

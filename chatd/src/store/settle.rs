@@ -13,13 +13,14 @@ use rusqlite::{OptionalExtension, params};
 use super::lifetimes::COPY_MAY_ARRIVE;
 use super::outbound::AttemptNote;
 use super::{StoreError, Tx, contacts, trace};
+use crate::model::ids::PeerId;
 
 impl Tx<'_> {
     /// A contact's device committed these: their outbox rows go, a mark per run stays.
     ///
     /// # Errors
     /// Those of the database.
-    pub fn acknowledged(&mut self, contact: i64, entries: &[AckEntry]) -> Result<(), StoreError> {
+    pub fn acknowledged(&mut self, contact: PeerId, entries: &[AckEntry]) -> Result<(), StoreError> {
         if entries.is_empty() {
             return Ok(());
         }
@@ -55,7 +56,7 @@ impl Tx<'_> {
     /// Takes a range out of the outbox with a final or delivered state, and tells.
     fn settle(
         &mut self,
-        contact: i64,
+        contact: PeerId,
         stream: i64,
         low: u64,
         high: u64,
@@ -130,8 +131,8 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn reject_queued(&mut self, contact: i64, state: MessageState, cause: &str) -> Result<(), StoreError> {
-        let stream = self.out_stream(contact)?;
+    pub fn reject_queued(&mut self, contact: PeerId, state: MessageState, cause: &str) -> Result<(), StoreError> {
+        let stream = self.out_stream(contact.direct())?;
         let waiting: Vec<i64> = self
             .conn
             .prepare_cached(
@@ -152,7 +153,7 @@ impl Tx<'_> {
             self.settle(contact, stream, left + 1, i64::MAX as u64, state, cause)?;
         }
         if stream.seq > 0 {
-            self.new_epoch(contact)?;
+            self.new_epoch(contact.direct())?;
         }
         Ok(())
     }
@@ -161,7 +162,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn attempt(&mut self, contact: i64, note: &AttemptNote) -> Result<(), StoreError> {
+    pub fn attempt(&mut self, contact: PeerId, note: &AttemptNote) -> Result<(), StoreError> {
         // What lies in a mailbox is further than `sent`.
         let told_before: i64 = self
             .conn
@@ -213,7 +214,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn attempt_failed(&mut self, contact: i64, path: &'static str, outcome: &str) -> Result<(), StoreError> {
+    pub fn attempt_failed(&mut self, contact: PeerId, path: &'static str, outcome: &str) -> Result<(), StoreError> {
         let waiting: Option<(i64, i64, i64)> = self
             .conn
             .prepare_cached(
@@ -231,7 +232,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn read_by(&mut self, contact: i64, upto: &MessageId) -> Result<(), StoreError> {
+    pub fn read_by(&mut self, contact: PeerId, upto: &MessageId) -> Result<(), StoreError> {
         let last: Option<(i64, i64, i64)> = self
             .conn
             .prepare_cached(

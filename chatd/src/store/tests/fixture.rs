@@ -18,6 +18,7 @@ use rusqlite::Connection;
 use crate::crypto::keys::SigningKey;
 use crate::crypto::prekey::PrekeySecret;
 use crate::model::AccountRow;
+use crate::model::ids::PeerId;
 use crate::policy::contact::Event;
 use crate::store::account::NewAccount;
 use crate::store::contacts::{self, NewContact};
@@ -119,7 +120,7 @@ impl Person {
     }
 
     /// Remembers somebody, if it is somebody new; the local number.
-    pub fn meet(&self, other: &Self) -> i64 {
+    pub fn meet(&self, other: &Self) -> PeerId {
         if let Some(row) = self.read(|conn| contacts::by_account(conn, other.account)) {
             return row.id;
         }
@@ -136,7 +137,7 @@ impl Person {
         self.read(|conn| contacts::by_account(conn, other.account)).unwrap()
     }
 
-    pub fn id(&self, other: &Self) -> i64 {
+    pub fn id(&self, other: &Self) -> PeerId {
         self.row(other).id
     }
 

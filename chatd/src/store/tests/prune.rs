@@ -6,6 +6,7 @@ use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
 
 use super::fixture::{Link, Person, message, stream};
+use crate::model::ids::PeerId;
 use crate::store::deposits::Deposit;
 use crate::store::lifetimes::expiry;
 use crate::store::outbound::{AttemptNote, NewMessage};
@@ -44,7 +45,7 @@ fn prune(person: &Person) -> (u64, u64) {
 }
 
 /// History as it is shown, and the trace of each message in it.
-fn told(store: &Store, contact: i64) -> Vec<String> {
+fn told(store: &Store, contact: PeerId) -> Vec<String> {
     store
         .read_blocking(|conn| {
             let page = history::page(conn, contact, 100_000, None, None, None)?;

@@ -7,6 +7,7 @@ use proto::wire::envelope::{AckEntry, Core};
 use rusqlite::{Connection, params};
 
 use crate::model::AccountRow;
+use crate::model::ids::PeerId;
 use crate::store::account::{self, NewAccount};
 use crate::store::acks;
 use crate::store::epochs::RESTORED;
@@ -17,7 +18,7 @@ use crate::store::tx::{Cache, Tx};
 use crate::store::{StoreError, schema};
 
 /// The only contact.
-pub const CONTACT: i64 = 1;
+pub const CONTACT: PeerId = PeerId(1);
 
 /// What a run changes, and a copy of the disk holds.
 const TABLES: [&str; 19] = [

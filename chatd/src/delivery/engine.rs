@@ -14,7 +14,7 @@ use super::pack::{self, Done, Job, Problem};
 use super::route::{AFTER_ACCEPT, Phase, Route};
 use super::routes::Routes;
 use super::{Context, News, OpenLink};
-use crate::model::ids::PeerId;
+use crate::model::ids::{OutStreamRow, PeerId};
 use crate::store::{StoreError, account, contacts, epochs, signals};
 
 /// Results of its own jobs that wait at most; there is one job at a time per contact and kind.
@@ -30,7 +30,7 @@ pub(super) struct Engine {
     pub(super) context: Context,
     pub(super) routes: Routes,
     pub(super) links: HashMap<u64, OpenLink>,
-    pub(super) streams: HashMap<(PeerId, Epoch), i64>,
+    pub(super) streams: HashMap<(PeerId, Epoch), OutStreamRow>,
     pub(super) acks: Acks,
     pub(super) bearer: Option<String>,
     /// This life's session was counted, or there is nobody who counts. Before, a store that went back in time does not know

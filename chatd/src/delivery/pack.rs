@@ -22,7 +22,7 @@ use crate::crypto::CryptoError;
 use crate::crypto::envelope::{SealTo, Sender, capacity, seal};
 use crate::crypto::prekey::PrekeyPublic;
 use crate::link::PathKind;
-use crate::model::ids::PeerId;
+use crate::model::ids::{OutStreamRow, PeerId};
 use crate::store::ContactRow;
 use crate::store::account::OwnCard;
 use crate::store::outbound::{AttemptNote, OutboxRow};
@@ -43,7 +43,7 @@ pub(super) struct Job {
     pub link: OpenLink,
     /// The route's life that it works for.
     pub life: u64,
-    pub cursor: (i64, u64),
+    pub cursor: (OutStreamRow, u64),
     pub room: usize,
     /// Both claims stand: chain cores may go.
     pub ready: bool,
@@ -56,7 +56,7 @@ pub(super) struct Done {
     pub contact: PeerId,
     /// See [`Job::life`].
     pub life: u64,
-    pub cursor: (i64, u64),
+    pub cursor: (OutStreamRow, u64),
     pub in_flight: Vec<InFlight>,
     pub signalled: Vec<MessageId>,
     /// Signals that are done when the ping of this number is answered.
@@ -100,7 +100,7 @@ struct Waiting {
 struct Sealed {
     number: u64,
     outer: Vec<u8>,
-    chain: Option<(i64, u64, u64)>,
+    chain: Option<(OutStreamRow, u64, u64)>,
     signals: Vec<(MessageId, Kind)>,
 }
 

@@ -45,18 +45,8 @@ row_id! {
 }
 
 row_id! {
-    /// A message of the history: `messages.id`. Never used again.
-    MessageRow
-}
-
-row_id! {
     /// A run of own sequence numbers: `streams_out.id`.
     OutStreamRow
-}
-
-row_id! {
-    /// A run of somebody else's sequence numbers: `streams_in.id`.
-    InStreamRow
 }
 
 impl PeerId {

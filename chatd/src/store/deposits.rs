@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::outbound::{AttemptNote, OutboxRow};
 use super::{StoreError, Tx, inbound, trace};
-use crate::model::ids::PeerId;
+use crate::model::ids::{OutStreamRow, PeerId};
 
 /// Acknowledgements that one mailbox envelope carries at most: those of the newest streams. Beside eight, the largest core
 /// still fits.
@@ -24,7 +24,7 @@ const WENT_BACK: &str = "lost: the directory was restored from a backup; it is p
 #[derive(Debug, Clone)]
 pub struct Deposit {
     /// `streams_out.id`.
-    pub stream: i64,
+    pub stream: OutStreamRow,
     /// First seq.
     pub low: u64,
     /// Last seq.
@@ -184,7 +184,7 @@ impl Tx<'_> {
         &mut self,
         condition: &str,
         with: &[&dyn rusqlite::ToSql],
-    ) -> Result<Vec<(i64, i64, i64)>, StoreError> {
+    ) -> Result<Vec<(OutStreamRow, i64, i64)>, StoreError> {
         Ok(self
             .conn
             .prepare_cached(&format!("DELETE FROM deposits WHERE {condition} RETURNING stream, low, high"))?
@@ -192,7 +192,7 @@ impl Tx<'_> {
             .collect::<Result<_, _>>()?)
     }
 
-    fn say_lost(&mut self, lost: Vec<(i64, i64, i64)>, outcome: &str) -> Result<(), StoreError> {
+    fn say_lost(&mut self, lost: Vec<(OutStreamRow, i64, i64)>, outcome: &str) -> Result<(), StoreError> {
         for (stream, low, high) in lost {
             let (low, high, at) = (low as u64, high as u64, self.now);
             self.note_attempt(&AttemptNote { stream, low, high, path: "mailbox", outcome: outcome.into(), at })?;
@@ -213,7 +213,7 @@ impl Tx<'_> {
     pub(super) fn acknowledged_deposits(
         &mut self,
         contact: PeerId,
-        stream: i64,
+        stream: OutStreamRow,
         entry: &AckEntry,
     ) -> Result<(), StoreError> {
         let contiguous = i64::try_from(entry.contiguous).unwrap_or(i64::MAX);
@@ -301,7 +301,7 @@ pub fn highest_of(conn: &Connection, url: &str) -> Result<u64, StoreError> {
 /// # Errors
 /// Those of the database.
 pub fn undeposited(conn: &Connection, contact: PeerId, max_bytes: usize) -> Result<Vec<OutboxRow>, StoreError> {
-    let streams: Vec<i64> = conn
+    let streams: Vec<OutStreamRow> = conn
         .prepare_cached(
             "SELECT id FROM streams_out s WHERE conversation = ?1
              AND EXISTS (SELECT 1 FROM outbox o WHERE o.stream = s.id) ORDER BY id",
@@ -336,7 +336,7 @@ pub fn undeposited(conn: &Connection, contact: PeerId, max_bytes: usize) -> Resu
 }
 
 /// Whether a seq of an own stream lies in a mailbox.
-pub(super) fn lies_there(conn: &Connection, stream: i64, seq: i64) -> Result<bool, StoreError> {
+pub(super) fn lies_there(conn: &Connection, stream: OutStreamRow, seq: i64) -> Result<bool, StoreError> {
     Ok(conn
         .prepare_cached("SELECT 1 FROM deposits WHERE stream = ?1 AND high >= ?2 AND low <= ?2 LIMIT 1")?
         .exists(params![stream, seq])?)

@@ -20,7 +20,7 @@ use super::lost::{MAX_REISSUED, covered, highest};
 use super::reissue::Placed;
 use super::streams::MAX_SEQ;
 use super::{StoreError, Tx, acks, contacts, trace};
-use crate::model::ids::{ConversationRow, PeerId};
+use crate::model::ids::{ConversationRow, OutStreamRow, PeerId};
 
 /// What the causes of new epochs are called, in `trace` and events.
 pub const RESTORED: &str = "restored";
@@ -52,7 +52,7 @@ struct Doubts {
     /// Epochs that we do not know, and the highest number of each.
     unknown: Vec<(Epoch, u64)>,
     /// The stream in use, and a number of it that was not given yet.
-    beyond: Option<(i64, u64)>,
+    beyond: Option<(OutStreamRow, u64)>,
     /// Something of the stream in use that was not tried to be sent.
     unsent: bool,
 }
@@ -200,8 +200,8 @@ impl Tx<'_> {
     }
 
     /// Remembers the numbers in question as given; a new epoch follows at once. Answers the stream in use until now.
-    fn believe(&mut self, contact: PeerId, doubts: Doubts) -> Result<i64, StoreError> {
-        let newest: Option<i64> = self
+    fn believe(&mut self, contact: PeerId, doubts: Doubts) -> Result<OutStreamRow, StoreError> {
+        let newest: Option<OutStreamRow> = self
             .conn
             .prepare_cached("SELECT max(id) FROM streams_out WHERE conversation = ?1")?
             .query_row([contact], |row| row.get(0))?;
@@ -218,12 +218,12 @@ impl Tx<'_> {
                 .prepare_cached("INSERT INTO streams_out (conversation, epoch, seq, prev) VALUES (?1, ?2, ?3, x'')")?
                 .execute(params![contact, epoch.as_bytes(), high as i64])?;
         }
-        Ok(newest.unwrap_or(0))
+        Ok(newest.unwrap_or_default())
     }
 
     /// The newest messages of a stream in doubt that were acknowledged: what was acknowledged may be what had their numbers
     /// before. Whoever has them sees nothing of it.
-    fn newest_delivered(&mut self, contact: PeerId, stream: i64) -> Result<Vec<Placed>, StoreError> {
+    fn newest_delivered(&mut self, contact: PeerId, stream: OutStreamRow) -> Result<Vec<Placed>, StoreError> {
         let room = MAX_DOUBTED.min(MAX_REISSUED.saturating_sub(self.reissued_today(contact)?));
         if room == 0 {
             return Ok(Vec::new());
@@ -252,14 +252,14 @@ impl Tx<'_> {
     /// Numbers of ours in the entries that were never given.
     fn unknown_numbers(&mut self, contact: PeerId, entries: &[AckEntry]) -> Result<Doubts, StoreError> {
         let mut doubts = Doubts::default();
-        let newest: Option<i64> = self
+        let newest: Option<OutStreamRow> = self
             .conn
             .prepare_cached("SELECT max(id) FROM streams_out WHERE conversation = ?1")?
             .query_row([contact], |row| row.get(0))?;
         let mut room: Option<usize> = None;
         for entry in self.of_ours(contact, entries)? {
             let high = highest(entry);
-            let known: Option<(i64, i64)> = self
+            let known: Option<(OutStreamRow, i64)> = self
                 .conn
                 .prepare_cached("SELECT id, seq FROM streams_out WHERE conversation = ?1 AND epoch = ?2")?
                 .query_row(params![contact, entry.epoch.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))

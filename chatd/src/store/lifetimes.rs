@@ -13,7 +13,7 @@ use proto::wire::payload::{Kind, Skip};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{StoreError, Tx, trace};
-use crate::model::ids::PeerId;
+use crate::model::ids::{OutStreamRow, PeerId};
 
 /// Cause of an end: nothing of the message has left.
 pub const LIFETIME_ENDED: &str = "lifetime_ended";
@@ -51,7 +51,7 @@ pub fn expiry(seconds: u64, agreed: Option<i64>) -> i64 {
 
 impl Tx<'_> {
     /// Gives a message of the outbox its end; see [`expiry`].
-    pub(super) fn set_lifetime(&mut self, stream: i64, seq: u64, expires: i64) -> Result<(), StoreError> {
+    pub(super) fn set_lifetime(&mut self, stream: OutStreamRow, seq: u64, expires: i64) -> Result<(), StoreError> {
         self.conn
             .prepare_cached("INSERT OR REPLACE INTO lifetimes (stream, seq, expires) VALUES (?1, ?2, ?3)")?
             .execute(params![stream, seq as i64, expires])?;
@@ -67,14 +67,14 @@ impl Tx<'_> {
         self.conn
             .prepare_cached("UPDATE lifetimes SET expires = ?1 - expires WHERE expires < 0")?
             .execute([now.max(0)])?;
-        let due: Vec<(i64, i64)> = self
+        let due: Vec<(OutStreamRow, i64)> = self
             .conn
             .prepare_cached(
                 "SELECT stream, seq FROM lifetimes WHERE expires BETWEEN 0 AND ?1 ORDER BY stream, seq LIMIT ?2",
             )?
             .query_map(params![now, MAX_AT_ONCE as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<Result<_, _>>()?;
-        let mut run: Option<(i64, u64, u64)> = None;
+        let mut run: Option<(OutStreamRow, u64, u64)> = None;
         for (stream, seq) in &due {
             self.conn
                 .prepare_cached("DELETE FROM lifetimes WHERE stream = ?1 AND seq = ?2")?
@@ -96,7 +96,7 @@ impl Tx<'_> {
     }
 
     /// Ends one message; `false` when it is not waiting any more.
-    fn expire(&mut self, stream: i64, seq: i64) -> Result<bool, StoreError> {
+    fn expire(&mut self, stream: OutStreamRow, seq: i64) -> Result<bool, StoreError> {
         let message: Option<i64> = self
             .conn
             .prepare_cached("SELECT message FROM outbox WHERE stream = ?1 AND seq = ?2 AND message <> 0")?
@@ -117,7 +117,7 @@ impl Tx<'_> {
 
     /// Tells the recipient that a run of seqs will never come. In a stream that is not in use any more nobody waits for
     /// them: what was not acknowledged of it was issued again.
-    fn skip_run(&mut self, run: Option<(i64, u64, u64)>) -> Result<(), StoreError> {
+    fn skip_run(&mut self, run: Option<(OutStreamRow, u64, u64)>) -> Result<(), StoreError> {
         let Some((stream, low, high)) = run else { return Ok(()) };
         let contact = self.contact_of(stream)?;
         if self.out_stream(contact.direct())?.id != stream {
@@ -128,7 +128,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn contact_of(&self, stream: i64) -> Result<PeerId, StoreError> {
+    fn contact_of(&self, stream: OutStreamRow) -> Result<PeerId, StoreError> {
         Ok(self
             .conn
             .prepare_cached("SELECT conversation FROM streams_out WHERE id = ?1")?
@@ -140,7 +140,7 @@ impl Tx<'_> {
     pub(super) fn acknowledged_expired(
         &mut self,
         contact: PeerId,
-        stream: i64,
+        stream: OutStreamRow,
         entry: &AckEntry,
     ) -> Result<(), StoreError> {
         let covers = |seq: u64| seq <= entry.contiguous || entry.ranges.iter().any(|(l, h)| (*l..=*h).contains(&seq));
@@ -168,7 +168,7 @@ impl Tx<'_> {
     pub(super) fn arrived_after_all(
         &mut self,
         contact: PeerId,
-        stream: i64,
+        stream: OutStreamRow,
         seq: i64,
         state: MessageState,
     ) -> Result<bool, StoreError> {

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{ContactRow, StoreError, Tx, contacts, trace};
 use crate::model::AccountRow;
-use crate::model::ids::{ConversationRow, PeerId};
+use crate::model::ids::{ConversationRow, OutStreamRow, PeerId};
 
 /// A message to be sent.
 #[derive(Debug, Clone)]
@@ -45,7 +45,7 @@ pub struct Stored {
 #[derive(Debug, Clone)]
 pub struct AttemptNote {
     /// `streams_out.id`.
-    pub stream: i64,
+    pub stream: OutStreamRow,
     /// First seq.
     pub low: u64,
     /// Last seq.
@@ -62,7 +62,7 @@ pub struct AttemptNote {
 #[derive(Debug, Clone)]
 pub struct OutboxRow {
     /// `streams_out.id`.
-    pub stream: i64,
+    pub stream: OutStreamRow,
     /// Its seq.
     pub seq: u64,
     /// The exact bytes.
@@ -72,7 +72,7 @@ pub struct OutboxRow {
 /// An own stream.
 #[derive(Debug, Clone)]
 pub(super) struct OutStream {
-    pub id: i64,
+    pub id: OutStreamRow,
     pub epoch: Epoch,
     pub seq: u64,
     prev: [u8; 32],
@@ -141,7 +141,12 @@ impl Tx<'_> {
                 "SELECT id, epoch, seq, prev FROM streams_out WHERE conversation = ?1 ORDER BY id DESC LIMIT 1",
             )?
             .query_row([conversation], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, i64>(2)?, row.get::<_, Vec<u8>>(3)?))
+                Ok((
+                    row.get::<_, OutStreamRow>(0)?,
+                    row.get::<_, Vec<u8>>(1)?,
+                    row.get::<_, i64>(2)?,
+                    row.get::<_, Vec<u8>>(3)?,
+                ))
             })
             .optional()?;
         match found {
@@ -163,7 +168,7 @@ impl Tx<'_> {
             .prepare_cached("INSERT INTO streams_out (conversation, epoch, seq, prev) VALUES (?1, ?2, 0, ?3)")?
             .execute(params![conversation, epoch.as_bytes(), &prev[..]])?;
         self.cache.out.remove(&conversation);
-        Ok(OutStream { id: self.conn.last_insert_rowid(), epoch, seq: 0, prev })
+        Ok(OutStream { id: OutStreamRow(self.conn.last_insert_rowid()), epoch, seq: 0, prev })
     }
 
     /// Stores messages to a contact in the order given. An id that was stored before is answered with its present state.
@@ -274,7 +279,7 @@ impl Tx<'_> {
 ///
 /// # Errors
 /// Those of the database.
-pub fn stream_of(conn: &Connection, contact: PeerId, epoch: Epoch) -> Result<Option<i64>, StoreError> {
+pub fn stream_of(conn: &Connection, contact: PeerId, epoch: Epoch) -> Result<Option<OutStreamRow>, StoreError> {
     Ok(conn
         .prepare_cached("SELECT id FROM streams_out WHERE conversation = ?1 AND epoch = ?2")?
         .query_row(params![contact, epoch.as_bytes()], |row| row.get(0))
@@ -303,7 +308,7 @@ pub fn anything_waits(conn: &Connection, contact: PeerId) -> Result<bool, StoreE
 pub fn outbox_after(
     conn: &Connection,
     contact: PeerId,
-    (stream, seq): (i64, u64),
+    (stream, seq): (OutStreamRow, u64),
     max_bytes: usize,
 ) -> Result<Vec<OutboxRow>, StoreError> {
     let mut out = Vec::new();
@@ -312,7 +317,7 @@ pub fn outbox_after(
     if !scan(conn, stream, seq, &mut room, &mut out)? {
         return Ok(out);
     }
-    let later: Vec<i64> = conn
+    let later: Vec<OutStreamRow> = conn
         .prepare_cached("SELECT id FROM streams_out WHERE conversation = ?1 AND id > ?2 ORDER BY id")?
         .query_map(params![contact, stream], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
@@ -327,7 +332,7 @@ pub fn outbox_after(
 /// Reads one stream after `seq`; `false` when the room is used up.
 fn scan(
     conn: &Connection,
-    stream: i64,
+    stream: OutStreamRow,
     seq: u64,
     room: &mut usize,
     out: &mut Vec<OutboxRow>,

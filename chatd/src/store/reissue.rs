@@ -12,12 +12,12 @@ use rusqlite::params;
 
 use super::outbound::{self, OutStream, wire_priority};
 use super::{StoreError, Tx, contacts, shown, trace};
-use crate::model::ids::PeerId;
+use crate::model::ids::{OutStreamRow, PeerId};
 
 /// An own message, and where it was in the old streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Placed {
-    pub stream: i64,
+    pub stream: OutStreamRow,
     pub seq: i64,
     /// `messages.id`.
     pub message: i64,
@@ -168,8 +168,8 @@ impl Tx<'_> {
 
     /// The lowest number of each stream that the contact may still wait for: what waits here, and what a skip names of
     /// which the contact may not know.
-    fn holes_of(&mut self, waiting: &[Placed]) -> Result<Vec<(i64, i64)>, StoreError> {
-        let mut lowest: Vec<(i64, i64)> = Vec::new();
+    fn holes_of(&mut self, waiting: &[Placed]) -> Result<Vec<(OutStreamRow, i64)>, StoreError> {
+        let mut lowest: Vec<(OutStreamRow, i64)> = Vec::new();
         for placed in waiting {
             let mut seq = placed.seq;
             if placed.message == 0 {
@@ -192,7 +192,11 @@ impl Tx<'_> {
     /// Messages that were acknowledged above the lowest hole of their stream, the newest if there are too many: one that
     /// acknowledges everything but the first must not have all of history written again. What is left out is shown by the
     /// contact when it gives the hole up.
-    fn acknowledged_above(&mut self, contact: PeerId, holes: &[(i64, i64)]) -> Result<Vec<Placed>, StoreError> {
+    fn acknowledged_above(
+        &mut self,
+        contact: PeerId,
+        holes: &[(OutStreamRow, i64)],
+    ) -> Result<Vec<Placed>, StoreError> {
         let mut out = Vec::new();
         for (stream, low) in holes.iter().rev() {
             let room = MAX_REPEATED.saturating_sub(out.len());
@@ -219,7 +223,7 @@ impl Tx<'_> {
     }
 
     /// Up to where each own stream of a contact was ever put on the way.
-    fn sent_upto(&mut self, contact: PeerId) -> Result<Vec<(i64, i64)>, StoreError> {
+    fn sent_upto(&mut self, contact: PeerId) -> Result<Vec<(OutStreamRow, i64)>, StoreError> {
         Ok(self
             .conn
             .prepare_cached(

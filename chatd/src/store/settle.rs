@@ -13,7 +13,7 @@ use rusqlite::{OptionalExtension, params};
 use super::lifetimes::COPY_MAY_ARRIVE;
 use super::outbound::AttemptNote;
 use super::{StoreError, Tx, contacts, trace};
-use crate::model::ids::PeerId;
+use crate::model::ids::{OutStreamRow, PeerId};
 
 impl Tx<'_> {
     /// A contact's device committed these: their outbox rows go, a mark per run stays.
@@ -34,7 +34,7 @@ impl Tx<'_> {
         let mut done: HashSet<Epoch> = HashSet::new();
         // The last word of each stream: whoever says the same a hundred times in a frame makes no more work.
         for entry in entries.iter().rev().filter(ours).filter(|entry| done.insert(entry.epoch)) {
-            let stream: Option<i64> = self
+            let stream: Option<OutStreamRow> = self
                 .conn
                 .prepare_cached("SELECT id FROM streams_out WHERE conversation = ?1 AND epoch = ?2")?
                 .query_row(params![contact, entry.epoch.as_bytes()], |row| row.get(0))
@@ -57,7 +57,7 @@ impl Tx<'_> {
     fn settle(
         &mut self,
         contact: PeerId,
-        stream: i64,
+        stream: OutStreamRow,
         low: u64,
         high: u64,
         state: MessageState,
@@ -96,7 +96,7 @@ impl Tx<'_> {
 
     pub(super) fn mark(
         &mut self,
-        stream: i64,
+        stream: OutStreamRow,
         state: MessageState,
         (low, high): (u64, u64),
         cause: &str,
@@ -133,7 +133,7 @@ impl Tx<'_> {
     /// Those of the database.
     pub fn reject_queued(&mut self, contact: PeerId, state: MessageState, cause: &str) -> Result<(), StoreError> {
         let stream = self.out_stream(contact.direct())?;
-        let waiting: Vec<i64> = self
+        let waiting: Vec<OutStreamRow> = self
             .conn
             .prepare_cached(
                 "SELECT id FROM streams_out s WHERE conversation = ?1
@@ -215,7 +215,7 @@ impl Tx<'_> {
     /// # Errors
     /// Those of the database.
     pub fn attempt_failed(&mut self, contact: PeerId, path: &'static str, outcome: &str) -> Result<(), StoreError> {
-        let waiting: Option<(i64, i64, i64)> = self
+        let waiting: Option<(OutStreamRow, i64, i64)> = self
             .conn
             .prepare_cached(
                 "SELECT o.stream, min(o.seq), max(o.seq) FROM streams_out s JOIN outbox o ON o.stream = s.id
@@ -233,7 +233,7 @@ impl Tx<'_> {
     /// # Errors
     /// Those of the database.
     pub fn read_by(&mut self, contact: PeerId, upto: &MessageId) -> Result<(), StoreError> {
-        let last: Option<(i64, i64, i64)> = self
+        let last: Option<(i64, OutStreamRow, i64)> = self
             .conn
             .prepare_cached(
                 "SELECT id, stream, seq FROM messages WHERE msgid = ?1 AND sender = 0 AND conversation = ?2",
@@ -261,7 +261,7 @@ impl Tx<'_> {
             )?;
             let mut found = walk.query(params![contact, row])?;
             while let Some(r) = found.next()? {
-                let (id, of, seq): (i64, i64, i64) = (r.get(0)?, r.get(1)?, r.get(2)?);
+                let (id, of, seq): (i64, OutStreamRow, i64) = (r.get(0)?, r.get(1)?, r.get(2)?);
                 if of != stream || seq <= before {
                     break;
                 }

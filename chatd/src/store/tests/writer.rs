@@ -6,7 +6,7 @@ use proto::ids::MessageId;
 use rusqlite::Connection;
 
 use super::fixture::{Person, message, run};
-use crate::model::ids::PeerId;
+use crate::model::ids::{OutStreamRow, PeerId};
 use crate::store::feed::read_events;
 use crate::store::{Store, StoreError, Tx, outbound};
 
@@ -165,7 +165,7 @@ fn what_was_answered_survives_a_kill() {
         run(store.close());
     }
     let contact = alice.id(&bob);
-    assert_eq!(alice.read(|conn| outbound::outbox_after(conn, contact, (0, 0), usize::MAX)).len(), 2);
+    assert_eq!(alice.read(|conn| outbound::outbox_after(conn, contact, (OutStreamRow(0), 0), usize::MAX)).len(), 2);
 }
 
 #[test]

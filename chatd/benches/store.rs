@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use chatd::model::AccountRow;
+use chatd::model::ids::PeerId;
 use chatd::policy::contact::Event;
 use chatd::store::account::NewAccount;
 use chatd::store::contacts::NewContact;
@@ -64,7 +65,7 @@ impl Person {
 }
 
 /// Alice's store, in which bob is a contact, and his local number.
-async fn store(alice: &Person, bob: &Person, folder: &std::path::Path, indexer: &Indexer) -> Option<(Store, i64)> {
+async fn store(alice: &Person, bob: &Person, folder: &std::path::Path, indexer: &Indexer) -> Option<(Store, PeerId)> {
     let row = AccountRow {
         id: alice.account(),
         device: alice.device(),
@@ -145,7 +146,7 @@ fn cores(alice: &Person, bob: &Person, last: &Cell<(u64, [u8; 32])>) -> Vec<Vec<
     (0..BATCH).map(next).collect()
 }
 
-async fn receive(store: &Store, contact: i64, cores: Vec<Vec<u8>>) -> Result<usize, StoreError> {
+async fn receive(store: &Store, contact: PeerId, cores: Vec<Vec<u8>>) -> Result<usize, StoreError> {
     store
         .write(move |tx| {
             let decoded: Vec<(&[u8], Core<'_>)> =

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::engine::Engine;
 use super::finished::Finished;
+use crate::model::ids::PeerId;
 use crate::store::{Store, StoreError, acks, outbound};
 
 /// So much is looked up where it comes; more goes to a thread for what blocks.
@@ -50,7 +51,7 @@ impl Batch {
     }
 
     /// Writes it down, if it changes anything; answers the ids, which wait no longer.
-    async fn store(self, store: &Store, contact: i64, device: DeviceId) -> Result<Vec<MessageId>, StoreError> {
+    async fn store(self, store: &Store, contact: PeerId, device: DeviceId) -> Result<Vec<MessageId>, StoreError> {
         let entries: Vec<AckEntry> = self.entries.into_values().collect();
         let ids: Vec<MessageId> = self.ids.into_iter().collect();
         let done = ids.clone();
@@ -87,15 +88,15 @@ struct OfContact {
 
 /// Of all contacts; one that acknowledges nothing takes no room.
 #[derive(Debug, Default)]
-pub(super) struct Acks(HashMap<i64, OfContact>);
+pub(super) struct Acks(HashMap<PeerId, OfContact>);
 
 impl Acks {
-    pub fn add(&mut self, contact: i64, entries: Vec<AckEntry>, ids: Vec<MessageId>, sure: bool) {
+    pub fn add(&mut self, contact: PeerId, entries: Vec<AckEntry>, ids: Vec<MessageId>, sure: bool) {
         self.0.entry(contact).or_default().waiting.add(entries, ids, sure);
     }
 
     /// What is to be written down now, if nothing is being written, and what to tell when that is on disk.
-    pub fn next(&mut self, contact: i64) -> Option<(Batch, oneshot::Sender<()>)> {
+    pub fn next(&mut self, contact: PeerId) -> Option<(Batch, oneshot::Sender<()>)> {
         let of = self.0.get_mut(&contact)?;
         if of.running > 0 {
             return None;
@@ -110,20 +111,20 @@ impl Acks {
     }
 
     /// An operation has ended.
-    pub fn done(&mut self, contact: i64) {
+    pub fn done(&mut self, contact: PeerId) {
         if let Some(of) = self.0.get_mut(&contact) {
             of.running = of.running.saturating_sub(1);
         }
     }
 
     /// Operations of a contact that are under way.
-    pub fn running(&self, contact: i64) -> u32 {
+    pub fn running(&self, contact: PeerId) -> u32 {
         self.0.get(&contact).map_or(0, |of| of.running)
     }
 
     /// A contact says anew what it has of our streams: what it said before does not count, once what is being written is. What
     /// to wait for, and what to tell when the new word is on disk; then [`Acks::done`].
-    pub fn replace(&mut self, contact: i64) -> (Option<oneshot::Receiver<()>>, oneshot::Sender<()>) {
+    pub fn replace(&mut self, contact: PeerId) -> (Option<oneshot::Receiver<()>>, oneshot::Sender<()>) {
         let of = self.0.entry(contact).or_default();
         of.waiting.entries.clear();
         of.running += 1;
@@ -134,7 +135,7 @@ impl Acks {
 
 impl Engine {
     /// Takes what a contact's device acknowledges: the route goes on at once, the store when it can.
-    pub(super) fn acknowledge(&mut self, contact: i64, entries: Vec<AckEntry>, ids: Vec<MessageId>) {
+    pub(super) fn acknowledge(&mut self, contact: PeerId, entries: Vec<AckEntry>, ids: Vec<MessageId>) {
         let own = self.context.device;
         let entries: Vec<AckEntry> = entries.into_iter().filter(|entry| entry.from_device == own).collect();
         if entries.is_empty() && ids.is_empty() {
@@ -148,7 +149,7 @@ impl Engine {
     }
 
     /// The route goes on behind what is acknowledged; whether that is anything. What is in flight is all that can move it.
-    pub(super) fn moves_on(&mut self, contact: i64, entries: &[AckEntry]) -> bool {
+    pub(super) fn moves_on(&mut self, contact: PeerId, entries: &[AckEntry]) -> bool {
         let mut moved = false;
         if self.route(contact).in_flight.is_empty() {
             return moved;
@@ -168,19 +169,19 @@ impl Engine {
     }
 
     /// Something of a contact's acknowledgements was written down: on with what came meanwhile.
-    pub(super) fn acks_stored(&mut self, contact: i64, ids: &[MessageId]) {
+    pub(super) fn acks_stored(&mut self, contact: PeerId, ids: &[MessageId]) {
         self.route(contact).signals_done(ids);
         self.acks.done(contact);
         self.store_acks(contact);
     }
 
     /// Begins to write down what waits, unless something is being written.
-    pub(super) fn store_acks(&mut self, contact: i64) {
+    pub(super) fn store_acks(&mut self, contact: PeerId) {
         let Some((batch, done)) = self.acks.next(contact) else { return };
         let (store, device, finished) = (self.context.store.clone(), self.context.device, self.finished.clone());
         tokio::spawn(async move {
             let ids = batch.store(&store, contact, device).await.unwrap_or_else(|error| {
-                tracing::warn!(often = "acks", contact, %error, "an acknowledgement was not stored");
+                tracing::warn!(often = "acks", %contact, %error, "an acknowledgement was not stored");
                 Vec::new()
             });
             let _ = done.send(());

@@ -14,6 +14,7 @@ use super::pack::{self, Done, Job, Problem};
 use super::route::{AFTER_ACCEPT, Phase, Route};
 use super::routes::Routes;
 use super::{Context, News, OpenLink};
+use crate::model::ids::{OutStreamRow, PeerId};
 use crate::store::{StoreError, account, contacts, epochs, signals};
 
 /// Results of its own jobs that wait at most; there is one job at a time per contact and kind.
@@ -29,7 +30,7 @@ pub(super) struct Engine {
     pub(super) context: Context,
     pub(super) routes: Routes,
     pub(super) links: HashMap<u64, OpenLink>,
-    pub(super) streams: HashMap<(i64, Epoch), i64>,
+    pub(super) streams: HashMap<(PeerId, Epoch), OutStreamRow>,
     pub(super) acks: Acks,
     pub(super) bearer: Option<String>,
     /// This life's session was counted, or there is nobody who counts. Before, a store that went back in time does not know
@@ -107,12 +108,12 @@ impl Engine {
         self.context.store.read_blocking(query).inspect_err(|error| tracing::warn!(%error, "delivery cannot read")).ok()
     }
 
-    pub(super) fn route(&mut self, contact: i64) -> &mut Route {
+    pub(super) fn route(&mut self, contact: PeerId) -> &mut Route {
         self.routes.at(contact)
     }
 
     /// Something waits for a contact, by whatever way.
-    pub(super) fn want(&mut self, contact: i64) -> &mut Route {
+    pub(super) fn want(&mut self, contact: PeerId) -> &mut Route {
         let route = self.route(contact);
         (route.pending, route.mailbox.wanted) = (true, true);
         route
@@ -226,7 +227,7 @@ impl Engine {
                 return;
             }
             Some(problem) => {
-                tracing::warn!(often = "send", contact, %problem, "could not send");
+                tracing::warn!(often = "send", %contact, %problem, "could not send");
                 route.stumbled = true;
                 route.pending = true;
                 self.fail(contact, now);
@@ -237,7 +238,7 @@ impl Engine {
     }
 
     /// Does the next thing that can be done for a contact.
-    pub(super) fn advance(&mut self, contact: i64) {
+    pub(super) fn advance(&mut self, contact: PeerId) {
         let now = Instant::now();
         self.deposit(contact, now);
         let closed = |route: &Route| route.link.as_ref().is_some_and(|link| link.sender.is_closed());
@@ -245,7 +246,7 @@ impl Engine {
             self.lost(contact, now);
         }
         let Some(route) = self.routes.get_mut(contact) else { return };
-        tracing::trace!(contact, ?route.phase, route.pending, route.packing, link = route.link.is_some(), "advance");
+        tracing::trace!(%contact, ?route.phase, route.pending, route.packing, link = route.link.is_some(), "advance");
         if !route.pending || route.packing || route.phase == Phase::Connecting {
             return;
         }

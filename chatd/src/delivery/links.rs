@@ -10,6 +10,7 @@ use super::engine::{Engine, Finished};
 use super::reach::{self, ReachError, Refresh};
 use super::route::{Phase, Route};
 use crate::link::{CloseCode, LinkSender};
+use crate::model::ids::PeerId;
 use crate::store::trace::RECIPIENT_QUOTA;
 use crate::store::{contacts, outbound};
 
@@ -38,7 +39,7 @@ impl Engine {
 
     /// The link of a route ended. The first redial is at once; only failures wait. Until something is acknowledged, another link
     /// that stands is no success: a peer that takes claims and then closes its links for too much would be dialled for ever.
-    pub(super) fn lost(&mut self, contact: i64, now: Instant) {
+    pub(super) fn lost(&mut self, contact: PeerId, now: Instant) {
         let route = self.route(contact);
         let ended = route.link.as_ref().and_then(|link| link.sender.ended());
         let too_much = ended.is_some_and(|reason| reason.code == CloseCode::RateLimited);
@@ -55,7 +56,7 @@ impl Engine {
     }
 
     /// The way to a contact failed: it is tried anew after a while, with a new claim even if the link is the same.
-    pub(super) fn fail(&mut self, contact: i64, now: Instant) {
+    pub(super) fn fail(&mut self, contact: PeerId, now: Instant) {
         let own = self.context.device;
         let route = self.route(contact);
         if let (Some(link), Some(theirs)) = (&route.link, route.device) {
@@ -75,7 +76,7 @@ impl Engine {
             if !self.routes.get(contact).is_some_and(meant) {
                 continue;
             }
-            tracing::info!(often = code.as_str(), contact, code = code.as_str(), "the peer refused");
+            tracing::info!(often = code.as_str(), %contact, code = code.as_str(), "the peer refused");
             let route = self.route(contact);
             // A stranger is told "offline" for a prekey that is gone, too.
             route.refresh_record |= code == RefuseCode::PrekeyGone || envelope.is_some();
@@ -91,7 +92,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn connected(&mut self, contact: i64, attempt: u64, result: Result<(NodeId, LinkSender), ReachError>) {
+    pub(super) fn connected(
+        &mut self,
+        contact: PeerId,
+        attempt: u64,
+        result: Result<(NodeId, LinkSender), ReachError>,
+    ) {
         match result {
             Ok((_, sender)) => {
                 self.found(contact);
@@ -117,7 +123,7 @@ impl Engine {
             Err(_) if self.route(contact).phase != Phase::Connecting => {}
             Err(ReachError::Gone) => self.gone(contact, "direct", Instant::now()),
             Err(error) => {
-                tracing::debug!(contact, %error, "not reached");
+                tracing::debug!(%contact, %error, "not reached");
                 let now = Instant::now();
                 self.fail(contact, now);
                 self.route(contact).not_gone();
@@ -131,22 +137,22 @@ impl Engine {
     }
 
     /// The directory of a contact knows no such account.
-    pub(super) fn gone(&mut self, contact: i64, path: &'static str, now: Instant) {
+    pub(super) fn gone(&mut self, contact: PeerId, path: &'static str, now: Instant) {
         let route = self.route(contact);
         let sure = route.gone(now, rand::random());
         route.known_gone |= sure;
-        tracing::debug!(contact, sure, "its directory knows no such account");
+        tracing::debug!(%contact, sure, "its directory knows no such account");
         self.context.store.note(move |tx| tx.account_gone(contact, path, sure));
     }
 
     /// Something was heard of a contact.
-    pub(super) fn found(&mut self, contact: i64) {
+    pub(super) fn found(&mut self, contact: PeerId) {
         if self.routes.get_mut(contact).is_some_and(Route::found) {
             self.context.store.note(move |tx| tx.account_found(contact));
         }
     }
 
-    pub(super) fn dial(&mut self, contact: i64) {
+    pub(super) fn dial(&mut self, contact: PeerId) {
         // What waited may have ended meanwhile: then nobody is looked for.
         let waits = self.read(|conn| outbound::anything_waits(conn, contact)).unwrap_or(true);
         let bearer = self.bearer.clone();

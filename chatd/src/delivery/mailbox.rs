@@ -23,6 +23,7 @@ use super::work::{NoStamp, stamped};
 use crate::crypto::CryptoError;
 use crate::crypto::envelope::{SealTo, capacity, seal};
 use crate::directory::{DirectoryClient, DirectoryError};
+use crate::model::ids::PeerId;
 use crate::store::account::OwnCard;
 use crate::store::deposits::{self, Deposit};
 use crate::store::outbound::{self, OutboxRow};
@@ -91,7 +92,7 @@ impl DepositError {
 /// What a job does.
 pub(super) struct Depositing {
     pub context: Context,
-    pub contact: i64,
+    pub contact: PeerId,
     /// The token of our session at the home directory.
     pub bearer: Option<String>,
 }
@@ -236,7 +237,7 @@ impl Depositing {
 
 impl Engine {
     /// Begins a job, if what waits for a contact should go to its mailbox now.
-    pub(super) fn deposit(&mut self, contact: i64, now: Instant) {
+    pub(super) fn deposit(&mut self, contact: PeerId, now: Instant) {
         let Some(route) = self.routes.get_mut(contact).filter(|_| self.counted) else { return };
         if route.is_usable() || !route.mailbox.may_begin(now) {
             return;
@@ -250,7 +251,7 @@ impl Engine {
         });
     }
 
-    pub(super) fn deposited(&mut self, contact: i64, result: Result<Left, DepositError>) {
+    pub(super) fn deposited(&mut self, contact: PeerId, result: Result<Left, DepositError>) {
         if result.as_ref().is_ok_and(|left| left.any) {
             self.found(contact);
         }
@@ -270,7 +271,7 @@ impl Engine {
                 self.gone(contact, "mailbox", Instant::now());
             }
             Err(error) => {
-                tracing::debug!(contact, %error, "not left in the mailbox");
+                tracing::debug!(%contact, %error, "not left in the mailbox");
                 route.mailbox.failed(Instant::now(), rand::random(), error.is_refusal());
                 if let DepositError::Unreachable(DirectoryError::RateLimited { retry_after }) = &error {
                     route.mailbox.wait(Instant::now(), *retry_after, rand::random());
@@ -289,7 +290,7 @@ impl Engine {
     }
 }
 
-fn read(conn: &Connection, context: &Context, contact: i64) -> Result<Option<Waiting>, StoreError> {
+fn read(conn: &Connection, context: &Context, contact: PeerId) -> Result<Option<Waiting>, StoreError> {
     let now = Timestamp(context.clock.judged() * 1_000);
     let row = contacts::load(conn, contact)?;
     if row.state.blocked {
@@ -315,7 +316,7 @@ fn read(conn: &Connection, context: &Context, contact: i64) -> Result<Option<Wai
 /// A removal or a rejection is acknowledged by nobody: the mailbox has it, and that is as far as it goes.
 fn signal_left(
     tx: &mut crate::store::Tx<'_>,
-    contact: i64,
+    contact: PeerId,
     id: MessageId,
     kind: Kind,
     until: i64,

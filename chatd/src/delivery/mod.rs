@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::crypto::keys::SigningKey;
 use crate::directory::Directories;
 use crate::link::{CloseCode, LinkError, LinkSender, PeerTable};
+use crate::model::ids::PeerId;
 use crate::policy::timekeeper::AccountClock;
 use crate::store::Store;
 
@@ -161,7 +162,7 @@ pub enum News {
     /// A contact's device proved itself on a link.
     Claimed {
         /// The contact.
-        contact: i64,
+        contact: PeerId,
         /// Its device.
         device: DeviceId,
         /// The link.
@@ -170,7 +171,7 @@ pub enum News {
     /// What a contact's device has of our streams.
     Resume {
         /// The contact.
-        contact: i64,
+        contact: PeerId,
         /// Its device.
         device: DeviceId,
         /// The link.
@@ -179,11 +180,11 @@ pub enum News {
         entries: Vec<AckEntry>,
     },
     /// Something of a contact is missing before what is held: it is asked to send what is not acknowledged.
-    Hole(i64),
+    Hole(PeerId),
     /// A contact's device committed something.
     Ack {
         /// The contact.
-        contact: i64,
+        contact: PeerId,
         /// Marks of streams.
         entries: Vec<AckEntry>,
         /// Cores outside of any stream.
@@ -219,9 +220,9 @@ pub enum News {
         window: u64,
     },
     /// The contact came online: try now.
-    Online(i64),
+    Online(PeerId),
     /// The contact went offline: what waits goes to its mailbox.
-    Offline(i64),
+    Offline(PeerId),
     /// Try everything now (network changed, directory back).
     TryAll,
     /// The account's directory session has this bearer token (none when it is down).

@@ -22,6 +22,7 @@ use crate::crypto::CryptoError;
 use crate::crypto::envelope::{SealTo, Sender, capacity, seal};
 use crate::crypto::prekey::PrekeyPublic;
 use crate::link::PathKind;
+use crate::model::ids::{OutStreamRow, PeerId};
 use crate::store::ContactRow;
 use crate::store::account::OwnCard;
 use crate::store::outbound::{AttemptNote, OutboxRow};
@@ -38,11 +39,11 @@ static NUMBER: AtomicU64 = AtomicU64::new(1);
 /// What a job starts from.
 pub(super) struct Job {
     pub context: Context,
-    pub contact: i64,
+    pub contact: PeerId,
     pub link: OpenLink,
     /// The route's life that it works for.
     pub life: u64,
-    pub cursor: (i64, u64),
+    pub cursor: (OutStreamRow, u64),
     pub room: usize,
     /// Both claims stand: chain cores may go.
     pub ready: bool,
@@ -52,10 +53,10 @@ pub(super) struct Job {
 /// What a job did.
 #[derive(Debug)]
 pub(super) struct Done {
-    pub contact: i64,
+    pub contact: PeerId,
     /// See [`Job::life`].
     pub life: u64,
-    pub cursor: (i64, u64),
+    pub cursor: (OutStreamRow, u64),
     pub in_flight: Vec<InFlight>,
     pub signalled: Vec<MessageId>,
     /// Signals that are done when the ping of this number is answered.
@@ -99,7 +100,7 @@ struct Waiting {
 struct Sealed {
     number: u64,
     outer: Vec<u8>,
-    chain: Option<(i64, u64, u64)>,
+    chain: Option<(OutStreamRow, u64, u64)>,
     signals: Vec<(MessageId, Kind)>,
 }
 

@@ -8,10 +8,11 @@ use proto::wire::frame::Frame;
 use super::OpenLink;
 use super::engine::Engine;
 use crate::crypto::claim::{Session, sign_claim};
+use crate::model::ids::PeerId;
 use crate::store::{account, inbound};
 
 impl Engine {
-    pub(super) fn claimed(&mut self, contact: i64, device: DeviceId, link: OpenLink) {
+    pub(super) fn claimed(&mut self, contact: PeerId, device: DeviceId, link: OpenLink) {
         let id = link.sender.link_id();
         self.found(contact);
         self.links.entry(id).or_insert_with(|| link.clone());
@@ -42,7 +43,7 @@ impl Engine {
 
     /// Shows a contact what is here of its streams: it sends what lies above. Without a link, one is made; the marks go along
     /// with its claim.
-    pub(super) fn ask_for(&mut self, contact: i64) {
+    pub(super) fn ask_for(&mut self, contact: PeerId) {
         let own = self.context.device;
         let route = self.route(contact);
         let usable = route.link.clone().filter(|_| route.is_usable());

@@ -10,6 +10,7 @@ use proto::ids::NodeId;
 use super::Context;
 use crate::directory::DirectoryError;
 use crate::link::{LinkError, LinkSender};
+use crate::model::ids::PeerId;
 use crate::policy::dial::{DialContext, Source, may_dial};
 use crate::store::ContactRow;
 use crate::store::{StoreError, contacts};
@@ -71,7 +72,7 @@ impl Said {
 /// Finds a contact's node and gets a link to it.
 pub(super) async fn connect(
     context: &Context,
-    contact: i64,
+    contact: PeerId,
     bearer: Option<String>,
     refresh: Refresh,
 ) -> Result<(NodeId, LinkSender), ReachError> {

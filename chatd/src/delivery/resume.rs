@@ -9,6 +9,7 @@ use super::engine::Engine;
 use super::finished::Finished;
 use super::route::Phase;
 use crate::link::CloseCode;
+use crate::model::ids::PeerId;
 use crate::store::StoreError;
 
 /// Resumes of one contact that wait for the disk at most; an honest peer sends one for each claim.
@@ -16,11 +17,11 @@ const MOST: u32 = 4;
 
 impl Engine {
     /// Writes it down, in the contact's own lane: whoever resumes again and again keeps nobody else waiting.
-    pub(super) fn resume(&mut self, contact: i64, device: DeviceId, link: u64, mut entries: Vec<AckEntry>) {
+    pub(super) fn resume(&mut self, contact: PeerId, device: DeviceId, link: u64, mut entries: Vec<AckEntry>) {
         let own = self.context.device;
         entries.retain(|entry| entry.from_device == own);
         if self.acks.running(contact) > MOST {
-            tracing::warn!(often = "resume", contact, "the contact resumes faster than that can be written down");
+            tracing::warn!(often = "resume", %contact, "the contact resumes faster than that can be written down");
             self.fail(contact, Instant::now());
             return;
         }
@@ -44,10 +45,10 @@ impl Engine {
     }
 
     /// That is on disk: the route goes on from there.
-    pub(super) fn resumed(&mut self, contact: i64, link: u64, entries: &[AckEntry], result: Result<(), StoreError>) {
+    pub(super) fn resumed(&mut self, contact: PeerId, link: u64, entries: &[AckEntry], result: Result<(), StoreError>) {
         self.acks.done(contact);
         if let Err(error) = result {
-            tracing::warn!(often = "resume", contact, %error, "a resume was not heeded");
+            tracing::warn!(often = "resume", %contact, %error, "a resume was not heeded");
             self.fail(contact, Instant::now());
             self.store_acks(contact);
             return;
@@ -57,7 +58,7 @@ impl Engine {
         let known = self.links.get(&link).cloned();
         let route = self.route(contact);
         if route.again.is_over(Instant::now()) {
-            tracing::warn!(contact, "the contact has everything sent again and again: its link is closed");
+            tracing::warn!(%contact, "the contact has everything sent again and again: its link is closed");
             if let Some(link) = &known {
                 link.sender.close(CloseCode::RateLimited, "too much had to be sent again");
             }

@@ -7,6 +7,7 @@ use proto::ids::{DeviceId, MessageId};
 
 use super::OpenLink;
 use super::again::Again;
+use crate::model::ids::OutStreamRow;
 use crate::policy::backoff::Backoff;
 
 /// Envelopes on the way to one contact without an acknowledgement at most: 64 of 64 KiB are 4 MiB, more than any
@@ -49,7 +50,7 @@ pub(super) enum Phase {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InFlight {
     pub number: u64,
-    pub stream: i64,
+    pub stream: OutStreamRow,
     pub high: u64,
     /// On the link.
     pub bytes: usize,
@@ -64,7 +65,7 @@ pub(super) struct Route {
     pub claimed_on: Option<u64>,
     pub device: Option<DeviceId>,
     /// Last place in our streams that was put on the link.
-    pub cursor: (i64, u64),
+    pub cursor: (OutStreamRow, u64),
     pub in_flight: VecDeque<InFlight>,
     /// Signals that went out on this link.
     pub signalled: HashSet<MessageId>,
@@ -176,7 +177,7 @@ impl Default for Route {
             link: None,
             claimed_on: None,
             device: None,
-            cursor: (0, 0),
+            cursor: (OutStreamRow(0), 0),
             in_flight: VecDeque::new(),
             signalled: HashSet::new(),
             pinged: Vec::new(),
@@ -237,7 +238,7 @@ impl Route {
         // What is on its way is pending again, whoever drops it here.
         self.pending |= self.is_waiting() || !self.signalled.is_empty();
         self.life += 1;
-        self.cursor = (0, 0);
+        self.cursor = (OutStreamRow(0), 0);
         self.again.spend(self.in_flight.iter().map(|envelope| envelope.bytes).sum(), Instant::now());
         self.in_flight.clear();
         self.signalled.clear();
@@ -333,7 +334,7 @@ impl Route {
     }
 
     /// Forgets envelopes that are acknowledged up to a seq; whether there were any.
-    pub fn acknowledged(&mut self, stream: i64, contiguous: u64) -> bool {
+    pub fn acknowledged(&mut self, stream: OutStreamRow, contiguous: u64) -> bool {
         let before = self.in_flight.len();
         self.in_flight.retain(|envelope| envelope.stream != stream || envelope.high > contiguous);
         if self.in_flight.len() < before {

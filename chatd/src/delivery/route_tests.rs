@@ -2,6 +2,7 @@ use proto::ids::NodeId;
 
 use super::*;
 use crate::link::in_process_pair;
+use crate::model::ids::OutStreamRow;
 
 fn link() -> OpenLink {
     let (near, _) = in_process_pair(NodeId([1; 32]));
@@ -27,11 +28,11 @@ fn sending() -> Route {
 fn what_was_in_flight_is_pending_however_the_link_is_left() {
     for leave in [Route::detach, Route::rewind, |route: &mut Route| route.attach(link())] {
         let mut route = sending();
-        route.in_flight.push_back(InFlight { number: 1, stream: 1, high: 9, bytes: 100 });
-        route.cursor = (1, 9);
+        route.in_flight.push_back(InFlight { number: 1, stream: OutStreamRow(1), high: 9, bytes: 100 });
+        route.cursor = (OutStreamRow(1), 9);
         assert!(!route.pending);
         leave(&mut route);
-        assert!(route.pending && route.cursor == (0, 0));
+        assert!(route.pending && route.cursor == (OutStreamRow(0), 0));
     }
 }
 

@@ -7,19 +7,20 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Instant;
 
 use super::route::Route;
+use crate::model::ids::PeerId;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
-    all: HashMap<i64, Route>,
+    all: HashMap<PeerId, Route>,
     /// Handed out to be changed since the last [`Routes::settle`].
-    touched: HashSet<i64>,
+    touched: HashSet<PeerId>,
     /// When each route that waits for a time is due.
-    due: BTreeSet<(Instant, i64)>,
+    due: BTreeSet<(Instant, PeerId)>,
     /// Which routes use a link.
-    by_link: HashMap<u64, BTreeSet<i64>>,
+    by_link: HashMap<u64, BTreeSet<PeerId>>,
     /// Where a route stands in the two indexes.
-    places: HashMap<i64, Place>,
+    places: HashMap<PeerId, Place>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,30 +31,30 @@ struct Place {
 
 impl Routes {
     /// A contact's route, made if there is none.
-    pub fn at(&mut self, contact: i64) -> &mut Route {
+    pub fn at(&mut self, contact: PeerId) -> &mut Route {
         self.touched.insert(contact);
         self.all.entry(contact).or_default()
     }
 
     /// A contact's route, if there is one.
-    pub fn get_mut(&mut self, contact: i64) -> Option<&mut Route> {
+    pub fn get_mut(&mut self, contact: PeerId) -> Option<&mut Route> {
         let route = self.all.get_mut(&contact)?;
         self.touched.insert(contact);
         Some(route)
     }
 
     /// The same, to look at.
-    pub fn get(&self, contact: i64) -> Option<&Route> {
+    pub fn get(&self, contact: PeerId) -> Option<&Route> {
         self.all.get(&contact)
     }
 
     /// All contacts that have one.
-    pub fn contacts(&self) -> Vec<i64> {
+    pub fn contacts(&self) -> Vec<PeerId> {
         self.all.keys().copied().collect()
     }
 
     /// Those whose route uses a link.
-    pub fn of_link(&mut self, link: u64) -> Vec<i64> {
+    pub fn of_link(&mut self, link: u64) -> Vec<PeerId> {
         self.settle();
         self.by_link.get(&link).map(|contacts| contacts.iter().copied().collect()).unwrap_or_default()
     }
@@ -65,7 +66,7 @@ impl Routes {
     }
 
     /// Those that are due.
-    pub fn due(&mut self, now: Instant) -> Vec<i64> {
+    pub fn due(&mut self, now: Instant) -> Vec<PeerId> {
         self.settle();
         self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, contact)| *contact).collect()
     }
@@ -109,7 +110,7 @@ mod tests {
         let begin = Instant::now();
         let mut dice = 0x9e37_79b9_7f4a_7c15_u64;
         for contact in 0..count {
-            (routes.at(contact).pending, routes.at(contact).retry_at) = (true, Some(begin));
+            (routes.at(PeerId(contact)).pending, routes.at(PeerId(contact)).retry_at) = (true, Some(begin));
         }
         let mut tries = vec![0; hours as usize];
         while let Some(at) = routes.next().filter(|at| *at < begin + Duration::from_secs(hours * 3_600)) {
@@ -154,13 +155,13 @@ mod tests {
         let begin = Instant::now();
         let at = |seconds: i64| begin + Duration::from_secs(seconds as u64);
         for contact in 0..3_000 {
-            (routes.at(contact).pending, routes.at(contact).retry_at) = (true, Some(at(contact + 1)));
+            (routes.at(PeerId(contact)).pending, routes.at(PeerId(contact)).retry_at) = (true, Some(at(contact + 1)));
         }
         assert_eq!(routes.next(), Some(at(1)));
-        assert_eq!(routes.due(at(3)), [0, 1, 2]);
-        routes.at(0).pending = false;
-        routes.at(2_999).retry_at = Some(at(0));
-        assert_eq!((routes.next(), routes.due(at(2))), (Some(at(0)), vec![2_999, 1]));
+        assert_eq!(routes.due(at(3)), [0, 1, 2].map(PeerId));
+        routes.at(PeerId(0)).pending = false;
+        routes.at(PeerId(2_999)).retry_at = Some(at(0));
+        assert_eq!((routes.next(), routes.due(at(2))), (Some(at(0)), vec![PeerId(2_999), PeerId(1)]));
         assert!(routes.touched.is_empty());
     }
 }

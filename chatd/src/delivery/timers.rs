@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::engine::Engine;
 use super::route::Phase;
+use crate::model::ids::PeerId;
 use crate::store::{contacts, giveup};
 
 /// Where many are tried at once (after a start, or when the network changed), one in so long: thousands of look-ups in one moment
@@ -17,7 +18,7 @@ impl Engine {
     /// Takes up what waited when the task before this one ended.
     pub(super) fn begin(&mut self) {
         let now = Instant::now();
-        let gone: HashSet<i64> = self.read(giveup::gone).unwrap_or_default().into_iter().collect();
+        let gone: HashSet<PeerId> = self.read(giveup::gone).unwrap_or_default().into_iter().collect();
         let pending = self.read(contacts::with_pending).unwrap_or_default();
         let within = spread(pending.len());
         for contact in pending {
@@ -37,7 +38,7 @@ impl Engine {
     pub(super) fn try_all(&mut self) {
         let (all, now) = (self.routes.contacts(), Instant::now());
         // Who waits for nothing costs nothing.
-        let waits = |contact: &&i64| self.routes.get(**contact).is_some_and(|r| r.pending || r.mailbox.wanted);
+        let waits = |contact: &&PeerId| self.routes.get(**contact).is_some_and(|r| r.pending || r.mailbox.wanted);
         let within = spread(all.iter().filter(waits).count());
         for contact in all {
             self.route(contact).hurry(now, within, rand::random());

@@ -14,6 +14,7 @@ use super::engine::{Engine, Finished};
 use super::pack::{Problem, next_number, sender, target};
 use super::{Context, OpenLink};
 use crate::crypto::envelope::seal;
+use crate::model::ids::PeerId;
 use crate::store::{account, contacts, signals};
 
 /// Processor time that a stamp may take, in seconds of one core; also what waiting for another one's may take.
@@ -70,7 +71,7 @@ const LOWEST: i32 = 19;
 /// Seals the request that waits for a contact anew, with work, and sends it; its number. `None`: no request waits.
 async fn ask_with_work(
     context: Context,
-    contact: i64,
+    contact: PeerId,
     link: OpenLink,
     (bits, window): (u8, u64),
 ) -> Result<Option<u64>, Problem> {
@@ -106,7 +107,7 @@ impl Engine {
             return;
         }
         route.stamps += 1;
-        tracing::info!(often = "work", contact, bits, "the peer's lane for strangers is full: doing work");
+        tracing::info!(often = "work", %contact, bits, "the peer's lane for strangers is full: doing work");
         let (context, finished) = (self.context.clone(), self.finished.clone());
         tokio::spawn(async move {
             let result = ask_with_work(context, contact, open, (bits, window)).await;
@@ -114,7 +115,7 @@ impl Engine {
         });
     }
 
-    pub(super) fn worked(&mut self, contact: i64, link: u64, result: Result<Option<u64>, Problem>) {
+    pub(super) fn worked(&mut self, contact: PeerId, link: u64, result: Result<Option<u64>, Problem>) {
         let route = self.route(contact);
         match result {
             Ok(number) => {
@@ -124,7 +125,7 @@ impl Engine {
                 route.repeat_later(Instant::now());
             }
             Err(problem) => {
-                tracing::info!(often = "work", contact, %problem, "the request was not sent with work");
+                tracing::info!(often = "work", %contact, %problem, "the request was not sent with work");
                 let outcome = problem.to_string();
                 self.context.store.note(move |tx| tx.attempt_failed(contact, "direct", &outcome));
             }

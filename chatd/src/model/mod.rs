@@ -1,5 +1,7 @@
 //! Words of the domain that every room shares: callers, accounts, profiles. No IO, no policy.
 
+pub mod ids;
+
 use proto::ids::{AccountId, DeviceId};
 use proto::rpc::types::{ClientInfo, UserClients};
 

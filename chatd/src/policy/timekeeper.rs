@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use super::clock::{Checkpoint, Clock, Moment, Reading, SKEW_SECONDS};
+use crate::model::ids::PeerId;
 
 /// Contacts whose clocks are remembered at most.
 const MAX_PEERS: usize = 16;
@@ -34,7 +35,7 @@ pub struct Skew {
 struct State {
     clock: Clock,
     /// Contact, and its clock minus the seconds that passed here.
-    peers: VecDeque<(i64, i64)>,
+    peers: VecDeque<(PeerId, i64)>,
 }
 
 type Read = Box<dyn Fn() -> Reading + Send + Sync>;
@@ -80,7 +81,7 @@ impl AccountClock {
     }
 
     /// A contact's clock was so many seconds ahead of this machine's. For display only.
-    pub fn contact_says(&self, contact: i64, ahead: i64) {
+    pub fn contact_says(&self, contact: PeerId, ahead: i64) {
         self.look(|state, now| {
             state.peers.retain(|(other, _)| *other != contact);
             if state.peers.len() == MAX_PEERS {
@@ -189,17 +190,17 @@ mod tests {
     #[test]
     fn one_contact_cannot_say_that_the_clock_is_wrong_and_two_can() {
         let (wall, clock) = shifted();
-        clock.contact_says(1, 99_999);
-        clock.contact_says(1, 99_999);
+        clock.contact_says(PeerId(1), 99_999);
+        clock.contact_says(PeerId(1), 99_999);
         assert_eq!(clock.skew(), None);
-        clock.contact_says(2, 10);
+        clock.contact_says(PeerId(2), 10);
         assert_eq!(clock.skew(), None, "the other one says that it is right");
-        clock.contact_says(3, 5);
+        clock.contact_says(PeerId(3), 5);
         assert_eq!(clock.skew(), None);
         wall.store(START - 4_000, Ordering::SeqCst);
         assert_eq!(clock.skew(), Some(Skew { ahead: -4_010, of: Whose::Contacts }));
         for contact in 0..1_000 {
-            clock.contact_says(contact, i64::MAX - contact);
+            clock.contact_says(PeerId(contact), i64::MAX - contact);
         }
         assert!(clock.look(|state, _| state.peers.len()) <= MAX_PEERS);
         assert!(clock.skew().is_some(), "and nothing overflows");

@@ -7,6 +7,7 @@ use proto::wire::payload::{ContactCard, Kind, Profile, Receipt as ReadReceipt};
 use super::{Receipt, Rules};
 use crate::crypto::envelope::Proved;
 use crate::model::ProfileRow;
+use crate::model::ids::PeerId;
 use crate::store::contacts::{self, KnownDevice};
 use crate::store::{StoreError, Tx};
 
@@ -73,7 +74,7 @@ pub(super) fn apply(
 }
 
 /// One core outside of the chain; whether it may be acknowledged.
-fn signal(tx: &mut Tx<'_>, rules: &Rules, contact: i64, kind: Kind, core: &Core<'_>) -> Result<bool, StoreError> {
+fn signal(tx: &mut Tx<'_>, rules: &Rules, contact: PeerId, kind: Kind, core: &Core<'_>) -> Result<bool, StoreError> {
     // Each may change what the next one meets.
     let row = contacts::by_id(tx, contact)?;
     match kind {

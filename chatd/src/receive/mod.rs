@@ -29,6 +29,7 @@ use proto::wire::{MAX_STRANGER_ENVELOPE_BYTES, MAX_TTL_SECONDS};
 
 use crate::crypto::envelope::{Opened, open};
 use crate::crypto::prekey::PrekeySecret;
+use crate::model::ids::PeerId;
 use crate::policy::contact::{Outgoing, Relation};
 use crate::policy::limits::Quotas;
 use crate::policy::rate::SharedLimits;
@@ -123,7 +124,7 @@ pub enum Verdict {
     /// and whoever keeps the envelope must go on keeping it.
     Parked {
         /// Whose record is to be fetched.
-        contact: i64,
+        contact: PeerId,
         /// Its device is known: if the record cannot be had, it will be judged by the known one.
         proved: bool,
     },
@@ -133,7 +134,7 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Taken {
     /// The sending contact.
-    pub contact: i64,
+    pub contact: PeerId,
     /// Its device.
     pub from_device: DeviceId,
     /// The outcome.
@@ -158,7 +159,7 @@ pub struct Receipt {
 /// A record that an envelope has to wait for.
 #[derive(Debug, Clone, Copy)]
 struct Awaited {
-    contact: i64,
+    contact: PeerId,
     /// The device is known and has signed the envelope.
     proved: bool,
     /// It was awaited long enough, and the known one says otherwise.

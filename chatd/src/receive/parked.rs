@@ -14,6 +14,7 @@ use proto::wire::payload::Kind;
 
 use super::{Inbox, Reject, Taken, Verdict, Way};
 use crate::crypto::envelope::Opened;
+use crate::model::ids::PeerId;
 use crate::store::ContactRow;
 
 /// Envelopes that wait for one account at most (4 MiB at their largest); beyond, the oldest goes.
@@ -28,14 +29,14 @@ const AWAIT_AGAIN: Duration = Duration::from_secs(600);
 /// What waits, and since when each contact's newer record is awaited.
 #[derive(Debug, Default)]
 pub(super) struct Lot {
-    waiting: VecDeque<(i64, Vec<u8>)>,
+    waiting: VecDeque<(PeerId, Vec<u8>)>,
     /// One entry for each contact at most.
-    since: HashMap<i64, Instant>,
+    since: HashMap<PeerId, Instant>,
 }
 
 impl Lot {
     /// Whether the known record has to do for a contact at `now`.
-    fn judges(&mut self, contact: i64, now: Instant) -> bool {
+    fn judges(&mut self, contact: PeerId, now: Instant) -> bool {
         match self.since.get(&contact).map(|since| now.saturating_duration_since(*since)) {
             Some(waited) if waited < AWAIT_AGAIN => waited >= JUDGE_AFTER,
             _ => {
@@ -45,7 +46,7 @@ impl Lot {
         }
     }
 
-    fn park(&mut self, contact: i64, outer: Vec<u8>) {
+    fn park(&mut self, contact: PeerId, outer: Vec<u8>) {
         if self.waiting.iter().filter(|(of, _)| *of == contact).count() >= MAX_OF_ONE {
             let oldest = self.waiting.iter().position(|(of, _)| *of == contact);
             oldest.map(|at| self.waiting.remove(at));
@@ -56,12 +57,12 @@ impl Lot {
         self.waiting.push_back((contact, outer));
     }
 
-    fn take(&mut self, contact: i64, now: Instant) -> Vec<Vec<u8>> {
+    fn take(&mut self, contact: PeerId, now: Instant) -> Vec<Vec<u8>> {
         // From here on the known record counts, whether it is the newer one or that could not be had.
         self.since.insert(contact, now.checked_sub(JUDGE_AFTER).unwrap_or(now));
         let (taken, left) = std::mem::take(&mut self.waiting).into_iter().partition(|(of, _)| *of == contact);
         self.waiting = left;
-        let taken: VecDeque<(i64, Vec<u8>)> = taken;
+        let taken: VecDeque<(PeerId, Vec<u8>)> = taken;
         taken.into_iter().map(|(_, outer)| outer).collect()
     }
 }
@@ -98,15 +99,15 @@ impl Inbox {
     }
 
     /// Keeps an envelope until its sender's record was fetched.
-    pub(super) fn park(&self, contact: i64, outer: Vec<u8>, proved: bool) -> Verdict {
-        tracing::info!(often = "parked", contact, "an envelope names a record that is not known here: waiting for it");
+    pub(super) fn park(&self, contact: PeerId, outer: Vec<u8>, proved: bool) -> Verdict {
+        tracing::info!(often = "parked", %contact, "an envelope names a record that is not known here: waiting for it");
         self.parked.lock().unwrap_or_else(PoisonError::into_inner).park(contact, outer);
         Verdict::Parked { contact, proved }
     }
 
     /// Takes again what waits of a contact: its record came, or could not be had. What still cannot be judged is dropped
     /// without a word; its sender has it.
-    pub async fn retry_parked(&self, contact: i64) -> Vec<Taken> {
+    pub async fn retry_parked(&self, contact: PeerId) -> Vec<Taken> {
         let waiting = self.parked.lock().unwrap_or_else(PoisonError::into_inner).take(contact, Instant::now());
         let mut out = Vec::new();
         for outer in waiting {
@@ -126,14 +127,14 @@ mod tests {
     fn what_waits_is_bounded_for_all_and_for_each() {
         let mut lot = Lot::default();
         for n in 0..100 {
-            lot.park(1, vec![n]);
+            lot.park(PeerId(1), vec![n]);
         }
         assert_eq!(lot.waiting.len(), MAX_OF_ONE);
         for contact in 2..100 {
-            lot.park(contact, Vec::new());
+            lot.park(PeerId(contact), Vec::new());
         }
         assert_eq!(lot.waiting.len(), MAX_WAITING);
-        assert_eq!(lot.take(99, Instant::now()).len(), 1);
+        assert_eq!(lot.take(PeerId(99), Instant::now()).len(), 1);
         assert_eq!(lot.waiting.len(), MAX_WAITING - 1);
     }
 
@@ -141,11 +142,11 @@ mod tests {
     fn the_known_record_counts_after_a_while_and_the_newer_is_awaited_again() {
         let mut lot = Lot::default();
         let begin = Instant::now();
-        assert!(!lot.judges(1, begin) && !lot.judges(1, begin + JUDGE_AFTER / 2));
-        assert!(lot.judges(1, begin + JUDGE_AFTER));
-        assert!(!lot.judges(1, begin + AWAIT_AGAIN), "a newer one may be there now");
-        assert!(!lot.judges(2, begin));
-        lot.take(2, begin + JUDGE_AFTER);
-        assert!(lot.judges(2, begin + JUDGE_AFTER), "it was fetched, or could not be");
+        assert!(!lot.judges(PeerId(1), begin) && !lot.judges(PeerId(1), begin + JUDGE_AFTER / 2));
+        assert!(lot.judges(PeerId(1), begin + JUDGE_AFTER));
+        assert!(!lot.judges(PeerId(1), begin + AWAIT_AGAIN), "a newer one may be there now");
+        assert!(!lot.judges(PeerId(2), begin));
+        lot.take(PeerId(2), begin + JUDGE_AFTER);
+        assert!(lot.judges(PeerId(2), begin + JUDGE_AFTER), "it was fetched, or could not be");
     }
 }

@@ -8,6 +8,7 @@ use proto::wire::{MAX_STRANGER_ENVELOPE_BYTES, MAX_STRANGER_PLAINTEXT_BYTES};
 use super::membership::Door;
 use super::{Inbox, Receipt, Reject, Taken, Verdict};
 use crate::crypto::envelope::Opened;
+use crate::model::ids::PeerId;
 use crate::policy::rate::Lane;
 use crate::store::contacts::NewContact;
 use crate::store::{ContactRow, contacts, pins};
@@ -75,7 +76,7 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, (size, work): (usize, u8
     let outcome = inbox
         .store
         // All strangers have one share.
-        .enqueue_for(0, move |tx| {
+        .enqueue_for(PeerId::STRANGERS, move |tx| {
             let silent = Receipt { silent: true, ..Receipt::default() };
             let known = contacts::by_account_in(tx, from)?;
             if known.as_ref().is_some_and(|row| row.state.blocked) {
@@ -96,7 +97,7 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, (size, work): (usize, u8
             Ok(silent)
         })
         .await?;
-    Ok(Verdict::Taken(Taken { contact: 0, from_device, outcome }))
+    Ok(Verdict::Taken(Taken { contact: PeerId::STRANGERS, from_device, outcome }))
 }
 
 /// Whether a request of this one takes no further place.

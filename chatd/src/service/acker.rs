@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::account::Account;
 use crate::delivery::OpenLink;
+use crate::model::ids::PeerId;
 use crate::receive::{Receipt, Taken};
 use crate::store::StoreError;
 
@@ -26,10 +27,10 @@ pub(super) const PENDING: usize = 64;
 pub(super) type Item = (Arc<Account>, Taken, u64);
 
 /// Whose claims were proved on a link: (our device, theirs) -> contact.
-pub(super) type Proved = Mutex<HashMap<(DeviceId, DeviceId), i64>>;
+pub(super) type Proved = Mutex<HashMap<(DeviceId, DeviceId), PeerId>>;
 
 /// Of one account's contact: what follows is waited for when this has been committed.
-type Lane = (DeviceId, i64);
+type Lane = (DeviceId, PeerId);
 
 pub(super) struct Acker {
     pub open: OpenLink,

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::account::Account;
 use crate::delivery::News;
+use crate::model::ids::PeerId;
 use crate::store::StoreError;
 use crate::store::gaps::{HOLD_MS, holes};
 
@@ -41,7 +42,7 @@ pub(super) fn spawn(account: Arc<Account>, stop: CancellationToken) {
 }
 
 /// When each contact was asked last, and when it may be asked again.
-type Asked = HashMap<i64, (Instant, Duration)>;
+type Asked = HashMap<PeerId, (Instant, Duration)>;
 
 async fn watch(account: Arc<Account>) {
     let mut changes = account.store.outbox_watch();
@@ -87,7 +88,7 @@ async fn look(account: &Account, asked: &mut Asked) -> Result<bool, StoreError> 
             None => ASK_AGAIN,
         };
         asked.insert(hole.contact, (Instant::now(), wait));
-        tracing::info!(often = "hole", contact = hole.contact, "messages are missing: asking for them");
+        tracing::info!(often = "hole", contact = %hole.contact, "messages are missing: asking for them");
         if let Some(delivery) = account.delivery() {
             delivery.tell(News::Hole(hole.contact)).await;
         }

@@ -15,6 +15,7 @@ use super::acker::{Acker, Item, PENDING, Proved};
 use crate::crypto::claim::{Session, verify_claim};
 use crate::delivery::{News, OpenLink};
 use crate::link::{CloseCode, CloseOrigin, Link};
+use crate::model::ids::PeerId;
 use crate::policy::failures::{FailureGate, Verdict as Failure};
 use crate::policy::frames::weight;
 use crate::receive::{Verdict, Way};
@@ -180,7 +181,7 @@ impl Runner {
         self.service.account_of_device(device).filter(|account| account.is_running())
     }
 
-    fn proved(&self, own: DeviceId, theirs: DeviceId) -> Option<(Arc<Account>, i64)> {
+    fn proved(&self, own: DeviceId, theirs: DeviceId) -> Option<(Arc<Account>, PeerId)> {
         let contact = *self.proved.lock().unwrap_or_else(PoisonError::into_inner).get(&(own, theirs))?;
         Some((self.account_of(own)?, contact))
     }

@@ -14,6 +14,7 @@ use proto::wire::payload::Text;
 
 use super::account::{Account, SUPERSEDED};
 use super::{Service, ServiceError, storage};
+use crate::model::ids::PeerId;
 use crate::model::{Caller, Standing};
 use crate::policy::contact::{ContactError, Event, Incoming, Outgoing, Relation};
 use crate::store::ContactRow;
@@ -69,7 +70,7 @@ impl Sending {
 #[derive(Clone)]
 struct Target {
     account: Arc<Account>,
-    contact: i64,
+    contact: PeerId,
     /// Ask them first.
     ask: bool,
     /// Seconds that messages live unless they say otherwise; 0 for ever.
@@ -210,7 +211,7 @@ impl Service {
             &account,
             move |conn| {
                 let before = before.map(|id| history::row_of(conn, None, &id)).transpose()?;
-                let rows = search.query(&words, contact, limit + 1, before)?;
+                let rows = search.query(&words, contact.map(PeerId::direct), limit + 1, before)?;
                 let page = history::hits(conn, &rows, limit)?;
                 Ok((page.messages, page.more))
             },

@@ -17,6 +17,7 @@ use super::{Service, ServiceError};
 use crate::crypto::safety::{safety_number, same_number};
 use crate::directory::DirectoryError;
 use crate::model::Caller;
+use crate::model::ids::PeerId;
 use crate::policy::contact::{ContactError, Event};
 use crate::store::people::{self, Kept};
 use crate::store::{StoreError, contacts, naming};
@@ -30,7 +31,7 @@ const DEFAULT_PAGE: u32 = 200;
 const MAX_LABEL_BYTES: usize = 64;
 
 impl Service {
-    async fn view(&self, account: &Account, id: i64) -> Result<Contact, ServiceError> {
+    async fn view(&self, account: &Account, id: PeerId) -> Result<Contact, ServiceError> {
         let home = account.row().origin;
         let read = account.store.read(move |conn| people::to_rpc(conn, &contacts::load(conn, id)?, &home));
         Ok(with_presence(account, read.await?))

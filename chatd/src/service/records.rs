@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::account::Account;
+use crate::model::ids::PeerId;
 use crate::store::contacts;
 
 /// A directory that takes longer is given up; the known record then has to do.
@@ -18,11 +19,11 @@ const REMEMBERED: usize = 1_024;
 
 /// When each contact's record was last fetched, or will be.
 #[derive(Debug, Default)]
-pub(super) struct Fetched(Mutex<HashMap<i64, Instant>>);
+pub(super) struct Fetched(Mutex<HashMap<PeerId, Instant>>);
 
 impl Fetched {
     /// When to fetch for what waits since `now`: at once, or at the end of the pause. `None`: that is planned already.
-    fn plan(&self, contact: i64, now: Instant) -> Option<Instant> {
+    fn plan(&self, contact: PeerId, now: Instant) -> Option<Instant> {
         let mut at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let due = match at.get(&contact) {
             Some(planned) if *planned > now => return None,
@@ -38,7 +39,7 @@ impl Fetched {
 }
 
 /// Fetches in the background, once at a time for each contact.
-pub(super) fn fetch(account: &Arc<Account>, contact: i64) {
+pub(super) fn fetch(account: &Arc<Account>, contact: PeerId) {
     let Some(due) = account.fetched.plan(contact, Instant::now()) else { return };
     let account = Arc::clone(account);
     tokio::spawn(async move {
@@ -68,7 +69,7 @@ pub(super) fn fetch(account: &Arc<Account>, contact: i64) {
     });
 }
 
-async fn newest(account: &Account, contact: i64) {
+async fn newest(account: &Account, contact: PeerId) {
     let Ok(row) = account.store.read(move |conn| contacts::load(conn, contact)).await else { return };
     let Some(directory) = account.directories.of(&row.origin) else { return };
     let bearer = account.bearer().filter(|_| account.directories.is_home(&row.origin));
@@ -90,12 +91,12 @@ mod tests {
     #[test]
     fn what_comes_within_the_pause_is_fetched_for_at_its_end() {
         let (fetched, begin) = (Fetched::default(), Instant::now());
-        assert_eq!(fetched.plan(1, begin), Some(begin));
+        assert_eq!(fetched.plan(PeerId(1), begin), Some(begin));
         let soon = begin + PAUSE / 4;
-        assert_eq!(fetched.plan(1, soon), Some(begin + PAUSE));
-        assert_eq!(fetched.plan(1, soon + PAUSE / 4), None, "it is planned");
-        assert_eq!(fetched.plan(2, soon), Some(soon), "each contact has its own");
-        assert_eq!(fetched.plan(1, begin + PAUSE), Some(begin + PAUSE * 2));
-        assert_eq!(fetched.plan(1, begin + PAUSE * 9), Some(begin + PAUSE * 9));
+        assert_eq!(fetched.plan(PeerId(1), soon), Some(begin + PAUSE));
+        assert_eq!(fetched.plan(PeerId(1), soon + PAUSE / 4), None, "it is planned");
+        assert_eq!(fetched.plan(PeerId(2), soon), Some(soon), "each contact has its own");
+        assert_eq!(fetched.plan(PeerId(1), begin + PAUSE), Some(begin + PAUSE * 2));
+        assert_eq!(fetched.plan(PeerId(1), begin + PAUSE * 9), Some(begin + PAUSE * 9));
     }
 }

@@ -12,6 +12,7 @@ use super::ServiceError;
 use super::account::Account;
 use super::resolve::look_up;
 use crate::directory::session::SessionCommand;
+use crate::model::ids::PeerId;
 use crate::policy::contact::Relation;
 use crate::store::ContactRow;
 use crate::store::contacts;
@@ -25,7 +26,7 @@ const CONFIRMATIONS: usize = 4;
 pub(super) struct Told {
     pub tokens: HashSet<[u8; 32]>,
     pub watched: HashMap<AccountId, [u8; 32]>,
-    pub asked_names: HashSet<i64>,
+    pub asked_names: HashSet<PeerId>,
     /// Watches that may have come before their token did: accounts of which nothing is known, and how many pauses ago it was asked
     /// first.
     pub unsure: HashMap<AccountId, u32>,

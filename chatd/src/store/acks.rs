@@ -14,6 +14,7 @@ use super::epochs::MAX_LOST_EPOCHS;
 use super::lost::{covered, highest};
 use super::streams::MAX_SEQ;
 use super::usage::{DAY_MS, MAX_RENEWALS};
+use crate::model::ids::{OutStreamRow, PeerId};
 
 /// Whether entries and ids of a contact, about streams of our `device`, would change anything at `now`.
 ///
@@ -21,7 +22,7 @@ use super::usage::{DAY_MS, MAX_RENEWALS};
 /// Those of the database.
 pub fn would_change(
     conn: &Connection,
-    contact: i64,
+    contact: PeerId,
     device: DeviceId,
     (entries, ids): (&[AckEntry], &[MessageId]),
     now: Timestamp,
@@ -52,7 +53,7 @@ pub fn would_change(
     else {
         return Ok(false);
     };
-    let newest: Option<i64> = conn
+    let newest: Option<OutStreamRow> = conn
         .prepare_cached("SELECT max(id) FROM streams_out WHERE conversation = ?1")?
         .query_row([contact], |row| row.get(0))?;
     let mut stream_of =
@@ -60,7 +61,7 @@ pub fn would_change(
     let mut has_room: Option<bool> = None;
     let ours = |entry: &&AckEntry| entry.from_device == device && entry.conversation.as_bytes()[..] == conversation[..];
     for entry in entries.iter().filter(ours).filter(|entry| highest(entry) > 0) {
-        let known: Option<(i64, i64)> = stream_of
+        let known: Option<(OutStreamRow, i64)> = stream_of
             .query_row(params![contact, entry.epoch.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let changes = match known {
@@ -78,7 +79,7 @@ pub fn would_change(
 }
 
 /// How many epochs more may be remembered that a contact shows and we do not know.
-pub(super) fn room_for_epochs(conn: &Connection, contact: i64) -> Result<usize, StoreError> {
+pub(super) fn room_for_epochs(conn: &Connection, contact: PeerId) -> Result<usize, StoreError> {
     let lost: i64 = conn
         .prepare_cached("SELECT count(*) FROM streams_out WHERE conversation = ?1 AND prev = x''")?
         .query_row([contact], |row| row.get(0))?;
@@ -87,7 +88,7 @@ pub(super) fn room_for_epochs(conn: &Connection, contact: i64) -> Result<usize, 
 
 /// Whether something of a stream waits that an entry covers or may tell of: a core, what lies in a mailbox, or a message that had
 /// ended and may have arrived.
-fn settles(conn: &Connection, stream: i64, entry: &AckEntry) -> Result<bool, StoreError> {
+fn settles(conn: &Connection, stream: OutStreamRow, entry: &AckEntry) -> Result<bool, StoreError> {
     let mut core = conn.prepare_cached("SELECT 1 FROM outbox WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3 LIMIT 1")?;
     for (low, high) in covered(entry).filter(|(low, _)| *low <= MAX_SEQ) {
         if core.exists(params![stream, low as i64, high.min(MAX_SEQ) as i64])? {

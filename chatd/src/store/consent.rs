@@ -10,6 +10,7 @@ use super::contacts::{load, state_number};
 use super::trace::ACCOUNT_GONE;
 use super::{StoreError, Tx};
 use crate::crypto::token::DepositToken;
+use crate::model::ids::PeerId;
 use crate::policy::contact::{self, Effect, Event};
 use crate::policy::contact_ids::{ContactIds, ContactMessage};
 use crate::store::ContactRow;
@@ -23,7 +24,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// What the rules forbid ([`StoreError::Contact`]), and those of the database.
-    pub fn contact_wish(&mut self, contact: i64, event: Event, text: &str) -> Result<Vec<Effect>, StoreError> {
+    pub fn contact_wish(&mut self, contact: PeerId, event: Event, text: &str) -> Result<Vec<Effect>, StoreError> {
         let row = load(self.conn, contact)?;
         self.contact_step(&row, event, text)
     }
@@ -35,7 +36,7 @@ impl Tx<'_> {
     /// Those of the database; what does not fit is ignored.
     pub fn contact_signal(
         &mut self,
-        contact: i64,
+        contact: PeerId,
         kind: Kind,
         id: MessageId,
         text: &str,
@@ -160,7 +161,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn set_ids(&mut self, contact: i64, ids: &ContactIds) -> Result<(), StoreError> {
+    fn set_ids(&mut self, contact: PeerId, ids: &ContactIds) -> Result<(), StoreError> {
         self.conn.execute("UPDATE contacts SET ids = ?2 WHERE id = ?1", params![contact, &ids.to_bytes()[..]])?;
         Ok(())
     }
@@ -168,7 +169,7 @@ impl Tx<'_> {
     /// Queues a message of the contact protocol under the id that its place in the exchange asks for.
     fn contact_message(
         &mut self,
-        contact: i64,
+        contact: PeerId,
         kind: Kind,
         message: ContactMessage,
         payload: &[u8],
@@ -180,7 +181,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn ensure_token(&mut self, contact: i64) -> Result<(), StoreError> {
+    fn ensure_token(&mut self, contact: PeerId) -> Result<(), StoreError> {
         let token = DepositToken::generate().map_err(|_| StoreError::Damaged("random numbers"))?;
         self.conn.execute(
             "UPDATE contacts SET token_given = coalesce(token_given, ?2) WHERE id = ?1",
@@ -190,7 +191,7 @@ impl Tx<'_> {
     }
 
     /// Keeps the deposit token that a contact gave us.
-    fn set_token_held(&mut self, contact: i64, token: &[u8; 32]) -> Result<(), StoreError> {
+    fn set_token_held(&mut self, contact: PeerId, token: &[u8; 32]) -> Result<(), StoreError> {
         self.conn.execute("UPDATE contacts SET token_held = ?2 WHERE id = ?1", params![contact, &token[..]])?;
         Ok(())
     }

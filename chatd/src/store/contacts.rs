@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{StoreError, Tx};
 use crate::model::ProfileRow;
+use crate::model::ids::PeerId;
 use crate::policy::contact::{ContactState, Incoming, Outgoing, Relation};
 use crate::policy::contact_ids::ContactIds;
 use crate::store::ContactRow;
@@ -132,7 +133,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<ContactRow> {
 ///
 /// # Errors
 /// [`StoreError::NotFound`].
-pub fn load(conn: &Connection, id: i64) -> Result<ContactRow, StoreError> {
+pub fn load(conn: &Connection, id: PeerId) -> Result<ContactRow, StoreError> {
     conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE c.id = ?1"))?
         .query_row([id], from_row)
         .optional()?
@@ -182,8 +183,8 @@ pub fn all(conn: &Connection) -> Result<Vec<ContactRow>, StoreError> {
 ///
 /// # Errors
 /// Those of the database.
-pub fn by_device(conn: &Connection, device: DeviceId) -> Result<Option<(i64, [u8; 32])>, StoreError> {
-    let found: Option<(i64, Vec<u8>)> = conn
+pub fn by_device(conn: &Connection, device: DeviceId) -> Result<Option<(PeerId, [u8; 32])>, StoreError> {
+    let found: Option<(PeerId, Vec<u8>)> = conn
         .prepare_cached(
             "SELECT contact, key FROM contact_devices WHERE device = ?1 ORDER BY proved DESC, contact LIMIT 1",
         )?
@@ -196,7 +197,7 @@ pub fn by_device(conn: &Connection, device: DeviceId) -> Result<Option<(i64, [u8
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownDevice {
     /// The contact's local number.
-    pub contact: i64,
+    pub contact: PeerId,
     /// The device's signing key.
     pub key: [u8; 32],
     /// It has signed for the account before.
@@ -208,7 +209,7 @@ pub struct KnownDevice {
 /// # Errors
 /// Those of the database.
 pub fn device_of(conn: &Connection, account: AccountId, device: DeviceId) -> Result<Option<KnownDevice>, StoreError> {
-    let found: Option<(i64, Vec<u8>, bool)> = conn
+    let found: Option<(PeerId, Vec<u8>, bool)> = conn
         .prepare_cached(
             "SELECT d.contact, d.key, d.proved FROM contacts c JOIN contact_devices d ON d.contact = c.id
              WHERE c.account = ?1 AND d.device = ?2",
@@ -227,7 +228,7 @@ pub(super) fn node_of(reach: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 /// Those of the database.
-pub fn by_node(conn: &Connection, node: NodeId) -> Result<Vec<i64>, StoreError> {
+pub fn by_node(conn: &Connection, node: NodeId) -> Result<Vec<PeerId>, StoreError> {
     let mut select = conn.prepare_cached("SELECT id FROM contacts WHERE node = ?1")?;
     Ok(select.query_map([node.as_bytes()], |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
@@ -236,7 +237,7 @@ pub fn by_node(conn: &Connection, node: NodeId) -> Result<Vec<i64>, StoreError> 
 ///
 /// # Errors
 /// Those of the database.
-pub fn with_pending(conn: &Connection) -> Result<Vec<i64>, StoreError> {
+pub fn with_pending(conn: &Connection) -> Result<Vec<PeerId>, StoreError> {
     let mut select = conn.prepare_cached(
         "SELECT contact FROM signals UNION SELECT id FROM contacts WHERE ack_due = 1
          UNION SELECT s.conversation FROM streams_out s
@@ -267,7 +268,7 @@ pub fn is_pending(row: &ContactRow) -> bool {
 ///
 /// # Errors
 /// [`StoreError::NotFound`].
-pub fn by_id(tx: &Tx<'_>, id: i64) -> Result<ContactRow, StoreError> {
+pub fn by_id(tx: &Tx<'_>, id: PeerId) -> Result<ContactRow, StoreError> {
     load(tx.conn, id)
 }
 

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::outbound::{AttemptNote, OutboxRow};
 use super::{StoreError, Tx, inbound, trace};
+use crate::model::ids::{OutStreamRow, PeerId};
 
 /// Acknowledgements that one mailbox envelope carries at most: those of the newest streams. Beside eight, the largest core
 /// still fits.
@@ -23,7 +24,7 @@ const WENT_BACK: &str = "lost: the directory was restored from a backup; it is p
 #[derive(Debug, Clone)]
 pub struct Deposit {
     /// `streams_out.id`.
-    pub stream: i64,
+    pub stream: OutStreamRow,
     /// First seq.
     pub low: u64,
     /// Last seq.
@@ -53,7 +54,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn deposited(&mut self, contact: i64, deposit: &Deposit) -> Result<(), StoreError> {
+    pub fn deposited(&mut self, contact: PeerId, deposit: &Deposit) -> Result<(), StoreError> {
         let (stream, low, high) = (deposit.stream, deposit.low as i64, deposit.high as i64);
         self.conn
             .prepare_cached("DELETE FROM deposits WHERE stream = ?1 AND high >= ?2 AND low <= ?3")?
@@ -130,7 +131,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn mailbox_went_back(&mut self, url: &str, contacts: &[i64]) -> Result<(), StoreError> {
+    pub fn mailbox_went_back(&mut self, url: &str, contacts: &[PeerId]) -> Result<(), StoreError> {
         self.lose(url, 0, WENT_BACK)?;
         for contact in contacts {
             self.attempt_failed(*contact, "mailbox", WENT_BACK)?;
@@ -143,7 +144,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn deposited_at(&self, url: &str) -> Result<Vec<i64>, StoreError> {
+    pub fn deposited_at(&self, url: &str) -> Result<Vec<PeerId>, StoreError> {
         let mut select = self.conn.prepare_cached(
             "SELECT DISTINCT s.conversation FROM deposits d JOIN streams_out s ON s.id = d.stream WHERE d.mailbox = ?1",
         )?;
@@ -158,7 +159,7 @@ impl Tx<'_> {
     pub fn end_deposits(&mut self, now: i64) -> Result<(), StoreError> {
         let ended = self.forget_where("until <= ?1 OR at > ?1", params![now])?;
         self.say_lost(ended, "its time in the mailbox was over: it is put there again")?;
-        let signals: Vec<i64> = self
+        let signals: Vec<PeerId> = self
             .conn
             .prepare_cached(
                 "UPDATE signals SET deposited_until = 0 WHERE deposited_until > 0 AND deposited_until <= ?1
@@ -183,7 +184,7 @@ impl Tx<'_> {
         &mut self,
         condition: &str,
         with: &[&dyn rusqlite::ToSql],
-    ) -> Result<Vec<(i64, i64, i64)>, StoreError> {
+    ) -> Result<Vec<(OutStreamRow, i64, i64)>, StoreError> {
         Ok(self
             .conn
             .prepare_cached(&format!("DELETE FROM deposits WHERE {condition} RETURNING stream, low, high"))?
@@ -191,11 +192,11 @@ impl Tx<'_> {
             .collect::<Result<_, _>>()?)
     }
 
-    fn say_lost(&mut self, lost: Vec<(i64, i64, i64)>, outcome: &str) -> Result<(), StoreError> {
+    fn say_lost(&mut self, lost: Vec<(OutStreamRow, i64, i64)>, outcome: &str) -> Result<(), StoreError> {
         for (stream, low, high) in lost {
             let (low, high, at) = (low as u64, high as u64, self.now);
             self.note_attempt(&AttemptNote { stream, low, high, path: "mailbox", outcome: outcome.into(), at })?;
-            let contact: Option<i64> = self
+            let contact: Option<PeerId> = self
                 .conn
                 .prepare_cached("SELECT conversation FROM streams_out WHERE id = ?1")?
                 .query_row([stream], |row| row.get(0))
@@ -211,8 +212,8 @@ impl Tx<'_> {
     /// seqs that arrived was lost on its way there.
     pub(super) fn acknowledged_deposits(
         &mut self,
-        contact: i64,
-        stream: i64,
+        contact: PeerId,
+        stream: OutStreamRow,
         entry: &AckEntry,
     ) -> Result<(), StoreError> {
         let contiguous = i64::try_from(entry.contiguous).unwrap_or(i64::MAX);
@@ -236,7 +237,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn signals_deposited(&mut self, contact: i64, ids: &[MessageId], until: i64) -> Result<(), StoreError> {
+    pub fn signals_deposited(&mut self, contact: PeerId, ids: &[MessageId], until: i64) -> Result<(), StoreError> {
         let mut update =
             self.conn.prepare_cached("UPDATE signals SET deposited_until = ?3 WHERE contact = ?1 AND msgid = ?2")?;
         for id in ids {
@@ -249,7 +250,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn set_ack_due(&mut self, contact: i64, due: bool) -> Result<(), StoreError> {
+    pub fn set_ack_due(&mut self, contact: PeerId, due: bool) -> Result<(), StoreError> {
         let changed = self
             .conn
             .prepare_cached("UPDATE contacts SET ack_due = ?2 WHERE id = ?1 AND ack_due <> ?2")?
@@ -265,7 +266,7 @@ impl Tx<'_> {
 ///
 /// # Errors
 /// Those of the database.
-pub fn ack_is_due(conn: &Connection, contact: i64) -> Result<bool, StoreError> {
+pub fn ack_is_due(conn: &Connection, contact: PeerId) -> Result<bool, StoreError> {
     Ok(conn
         .prepare_cached("SELECT ack_due FROM contacts WHERE id = ?1")?
         .query_row([contact], |row| row.get(0))
@@ -277,7 +278,7 @@ pub fn ack_is_due(conn: &Connection, contact: i64) -> Result<bool, StoreError> {
 ///
 /// # Errors
 /// Those of the database.
-pub fn acks_for(conn: &Connection, contact: i64, device: DeviceId) -> Result<Vec<AckEntry>, StoreError> {
+pub fn acks_for(conn: &Connection, contact: PeerId, device: DeviceId) -> Result<Vec<AckEntry>, StoreError> {
     let mut entries = inbound::resume_entries(conn, contact, device)?;
     entries.truncate(MAX_ACKS);
     Ok(entries)
@@ -299,8 +300,8 @@ pub fn highest_of(conn: &Connection, url: &str) -> Result<u64, StoreError> {
 ///
 /// # Errors
 /// Those of the database.
-pub fn undeposited(conn: &Connection, contact: i64, max_bytes: usize) -> Result<Vec<OutboxRow>, StoreError> {
-    let streams: Vec<i64> = conn
+pub fn undeposited(conn: &Connection, contact: PeerId, max_bytes: usize) -> Result<Vec<OutboxRow>, StoreError> {
+    let streams: Vec<OutStreamRow> = conn
         .prepare_cached(
             "SELECT id FROM streams_out s WHERE conversation = ?1
              AND EXISTS (SELECT 1 FROM outbox o WHERE o.stream = s.id) ORDER BY id",
@@ -335,7 +336,7 @@ pub fn undeposited(conn: &Connection, contact: i64, max_bytes: usize) -> Result<
 }
 
 /// Whether a seq of an own stream lies in a mailbox.
-pub(super) fn lies_there(conn: &Connection, stream: i64, seq: i64) -> Result<bool, StoreError> {
+pub(super) fn lies_there(conn: &Connection, stream: OutStreamRow, seq: i64) -> Result<bool, StoreError> {
     Ok(conn
         .prepare_cached("SELECT 1 FROM deposits WHERE stream = ?1 AND high >= ?2 AND low <= ?2 LIMIT 1")?
         .exists(params![stream, seq])?)

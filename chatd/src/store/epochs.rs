@@ -20,6 +20,7 @@ use super::lost::{MAX_REISSUED, covered, highest};
 use super::reissue::Placed;
 use super::streams::MAX_SEQ;
 use super::{StoreError, Tx, acks, contacts, trace};
+use crate::model::ids::{ConversationRow, OutStreamRow, PeerId};
 
 /// What the causes of new epochs are called, in `trace` and events.
 pub const RESTORED: &str = "restored";
@@ -51,7 +52,7 @@ struct Doubts {
     /// Epochs that we do not know, and the highest number of each.
     unknown: Vec<(Epoch, u64)>,
     /// The stream in use, and a number of it that was not given yet.
-    beyond: Option<(i64, u64)>,
+    beyond: Option<(OutStreamRow, u64)>,
     /// Something of the stream in use that was not tried to be sent.
     unsent: bool,
 }
@@ -69,14 +70,14 @@ impl Tx<'_> {
     /// # Errors
     /// Those of the database; then no epoch was begun.
     pub fn begin_epochs(&mut self, cause: &str) -> Result<u64, StoreError> {
-        let used: Vec<i64> = self
+        let used: Vec<ConversationRow> = self
             .conn
             // Also where no number was given yet, as far as this store knows: the epoch itself may have been used.
             .prepare_cached("SELECT DISTINCT conversation FROM streams_out ORDER BY conversation")?
             .query_map([], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
-        for contact in &used {
-            self.renew(*contact, cause, &[])?;
+        for conversation in &used {
+            self.renew(conversation.peer(), cause, &[])?;
         }
         self.conn.prepare_cached("UPDATE account SET restored = 0")?.execute([])?;
         self.cache.own = None;
@@ -115,7 +116,7 @@ impl Tx<'_> {
     /// Those of the database.
     pub fn peer_resumed(
         &mut self,
-        contact: i64,
+        contact: PeerId,
         device: DeviceId,
         entries: &[AckEntry],
     ) -> Result<Resumed, StoreError> {
@@ -144,10 +145,10 @@ impl Tx<'_> {
             self.renewed(contact, rows)?;
         }
         if own_epoch_lost {
-            tracing::warn!(contact, %device, "the contact has numbers of ours that we do not know: a new epoch");
+            tracing::warn!(%contact, %device, "the contact has numbers of ours that we do not know: a new epoch");
         }
         if !lost.is_empty() {
-            tracing::warn!(contact, %device, messages = lost.len(), "messages that the contact may have lost are sent again");
+            tracing::warn!(%contact, %device, messages = lost.len(), "messages that the contact may have lost are sent again");
         }
         Ok(Resumed { own_epoch_lost, reissued: lost.len() as u64 })
     }
@@ -155,7 +156,7 @@ impl Tx<'_> {
     /// The part of [`Tx::peer_resumed`] that every acknowledgement needs: one above what we gave must not take out of the
     /// outbox what has the same number here and another content there.
     /// `false`: none of it may count now.
-    pub(super) fn heed_epochs(&mut self, contact: i64, entries: &[AckEntry]) -> Result<bool, StoreError> {
+    pub(super) fn heed_epochs(&mut self, contact: PeerId, entries: &[AckEntry]) -> Result<bool, StoreError> {
         self.heed(contact, entries, false)
     }
 
@@ -164,14 +165,14 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn heed_mailed(&mut self, contact: i64, entries: &[AckEntry]) -> Result<(), StoreError> {
+    pub fn heed_mailed(&mut self, contact: PeerId, entries: &[AckEntry]) -> Result<(), StoreError> {
         if !entries.is_empty() {
             self.heed(contact, entries, true)?;
         }
         Ok(())
     }
 
-    fn heed(&mut self, contact: i64, entries: &[AckEntry], unsent: bool) -> Result<bool, StoreError> {
+    fn heed(&mut self, contact: PeerId, entries: &[AckEntry], unsent: bool) -> Result<bool, StoreError> {
         let doubts = self.doubts(contact, entries, unsent)?;
         if !doubts.any() && !self.usage(contact)?.owed {
             return Ok(true);
@@ -180,7 +181,7 @@ impl Tx<'_> {
             self.owe_epoch(contact)?;
             return Ok(false);
         }
-        tracing::warn!(contact, "an acknowledgement names numbers of ours that we do not know: a new epoch");
+        tracing::warn!(%contact, "an acknowledgement names numbers of ours that we do not know: a new epoch");
         let stream = self.believe(contact, doubts)?;
         let again = self.newest_delivered(contact, stream)?;
         let rows = self.renew(contact, NUMBERS_UNKNOWN, &again)?;
@@ -190,7 +191,7 @@ impl Tx<'_> {
 
     /// What the entries say against the numbers of the stream in use. `unsent`: also if they acknowledge what was not
     /// tried. On a link, the note of an attempt may be a moment behind the acknowledgement.
-    fn doubts(&mut self, contact: i64, entries: &[AckEntry], unsent: bool) -> Result<Doubts, StoreError> {
+    fn doubts(&mut self, contact: PeerId, entries: &[AckEntry], unsent: bool) -> Result<Doubts, StoreError> {
         let mut doubts = self.unknown_numbers(contact, entries)?;
         if unsent {
             doubts.unsent = self.unsent_numbers(contact, entries)?;
@@ -199,8 +200,8 @@ impl Tx<'_> {
     }
 
     /// Remembers the numbers in question as given; a new epoch follows at once. Answers the stream in use until now.
-    fn believe(&mut self, contact: i64, doubts: Doubts) -> Result<i64, StoreError> {
-        let newest: Option<i64> = self
+    fn believe(&mut self, contact: PeerId, doubts: Doubts) -> Result<OutStreamRow, StoreError> {
+        let newest: Option<OutStreamRow> = self
             .conn
             .prepare_cached("SELECT max(id) FROM streams_out WHERE conversation = ?1")?
             .query_row([contact], |row| row.get(0))?;
@@ -217,12 +218,12 @@ impl Tx<'_> {
                 .prepare_cached("INSERT INTO streams_out (conversation, epoch, seq, prev) VALUES (?1, ?2, ?3, x'')")?
                 .execute(params![contact, epoch.as_bytes(), high as i64])?;
         }
-        Ok(newest.unwrap_or(0))
+        Ok(newest.unwrap_or_default())
     }
 
     /// The newest messages of a stream in doubt that were acknowledged: what was acknowledged may be what had their numbers
     /// before. Whoever has them sees nothing of it.
-    fn newest_delivered(&mut self, contact: i64, stream: i64) -> Result<Vec<Placed>, StoreError> {
+    fn newest_delivered(&mut self, contact: PeerId, stream: OutStreamRow) -> Result<Vec<Placed>, StoreError> {
         let room = MAX_DOUBTED.min(MAX_REISSUED.saturating_sub(self.reissued_today(contact)?));
         if room == 0 {
             return Ok(Vec::new());
@@ -249,16 +250,16 @@ impl Tx<'_> {
     }
 
     /// Numbers of ours in the entries that were never given.
-    fn unknown_numbers(&mut self, contact: i64, entries: &[AckEntry]) -> Result<Doubts, StoreError> {
+    fn unknown_numbers(&mut self, contact: PeerId, entries: &[AckEntry]) -> Result<Doubts, StoreError> {
         let mut doubts = Doubts::default();
-        let newest: Option<i64> = self
+        let newest: Option<OutStreamRow> = self
             .conn
             .prepare_cached("SELECT max(id) FROM streams_out WHERE conversation = ?1")?
             .query_row([contact], |row| row.get(0))?;
         let mut room: Option<usize> = None;
         for entry in self.of_ours(contact, entries)? {
             let high = highest(entry);
-            let known: Option<(i64, i64)> = self
+            let known: Option<(OutStreamRow, i64)> = self
                 .conn
                 .prepare_cached("SELECT id, seq FROM streams_out WHERE conversation = ?1 AND epoch = ?2")?
                 .query_row(params![contact, entry.epoch.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -286,7 +287,7 @@ impl Tx<'_> {
 
     /// Whether the entries acknowledge something of the stream in use that waits, and of which no attempt is known: then it
     /// is not that which the contact has. Attempts that a crash forgot look the same; that costs an epoch.
-    fn unsent_numbers(&mut self, contact: i64, entries: &[AckEntry]) -> Result<bool, StoreError> {
+    fn unsent_numbers(&mut self, contact: PeerId, entries: &[AckEntry]) -> Result<bool, StoreError> {
         let newest: Option<(i64, Vec<u8>)> = self
             .conn
             .prepare_cached("SELECT id, epoch FROM streams_out WHERE conversation = ?1 ORDER BY id DESC LIMIT 1")?
@@ -314,7 +315,7 @@ impl Tx<'_> {
 
     pub(super) fn of_ours<'e>(
         &mut self,
-        contact: i64,
+        contact: PeerId,
         entries: &'e [AckEntry],
     ) -> Result<Vec<&'e AckEntry>, StoreError> {
         let device = self.own()?.device;

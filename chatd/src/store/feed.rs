@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::history::{self, Names};
 use super::naming::Called;
 use super::{StoreError, account, contacts, people};
+use crate::model::ids::PeerId;
 
 /// What a row of `events` says beyond its columns.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct StoredEvent {
-    pub contact: i64,
+    pub contact: PeerId,
     /// `messages.id` of each event, ascending or not.
     pub messages: Vec<i64>,
     pub state: Option<MessageState>,

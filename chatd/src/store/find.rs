@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::naming::called_by_id;
 use super::{StoreError, account};
+use crate::model::ids::{ConversationRow, PeerId};
 
 /// Digits of an ending at least.
 pub const MIN_DIGITS: usize = 8;
@@ -48,7 +49,7 @@ impl Wanted {
 pub fn find(
     conn: &Connection,
     wanted: &Wanted,
-    contact: Option<i64>,
+    contact: Option<PeerId>,
     own: Option<bool>,
 ) -> Result<Vec<FoundMessage>, StoreError> {
     let rows = match wanted {
@@ -64,12 +65,12 @@ pub fn find(
     for id in rows {
         let mut rows = select.query(params![id, TEXT_CHARS])?;
         let Some(row) = rows.next()? else { continue };
-        let (conversation, is_own): (i64, bool) = (row.get(1)?, row.get::<_, i64>(2)? == 0);
-        if contact.is_some_and(|contact| contact != conversation) || own.is_some_and(|own| own != is_own) {
+        let (conversation, is_own): (ConversationRow, bool) = (row.get(1)?, row.get::<_, i64>(2)? == 0);
+        if contact.is_some_and(|contact| contact.direct() != conversation) || own.is_some_and(|own| own != is_own) {
             continue;
         }
-        let who =
-            called_by_id(conn, conversation, &home).map_or_else(|_| "?".to_owned(), |called| called.form().to_owned());
+        let who = called_by_id(conn, conversation.peer(), &home)
+            .map_or_else(|_| "?".to_owned(), |called| called.form().to_owned());
         found.push(FoundMessage {
             id: MessageId::from_slice(&row.get::<_, Vec<u8>>(0)?).ok_or(StoreError::Damaged("message id"))?,
             from: if is_own { name.clone() } else { who.clone() },
@@ -84,7 +85,7 @@ pub fn find(
     Ok(found)
 }
 
-fn last(conn: &Connection, contact: Option<i64>, own: Option<bool>) -> Result<Option<i64>, StoreError> {
+fn last(conn: &Connection, contact: Option<PeerId>, own: Option<bool>) -> Result<Option<i64>, StoreError> {
     let sender = "(?2 IS NULL OR (sender = 0) = ?2)";
     let sql = match contact {
         Some(_) => format!("SELECT id FROM messages WHERE conversation = ?1 AND {sender} ORDER BY id DESC LIMIT 1"),
@@ -164,7 +165,7 @@ mod tests {
         send(&bob, id(1), "first");
         send(&bob, id(2), "second");
         send(&carol, MessageId([0xcd; 16]), "to carol");
-        let texts = |wanted: &str, contact: Option<i64>, own: Option<bool>| -> Vec<String> {
+        let texts = |wanted: &str, contact: Option<PeerId>, own: Option<bool>| -> Vec<String> {
             let wanted = Wanted::parse(wanted).unwrap();
             let found = alice.read(|conn| find(conn, &wanted, contact, own));
             found.into_iter().map(|message| message.text).collect()

@@ -7,6 +7,7 @@ use proto::time::Timestamp;
 use rusqlite::params;
 
 use super::{StoreError, Tx};
+use crate::model::ids::PeerId;
 
 /// Messages that one operation deletes at most.
 const SLICE: i64 = 512;
@@ -28,7 +29,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database; then nothing is deleted.
-    pub fn forget(&mut self, contact: i64, before: Option<Timestamp>) -> Result<Forgotten, StoreError> {
+    pub fn forget(&mut self, contact: PeerId, before: Option<Timestamp>) -> Result<Forgotten, StoreError> {
         let before = before.map_or(i64::MAX, |before| before.0);
         let rows: Vec<(i64, i64, i64)> = self
             .conn

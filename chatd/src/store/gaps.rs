@@ -15,6 +15,7 @@ use super::shown::{Place, Shown};
 use super::streams::{InStream, StreamKey};
 use super::usage::Usage;
 use super::{StoreError, Tx};
+use crate::model::ids::PeerId;
 use crate::policy::limits::Quotas;
 
 /// A core is held so long for its predecessor once the mailbox was drained.
@@ -29,7 +30,7 @@ const SLICE: usize = 512;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hole {
     /// Whose.
-    pub contact: i64,
+    pub contact: PeerId,
     /// Since when (the oldest, if there are several).
     pub since: Timestamp,
 }
@@ -51,7 +52,7 @@ pub fn holes(conn: &Connection) -> Result<Vec<Hole>, StoreError> {
 ///
 /// # Errors
 /// Those of the database.
-pub fn has_hole(conn: &Connection, contact: i64) -> Result<bool, StoreError> {
+pub fn has_hole(conn: &Connection, contact: PeerId) -> Result<bool, StoreError> {
     Ok(conn
         .prepare_cached(
             "SELECT 1 FROM streams_in s WHERE s.contact = ?1 AND EXISTS (SELECT 1 FROM held h WHERE h.stream = s.id)",
@@ -128,8 +129,8 @@ impl Tx<'_> {
     }
 
     /// Streams of which something is held, and whose they are.
-    fn streams_with_held(&mut self) -> Result<Vec<(i64, StreamKey)>, StoreError> {
-        type Row = (i64, Vec<u8>, Vec<u8>, Vec<u8>);
+    fn streams_with_held(&mut self) -> Result<Vec<(PeerId, StreamKey)>, StoreError> {
+        type Row = (PeerId, Vec<u8>, Vec<u8>, Vec<u8>);
         let rows: Vec<Row> = self
             .conn
             .prepare_cached(
@@ -145,7 +146,7 @@ impl Tx<'_> {
         rows.into_iter().map(key).collect()
     }
 
-    fn taking(&self, contact: i64) -> Result<Taking, StoreError> {
+    fn taking(&self, contact: PeerId) -> Result<Taking, StoreError> {
         let usage = self.usage(contact)?;
         let quotas = Quotas::default();
         Ok(Taking { contact, usage, quotas, shown: Shown::default(), result: Received::default() })
@@ -228,7 +229,7 @@ impl Tx<'_> {
 
     /// Gives up what is missing before a held core, and shows what follows up to the next hole, or as much of it as one
     /// operation may. Answers how many cores that were.
-    fn give_up(&mut self, contact: i64, stream: &mut InStream, seq: u64) -> Result<usize, StoreError> {
+    fn give_up(&mut self, contact: PeerId, stream: &mut InStream, seq: u64) -> Result<usize, StoreError> {
         let missing = stream.missing_below(seq);
         (stream.shown, stream.prev, stream.given_up) = (seq - 1, None, self.now.0);
         let mut taking = self.taking(contact)?;
@@ -238,7 +239,7 @@ impl Tx<'_> {
         self.keep_usage(contact, &usage)?;
         // Everything that was held came another way meanwhile (its sender began a new epoch): nothing is missing.
         if missing > 0 && (shown.known == 0 || !shown.ids.is_empty()) {
-            tracing::warn!(often = "missing", contact, missing, "messages are missing; what follows them is shown");
+            tracing::warn!(often = "missing", %contact, missing, "messages are missing; what follows them is shown");
             self.event_gap(contact, missing, None);
         }
         self.tell_shown(contact, shown)?;

@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 
 use super::trace::ACCOUNT_GONE;
 use super::{StoreError, Tx, contacts};
+use crate::model::ids::PeerId;
 use crate::policy::contact::{Event, Outgoing, Relation};
 
 /// Signals that are given up in one transaction at most.
@@ -16,7 +17,7 @@ const MAX_AT_ONCE: usize = 256;
 ///
 /// # Errors
 /// Those of the database.
-pub fn gone(conn: &Connection) -> Result<Vec<i64>, StoreError> {
+pub fn gone(conn: &Connection) -> Result<Vec<PeerId>, StoreError> {
     let mut select = conn.prepare_cached("SELECT id FROM contacts WHERE gone = 1")?;
     Ok(select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
@@ -28,7 +29,7 @@ impl Tx<'_> {
         self.conn
             .prepare_cached("UPDATE signals SET expires = ?1 - expires WHERE expires < 0")?
             .execute([now.max(0)])?;
-        let due: Vec<(i64, i64, String)> = self
+        let due: Vec<(i64, PeerId, String)> = self
             .conn
             .prepare_cached(
                 "SELECT id, contact, kind FROM signals WHERE expires BETWEEN 0 AND ?1 ORDER BY expires LIMIT ?2",
@@ -49,7 +50,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn account_gone(&mut self, contact: i64, path: &'static str, sure: bool) -> Result<(), StoreError> {
+    pub fn account_gone(&mut self, contact: PeerId, path: &'static str, sure: bool) -> Result<(), StoreError> {
         self.attempt_failed(contact, path, ACCOUNT_GONE)?;
         if !sure {
             return Ok(());
@@ -66,12 +67,12 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn account_found(&mut self, contact: i64) -> Result<(), StoreError> {
+    pub fn account_found(&mut self, contact: PeerId) -> Result<(), StoreError> {
         self.conn.prepare_cached("UPDATE contacts SET gone = 0 WHERE id = ?1 AND gone = 1")?.execute([contact])?;
         Ok(())
     }
 
-    fn end_request(&mut self, contact: i64, gone: bool) -> Result<(), StoreError> {
+    fn end_request(&mut self, contact: PeerId, gone: bool) -> Result<(), StoreError> {
         let row = contacts::load(self.conn, contact)?;
         if matches!(row.state.relation, Relation::Apart { outgoing: Outgoing::Requested, .. }) {
             self.contact_wish(contact, Event::RequestEnds { gone }, "")?;

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::naming::{self, Called};
 use super::{StoreError, account, contacts, shown, trace};
+use crate::model::ids::PeerId;
 
 /// Bytes of bodies in one page at most, so that an answer fits one RPC message with room for escapes and fields.
 const MAX_PAGE_BYTES: usize = 600_000;
@@ -30,7 +31,7 @@ pub struct Names {
     home: String,
     /// What cannot be read for damage is left out.
     spare: bool,
-    known: RefCell<HashMap<i64, Option<Peer>>>,
+    known: RefCell<HashMap<PeerId, Option<Peer>>>,
 }
 
 impl Names {
@@ -50,7 +51,7 @@ impl Names {
         self
     }
 
-    fn peer(&self, conn: &Connection, contact: i64) -> Result<Option<Peer>, StoreError> {
+    fn peer(&self, conn: &Connection, contact: PeerId) -> Result<Option<Peer>, StoreError> {
         if let Some(known) = self.known.borrow().get(&contact) {
             return Ok(known.clone());
         }
@@ -71,7 +72,7 @@ impl Names {
     }
 
     /// How a contact is called; `None` if there is none.
-    pub(super) fn called(&self, conn: &Connection, contact: i64) -> Result<Option<Rc<Called>>, StoreError> {
+    pub(super) fn called(&self, conn: &Connection, contact: PeerId) -> Result<Option<Rc<Called>>, StoreError> {
         Ok(self.peer(conn, contact)?.map(|peer| peer.called))
     }
 }
@@ -97,7 +98,7 @@ const COLUMNS: &str =
     "id, msgid, conversation, sender, stream, seq, sent_at, received_at, flags, tags, reply_to, body FROM messages";
 
 fn message(conn: &Connection, row: &Row<'_>, names: &Names) -> Result<Message, StoreError> {
-    let (id, contact, sender): (i64, i64, i64) = (row.get(0)?, row.get(2)?, row.get(3)?);
+    let (id, contact, sender): (i64, PeerId, i64) = (row.get(0)?, row.get(2)?, row.get(3)?);
     let (called, conversation, read_upto) = match names.peer(conn, contact)? {
         Some(peer) => (peer.called, peer.conversation, peer.read_upto),
         None => (Rc::new(Called { account: AccountId([0; 16]), who: "?".into(), label: None }), NOBODY, 0),
@@ -190,8 +191,8 @@ pub fn id_of(conn: &Connection, row: i64) -> Result<Option<MessageId>, StoreErro
 ///
 /// # Errors
 /// [`StoreError::NotFound`].
-pub fn row_of(conn: &Connection, contact: impl Into<Option<i64>>, id: &MessageId) -> Result<i64, StoreError> {
-    let contact: Option<i64> = contact.into();
+pub fn row_of(conn: &Connection, contact: impl Into<Option<PeerId>>, id: &MessageId) -> Result<i64, StoreError> {
+    let contact: Option<PeerId> = contact.into();
     conn.prepare_cached(
         "SELECT id FROM messages WHERE msgid = ?1 AND (?2 IS NULL OR conversation = ?2) ORDER BY sender LIMIT 1",
     )?
@@ -209,7 +210,7 @@ pub fn row_of(conn: &Connection, contact: impl Into<Option<i64>>, id: &MessageId
 /// Those of the database.
 pub fn page(
     conn: &Connection,
-    contact: i64,
+    contact: PeerId,
     limit: usize,
     before: Option<i64>,
     after: Option<i64>,

@@ -16,6 +16,7 @@ use super::shown::{Place, Shown};
 use super::streams::{InStream, MAX_SEQ, StreamKey, decode_ranges, encode_ranges, fill_skipped, told_ranges};
 use super::usage::Usage;
 use super::{StoreError, Tx};
+use crate::model::ids::PeerId;
 use crate::policy::limits::Quotas;
 
 /// The reason in a `message.gap` event that names no missing messages: consecutive ones do not link.
@@ -53,7 +54,7 @@ pub struct Received {
 
 /// What one envelope has done so far.
 pub(super) struct Taking {
-    pub contact: i64,
+    pub contact: PeerId,
     pub usage: Usage,
     pub quotas: Quotas,
     pub shown: Shown,
@@ -67,7 +68,7 @@ impl Tx<'_> {
     /// Those of the database; then nothing of it is stored, and nothing may be acknowledged.
     pub fn receive(
         &mut self,
-        contact: i64,
+        contact: PeerId,
         cores: &[(&[u8], &Core<'_>)],
         quotas: &Quotas,
     ) -> Result<Received, StoreError> {
@@ -145,7 +146,7 @@ impl Tx<'_> {
                 let contact = taking.contact;
                 tracing::warn!(
                     often = "number",
-                    contact,
+                    %contact,
                     seq = core.seq,
                     "a number came again with another message: its sender is told"
                 );
@@ -189,7 +190,7 @@ impl Tx<'_> {
     /// Whether a core has a number under which another was received, of whatever kind. Looked for by its number, so that
     /// the search costs the same however much there is. A number that a skip said would never come is nobody's; and of what
     /// was forgotten since, nothing can be said.
-    fn is_another(&mut self, contact: i64, stream: &InStream, core: &Core<'_>) -> Result<bool, StoreError> {
+    fn is_another(&mut self, contact: PeerId, stream: &InStream, core: &Core<'_>) -> Result<bool, StoreError> {
         let held: Option<Vec<u8>> = self
             .conn
             .prepare_cached("SELECT core FROM held WHERE stream = ?1 AND seq = ?2")?
@@ -308,7 +309,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when there is no such message in it.
-    pub fn mark_read(&mut self, contact: i64, upto: Option<MessageId>) -> Result<u64, StoreError> {
+    pub fn mark_read(&mut self, contact: PeerId, upto: Option<MessageId>) -> Result<u64, StoreError> {
         let row: Option<i64> = match upto {
             Some(id) => Some(
                 self.conn
@@ -352,7 +353,7 @@ impl Tx<'_> {
 ///
 /// # Errors
 /// Those of the database.
-pub fn resume_entries(conn: &Connection, contact: i64, device: DeviceId) -> Result<Vec<AckEntry>, StoreError> {
+pub fn resume_entries(conn: &Connection, contact: PeerId, device: DeviceId) -> Result<Vec<AckEntry>, StoreError> {
     let mut select = conn.prepare_cached(
         "SELECT device, conversation, epoch, contiguous, ranges, reused FROM streams_in WHERE contact = ?1 AND device = ?2
          ORDER BY id DESC LIMIT 256",

@@ -13,6 +13,7 @@ use proto::wire::payload::{Kind, Skip};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{StoreError, Tx, trace};
+use crate::model::ids::{OutStreamRow, PeerId};
 
 /// Cause of an end: nothing of the message has left.
 pub const LIFETIME_ENDED: &str = "lifetime_ended";
@@ -50,7 +51,7 @@ pub fn expiry(seconds: u64, agreed: Option<i64>) -> i64 {
 
 impl Tx<'_> {
     /// Gives a message of the outbox its end; see [`expiry`].
-    pub(super) fn set_lifetime(&mut self, stream: i64, seq: u64, expires: i64) -> Result<(), StoreError> {
+    pub(super) fn set_lifetime(&mut self, stream: OutStreamRow, seq: u64, expires: i64) -> Result<(), StoreError> {
         self.conn
             .prepare_cached("INSERT OR REPLACE INTO lifetimes (stream, seq, expires) VALUES (?1, ?2, ?3)")?
             .execute(params![stream, seq as i64, expires])?;
@@ -66,14 +67,14 @@ impl Tx<'_> {
         self.conn
             .prepare_cached("UPDATE lifetimes SET expires = ?1 - expires WHERE expires < 0")?
             .execute([now.max(0)])?;
-        let due: Vec<(i64, i64)> = self
+        let due: Vec<(OutStreamRow, i64)> = self
             .conn
             .prepare_cached(
                 "SELECT stream, seq FROM lifetimes WHERE expires BETWEEN 0 AND ?1 ORDER BY stream, seq LIMIT ?2",
             )?
             .query_map(params![now, MAX_AT_ONCE as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<Result<_, _>>()?;
-        let mut run: Option<(i64, u64, u64)> = None;
+        let mut run: Option<(OutStreamRow, u64, u64)> = None;
         for (stream, seq) in &due {
             self.conn
                 .prepare_cached("DELETE FROM lifetimes WHERE stream = ?1 AND seq = ?2")?
@@ -95,7 +96,7 @@ impl Tx<'_> {
     }
 
     /// Ends one message; `false` when it is not waiting any more.
-    fn expire(&mut self, stream: i64, seq: i64) -> Result<bool, StoreError> {
+    fn expire(&mut self, stream: OutStreamRow, seq: i64) -> Result<bool, StoreError> {
         let message: Option<i64> = self
             .conn
             .prepare_cached("SELECT message FROM outbox WHERE stream = ?1 AND seq = ?2 AND message <> 0")?
@@ -116,10 +117,10 @@ impl Tx<'_> {
 
     /// Tells the recipient that a run of seqs will never come. In a stream that is not in use any more nobody waits for
     /// them: what was not acknowledged of it was issued again.
-    fn skip_run(&mut self, run: Option<(i64, u64, u64)>) -> Result<(), StoreError> {
+    fn skip_run(&mut self, run: Option<(OutStreamRow, u64, u64)>) -> Result<(), StoreError> {
         let Some((stream, low, high)) = run else { return Ok(()) };
         let contact = self.contact_of(stream)?;
-        if self.out_stream(contact)?.id != stream {
+        if self.out_stream(contact.direct())?.id != stream {
             return Ok(());
         }
         self.append_core(contact, Kind::Skip, &Skip { low, high, reason: "expired" }.encode())?;
@@ -127,7 +128,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn contact_of(&self, stream: i64) -> Result<i64, StoreError> {
+    fn contact_of(&self, stream: OutStreamRow) -> Result<PeerId, StoreError> {
         Ok(self
             .conn
             .prepare_cached("SELECT conversation FROM streams_out WHERE id = ?1")?
@@ -138,8 +139,8 @@ impl Tx<'_> {
     /// that stands for it: a recipient that has the skip counts the message as done, whether it came or not.
     pub(super) fn acknowledged_expired(
         &mut self,
-        contact: i64,
-        stream: i64,
+        contact: PeerId,
+        stream: OutStreamRow,
         entry: &AckEntry,
     ) -> Result<(), StoreError> {
         let covers = |seq: u64| seq <= entry.contiguous || entry.ranges.iter().any(|(l, h)| (*l..=*h).contains(&seq));
@@ -166,8 +167,8 @@ impl Tx<'_> {
     /// Takes the end of one message back, if it had expired: it is known to have arrived.
     pub(super) fn arrived_after_all(
         &mut self,
-        contact: i64,
-        stream: i64,
+        contact: PeerId,
+        stream: OutStreamRow,
         seq: i64,
         state: MessageState,
     ) -> Result<bool, StoreError> {

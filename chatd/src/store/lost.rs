@@ -18,6 +18,7 @@ use super::prune::{self, Run};
 use super::reissue::Placed;
 use super::streams::MAX_SEQ;
 use super::{StoreError, Tx, trace};
+use crate::model::ids::{OutStreamRow, PeerId};
 
 /// Messages that one contact gets again in a day at most: one that says again and again that it has nothing costs no more
 /// than that. The newest count.
@@ -28,17 +29,17 @@ const DAY_MS: i64 = 86_400_000;
 impl Tx<'_> {
     /// Messages that the contact acknowledged and that its entries no longer cover, oldest first. Their marks go: whoever
     /// says the same again finds nothing.
-    pub(super) fn lost_by_peer(&mut self, contact: i64, entries: &[AckEntry]) -> Result<Vec<Placed>, StoreError> {
+    pub(super) fn lost_by_peer(&mut self, contact: PeerId, entries: &[AckEntry]) -> Result<Vec<Placed>, StoreError> {
         let shown: HashMap<Epoch, &AckEntry> =
             self.of_ours(contact, entries)?.into_iter().map(|entry| (entry.epoch, entry)).collect();
         // A list that is full may leave old streams out.
         let complete = entries.len() < MAX_ACK_ENTRIES;
-        let streams: Vec<(i64, Vec<u8>)> = self
+        let streams: Vec<(OutStreamRow, Vec<u8>)> = self
             .conn
             .prepare_cached("SELECT id, epoch FROM streams_out WHERE conversation = ?1")?
             .query_map([contact], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<Result<_, _>>()?;
-        let mut missing: HashMap<i64, Vec<(u64, u64)>> = HashMap::new();
+        let mut missing: HashMap<OutStreamRow, Vec<(u64, u64)>> = HashMap::new();
         for (stream, epoch) in streams {
             let entry = Epoch::from_slice(&epoch).and_then(|epoch| shown.get(&epoch));
             if entry.is_none() && !complete {
@@ -65,7 +66,7 @@ impl Tx<'_> {
         let room = MAX_REISSUED.saturating_sub(self.reissued_today(contact)?) as usize;
         let mut found = Vec::new();
         // By their numbers, the newest first: what a contact names must not be searched for in all of history.
-        let mut places: Vec<(i64, (u64, u64))> =
+        let mut places: Vec<(OutStreamRow, (u64, u64))> =
             missing.iter().flat_map(|(stream, ranges)| ranges.iter().map(|range| (*stream, *range))).collect();
         places.sort_unstable();
         for (stream, (low, high)) in places.into_iter().rev() {
@@ -86,7 +87,7 @@ impl Tx<'_> {
             }
         }
         if found.len() == room {
-            tracing::warn!(contact, "the contact lost more than is sent again in a day");
+            tracing::warn!(%contact, "the contact lost more than is sent again in a day");
         } else {
             // Nothing but what was found has these marks: whoever says the same again is not searched for.
             for (stream, ranges) in missing {
@@ -100,7 +101,7 @@ impl Tx<'_> {
     }
 
     /// Takes numbers out of the marks that say that they arrived.
-    pub(super) fn unmark(&mut self, stream: i64, (low, high): (u64, u64)) -> Result<(), StoreError> {
+    pub(super) fn unmark(&mut self, stream: OutStreamRow, (low, high): (u64, u64)) -> Result<(), StoreError> {
         for state in [MessageState::Delivered, MessageState::Read].map(trace::state_number) {
             let cut: Vec<(Run, String, Vec<u8>)> = self
                 .conn
@@ -129,7 +130,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    pub(super) fn reissued_today(&mut self, contact: i64) -> Result<u64, StoreError> {
+    pub(super) fn reissued_today(&mut self, contact: PeerId) -> Result<u64, StoreError> {
         let count: i64 = self
             .conn
             .prepare_cached(

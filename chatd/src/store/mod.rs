@@ -73,6 +73,7 @@ pub use wake::Pending;
 use wake::Wake;
 
 use crate::events::EventHub;
+use crate::model::ids::PeerId;
 use queue::Lane;
 use search::{Indexer, Search};
 use space::Space;
@@ -216,7 +217,7 @@ impl Store {
     /// [`StoreError::Closed`].
     pub async fn enqueue_for<T: Send + 'static>(
         &self,
-        contact: i64,
+        contact: PeerId,
         op: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<Pending<T>, StoreError> {
         self.enqueue_in(Lane::Contact(contact), op).await
@@ -256,7 +257,7 @@ impl Store {
     /// Those of the operation or of the commit; then nothing of the operation was stored.
     pub async fn write_for<T: Send + 'static>(
         &self,
-        contact: i64,
+        contact: PeerId,
         op: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.enqueue_for(contact, op).await?.outcome().await
@@ -312,7 +313,7 @@ impl Store {
     }
 
     /// Contacts for whom something changed since the last call.
-    pub fn take_dirty(&self) -> Vec<i64> {
+    pub fn take_dirty(&self) -> Vec<PeerId> {
         let mut dirty = self.inner.wake.dirty.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *dirty).into_iter().collect()
     }

@@ -16,6 +16,7 @@ use rusqlite::{Connection, params};
 
 use super::contacts::{load, select_one};
 use super::{StoreError, Tx};
+use crate::model::ids::PeerId;
 use crate::policy::contact::{Outgoing, Relation};
 use crate::store::ContactRow;
 
@@ -57,7 +58,7 @@ pub enum Confirmation {
     /// It is theirs.
     Given,
     /// The owner knows another account by it: the contact with this local number.
-    HeldBy(i64),
+    HeldBy(PeerId),
 }
 
 /// How somebody is called who is stored.
@@ -88,16 +89,16 @@ pub fn called(conn: &Connection, row: &ContactRow, home: &str) -> Result<Called,
 ///
 /// # Errors
 /// [`StoreError::NotFound`].
-pub fn called_by_id(conn: &Connection, contact: i64, home: &str) -> Result<Called, StoreError> {
+pub fn called_by_id(conn: &Connection, contact: PeerId, home: &str) -> Result<Called, StoreError> {
     called(conn, &load(conn, contact)?, home)
 }
 
-fn is_label_of_another(conn: &Connection, word: &str, than: i64) -> Result<bool, StoreError> {
+fn is_label_of_another(conn: &Connection, word: &str, than: PeerId) -> Result<bool, StoreError> {
     let mut select = conn.prepare_cached("SELECT 1 FROM contacts WHERE label_key = ?1 AND id <> ?2")?;
     Ok(select.exists(params![label_key(word), than])?)
 }
 
-fn is_name_of_another(conn: &Connection, word: &str, home: &str, than: i64) -> Result<bool, StoreError> {
+fn is_name_of_another(conn: &Connection, word: &str, home: &str, than: PeerId) -> Result<bool, StoreError> {
     let Ok(Address { name, domain: None }) = word.parse() else { return Ok(false) };
     let mut select =
         conn.prepare_cached("SELECT 1 FROM contacts WHERE name = ?1 AND origin = ?2 AND confirmed = 1 AND id <> ?3")?;
@@ -125,8 +126,9 @@ pub fn claimants(conn: &Connection, name: &str, origin: &str) -> Result<Vec<Cont
     let mut select = conn.prepare_cached(
         "SELECT id FROM contacts WHERE name = ?1 AND origin = ?2 AND confirmed = 0 ORDER BY id DESC LIMIT ?3",
     )?;
-    let ids =
-        select.query_map(params![name, origin, MAX_CLAIMANTS], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
+    let ids = select
+        .query_map(params![name, origin, MAX_CLAIMANTS], |row| row.get(0))?
+        .collect::<Result<Vec<PeerId>, _>>()?;
     ids.into_iter().map(|id| load(conn, id)).collect()
 }
 
@@ -166,7 +168,7 @@ pub fn words(conn: &Connection, home: &str) -> Result<Vec<String>, StoreError> {
 
 impl Tx<'_> {
     /// How a contact is called; kept while nothing changes it.
-    pub(super) fn called(&mut self, contact: i64) -> Result<Arc<Called>, StoreError> {
+    pub(super) fn called(&mut self, contact: PeerId) -> Result<Arc<Called>, StoreError> {
         if let Some(called) = self.cache.called.get(&contact) {
             return Ok(Arc::clone(called));
         }
@@ -185,7 +187,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// A constraint error when another contact has the label, in whatever spelling.
-    pub fn set_label(&mut self, contact: i64, label: Option<&str>) -> Result<(), StoreError> {
+    pub fn set_label(&mut self, contact: PeerId, label: Option<&str>) -> Result<(), StoreError> {
         self.conn.execute(
             "UPDATE contacts SET label = ?2, label_key = ?3 WHERE id = ?1",
             params![contact, label, label.map(label_key)],
@@ -200,7 +202,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn confirm_name(&mut self, contact: i64, name: &str, origin: &str) -> Result<Confirmation, StoreError> {
+    pub fn confirm_name(&mut self, contact: PeerId, name: &str, origin: &str) -> Result<Confirmation, StoreError> {
         let holder = select_one(self.conn, "c.name = ?1 AND c.origin = ?2 AND c.confirmed = 1", (name, origin))?;
         match holder {
             Some(holder) if holder.id == contact => return Ok(Confirmation::Given),
@@ -223,7 +225,7 @@ impl Tx<'_> {
     }
 
     /// The next handle, for a request that came, or for somebody who has no other name left.
-    pub(super) fn give_handle(&mut self, contact: i64) -> Result<(), StoreError> {
+    pub(super) fn give_handle(&mut self, contact: PeerId) -> Result<(), StoreError> {
         let number: i64 =
             self.conn.query_row("UPDATE account SET handles = handles + 1 RETURNING handles", [], |row| row.get(0))?;
         self.conn.execute("UPDATE contacts SET handle = ?2 WHERE id = ?1", params![contact, number])?;

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{ContactRow, StoreError, Tx, contacts, trace};
 use crate::model::AccountRow;
+use crate::model::ids::{ConversationRow, OutStreamRow, PeerId};
 
 /// A message to be sent.
 #[derive(Debug, Clone)]
@@ -44,7 +45,7 @@ pub struct Stored {
 #[derive(Debug, Clone)]
 pub struct AttemptNote {
     /// `streams_out.id`.
-    pub stream: i64,
+    pub stream: OutStreamRow,
     /// First seq.
     pub low: u64,
     /// Last seq.
@@ -61,7 +62,7 @@ pub struct AttemptNote {
 #[derive(Debug, Clone)]
 pub struct OutboxRow {
     /// `streams_out.id`.
-    pub stream: i64,
+    pub stream: OutStreamRow,
     /// Its seq.
     pub seq: u64,
     /// The exact bytes.
@@ -71,7 +72,7 @@ pub struct OutboxRow {
 /// An own stream.
 #[derive(Debug, Clone)]
 pub(super) struct OutStream {
-    pub id: i64,
+    pub id: OutStreamRow,
     pub epoch: Epoch,
     pub seq: u64,
     prev: [u8; 32],
@@ -130,7 +131,7 @@ pub(super) fn flags(priority: Priority, format: Format, late: bool) -> i64 {
 }
 
 impl Tx<'_> {
-    pub(super) fn out_stream(&mut self, conversation: i64) -> Result<OutStream, StoreError> {
+    pub(super) fn out_stream(&mut self, conversation: ConversationRow) -> Result<OutStream, StoreError> {
         if let Some(stream) = self.cache.out.get(&conversation) {
             return Ok(stream.clone());
         }
@@ -140,7 +141,12 @@ impl Tx<'_> {
                 "SELECT id, epoch, seq, prev FROM streams_out WHERE conversation = ?1 ORDER BY id DESC LIMIT 1",
             )?
             .query_row([conversation], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, i64>(2)?, row.get::<_, Vec<u8>>(3)?))
+                Ok((
+                    row.get::<_, OutStreamRow>(0)?,
+                    row.get::<_, Vec<u8>>(1)?,
+                    row.get::<_, i64>(2)?,
+                    row.get::<_, Vec<u8>>(3)?,
+                ))
             })
             .optional()?;
         match found {
@@ -155,25 +161,25 @@ impl Tx<'_> {
     }
 
     /// Begins a new epoch in a conversation: the next own core is its number 1.
-    pub(super) fn new_epoch(&mut self, conversation: i64) -> Result<OutStream, StoreError> {
+    pub(super) fn new_epoch(&mut self, conversation: ConversationRow) -> Result<OutStream, StoreError> {
         let epoch = Epoch(rand::random());
         let prev = [0u8; 32];
         self.conn
             .prepare_cached("INSERT INTO streams_out (conversation, epoch, seq, prev) VALUES (?1, ?2, 0, ?3)")?
             .execute(params![conversation, epoch.as_bytes(), &prev[..]])?;
         self.cache.out.remove(&conversation);
-        Ok(OutStream { id: self.conn.last_insert_rowid(), epoch, seq: 0, prev })
+        Ok(OutStream { id: OutStreamRow(self.conn.last_insert_rowid()), epoch, seq: 0, prev })
     }
 
     /// Stores messages to a contact in the order given. An id that was stored before is answered with its present state.
     ///
     /// # Errors
     /// Those of the database; then none of them is stored.
-    pub fn send(&mut self, contact: i64, messages: &[NewMessage]) -> Result<Vec<Stored>, StoreError> {
+    pub fn send(&mut self, contact: PeerId, messages: &[NewMessage]) -> Result<Vec<Stored>, StoreError> {
         self.needs_room()?;
         let own = self.own()?;
         let row = contacts::load(self.conn, contact)?;
-        let mut stream = self.out_stream(contact)?;
+        let mut stream = self.out_stream(contact.direct())?;
         let reason = contacts::wait_reason(&row).map(str::to_owned);
         let mut stored = Vec::with_capacity(messages.len());
         let mut fresh = Vec::with_capacity(messages.len());
@@ -233,7 +239,7 @@ impl Tx<'_> {
             self.keep_out_stream(contact, stream)?;
             self.wake_delivery(contact);
         } else {
-            self.cache.out.insert(contact, stream);
+            self.cache.out.insert(contact.direct(), stream);
         }
         self.event_state(contact, MessageState::Queued, reason.as_deref(), fresh)?;
         Ok(stored)
@@ -243,10 +249,10 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn append_core(&mut self, contact: i64, kind: Kind, payload: &[u8]) -> Result<(), StoreError> {
+    pub fn append_core(&mut self, contact: PeerId, kind: Kind, payload: &[u8]) -> Result<(), StoreError> {
         let own = self.own()?;
         let row = contacts::load(self.conn, contact)?;
-        let mut stream = self.out_stream(contact)?;
+        let mut stream = self.out_stream(contact.direct())?;
         let core = unplaced(&own, &row, MessageId::now(), self.now.0, kind, payload);
         let core = stream.append(own.device, core);
         self.conn
@@ -258,13 +264,13 @@ impl Tx<'_> {
     }
 
     /// Writes down how far an own stream is.
-    pub(super) fn keep_out_stream(&mut self, contact: i64, stream: OutStream) -> Result<(), StoreError> {
+    pub(super) fn keep_out_stream(&mut self, contact: PeerId, stream: OutStream) -> Result<(), StoreError> {
         self.conn.prepare_cached("UPDATE streams_out SET seq = ?2, prev = ?3 WHERE id = ?1")?.execute(params![
             stream.id,
             stream.seq as i64,
             &stream.prev[..]
         ])?;
-        self.cache.out.insert(contact, stream);
+        self.cache.out.insert(contact.direct(), stream);
         Ok(())
     }
 }
@@ -273,7 +279,7 @@ impl Tx<'_> {
 ///
 /// # Errors
 /// Those of the database.
-pub fn stream_of(conn: &Connection, contact: i64, epoch: Epoch) -> Result<Option<i64>, StoreError> {
+pub fn stream_of(conn: &Connection, contact: PeerId, epoch: Epoch) -> Result<Option<OutStreamRow>, StoreError> {
     Ok(conn
         .prepare_cached("SELECT id FROM streams_out WHERE conversation = ?1 AND epoch = ?2")?
         .query_row(params![contact, epoch.as_bytes()], |row| row.get(0))
@@ -284,7 +290,7 @@ pub fn stream_of(conn: &Connection, contact: i64, epoch: Epoch) -> Result<Option
 ///
 /// # Errors
 /// Those of the database.
-pub fn anything_waits(conn: &Connection, contact: i64) -> Result<bool, StoreError> {
+pub fn anything_waits(conn: &Connection, contact: PeerId) -> Result<bool, StoreError> {
     Ok(conn
         .prepare_cached(
             "SELECT 1 FROM signals WHERE contact = ?1 UNION ALL
@@ -301,8 +307,8 @@ pub fn anything_waits(conn: &Connection, contact: i64) -> Result<bool, StoreErro
 /// Those of the database.
 pub fn outbox_after(
     conn: &Connection,
-    contact: i64,
-    (stream, seq): (i64, u64),
+    contact: PeerId,
+    (stream, seq): (OutStreamRow, u64),
     max_bytes: usize,
 ) -> Result<Vec<OutboxRow>, StoreError> {
     let mut out = Vec::new();
@@ -311,7 +317,7 @@ pub fn outbox_after(
     if !scan(conn, stream, seq, &mut room, &mut out)? {
         return Ok(out);
     }
-    let later: Vec<i64> = conn
+    let later: Vec<OutStreamRow> = conn
         .prepare_cached("SELECT id FROM streams_out WHERE conversation = ?1 AND id > ?2 ORDER BY id")?
         .query_map(params![contact, stream], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
@@ -326,7 +332,7 @@ pub fn outbox_after(
 /// Reads one stream after `seq`; `false` when the room is used up.
 fn scan(
     conn: &Connection,
-    stream: i64,
+    stream: OutStreamRow,
     seq: u64,
     room: &mut usize,
     out: &mut Vec<OutboxRow>,

@@ -6,6 +6,7 @@ use proto::rpc::types::Trust;
 use proto::time::Timestamp;
 
 use crate::model::ProfileRow;
+use crate::model::ids::PeerId;
 use crate::policy::contact::ContactState;
 use crate::policy::contact_ids::ContactIds;
 
@@ -13,7 +14,7 @@ use crate::policy::contact_ids::ContactIds;
 #[derive(Debug, Clone, PartialEq)]
 pub struct ContactRow {
     /// Local number; also the local number of the direct conversation.
-    pub id: i64,
+    pub id: PeerId,
     /// Account id.
     pub account: AccountId,
     /// Direct conversation.

@@ -13,6 +13,7 @@ use rusqlite::{Connection, params};
 use super::contacts::{NewContact, by_account, device_of, load, node_of};
 use super::{StoreError, Tx};
 use crate::model::ProfileRow;
+use crate::model::ids::PeerId;
 use crate::store::ContactRow;
 
 /// Reasons of `contact.key_changed`: the old key signed the new one.
@@ -42,7 +43,7 @@ pub fn pending_requests(conn: &Connection) -> Result<u32, StoreError> {
 ///
 /// # Errors
 /// Those of the database.
-pub fn is_newer_record(conn: &Connection, contact: i64, record: &[u8]) -> Result<bool, StoreError> {
+pub fn is_newer_record(conn: &Connection, contact: PeerId, record: &[u8]) -> Result<bool, StoreError> {
     let row = load(conn, contact)?;
     // The same again, which it nearly always is, costs no signature.
     if row.record == record {
@@ -64,7 +65,7 @@ pub fn is_newer_record(conn: &Connection, contact: i64, record: &[u8]) -> Result
 ///
 /// # Errors
 /// Those of the database.
-pub fn is_newer_reach(conn: &Connection, contact: i64, reach: &[u8]) -> Result<bool, StoreError> {
+pub fn is_newer_reach(conn: &Connection, contact: PeerId, reach: &[u8]) -> Result<bool, StoreError> {
     let row = load(conn, contact)?;
     let newer = SignedReach::decode(reach).ok().filter(|new| new.peek().is_ok_and(|new| new.seq > row.reach_seq));
     let Ok(record) = SignedRecord::decode(&row.record).and_then(|signed| signed.peek()) else { return Ok(false) };
@@ -85,7 +86,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn upsert_contact(&mut self, new: &NewContact) -> Result<i64, StoreError> {
+    pub fn upsert_contact(&mut self, new: &NewContact) -> Result<PeerId, StoreError> {
         if let Some(row) = by_account(self.conn, new.account)? {
             self.take_record(row.id, &new.record)?;
             self.take_reach(row.id, &new.reach)?;
@@ -95,7 +96,7 @@ impl Tx<'_> {
         let conversation = ConversationId::direct(own.id, new.account);
         self.conn
             .execute("INSERT INTO conversations (conversation, kind) VALUES (?1, 0)", [conversation.as_bytes()])?;
-        let id = self.conn.last_insert_rowid();
+        let id = PeerId(self.conn.last_insert_rowid());
         self.conn.execute(
             "INSERT INTO contacts (id, account, name, origin, state, trust, confirmed, record, record_seq, identity_key,
                reach, reach_seq, node, ids, request_text, profile_version, display_name, status, bio)
@@ -118,7 +119,7 @@ impl Tx<'_> {
     }
 
     /// Keeps the devices that a record names findable by their id.
-    fn index_devices(&mut self, contact: i64, record: &[u8]) -> Result<(), StoreError> {
+    fn index_devices(&mut self, contact: PeerId, record: &[u8]) -> Result<(), StoreError> {
         let Ok(record) = SignedRecord::decode(record).and_then(|signed| signed.verify()) else {
             return Err(StoreError::Damaged("a contact's record"));
         };
@@ -153,7 +154,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn device_proved(&mut self, contact: i64, device: DeviceId) -> Result<(), StoreError> {
+    pub fn device_proved(&mut self, contact: PeerId, device: DeviceId) -> Result<(), StoreError> {
         self.conn.execute(
             "UPDATE contact_devices SET proved = 1 WHERE contact = ?1 AND device = ?2",
             params![contact, device.as_bytes()],
@@ -167,7 +168,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn take_record(&mut self, contact: i64, record: &[u8]) -> Result<bool, StoreError> {
+    pub fn take_record(&mut self, contact: PeerId, record: &[u8]) -> Result<bool, StoreError> {
         let row = load(self.conn, contact)?;
         let read = |bytes: &[u8]| SignedRecord::decode(bytes).and_then(|signed| signed.verify()).ok();
         let (Some(old), Some(new)) = (read(&row.record), read(record)) else { return Ok(false) };
@@ -223,7 +224,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when no such key waits.
-    pub fn adopt_changed_key(&mut self, contact: i64, key: &[u8; 32], trust: Trust) -> Result<(), StoreError> {
+    pub fn adopt_changed_key(&mut self, contact: PeerId, key: &[u8; 32], trust: Trust) -> Result<(), StoreError> {
         let row = load(self.conn, contact)?;
         let waits = StoreError::NotFound("the changed key that was decided on");
         let Some(record) = row.rejected_record.as_ref().filter(|_| row.new_key() == Some(*key)) else {
@@ -242,7 +243,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn keep_pinned_key(&mut self, contact: i64) -> Result<(), StoreError> {
+    pub fn keep_pinned_key(&mut self, contact: PeerId) -> Result<(), StoreError> {
         self.set_trust(contact, Trust::Verified)?;
         self.event_contact_because(EventType::ContactKeyChanged, contact, KEY_KEPT);
         Ok(())
@@ -252,7 +253,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn take_reach(&mut self, contact: i64, reach: &[u8]) -> Result<(), StoreError> {
+    pub fn take_reach(&mut self, contact: PeerId, reach: &[u8]) -> Result<(), StoreError> {
         let row = load(self.conn, contact)?;
         let Ok(record) = SignedRecord::decode(&row.record).and_then(|signed| signed.peek()) else { return Ok(()) };
         if let Ok(verified) = SignedReach::decode(reach).and_then(|signed| signed.verify(&record)) {
@@ -262,7 +263,7 @@ impl Tx<'_> {
     }
 
     /// Keeps a newer record of a contact whose identity key is the pinned one.
-    fn update_record(&mut self, contact: i64, record: &[u8], (held, seq): (u64, u64)) -> Result<(), StoreError> {
+    fn update_record(&mut self, contact: PeerId, record: &[u8], (held, seq): (u64, u64)) -> Result<(), StoreError> {
         let newer = self
             .conn
             .prepare_cached("UPDATE contacts SET record = ?2, record_seq = ?3 WHERE id = ?1 AND record_seq = ?4")?
@@ -275,7 +276,7 @@ impl Tx<'_> {
     }
 
     /// Keeps a newer reach.
-    fn update_reach(&mut self, contact: i64, reach: &[u8], seq: u64) -> Result<(), StoreError> {
+    fn update_reach(&mut self, contact: PeerId, reach: &[u8], seq: u64) -> Result<(), StoreError> {
         self.conn
             .prepare_cached(
                 "UPDATE contacts SET reach = ?2, reach_seq = ?3, node = ?4 WHERE id = ?1 AND reach_seq < ?3",
@@ -285,7 +286,13 @@ impl Tx<'_> {
     }
 
     /// Pins another identity key, with the trust that goes with it, and tells.
-    fn set_key(&mut self, contact: i64, identity_key: &[u8; 32], trust: Trust, reason: &str) -> Result<(), StoreError> {
+    fn set_key(
+        &mut self,
+        contact: PeerId,
+        identity_key: &[u8; 32],
+        trust: Trust,
+        reason: &str,
+    ) -> Result<(), StoreError> {
         self.conn
             .execute("UPDATE contacts SET identity_key = ?2 WHERE id = ?1", params![contact, &identity_key[..]])?;
         self.set_trust(contact, trust)?;
@@ -297,7 +304,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn set_trust(&mut self, contact: i64, trust: Trust) -> Result<(), StoreError> {
+    pub fn set_trust(&mut self, contact: PeerId, trust: Trust) -> Result<(), StoreError> {
         let number = match trust {
             Trust::Unverified => 0,
             Trust::Verified => 1,
@@ -313,7 +320,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when the key changed since.
-    pub fn trust_key(&mut self, contact: i64, key: &[u8; 32], trust: Trust) -> Result<(), StoreError> {
+    pub fn trust_key(&mut self, contact: PeerId, key: &[u8; 32], trust: Trust) -> Result<(), StoreError> {
         let row = load(self.conn, contact)?;
         if row.identity_key != *key || row.new_key().is_some() {
             return Err(StoreError::NotFound("the key that was compared: it changed meanwhile, and"));
@@ -325,7 +332,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn set_muted(&mut self, contact: i64, until: Option<Timestamp>) -> Result<(), StoreError> {
+    pub fn set_muted(&mut self, contact: PeerId, until: Option<Timestamp>) -> Result<(), StoreError> {
         self.conn.execute(
             "UPDATE conversations SET muted_until = ?2 WHERE id = ?1",
             params![contact, until.map(|time| time.0)],
@@ -337,7 +344,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn set_contact_profile(&mut self, contact: i64, profile: &ProfileRow) -> Result<(), StoreError> {
+    pub fn set_contact_profile(&mut self, contact: PeerId, profile: &ProfileRow) -> Result<(), StoreError> {
         let changed = self.conn.execute(
             "UPDATE contacts SET profile_version = ?2, display_name = ?3, status = ?4, bio = ?5
              WHERE id = ?1 AND profile_version < ?2",

@@ -7,6 +7,7 @@
 //! Invariants: what waits is bounded for each lane and for all contacts; nobody's operations stand in front of all others',
 //! however many there are and however long they take, as long as fewer than eight contacts fill their lanes. Within a lane, the order is always that of coming.
 
+use crate::model::ids::PeerId;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,7 +35,7 @@ pub(super) enum Lane {
     /// The account itself.
     Own,
     /// A contact, or whoever it may be that is in the place of one.
-    Contact(i64),
+    Contact(PeerId),
 }
 
 /// An operation, when it came, and what gives its place free.
@@ -212,18 +213,18 @@ mod tests {
     #[test]
     fn what_waits_is_bounded_for_each_and_for_all() {
         let queue = Arc::new(Queue::new());
-        assert_eq!(fill(&queue, Lane::Contact(1), 1_000), OF_ONE);
+        assert_eq!(fill(&queue, Lane::Contact(PeerId(1)), 1_000), OF_ONE);
         for contact in 2..100 {
-            fill(&queue, Lane::Contact(contact), 1_000);
+            fill(&queue, Lane::Contact(PeerId(contact)), 1_000);
         }
         let waiting = |queue: &Queue<u64>| queue.lock().lines.values().map(|line| line.waiting.len()).sum::<usize>();
         assert_eq!(waiting(&queue), OF_ALL);
         assert_eq!(fill(&queue, Lane::Own, 1_000), OWN, "contacts take nothing of what is the account's own");
         while queue.pop().is_some() {}
-        assert_eq!(fill(&queue, Lane::Contact(7), 1), 1, "places come back");
+        assert_eq!(fill(&queue, Lane::Contact(PeerId(7)), 1), 1, "places come back");
         while queue.pop().is_some() {}
         for contact in 1_000..2_000 {
-            fill(&queue, Lane::Contact(contact), 1);
+            fill(&queue, Lane::Contact(PeerId(contact)), 1);
             queue.pop();
         }
         let remembered = queue.lock().lines.len();
@@ -233,10 +234,10 @@ mod tests {
     #[test]
     fn one_with_much_to_do_stands_in_front_of_nobody() {
         let queue = Arc::new(Queue::new());
-        fill(&queue, Lane::Contact(1), 30);
+        fill(&queue, Lane::Contact(PeerId(1)), 30);
         let (first, _) = queue.pop().unwrap();
         queue.charge(first, Duration::from_millis(50));
-        fill(&queue, Lane::Contact(2), 3);
+        fill(&queue, Lane::Contact(PeerId(2)), 3);
         fill(&queue, Lane::Own, 3);
         // Each of theirs takes a millisecond: six of them before the other's next, and of its own order.
         let next: Vec<Lane> = (0..6)
@@ -246,26 +247,28 @@ mod tests {
                 lane
             })
             .collect();
-        assert!(!next.contains(&Lane::Contact(1)), "{next:?}");
+        assert!(!next.contains(&Lane::Contact(PeerId(1))), "{next:?}");
         let rest: Vec<(Lane, u64)> = std::iter::from_fn(|| queue.pop()).collect();
-        assert_eq!(rest, (1..30).map(|n| (Lane::Contact(1), n)).collect::<Vec<_>>());
+        assert_eq!(rest, (1..30).map(|n| (Lane::Contact(PeerId(1)), n)).collect::<Vec<_>>());
     }
 
     #[test]
     fn time_is_shared_and_idleness_is_not_saved_up() {
         let queue = Arc::new(Queue::new());
         let mut had: HashMap<Lane, u64> = HashMap::new();
-        let lanes = [Lane::Own, Lane::Contact(1), Lane::Contact(2)];
+        let lanes = [Lane::Own, Lane::Contact(PeerId(1)), Lane::Contact(PeerId(2))];
         for round in 0..3_000 {
             for lane in lanes {
                 // The second contact comes late: it has no claim to what it did not use.
-                if (lane != Lane::Contact(2) || round >= 1_000) && queue.lock().line(lane).unwrap().waiting.is_empty() {
+                if (lane != Lane::Contact(PeerId(2)) || round >= 1_000)
+                    && queue.lock().line(lane).unwrap().waiting.is_empty()
+                {
                     fill(&queue, lane, 1);
                 }
             }
             let (lane, _) = queue.pop().unwrap();
             // The first contact's operations are ten times as long.
-            let took = if lane == Lane::Contact(1) { 10 } else { 1 };
+            let took = if lane == Lane::Contact(PeerId(1)) { 10 } else { 1 };
             queue.charge(lane, Duration::from_millis(took));
             if round >= 1_000 {
                 *had.entry(lane).or_default() += took;
@@ -282,7 +285,7 @@ mod tests {
     fn as_long_as_nobody_had_much_more_the_order_is_that_of_coming() {
         let queue = Arc::new(Queue::new());
         for n in 0..10 {
-            fill(&queue, if n % 2 == 0 { Lane::Own } else { Lane::Contact(n as i64) }, 1);
+            fill(&queue, if n % 2 == 0 { Lane::Own } else { Lane::Contact(PeerId(n as i64)) }, 1);
         }
         let order: Vec<Lane> = std::iter::from_fn(|| {
             let (lane, _) = queue.pop()?;
@@ -290,7 +293,8 @@ mod tests {
             Some(lane)
         })
         .collect();
-        let expected: Vec<Lane> = (0..10).map(|n| if n % 2 == 0 { Lane::Own } else { Lane::Contact(n) }).collect();
+        let expected: Vec<Lane> =
+            (0..10).map(|n| if n % 2 == 0 { Lane::Own } else { Lane::Contact(PeerId(n)) }).collect();
         assert_eq!(order, expected);
     }
 
@@ -299,7 +303,7 @@ mod tests {
         let queue = Arc::new(Queue::new());
         fill(&queue, Lane::Own, 2);
         queue.close();
-        assert!(!run(queue.push(Lane::Own, 3)) && !run(queue.push(Lane::Contact(1), 3)));
+        assert!(!run(queue.push(Lane::Own, 3)) && !run(queue.push(Lane::Contact(PeerId(1)), 3)));
         assert_eq!(run(queue.recv()), Some((Lane::Own, 0)));
         assert_eq!(run(queue.recv()), Some((Lane::Own, 1)));
         assert_eq!(run(queue.recv()), None);

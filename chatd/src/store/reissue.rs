@@ -12,11 +12,12 @@ use rusqlite::params;
 
 use super::outbound::{self, OutStream, wire_priority};
 use super::{StoreError, Tx, contacts, shown, trace};
+use crate::model::ids::{OutStreamRow, PeerId};
 
 /// An own message, and where it was in the old streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Placed {
-    pub stream: i64,
+    pub stream: OutStreamRow,
     pub seq: i64,
     /// `messages.id`.
     pub message: i64,
@@ -42,7 +43,7 @@ enum Why {
 impl Tx<'_> {
     /// Begins a new epoch with a contact and issues again what waits, and messages that the contact lost. Answers how many
     /// cores that were.
-    pub(super) fn renew(&mut self, contact: i64, cause: &str, lost: &[Placed]) -> Result<usize, StoreError> {
+    pub(super) fn renew(&mut self, contact: PeerId, cause: &str, lost: &[Placed]) -> Result<usize, StoreError> {
         debug_assert!(lost.is_sorted());
         let mut all: Vec<(Placed, Why)> = lost.iter().map(|placed| (*placed, Why::Lost)).collect();
         let waiting: Vec<Placed> = self
@@ -64,7 +65,7 @@ impl Tx<'_> {
         all.sort_unstable();
         let rows = all.len();
         let sent_upto = self.sent_upto(contact)?;
-        let mut stream = self.new_epoch(contact)?;
+        let mut stream = self.new_epoch(contact.direct())?;
         // What became queued again, for events.
         let mut queued: Vec<i64> = Vec::new();
         let mut again = 0;
@@ -100,7 +101,7 @@ impl Tx<'_> {
     /// Puts one core at the end of the new stream; `false` if it has no place there.
     fn issue_again(
         &mut self,
-        contact: i64,
+        contact: PeerId,
         stream: &mut OutStream,
         placed: Placed,
         why: Why,
@@ -142,7 +143,7 @@ impl Tx<'_> {
     }
 
     /// The core of an own message, made anew from what history has of it.
-    fn make_again(&mut self, contact: i64, stream: &mut OutStream, message: i64) -> Result<Vec<u8>, StoreError> {
+    fn make_again(&mut self, contact: PeerId, stream: &mut OutStream, message: i64) -> Result<Vec<u8>, StoreError> {
         let own = self.own()?;
         let to = contacts::load(self.conn, contact)?;
         let (id, flags, tags, reply_to, body, sent_at) = self
@@ -167,8 +168,8 @@ impl Tx<'_> {
 
     /// The lowest number of each stream that the contact may still wait for: what waits here, and what a skip names of
     /// which the contact may not know.
-    fn holes_of(&mut self, waiting: &[Placed]) -> Result<Vec<(i64, i64)>, StoreError> {
-        let mut lowest: Vec<(i64, i64)> = Vec::new();
+    fn holes_of(&mut self, waiting: &[Placed]) -> Result<Vec<(OutStreamRow, i64)>, StoreError> {
+        let mut lowest: Vec<(OutStreamRow, i64)> = Vec::new();
         for placed in waiting {
             let mut seq = placed.seq;
             if placed.message == 0 {
@@ -191,7 +192,11 @@ impl Tx<'_> {
     /// Messages that were acknowledged above the lowest hole of their stream, the newest if there are too many: one that
     /// acknowledges everything but the first must not have all of history written again. What is left out is shown by the
     /// contact when it gives the hole up.
-    fn acknowledged_above(&mut self, contact: i64, holes: &[(i64, i64)]) -> Result<Vec<Placed>, StoreError> {
+    fn acknowledged_above(
+        &mut self,
+        contact: PeerId,
+        holes: &[(OutStreamRow, i64)],
+    ) -> Result<Vec<Placed>, StoreError> {
         let mut out = Vec::new();
         for (stream, low) in holes.iter().rev() {
             let room = MAX_REPEATED.saturating_sub(out.len());
@@ -218,7 +223,7 @@ impl Tx<'_> {
     }
 
     /// Up to where each own stream of a contact was ever put on the way.
-    fn sent_upto(&mut self, contact: i64) -> Result<Vec<(i64, i64)>, StoreError> {
+    fn sent_upto(&mut self, contact: PeerId) -> Result<Vec<(OutStreamRow, i64)>, StoreError> {
         Ok(self
             .conn
             .prepare_cached(

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::StoreError;
 use super::history::{self, Names};
 use super::search::words;
+use crate::model::ids::{ConversationRow, PeerId};
 
 /// Messages that are tokenised in one go: bounds memory.
 const CHUNK: i64 = 2_000;
@@ -29,7 +30,7 @@ pub struct Salvaged {
 
 /// A row, as far as it can be known.
 enum Row {
-    There { contact: i64, body: String },
+    There { contact: PeerId, body: String },
     None,
     Unreadable,
 }
@@ -57,7 +58,7 @@ fn message(conn: &Connection, id: i64, names: &Names) -> Result<Option<Message>,
 }
 
 /// Local number of a message in a conversation.
-fn number(conn: &Connection, contact: Option<i64>, wanted: &MessageId) -> Result<i64, StoreError> {
+fn number(conn: &Connection, contact: Option<PeerId>, wanted: &MessageId) -> Result<i64, StoreError> {
     match history::row_of(conn, contact, wanted) {
         Err(error) if error.is_damage() => {}
         found => return found,
@@ -66,10 +67,11 @@ fn number(conn: &Connection, contact: Option<i64>, wanted: &MessageId) -> Result
     for id in (1..=newest(conn)?).rev() {
         let read = || -> Result<bool, StoreError> {
             let mut select = conn.prepare_cached("SELECT msgid, conversation FROM messages WHERE id = ?1")?;
-            let found =
-                select.query_row([id], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))).optional()?;
+            let found = select
+                .query_row([id], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, ConversationRow>(1)?)))
+                .optional()?;
             Ok(found.is_some_and(|(msgid, whose)| {
-                msgid == wanted.as_bytes() && contact.is_none_or(|contact| whose == contact)
+                msgid == wanted.as_bytes() && contact.is_none_or(|contact| whose == contact.direct())
             }))
         };
         if spared(read(), false)? {
@@ -96,7 +98,7 @@ fn names(conn: &Connection) -> Result<Names, StoreError> {
 /// Those of the database, but for damage; [`StoreError::NotFound`] if `before` or `after` is not there.
 pub fn page(
     conn: &Connection,
-    contact: i64,
+    contact: PeerId,
     limit: usize,
     before: Option<MessageId>,
     after: Option<MessageId>,
@@ -140,11 +142,11 @@ pub fn page(
 pub fn search(
     conn: &Connection,
     query: &str,
-    contact: Option<i64>,
+    contact: Option<PeerId>,
     limit: usize,
     before: Option<MessageId>,
 ) -> Result<Salvaged, StoreError> {
-    let expression = words::expression(query, contact)?;
+    let expression = words::expression(query, contact.map(PeerId::direct))?;
     let names = names(conn)?;
     let (mut out, mut bytes) = (Salvaged::default(), 0);
     let before = before.map(|id| number(conn, None, &id)).transpose()?;
@@ -158,7 +160,7 @@ pub fn search(
         for id in low + 1..=high {
             match row(conn, id)? {
                 Row::There { contact, body } => {
-                    words::document(&mut text, contact, &body);
+                    words::document(&mut text, contact.direct(), &body);
                     insert.execute(params![id, text])?;
                 }
                 Row::None => {}

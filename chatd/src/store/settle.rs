@@ -13,13 +13,14 @@ use rusqlite::{OptionalExtension, params};
 use super::lifetimes::COPY_MAY_ARRIVE;
 use super::outbound::AttemptNote;
 use super::{StoreError, Tx, contacts, trace};
+use crate::model::ids::{OutStreamRow, PeerId};
 
 impl Tx<'_> {
     /// A contact's device committed these: their outbox rows go, a mark per run stays.
     ///
     /// # Errors
     /// Those of the database.
-    pub fn acknowledged(&mut self, contact: i64, entries: &[AckEntry]) -> Result<(), StoreError> {
+    pub fn acknowledged(&mut self, contact: PeerId, entries: &[AckEntry]) -> Result<(), StoreError> {
         if entries.is_empty() {
             return Ok(());
         }
@@ -33,7 +34,7 @@ impl Tx<'_> {
         let mut done: HashSet<Epoch> = HashSet::new();
         // The last word of each stream: whoever says the same a hundred times in a frame makes no more work.
         for entry in entries.iter().rev().filter(ours).filter(|entry| done.insert(entry.epoch)) {
-            let stream: Option<i64> = self
+            let stream: Option<OutStreamRow> = self
                 .conn
                 .prepare_cached("SELECT id FROM streams_out WHERE conversation = ?1 AND epoch = ?2")?
                 .query_row(params![contact, entry.epoch.as_bytes()], |row| row.get(0))
@@ -55,8 +56,8 @@ impl Tx<'_> {
     /// Takes a range out of the outbox with a final or delivered state, and tells.
     fn settle(
         &mut self,
-        contact: i64,
-        stream: i64,
+        contact: PeerId,
+        stream: OutStreamRow,
         low: u64,
         high: u64,
         state: MessageState,
@@ -95,7 +96,7 @@ impl Tx<'_> {
 
     pub(super) fn mark(
         &mut self,
-        stream: i64,
+        stream: OutStreamRow,
         state: MessageState,
         (low, high): (u64, u64),
         cause: &str,
@@ -130,9 +131,9 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn reject_queued(&mut self, contact: i64, state: MessageState, cause: &str) -> Result<(), StoreError> {
-        let stream = self.out_stream(contact)?;
-        let waiting: Vec<i64> = self
+    pub fn reject_queued(&mut self, contact: PeerId, state: MessageState, cause: &str) -> Result<(), StoreError> {
+        let stream = self.out_stream(contact.direct())?;
+        let waiting: Vec<OutStreamRow> = self
             .conn
             .prepare_cached(
                 "SELECT id FROM streams_out s WHERE conversation = ?1
@@ -152,7 +153,7 @@ impl Tx<'_> {
             self.settle(contact, stream, left + 1, i64::MAX as u64, state, cause)?;
         }
         if stream.seq > 0 {
-            self.new_epoch(contact)?;
+            self.new_epoch(contact.direct())?;
         }
         Ok(())
     }
@@ -161,7 +162,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn attempt(&mut self, contact: i64, note: &AttemptNote) -> Result<(), StoreError> {
+    pub fn attempt(&mut self, contact: PeerId, note: &AttemptNote) -> Result<(), StoreError> {
         // What lies in a mailbox is further than `sent`.
         let told_before: i64 = self
             .conn
@@ -213,8 +214,8 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn attempt_failed(&mut self, contact: i64, path: &'static str, outcome: &str) -> Result<(), StoreError> {
-        let waiting: Option<(i64, i64, i64)> = self
+    pub fn attempt_failed(&mut self, contact: PeerId, path: &'static str, outcome: &str) -> Result<(), StoreError> {
+        let waiting: Option<(OutStreamRow, i64, i64)> = self
             .conn
             .prepare_cached(
                 "SELECT o.stream, min(o.seq), max(o.seq) FROM streams_out s JOIN outbox o ON o.stream = s.id
@@ -231,8 +232,8 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn read_by(&mut self, contact: i64, upto: &MessageId) -> Result<(), StoreError> {
-        let last: Option<(i64, i64, i64)> = self
+    pub fn read_by(&mut self, contact: PeerId, upto: &MessageId) -> Result<(), StoreError> {
+        let last: Option<(i64, OutStreamRow, i64)> = self
             .conn
             .prepare_cached(
                 "SELECT id, stream, seq FROM messages WHERE msgid = ?1 AND sender = 0 AND conversation = ?2",
@@ -260,7 +261,7 @@ impl Tx<'_> {
             )?;
             let mut found = walk.query(params![contact, row])?;
             while let Some(r) = found.next()? {
-                let (id, of, seq): (i64, i64, i64) = (r.get(0)?, r.get(1)?, r.get(2)?);
+                let (id, of, seq): (i64, OutStreamRow, i64) = (r.get(0)?, r.get(1)?, r.get(2)?);
                 if of != stream || seq <= before {
                     break;
                 }

@@ -10,6 +10,7 @@ use rusqlite::params;
 use super::feed::about;
 use super::streams::InStream;
 use super::{StoreError, Tx, outbound};
+use crate::model::ids::PeerId;
 
 /// Texts kept in memory for those who listen; a stream that was held back for long is read from the store instead.
 const MAX_BUILT_BYTES: usize = 4 << 20;
@@ -44,7 +45,7 @@ pub(super) struct Place {
 
 impl Tx<'_> {
     /// Counts and tells of what was shown.
-    pub(super) fn tell_shown(&mut self, contact: i64, shown: Shown) -> Result<(), StoreError> {
+    pub(super) fn tell_shown(&mut self, contact: PeerId, shown: Shown) -> Result<(), StoreError> {
         if let Some(newest) = shown.ids.last() {
             self.stored_message(*newest);
             self.conn
@@ -59,7 +60,7 @@ impl Tx<'_> {
     /// Gives a core its place in history, if it is one that shows.
     pub(super) fn show(
         &mut self,
-        contact: i64,
+        contact: PeerId,
         stream: &InStream,
         core: &Core<'_>,
         place: Place,
@@ -134,7 +135,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn muted(&self, contact: i64) -> Result<bool, StoreError> {
+    fn muted(&self, contact: PeerId) -> Result<bool, StoreError> {
         let until: Option<i64> = self
             .conn
             .prepare_cached("SELECT muted_until FROM conversations WHERE id = ?1")?

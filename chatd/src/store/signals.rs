@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{StoreError, Tx, account, contacts, domains};
 use crate::model::ProfileRow;
+use crate::model::ids::PeerId;
 use crate::policy::lives::life_seconds;
 
 /// A signal that waits.
@@ -29,7 +30,7 @@ impl Tx<'_> {
     /// Queues a signal in place of an older one of its kind.
     pub(super) fn queue_signal(
         &mut self,
-        contact: i64,
+        contact: PeerId,
         kind: Kind,
         id: MessageId,
         payload: &[u8],
@@ -45,7 +46,7 @@ impl Tx<'_> {
     }
 
     /// Drops what waits of a kind.
-    pub(super) fn drop_signals(&mut self, contact: i64, kind: Kind) -> Result<(), StoreError> {
+    pub(super) fn drop_signals(&mut self, contact: PeerId, kind: Kind) -> Result<(), StoreError> {
         self.conn
             .prepare_cached("DELETE FROM signals WHERE contact = ?1 AND kind = ?2")?
             .execute(params![contact, kind.as_str()])?;
@@ -56,7 +57,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn signals_done(&mut self, contact: i64, ids: &[MessageId]) -> Result<(), StoreError> {
+    pub fn signals_done(&mut self, contact: PeerId, ids: &[MessageId]) -> Result<(), StoreError> {
         let mut delete = self.conn.prepare_cached("DELETE FROM signals WHERE contact = ?1 AND msgid = ?2")?;
         for id in ids {
             delete.execute(params![contact, id.as_bytes()])?;
@@ -65,7 +66,7 @@ impl Tx<'_> {
     }
 
     /// Queues a receipt for everything of the contact up to a local message.
-    pub(super) fn queue_receipt(&mut self, contact: i64, upto: i64) -> Result<(), StoreError> {
+    pub(super) fn queue_receipt(&mut self, contact: PeerId, upto: i64) -> Result<(), StoreError> {
         let last: Option<(Vec<u8>, i64, Vec<u8>)> = self
             .conn
             .prepare_cached(
@@ -80,7 +81,7 @@ impl Tx<'_> {
         self.queue_signal(contact, Kind::Receipt, MessageId::now(), &receipt.encode())
     }
 
-    pub(super) fn queue_profile(&mut self, contact: i64, profile: &ProfileRow) -> Result<(), StoreError> {
+    pub(super) fn queue_profile(&mut self, contact: PeerId, profile: &ProfileRow) -> Result<(), StoreError> {
         let payload = Profile {
             version: profile.version,
             display_name: &profile.display_name,
@@ -95,12 +96,12 @@ impl Tx<'_> {
 ///
 /// # Errors
 /// Those of the database.
-pub fn accept_waits(conn: &Connection, contact: i64) -> Result<bool, StoreError> {
+pub fn accept_waits(conn: &Connection, contact: PeerId) -> Result<bool, StoreError> {
     waits(conn, contact, Kind::ContactAccept)
 }
 
 /// Whether a signal of a kind waits.
-pub(super) fn waits(conn: &Connection, contact: i64, kind: Kind) -> Result<bool, StoreError> {
+pub(super) fn waits(conn: &Connection, contact: PeerId, kind: Kind) -> Result<bool, StoreError> {
     Ok(conn
         .prepare_cached("SELECT 1 FROM signals WHERE contact = ?1 AND kind = ?2 LIMIT 1")?
         .exists(params![contact, kind.as_str()])?)
@@ -110,7 +111,7 @@ pub(super) fn waits(conn: &Connection, contact: i64, kind: Kind) -> Result<bool,
 ///
 /// # Errors
 /// Those of the database.
-pub fn waiting(conn: &Connection, contact: i64, now: i64) -> Result<Vec<SignalRow>, StoreError> {
+pub fn waiting(conn: &Connection, contact: PeerId, now: i64) -> Result<Vec<SignalRow>, StoreError> {
     type Row = (i64, String, Vec<u8>, Vec<u8>, i64);
     let rows: Vec<Row> = conn
         .prepare_cached(

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::prune::{self, Run, Tried};
 use super::{StoreError, contacts, deposits};
+use crate::model::ids::{OutStreamRow, PeerId};
 
 /// The outcome of an attempt, and the reason of a message, when the directory knows the recipient no more.
 pub const ACCOUNT_GONE: &str = "account_gone";
@@ -36,7 +37,7 @@ struct Mark {
     cause: String,
 }
 
-fn mark(conn: &Connection, stream: i64, state: MessageState, seq: i64) -> Result<Option<Mark>, StoreError> {
+fn mark(conn: &Connection, stream: OutStreamRow, state: MessageState, seq: i64) -> Result<Option<Mark>, StoreError> {
     let found = conn
         .prepare_cached(
             "SELECT low, high, at, cause, runs FROM marks WHERE stream = ?1 AND state = ?2 AND high >= ?3
@@ -55,8 +56,8 @@ fn mark(conn: &Connection, stream: i64, state: MessageState, seq: i64) -> Result
 /// State and reason of an own message by its place in a stream.
 pub(super) fn state_at(
     conn: &Connection,
-    contact: i64,
-    stream: i64,
+    contact: PeerId,
+    stream: OutStreamRow,
     seq: i64,
 ) -> Result<(MessageState, Option<String>), StoreError> {
     // First: a receipt for a later message covers it, and says nothing of it.
@@ -105,14 +106,14 @@ pub(super) fn state_at(
 }
 
 /// Whether an own message ended by its lifetime.
-pub(super) fn is_expired(conn: &Connection, stream: i64, seq: i64) -> Result<bool, StoreError> {
+pub(super) fn is_expired(conn: &Connection, stream: OutStreamRow, seq: i64) -> Result<bool, StoreError> {
     Ok(mark(conn, stream, MessageState::Expired, seq)?.is_some())
 }
 
 /// When an own message came to a state, where a mark or an attempt tells.
 pub(super) fn since(
     conn: &Connection,
-    stream: i64,
+    stream: OutStreamRow,
     seq: i64,
     state: MessageState,
 ) -> Result<Option<Timestamp>, StoreError> {
@@ -132,7 +133,7 @@ pub(super) fn since(
 /// # Errors
 /// [`StoreError::NotFound`].
 pub fn own_state(conn: &Connection, id: &MessageId) -> Result<(MessageState, Option<String>), StoreError> {
-    let place: Option<(i64, i64, i64)> = conn
+    let place: Option<(PeerId, OutStreamRow, i64)> = conn
         .prepare_cached("SELECT conversation, stream, seq FROM messages WHERE msgid = ?1 AND sender = 0")?
         .query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
@@ -144,7 +145,7 @@ pub fn own_state(conn: &Connection, id: &MessageId) -> Result<(MessageState, Opt
 ///
 /// # Errors
 /// Those of the database.
-pub(super) fn own_recipient(conn: &Connection, id: &MessageId) -> Result<Option<i64>, StoreError> {
+pub(super) fn own_recipient(conn: &Connection, id: &MessageId) -> Result<Option<PeerId>, StoreError> {
     Ok(conn
         .prepare_cached("SELECT conversation FROM messages WHERE msgid = ?1 AND sender = 0")?
         .query_row([id.as_bytes()], |row| row.get(0))
@@ -155,7 +156,7 @@ pub(super) fn own_recipient(conn: &Connection, id: &MessageId) -> Result<Option<
 #[derive(Debug, Clone)]
 pub struct Trace {
     /// The other side.
-    pub contact: i64,
+    pub contact: PeerId,
     /// Own message, or one of theirs.
     pub own: bool,
     /// State now.
@@ -171,7 +172,7 @@ pub struct Trace {
 /// # Errors
 /// [`StoreError::NotFound`].
 pub fn trace(conn: &Connection, id: &MessageId) -> Result<Trace, StoreError> {
-    let place: Option<(i64, i64, i64, i64, i64, i64, i64)> = conn
+    let place: Option<(PeerId, i64, OutStreamRow, i64, i64, i64, i64)> = conn
         .prepare_cached(
             "SELECT conversation, sender, stream, seq, sent_at, received_at, id FROM messages WHERE msgid = ?1 ORDER BY sender LIMIT 1",
         )?

@@ -17,6 +17,7 @@ use super::streams::{InStream, StreamKey};
 use super::{StoreError, account};
 use crate::events::EventBatch;
 use crate::model::AccountRow;
+use crate::model::ids::{ConversationRow, PeerId};
 
 /// Foreign streams kept in memory at most; beyond that the cache starts anew.
 const MAX_CACHED_STREAMS: usize = 4_096;
@@ -28,9 +29,9 @@ const EVENTS_PER_ROW: usize = 256;
 #[derive(Default)]
 pub(super) struct Cache {
     pub own: Option<Arc<AccountRow>>,
-    pub out: HashMap<i64, OutStream>,
+    pub out: HashMap<ConversationRow, OutStream>,
     pub inbound: HashMap<StreamKey, InStream>,
-    pub called: HashMap<i64, Arc<Called>>,
+    pub called: HashMap<PeerId, Arc<Called>>,
 }
 
 /// An operation's view of the transaction.
@@ -46,7 +47,7 @@ pub struct Tx<'t> {
     head: u64,
     events: Vec<NewEvent>,
     newest_message: i64,
-    dirty: Vec<i64>,
+    dirty: Vec<PeerId>,
     /// Why a failed operation could not be taken back alone.
     lost: Option<StoreError>,
 }
@@ -61,7 +62,7 @@ struct NewEvent {
 pub(super) struct Finished {
     pub events: Option<EventBatch>,
     pub newest_message: i64,
-    pub dirty: Vec<i64>,
+    pub dirty: Vec<PeerId>,
 }
 
 impl<'t> Tx<'t> {
@@ -162,7 +163,7 @@ impl<'t> Tx<'t> {
     }
 
     /// Delivery should look at this contact after the commit.
-    pub fn wake_delivery(&mut self, contact: i64) {
+    pub fn wake_delivery(&mut self, contact: PeerId) {
         if self.dirty.last() != Some(&contact) {
             self.dirty.push(contact);
         }
@@ -186,7 +187,7 @@ impl<'t> Tx<'t> {
     }
 
     /// Messages came: `built` are their events if somebody listens.
-    pub(super) fn event_received(&mut self, contact: i64, ids: Vec<i64>, built: Option<Vec<Event>>) {
+    pub(super) fn event_received(&mut self, contact: PeerId, ids: Vec<i64>, built: Option<Vec<Event>>) {
         let body = StoredEvent { contact, messages: ids, ..StoredEvent::default() };
         self.push_events(EventType::MessageReceived, body, built);
     }
@@ -204,7 +205,7 @@ impl<'t> Tx<'t> {
     /// Own messages reached a state.
     pub(super) fn event_state(
         &mut self,
-        contact: i64,
+        contact: PeerId,
         state: MessageState,
         reason: Option<&str>,
         messages: Vec<(i64, MessageId)>,
@@ -238,26 +239,26 @@ impl<'t> Tx<'t> {
     }
 
     /// Something about a contact.
-    pub fn event_contact(&mut self, kind: EventType, contact: i64) {
+    pub fn event_contact(&mut self, kind: EventType, contact: PeerId) {
         let body = StoredEvent { contact, ..StoredEvent::default() };
         self.events.push(NewEvent { kind, count: 1, body, built: None });
     }
 
     /// Messages of a contact are missing, or (with a reason) something else is wrong with their sequence.
-    pub(super) fn event_gap(&mut self, contact: i64, count: u64, reason: Option<&str>) {
+    pub(super) fn event_gap(&mut self, contact: PeerId, count: u64, reason: Option<&str>) {
         let reason = reason.map(str::to_owned);
         let body = StoredEvent { contact, count: Some(count), reason, ..StoredEvent::default() };
         self.events.push(NewEvent { kind: EventType::MessageGap, count: 1, body, built: None });
     }
 
     /// Something about a contact, and why.
-    pub fn event_contact_because(&mut self, kind: EventType, contact: i64, reason: &str) {
+    pub fn event_contact_because(&mut self, kind: EventType, contact: PeerId, reason: &str) {
         let body = StoredEvent { contact, reason: Some(reason.to_owned()), ..StoredEvent::default() };
         self.events.push(NewEvent { kind, count: 1, body, built: None });
     }
 
     /// A contact came online or went.
-    pub fn event_presence(&mut self, contact: i64, online: bool) {
+    pub fn event_presence(&mut self, contact: PeerId, online: bool) {
         let body = StoredEvent { contact, online: Some(online), ..StoredEvent::default() };
         self.events.push(NewEvent { kind: EventType::Presence, count: 1, body, built: None });
     }

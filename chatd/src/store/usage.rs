@@ -9,6 +9,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::{StoreError, Tx};
+use crate::model::ids::PeerId;
 use crate::policy::limits::Quotas;
 
 /// How often a contact can have what waits for it written into a new epoch in a day. An honest one needs that once for each
@@ -74,7 +75,7 @@ impl Usage {
 }
 
 impl Tx<'_> {
-    pub(super) fn usage(&self, contact: i64) -> Result<Usage, StoreError> {
+    pub(super) fn usage(&self, contact: PeerId) -> Result<Usage, StoreError> {
         let today = self.now.0.div_euclid(DAY_MS);
         let found = self
             .conn
@@ -107,7 +108,7 @@ impl Tx<'_> {
         Ok(Usage { day: today, all_messages, all_bytes, owed, held, held_bytes, ..Usage::default() })
     }
 
-    pub(super) fn keep_usage(&mut self, contact: i64, usage: &Usage) -> Result<(), StoreError> {
+    pub(super) fn keep_usage(&mut self, contact: PeerId, usage: &Usage) -> Result<(), StoreError> {
         self.conn
             .prepare_cached(
                 "INSERT OR REPLACE INTO usage
@@ -134,7 +135,7 @@ impl Tx<'_> {
     }
 
     /// Whether what a contact says may make us write what waits for it anew. Cheap once the answer of a day is no.
-    pub(super) fn may_renew(&mut self, contact: i64) -> Result<bool, StoreError> {
+    pub(super) fn may_renew(&mut self, contact: PeerId) -> Result<bool, StoreError> {
         let mut usage = self.usage(contact)?;
         if usage.renewals >= MAX_RENEWALS {
             return Ok(false);
@@ -154,14 +155,14 @@ impl Tx<'_> {
         if waiting > room {
             usage.renewals = MAX_RENEWALS;
             self.keep_usage(contact, &usage)?;
-            tracing::warn!(contact, "the contact has doubted our numbers often enough for today");
+            tracing::warn!(%contact, "the contact has doubted our numbers often enough for today");
             return Ok(false);
         }
         Ok(true)
     }
 
     /// What waits for a contact was written anew because of what it said.
-    pub(super) fn renewed(&mut self, contact: i64, rows: usize) -> Result<(), StoreError> {
+    pub(super) fn renewed(&mut self, contact: PeerId, rows: usize) -> Result<(), StoreError> {
         // All of it waits in the new epoch now.
         let weight: i64 = self
             .conn
@@ -178,7 +179,7 @@ impl Tx<'_> {
     }
 
     /// A new epoch is owed to a contact, and not begun today.
-    pub(super) fn owe_epoch(&mut self, contact: i64) -> Result<(), StoreError> {
+    pub(super) fn owe_epoch(&mut self, contact: PeerId) -> Result<(), StoreError> {
         let mut usage = self.usage(contact)?;
         if !usage.owed {
             usage.owed = true;

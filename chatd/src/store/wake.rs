@@ -6,16 +6,17 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::watch;
 
 use super::StoreError;
+use crate::model::ids::PeerId;
 
 /// Tells delivery for whom there may be something to do, without knowing delivery.
 #[derive(Debug, Default)]
 pub(super) struct Wake {
     pub signal: watch::Sender<u64>,
-    pub dirty: Mutex<BTreeSet<i64>>,
+    pub dirty: Mutex<BTreeSet<PeerId>>,
 }
 
 impl Wake {
-    pub fn mark(&self, contacts: Vec<i64>) {
+    pub fn mark(&self, contacts: Vec<PeerId>) {
         if contacts.is_empty() {
             return;
         }

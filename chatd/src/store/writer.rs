@@ -22,6 +22,7 @@ use super::space::Space;
 use super::tx::{Cache, Tx};
 use super::{Pending, StoreError, Wake, checksum, schema};
 use crate::events::EventHub;
+use crate::model::ids::PeerId;
 
 /// Operations in one transaction at most, so that the first does not wait for ever.
 const MAX_GROUP: usize = 64;
@@ -353,7 +354,7 @@ impl Drop for Loop {
 struct After {
     events: Option<crate::events::EventBatch>,
     newest_message: i64,
-    dirty: Vec<i64>,
+    dirty: Vec<PeerId>,
 }
 
 enum Idle {

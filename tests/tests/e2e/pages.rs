@@ -8,8 +8,8 @@ use proto::rpc::methods::{
     FeedUnsubscribe, MessageHistory, MessageSearch, MessageUnread, Method,
 };
 use proto::rpc::types::{
-    ConsumerListParams, DeadLettersParams, FeedGiveUpParams, HistoryParams, PageParams, SearchParams, SubscribeParams,
-    UnsubscribeParams, UsersParams,
+    DeadLettersParams, FeedGiveUpParams, HistoryParams, PageParams, SearchParams, SubscribeParams, UnsubscribeParams,
+    UsersParams,
 };
 use tests::people::befriend;
 use tests::wait::wait_for;
@@ -103,7 +103,7 @@ async fn every_list_is_whole_by_pages_of_two() {
         };
         client.call::<FeedGiveUp>(&give_up).await.unwrap();
     }
-    let params = ConsumerListParams { account: Some("alice".into()), limit: Some(2), after: None };
+    let params = PageParams { account: Some("alice".into()), limit: Some(2), after: None };
     let consumers = pages::<ConsumerList>(&client, params, |page, params| {
         params.after = page.next;
         (page.consumers.into_iter().map(|consumer| consumer.name).collect(), params.after.is_some())

@@ -6,6 +6,7 @@ use proto::wire::envelope::{AckEntry, Core, Wrap};
 use proto::wire::payload::{Kind, Profile, Receipt};
 
 use super::*;
+use crate::model::ids::OutStreamRow;
 use crate::policy::contact::Event;
 use crate::store::inbound::resume_entries;
 use crate::store::outbound::{self, AttemptNote};
@@ -142,7 +143,7 @@ fn acknowledgements_ride_along() {
     let (alice, bob) = friends();
     let ids = alice.send(&bob, &["one"]);
     let contact = alice.id(&bob);
-    let stream = alice.read(|conn| outbound::outbox_after(conn, contact, (0, 0), 1))[0].stream;
+    let stream = alice.read(|conn| outbound::outbox_after(conn, contact, (OutStreamRow(0), 0), 1))[0].stream;
     alice
         .write(move |tx| {
             let at = proto::time::Timestamp::now();

@@ -4,6 +4,7 @@ use proto::directory::ContactPolicy;
 
 use super::*;
 use crate::crypto::keys::SigningKey;
+use crate::model::ids::PeerId;
 use crate::store::tests::fixture::{sign_record, text_payload};
 
 fn friends() -> (Person, Person) {
@@ -12,7 +13,7 @@ fn friends() -> (Person, Person) {
     (alice, bob)
 }
 
-fn retried(inbox: &Inbox, contact: i64) -> usize {
+fn retried(inbox: &Inbox, contact: PeerId) -> usize {
     run(async {
         let taken = inbox.retry_parked(contact).await;
         let count = taken.len();

@@ -27,6 +27,7 @@ pub(super) use packs::{Tried, packed};
 pub(super) use runs::{Run, decode};
 
 use super::{StoreError, Tx};
+use crate::model::ids::OutStreamRow;
 
 /// Events kept for whoever asks.
 pub const KEEP_EVENTS: i64 = 200_000;
@@ -52,9 +53,9 @@ pub enum Progress {
     /// Up to this stream.
     Unseen(i64),
     /// Up to this mark.
-    Marks(i64, i64, i64),
+    Marks(OutStreamRow, i64, i64),
     /// Up to this attempt: stream, high, id.
-    Attempts(i64, i64, i64),
+    Attempts(OutStreamRow, i64, i64),
 }
 
 impl Tx<'_> {
@@ -72,11 +73,11 @@ impl Tx<'_> {
             }
             Progress::Unseen(stream) => match self.prune_unseen(stream)? {
                 Some(next) => Progress::Unseen(next),
-                None => Progress::Marks(0, 0, 0),
+                None => Progress::Marks(OutStreamRow(0), 0, 0),
             },
             Progress::Marks(stream, state, high) => match self.merge_marks((stream, state, high), SLICE)? {
                 Some((stream, state, high)) => Progress::Marks(stream, state, high),
-                None => Progress::Attempts(0, 0, 0),
+                None => Progress::Attempts(OutStreamRow(0), 0, 0),
             },
             Progress::Attempts(stream, high, id) => match self.pack_attempts((stream, high, id), SLICE)? {
                 Some((stream, high, id)) => Progress::Attempts(stream, high, id),

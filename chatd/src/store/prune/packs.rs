@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use super::super::{StoreError, Tx};
+use crate::model::ids::OutStreamRow;
 
 /// Attempts in one pack at most: `trace` goes through all of them.
 const MAX_PACKED: usize = 128;
@@ -64,7 +65,7 @@ fn decode(bytes: &[u8]) -> Result<Vec<Tried>, StoreError> {
 }
 
 /// Attempts in packs that cover a number, in no order.
-pub(in crate::store) fn packed(conn: &Connection, stream: i64, seq: i64) -> Result<Vec<Tried>, StoreError> {
+pub(in crate::store) fn packed(conn: &Connection, stream: OutStreamRow, seq: i64) -> Result<Vec<Tried>, StoreError> {
     let mut select =
         conn.prepare_cached("SELECT body FROM packs WHERE stream = ?1 AND high >= ?2 AND low <= ?2 ORDER BY id")?;
     let mut rows = select.query(params![stream, seq])?;
@@ -79,10 +80,10 @@ impl Tx<'_> {
     /// Packs what may be packed behind a place (stream, high, id); where to go on, if there is more.
     pub(super) fn pack_attempts(
         &mut self,
-        (stream, high, id): (i64, i64, i64),
+        (stream, high, id): (OutStreamRow, i64, i64),
         limit: i64,
-    ) -> Result<Option<(i64, i64, i64)>, StoreError> {
-        let rows: Vec<(i64, Tried)> = self
+    ) -> Result<Option<(OutStreamRow, i64, i64)>, StoreError> {
+        let rows: Vec<(OutStreamRow, Tried)> = self
             .conn
             .prepare_cached(
                 "SELECT stream, id, low, high, at, path, outcome FROM attempts INDEXED BY attempts_by_stream
@@ -112,7 +113,7 @@ impl Tx<'_> {
         Ok(next.filter(|_| full))
     }
 
-    fn pack(&mut self, stream: i64, mut tried: Vec<Tried>) -> Result<(), StoreError> {
+    fn pack(&mut self, stream: OutStreamRow, mut tried: Vec<Tried>) -> Result<(), StoreError> {
         if tried.is_empty() {
             return Ok(());
         }

@@ -4,6 +4,7 @@ use rusqlite::params;
 
 use super::super::{StoreError, Tx};
 use super::COUNTED_MS;
+use crate::model::ids::OutStreamRow;
 use crate::store::trace::state_number;
 use proto::rpc::types::MessageState;
 
@@ -55,7 +56,7 @@ pub(in crate::store) fn decode(whole: Run, column: &[u8]) -> Result<Vec<Run>, St
 
 /// A row of `marks`.
 struct Row {
-    key: (i64, i64, i64),
+    key: (OutStreamRow, i64, i64),
     cause: String,
     runs: Vec<Run>,
 }
@@ -73,7 +74,7 @@ impl Tx<'_> {
     /// Writes runs that follow each other without a hole as one mark.
     pub(in crate::store) fn mark_runs(
         &mut self,
-        stream: i64,
+        stream: OutStreamRow,
         state: i64,
         runs: &[Run],
         cause: &str,
@@ -91,9 +92,9 @@ impl Tx<'_> {
     /// Merges the marks behind a key, and drops those that only counted; where to go on, if there are more.
     pub(super) fn merge_marks(
         &mut self,
-        (stream, state, high): (i64, i64, i64),
+        (stream, state, high): (OutStreamRow, i64, i64),
         limit: i64,
-    ) -> Result<Option<(i64, i64, i64)>, StoreError> {
+    ) -> Result<Option<(OutStreamRow, i64, i64)>, StoreError> {
         let rows: Vec<(Row, Vec<u8>)> = self
             .conn
             .prepare_cached(
@@ -101,7 +102,7 @@ impl Tx<'_> {
                  ORDER BY stream, state, high LIMIT ?4",
             )?
             .query_map(params![stream, state, high, limit], |row| {
-                let key: (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                let key: (OutStreamRow, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
                 let whole = Run { low: row.get(3)?, high: key.2, at: row.get(4)? };
                 Ok((Row { key, cause: row.get(5)?, runs: vec![whole] }, row.get(6)?))
             })?
@@ -143,7 +144,7 @@ impl Tx<'_> {
         Ok(next)
     }
 
-    fn drop_mark(&mut self, (stream, state, high): (i64, i64, i64)) -> Result<(), StoreError> {
+    fn drop_mark(&mut self, (stream, state, high): (OutStreamRow, i64, i64)) -> Result<(), StoreError> {
         self.conn
             .prepare_cached("DELETE FROM marks WHERE stream = ?1 AND state = ?2 AND high = ?3")?
             .execute(params![stream, state, high])?;

@@ -10,6 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
 
 use super::super::checksum;
 use super::{BATCH_ROWS, BATCH_TIME, fold, words};
+use crate::model::ids::ConversationRow;
 
 /// `PRAGMA user_version` of a file that this code made. Any other value: made anew.
 const SCHEMA_VERSION: i64 = 3;
@@ -203,7 +204,9 @@ fn add(
 }
 
 /// Id, conversation and text of a row. Text that is not UTF-8 is searched as far as it is.
-pub(super) fn message<'a>(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<(i64, i64, std::borrow::Cow<'a, str>)> {
+pub(super) fn message<'a>(
+    row: &'a rusqlite::Row<'_>,
+) -> rusqlite::Result<(i64, ConversationRow, std::borrow::Cow<'a, str>)> {
     let body = match row.get_ref(2)? {
         rusqlite::types::ValueRef::Text(bytes) | rusqlite::types::ValueRef::Blob(bytes) => bytes,
         _ => &[],

@@ -36,6 +36,7 @@ mod reader;
 mod tests;
 pub mod words;
 
+use crate::model::ids::ConversationRow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -159,7 +160,7 @@ impl Search {
     pub fn query(
         &self,
         words: &str,
-        conversation: Option<i64>,
+        conversation: Option<ConversationRow>,
         limit: usize,
         before: Option<i64>,
     ) -> Result<Vec<i64>, SearchError> {

@@ -7,12 +7,13 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use super::index::{is_damage, message, open_read_only};
 use super::{MAX_TAIL_BYTES, MAX_TAIL_ROWS, words};
+use crate::model::ids::ConversationRow;
 
 /// What to look for.
 #[derive(Debug)]
 pub(super) struct Request {
     pub expression: String,
-    pub conversation: Option<i64>,
+    pub conversation: Option<ConversationRow>,
     pub limit: usize,
     /// The newest id that may be a hit.
     pub newest: i64,

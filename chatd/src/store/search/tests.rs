@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::account::Progress;
 use super::{Indexer, MAX_TAIL_ROWS, Search, SearchError};
+use crate::model::ids::ConversationRow;
 
 /// Alice's main store, as far as the search sees it.
 struct Alice {
@@ -99,7 +100,7 @@ fn a_message_is_found_the_moment_it_is_stored() {
     search.nudge(second);
     assert_eq!(find(&search, "BOB"), [second, first]);
     assert_eq!(find(&search, "deja"), [first]);
-    assert_eq!(search.query("bob", Some(1), 50, None).unwrap(), [first]);
+    assert_eq!(search.query("bob", Some(ConversationRow(1)), 50, None).unwrap(), [first]);
     assert_eq!(search.watermark(), 0, "this test is about the tail");
     alice.delete(second);
     assert_eq!(find(&search, "bob"), [first]);
@@ -116,13 +117,13 @@ fn hits_are_the_same_once_indexed() {
     assert_eq!(find(&search, "bob lunch"), newest_first);
     assert_eq!(search.query("bob", None, 2, None).unwrap(), newest_first[..2]);
     assert_eq!(search.query("bob", None, 2, Some(newest_first[1])).unwrap(), newest_first[2..4]);
-    assert_eq!(search.query("bob", Some(1), 50, None).unwrap(), [ids[5], ids[3], ids[1]]);
-    assert_eq!(search.query("bob", Some(7), 50, None).unwrap(), Vec::<i64>::new());
+    assert_eq!(search.query("bob", Some(ConversationRow(1)), 50, None).unwrap(), [ids[5], ids[3], ids[1]]);
+    assert_eq!(search.query("bob", Some(ConversationRow(7)), 50, None).unwrap(), Vec::<i64>::new());
     assert_eq!(search.query("bob", None, 0, None).unwrap(), Vec::<i64>::new());
     // Hits from the tail and from the index make one list.
     let _blocked = alice.block_indexer();
     let newer = alice.store(0, "bob is late for lunch");
-    assert_eq!(search.query("bob lunch", Some(0), 2, None).unwrap(), [newer, ids[4]]);
+    assert_eq!(search.query("bob lunch", Some(ConversationRow(0)), 2, None).unwrap(), [newer, ids[4]]);
     assert_eq!(search.query("bob", None, 50, Some(newer)).unwrap(), newest_first);
 }
 
@@ -309,17 +310,20 @@ fn hostile_queries_are_words_or_typed_errors() {
             "rank",
             "",
         ] {
-            match search.query(query, Some(1), 50, None) {
+            match search.query(query, Some(ConversationRow(1)), 50, None) {
                 Ok(hits) => assert!(hits.is_empty() || hits == [id], "{query:?}"),
                 Err(error) => assert!(matches!(error, SearchError::NoWords), "{query:?}: {error:?}"),
             }
         }
         assert_eq!(find(&search, "OR NOT near"), [id]);
         // Neither can the text of a message claim another conversation, nor punctuation stand for all of one.
-        assert_eq!(search.query("bob", Some(2), 50, None).unwrap(), Vec::<i64>::new());
-        assert!(matches!(search.query("?!", Some(1), 50, None), Err(SearchError::NoWords)));
+        assert_eq!(search.query("bob", Some(ConversationRow(2)), 50, None).unwrap(), Vec::<i64>::new());
+        assert!(matches!(search.query("?!", Some(ConversationRow(1)), 50, None), Err(SearchError::NoWords)));
         // Letters to us, separators to FTS5 (or the other way round), are no hits, not everything.
-        assert_eq!(search.query("\u{2160}\u{1F130}", Some(1), 50, None).unwrap_or_default(), Vec::<i64>::new());
+        assert_eq!(
+            search.query("\u{2160}\u{1F130}", Some(ConversationRow(1)), 50, None).unwrap_or_default(),
+            Vec::<i64>::new()
+        );
     }
 }
 

@@ -13,6 +13,7 @@ use std::fmt::Write as _;
 
 use super::SearchError;
 use super::fold::{Folder, Kind, Token};
+use crate::model::ids::ConversationRow;
 
 /// Length of a query: a longer one is pasted text, not words.
 pub const MAX_QUERY_BYTES: usize = 1_024;
@@ -32,10 +33,10 @@ pub(in crate::store) const FTS5_ARGUMENTS: &str =
 static FOLDER: Folder = Folder::new();
 
 /// Writes to `out` the indexed text of a message: its conversation's token, then the tokens of the body.
-pub(in crate::store) fn document(out: &mut String, conversation: i64, body: &str) {
+pub(in crate::store) fn document(out: &mut String, conversation: ConversationRow, body: &str) {
     out.clear();
     // As u64: a minus sign would be a separator. Writing to a String does not fail.
-    let _ = write!(out, "{MARK}{} ", conversation.cast_unsigned());
+    let _ = write!(out, "{MARK}{} ", conversation.0.cast_unsigned());
     // Neither folding nor cutting reaches across ASCII white space, and most of most texts needs neither.
     for part in body.split_inclusive(|c: char| c.is_ascii_whitespace()) {
         if !part.is_ascii() {
@@ -52,7 +53,7 @@ pub(in crate::store) fn document(out: &mut String, conversation: i64, body: &str
 }
 
 /// The MATCH expression of a user's query.
-pub(in crate::store) fn expression(query: &str, conversation: Option<i64>) -> Result<String, SearchError> {
+pub(in crate::store) fn expression(query: &str, conversation: Option<ConversationRow>) -> Result<String, SearchError> {
     if query.len() > MAX_QUERY_BYTES {
         return Err(SearchError::TooLong { got: query.len(), max: MAX_QUERY_BYTES });
     }
@@ -72,7 +73,7 @@ pub(in crate::store) fn expression(query: &str, conversation: Option<i64>) -> Re
     }
     let mut out = String::with_capacity(2 * query.len() + 3 * terms.len() + 32);
     if let Some(id) = conversation {
-        let _ = write!(out, "\"{MARK}{}\" AND ", id.cast_unsigned());
+        let _ = write!(out, "\"{MARK}{}\" AND ", id.0.cast_unsigned());
     }
     // The group keeps what follows the conversation together.
     out.push('(');
@@ -141,7 +142,7 @@ mod tests {
         ] {
             assert_eq!(expression(query, None).unwrap(), want, "{query}");
         }
-        assert_eq!(expression("a", Some(-1)).unwrap(), "\"\u{1}18446744073709551615\" AND (\"a\" )");
+        assert_eq!(expression("a", Some(ConversationRow(-1))).unwrap(), "\"\u{1}18446744073709551615\" AND (\"a\" )");
         assert_eq!(expression("\u{1}7\0b", None).unwrap(), r#"("7 b" )"#);
     }
 
@@ -157,9 +158,9 @@ mod tests {
     #[test]
     fn a_body_cannot_forge_a_conversation() {
         let mut out = String::from("old");
-        document(&mut out, 3, "hi \u{1}4 there");
+        document(&mut out, ConversationRow(3), "hi \u{1}4 there");
         assert_eq!(out, "\u{1}3 hi  4 there");
-        document(&mut out, 3, "hé\u{1}4 there");
+        document(&mut out, ConversationRow(3), "hé\u{1}4 there");
         assert_eq!(out, "\u{1}3 he 4 there");
     }
 }

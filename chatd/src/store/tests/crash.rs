@@ -13,6 +13,7 @@ use proto::rpc::types::MessageState;
 use super::fixture::{Person, dump, message, run};
 use super::shim::{self, Disk, Entry, Mode};
 use crate::crypto::prekey::PrekeySecret;
+use crate::model::ids::PeerId;
 use crate::store::search::Indexer;
 use crate::store::{PrekeyStore, Store, contacts, migrate, trace};
 
@@ -106,7 +107,7 @@ fn open(folder: &Path, indexer: &Indexer, control: bool) -> Store {
 }
 
 /// Sends, receives and acknowledges, and tells what was answered as stored.
-fn work(store: &Store, contact: i64, cores: &[Vec<u8>], mut told: impl FnMut(String)) {
+fn work(store: &Store, contact: PeerId, cores: &[Vec<u8>], mut told: impl FnMut(String)) {
     for round in 0..ROUNDS {
         let texts: Vec<_> =
             (0..1 + round % 3).map(|n| message(&format!("{round}/{n} {}", "w ".repeat(n * 4_000)))).collect();
@@ -133,7 +134,7 @@ fn work(store: &Store, contact: i64, cores: &[Vec<u8>], mut told: impl FnMut(Str
 }
 
 /// Bob has everything.
-fn acknowledge(store: &Store, contact: i64, told: &mut impl FnMut(String)) {
+fn acknowledge(store: &Store, contact: PeerId, told: &mut impl FnMut(String)) {
     let own = store.read_blocking(|conn| {
         let mut select = conn.prepare("SELECT msgid FROM messages WHERE sender = 0 ORDER BY id")?;
         let ids: Vec<Vec<u8>> = select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;

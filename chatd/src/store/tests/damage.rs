@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::fixture::{Person, dump, message, run};
 use crate::crypto::prekey::PrekeySecret;
+use crate::model::ids::OutStreamRow;
 use crate::store::checksum::{self, PAGE_BYTES};
 use crate::store::search::Indexer;
 use crate::store::{Store, StoreError, outbound};
@@ -180,7 +181,7 @@ fn a_page_that_turns_bad_while_the_store_runs_stops_writing() {
     }
     let mut watch = store.damage_watch();
     // Nothing of it is in memory yet.
-    let read = store.read_blocking(|conn| outbound::outbox_after(conn, contact, (0, 0), usize::MAX));
+    let read = store.read_blocking(|conn| outbound::outbox_after(conn, contact, (OutStreamRow(0), 0), usize::MAX));
     assert!(read.is_err_and(|error| error.is_damage()));
     assert!(watch.has_changed().unwrap() && watch.borrow_and_update().is_some());
     let before = std::fs::read(&path).unwrap();

@@ -5,6 +5,7 @@ use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
 
 use super::fixture::Person;
+use crate::model::ids::OutStreamRow;
 use crate::store::deposits::{self, Deposit};
 use crate::store::outbound::stream_of;
 use crate::store::trace::trace;
@@ -17,7 +18,7 @@ fn friends() -> (Person, Person) {
     (alice, bob)
 }
 
-fn stream(alice: &Person, bob: &Person) -> i64 {
+fn stream(alice: &Person, bob: &Person) -> OutStreamRow {
     let contact = alice.id(bob);
     let epoch = Core::decode(&alice.outbox(bob)[0]).unwrap().epoch;
     alice.read(|conn| stream_of(conn, contact, epoch)).unwrap()

@@ -18,6 +18,7 @@ use rusqlite::Connection;
 use crate::crypto::keys::SigningKey;
 use crate::crypto::prekey::PrekeySecret;
 use crate::model::AccountRow;
+use crate::model::ids::{OutStreamRow, PeerId};
 use crate::policy::contact::Event;
 use crate::store::account::NewAccount;
 use crate::store::contacts::{self, NewContact};
@@ -119,7 +120,7 @@ impl Person {
     }
 
     /// Remembers somebody, if it is somebody new; the local number.
-    pub fn meet(&self, other: &Self) -> i64 {
+    pub fn meet(&self, other: &Self) -> PeerId {
         if let Some(row) = self.read(|conn| contacts::by_account(conn, other.account)) {
             return row.id;
         }
@@ -136,7 +137,7 @@ impl Person {
         self.read(|conn| contacts::by_account(conn, other.account)).unwrap()
     }
 
-    pub fn id(&self, other: &Self) -> i64 {
+    pub fn id(&self, other: &Self) -> PeerId {
         self.row(other).id
     }
 
@@ -196,7 +197,7 @@ impl Person {
     /// The cores that wait for somebody, as they are.
     pub fn outbox(&self, other: &Self) -> Vec<Vec<u8>> {
         let contact = self.id(other);
-        let rows = self.read(|conn| outbound::outbox_after(conn, contact, (0, 0), usize::MAX));
+        let rows = self.read(|conn| outbound::outbox_after(conn, contact, (OutStreamRow(0), 0), usize::MAX));
         rows.into_iter().map(|row| row.core).collect()
     }
 

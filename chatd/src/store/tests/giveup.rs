@@ -5,6 +5,7 @@ use proto::rpc::types::{ContactState as Shown, MessageState};
 use proto::wire::payload::Kind;
 
 use super::fixture::{HOME, Person};
+use crate::model::ids::PeerId;
 use crate::policy::contact::{Event, Outgoing, Relation};
 use crate::store::feed::read_events;
 use crate::store::{Tx, contacts, giveup, lifetimes, people};
@@ -69,7 +70,7 @@ fn a_request_to_an_account_that_is_gone_ends_when_that_is_sure() {
     assert_eq!(shown(&alice, &bob), (Shown::GivenUp, Some("account_gone".into())));
     assert_eq!(alice.state(id), (MessageState::Expired, Some("account_gone".into())));
     assert_eq!(alice.read(giveup::gone), [alice.id(&bob)]);
-    assert_eq!(alice.read(contacts::with_pending), [0_i64; 0], "nothing is left to try");
+    assert_eq!(alice.read(contacts::with_pending), [] as [PeerId; 0], "nothing is left to try");
     gone(&alice, &bob, true);
     assert_eq!(ends(&alice), 1, "it is told once");
 }

@@ -5,6 +5,7 @@ use proto::rpc::types::MessageState;
 use proto::time::Timestamp;
 
 use super::fixture::{Person, message};
+use crate::model::ids::OutStreamRow;
 use crate::store::lifetimes::{self, COPY_MAY_ARRIVE, LIFETIME_ENDED, expiry};
 use crate::store::outbound::{self, AttemptNote};
 use crate::store::{Tx, account};
@@ -31,7 +32,14 @@ fn expire(alice: &Person, now: i64) {
 fn sent(alice: &Person, bob: &Person, low: u64, high: u64) {
     let contact = alice.id(bob);
     let stream = alice.count("SELECT max(id) FROM streams_out");
-    let note = AttemptNote { stream, low, high, path: "direct", outcome: "sent".into(), at: Timestamp(NOW * 1_000) };
+    let note = AttemptNote {
+        stream: OutStreamRow(stream),
+        low,
+        high,
+        path: "direct",
+        outcome: "sent".into(),
+        at: Timestamp(NOW * 1_000),
+    };
     alice.write(move |tx| tx.attempt(contact, &note)).unwrap();
 }
 

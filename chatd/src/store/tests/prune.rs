@@ -6,6 +6,7 @@ use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
 
 use super::fixture::{Link, Person, message, stream};
+use crate::model::ids::{OutStreamRow, PeerId};
 use crate::store::deposits::Deposit;
 use crate::store::lifetimes::expiry;
 use crate::store::outbound::{AttemptNote, NewMessage};
@@ -39,7 +40,7 @@ fn prune(person: &Person) -> (u64, u64) {
 }
 
 /// History as it is shown, and the trace of each message in it.
-fn told(store: &Store, contact: i64) -> Vec<String> {
+fn told(store: &Store, contact: PeerId) -> Vec<String> {
     store
         .read_blocking(|conn| {
             let page = history::page(conn, contact, 100_000, None, None, None)?;
@@ -67,7 +68,8 @@ fn entry(alice: &Person, bob: &Person, contiguous: u64, ranges: &[(u64, u64)]) -
 
 fn attempt(alice: &Person, bob: &Person, (low, high): (u64, u64), path: &'static str, outcome: &str, at: i64) {
     let (contact, stream) = (alice.id(bob), alice.count("SELECT max(id) FROM streams_out"));
-    let note = AttemptNote { stream, low, high, path, outcome: outcome.to_owned(), at: Timestamp(at) };
+    let note =
+        AttemptNote { stream: OutStreamRow(stream), low, high, path, outcome: outcome.to_owned(), at: Timestamp(at) };
     alice.write(move |tx| tx.attempt(contact, &note)).unwrap();
 }
 
@@ -124,7 +126,7 @@ fn every_kind() -> (Person, Person, Vec<(MessageId, MessageState)>) {
     let last = first + 300;
     let (stream, mailbox) = (alice.count("SELECT max(id) FROM streams_out"), "http://127.0.0.1:1".to_owned());
     let deposit = Deposit {
-        stream,
+        stream: OutStreamRow(stream),
         low: last,
         high: last,
         mailbox,

@@ -6,6 +6,7 @@ use proto::ids::MessageId;
 use rusqlite::Connection;
 
 use super::fixture::{Person, message, run};
+use crate::model::ids::{OutStreamRow, PeerId};
 use crate::store::feed::read_events;
 use crate::store::{Store, StoreError, Tx, outbound};
 
@@ -36,7 +37,7 @@ fn grouped(person: &Person, ops: Vec<Op>) -> Vec<Result<MessageId, StoreError>> 
     })
 }
 
-fn sends(contact: i64, text: &'static str) -> Op {
+fn sends(contact: PeerId, text: &'static str) -> Op {
     Box::new(move |tx| Ok(tx.send(contact, &[message(text)])?[0].id))
 }
 
@@ -164,7 +165,7 @@ fn what_was_answered_survives_a_kill() {
         run(store.close());
     }
     let contact = alice.id(&bob);
-    assert_eq!(alice.read(|conn| outbound::outbox_after(conn, contact, (0, 0), usize::MAX)).len(), 2);
+    assert_eq!(alice.read(|conn| outbound::outbox_after(conn, contact, (OutStreamRow(0), 0), usize::MAX)).len(), 2);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use proto::wire::envelope::{AckEntry, Core};
 use rusqlite::{Connection, params};
 
 use crate::model::AccountRow;
+use crate::model::ids::{OutStreamRow, PeerId};
 use crate::store::account::{self, NewAccount};
 use crate::store::acks;
 use crate::store::epochs::RESTORED;
@@ -17,7 +18,7 @@ use crate::store::tx::{Cache, Tx};
 use crate::store::{StoreError, schema};
 
 /// The only contact.
-pub const CONTACT: i64 = 1;
+pub const CONTACT: PeerId = PeerId(1);
 
 /// What a run changes, and a copy of the disk holds.
 const TABLES: [&str; 19] = [
@@ -61,7 +62,7 @@ pub struct Life {
     pub session: bool,
     /// The other's resume was heard on this link.
     pub ready: bool,
-    pub cursor: (i64, u64),
+    pub cursor: (OutStreamRow, u64),
     /// Attempts that the next transaction writes down.
     pub notes: Vec<AttemptNote>,
     /// The own mailbox was empty in this session.

@@ -9,6 +9,7 @@ use proto::wire::envelope::AckEntry;
 
 use super::node::{CONTACT, Node, device, message, receive};
 use super::oracle::Oracle;
+use crate::model::ids::OutStreamRow;
 use crate::store::deposits::{self, Deposit};
 use crate::store::outbound::{AttemptNote, OutboxRow, outbox_after};
 
@@ -144,7 +145,7 @@ impl<'n> World<'n> {
             72..79 => drop(self.deposit(side)),
             79..86 => drop(self.drain(side, true)),
             86..89 => self.pass_time(),
-            89 => self.nodes[side].life.cursor = (0, 0),
+            89 => self.nodes[side].life.cursor = (OutStreamRow(0), 0),
             90..92 => self.restart(side),
             92..95 => self.expire(side),
             95 => {
@@ -251,7 +252,7 @@ impl<'n> World<'n> {
                 self.say(|| format!("{side}: {resumed:?}"));
                 self.known[side] = from;
                 let life = &mut self.nodes[side].life;
-                (life.ready, life.cursor) = (true, (0, 0));
+                (life.ready, life.cursor) = (true, (OutStreamRow(0), 0));
             }
             Frame::Ack(entries) => {
                 self.say(|| format!("{side}: hears the acknowledgement {}", shown(&entries)));
@@ -318,7 +319,7 @@ impl<'n> World<'n> {
         for side in [0, 1] {
             self.wire[side].clear();
             let life = &mut self.nodes[side].life;
-            (life.ready, life.cursor) = (false, (0, 0));
+            (life.ready, life.cursor) = (false, (OutStreamRow(0), 0));
         }
     }
 

@@ -160,8 +160,13 @@ fn acknowledge(store: &Store, contact: PeerId, told: &mut impl FnMut(String)) {
 }
 
 /// What of the promises is not kept by the store in this folder. Opened as every start does.
-fn broken(folder: &Path, indexer: &Indexer, told: &BTreeSet<String>) -> Vec<String> {
-    let store = Store::open(folder, indexer).unwrap_or_else(|error| panic!("a start after a crash: {error}"));
+fn broken(folder: &Path, indexer: &Indexer, told: &BTreeSet<String>, control: bool) -> Vec<String> {
+    let store = match Store::open(folder, indexer) {
+        Ok(store) => store,
+        // Commits that no sync separated are torn apart, and the start says that some are gone.
+        Err(error) if control && error.is_damage() => return told.iter().cloned().collect(),
+        Err(error) => panic!("a start after a crash: {error}"),
+    };
     // Reads every row and every index.
     dump(&store).unwrap();
     let mut broken = Vec::new();
@@ -228,7 +233,7 @@ fn cuts(control: bool) {
             std::fs::write(folder.path().join("messages.db"), database).unwrap();
             std::fs::write(folder.path().join("messages.db-wal"), wal).unwrap();
             points += 1;
-            lost += broken(folder.path(), &indexer, &told).len();
+            lost += broken(folder.path(), &indexer, &told, control).len();
         }
     }
     println!("ios={} checkpoints={checkpoints} told={} cuts={points} lost={lost}", log.len(), told.len());
@@ -273,7 +278,7 @@ fn failures(full: bool, lasting: bool, first: u64) {
         run(store.close());
         shim::set(Mode::Pass);
         drop(store);
-        let broken = broken(&folder, &indexer, &told);
+        let broken = broken(&folder, &indexer, &told, false);
         println!("done {left} {} told={} broken={}", hit.unwrap_or("nothing"), told.len(), broken.len());
         // Its parent goes with the test; the index's thread may still be closing a file here.
         let _ = std::fs::remove_dir_all(&folder);

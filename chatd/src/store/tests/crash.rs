@@ -310,7 +310,7 @@ fn failing_disk(full: bool, lasting: bool) {
         let (left, folder) = (words.next().unwrap().parse::<u64>().unwrap(), words.next().unwrap().to_owned());
         let told: BTreeSet<String> =
             last.lines().filter_map(|line| line.strip_prefix("told ")).map(str::to_owned).collect();
-        violations += broken(Path::new(&folder), &indexer, &told).len();
+        violations += broken(Path::new(&folder), &indexer, &told, false).len();
         points += 1;
         syncs += 1;
         first = left + if torture() { 1 } else { 149 };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proto::ids::MessageId;
+use proto::reason::Reason;
 use proto::rpc::client::Client;
 use proto::rpc::methods::MessageWait;
 use proto::rpc::types::{MessageState, SendResult, WaitParams};
@@ -16,7 +17,7 @@ use crate::show;
 /// The longest that one `message.wait` takes; longer waits are several.
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 /// The reason of a message that waits for its recipient to become a contact.
-pub const AWAITING_ACCEPTANCE: &str = "awaiting_acceptance";
+pub const AWAITING_ACCEPTANCE: &str = Reason::AwaitingAcceptance.as_str();
 
 /// Waits until the message is in `wanted` or a later state, or until the time is up; how it stands then.
 pub async fn wait(
@@ -66,14 +67,15 @@ pub fn judge(result: &SendResult, wanted: MessageState, who: &str, timeout: Dura
 /// How a message stands, for its sender; `since` is when the recipient was seen to go offline.
 pub fn describe(result: &SendResult, who: &str, since: Option<Timestamp>) -> String {
     let id = result.id;
-    match (result.state, result.reason.as_deref()) {
+    let reason = result.reason.as_deref();
+    match (result.state, reason.and_then(Reason::read).map(|said| said.reason)) {
         (MessageState::Delivered, _) => format!("delivered to {who}"),
         (MessageState::Read, _) => format!("read by {who}"),
         (MessageState::Mailboxed, _) => match since {
             Some(since) => format!("in {who}'s mailbox (offline since {})", clock(since)),
             None => format!("in {who}'s mailbox; it arrives when {who} is back"),
         },
-        (MessageState::Sent, Some("account_gone")) => format!(
+        (MessageState::Sent, Some(Reason::AccountGone)) => format!(
             "sent to {who}, who gave the name up, or is gone: nobody confirms it. To give up on it: chatctl remove {}",
             show::argument(who)
         ),
@@ -81,24 +83,27 @@ pub fn describe(result: &SendResult, who: &str, since: Option<Timestamp>) -> Str
         (MessageState::Rejected, _) => format!("refused by {who}"),
         (MessageState::Expired, _) => format!("expired; chatctl trace {id}"),
         (MessageState::Withdrawn, _) => format!("given up; chatctl trace {id}"),
-        (MessageState::Queued, Some(AWAITING_ACCEPTANCE)) => {
+        (MessageState::Queued, Some(Reason::AwaitingAcceptance)) => {
             format!("queued: waiting for {who} to accept your request")
         }
-        (MessageState::Queued, Some("recipient_keys_expired")) => {
+        (MessageState::Queued, Some(Reason::RecipientKeysExpired)) => {
             format!("queued: the keys of {who} are too old; it leaves once {who} was online again")
         }
-        (MessageState::Queued, Some("peer_unreachable") | None) => {
+        (MessageState::Queued, Some(Reason::PeerUnreachable)) => {
             format!("queued: {who} is unreachable, will retry; chatctl trace {id}")
         }
-        (MessageState::Queued, Some("account_gone")) => format!(
+        (MessageState::Queued, Some(Reason::AccountGone)) => format!(
             "queued: {who} gave the name up, or is gone; it leaves only if that account comes back. To give up on it: \
              chatctl remove {}",
             show::argument(who)
         ),
-        (MessageState::Queued, Some("key_changed")) => {
+        (MessageState::Queued, Some(Reason::KeyChanged)) => {
             format!("queued: the key of {who} changed; to compare it: chatctl verify {}", show::argument(who))
         }
-        (MessageState::Queued, Some(other)) => format!("queued: {other}; chatctl trace {id}"),
+        (MessageState::Queued, _) => match reason {
+            Some(reason) => format!("queued: {}; chatctl trace {id}", show::words(reason)),
+            None => format!("queued: {who} is unreachable, will retry; chatctl trace {id}"),
+        },
     }
 }
 

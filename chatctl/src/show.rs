@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use proto::reason::{Reason, Said};
 use proto::rpc::event::{Event, EventType};
 use proto::rpc::types::{Contact, ContactState, Format, Message, MessageState, Priority, Trust};
 
 use crate::clock::clock;
-use crate::delivery::AWAITING_ACCEPTANCE;
 use crate::ids;
 use crate::markdown;
 use crate::style::{self, DIM, RED};
@@ -83,27 +83,62 @@ fn lines(message: &Message, from: &str, line_break: &str, look: Look, answered: 
     line
 }
 
-/// A reason of the daemon's in words; one that this program does not know as it is.
+/// A reason of the daemon's in words, with its details; one that this program does not know as it is.
 pub fn words(reason: &str) -> Cow<'_, str> {
+    let Some(Said { reason, copy, detail }) = Reason::read(reason) else { return terminal::line(reason) };
+    let mut words = Cow::Borrowed(phrase(reason));
+    if copy {
+        words.to_mut().push_str("; a copy had left before, and may arrive");
+    }
+    if let Some(detail) = detail {
+        words.to_mut().push_str(": ");
+        words.to_mut().push_str(&terminal::line(detail));
+    }
+    words
+}
+
+/// What a reason means, for people.
+fn phrase(reason: Reason) -> &'static str {
     match reason {
-        AWAITING_ACCEPTANCE => "not accepted yet".into(),
-        "key_changed" => "the recipient's key changed".into(),
-        "lifetime_ended" => "its lifetime ended".into(),
-        "copy_may_arrive" => "its lifetime ended; a copy that was on its way may still arrive".into(),
-        "contact_removed" => "you removed the contact".into(),
-        "blocked" => "you blocked the contact".into(),
-        "removed_by_peer" => "the recipient ended the contact".into(),
-        "request_expired" => "nobody answered your request in 30 days; chatctl add asks again".into(),
-        "request_rejected" => "the recipient refused your request".into(),
-        "account_gone" => {
-            "the recipient gave the name up, or is gone: the directory knows no such account any more".into()
+        Reason::AwaitingAcceptance => "not accepted yet",
+        Reason::Blocked => "you blocked the contact",
+        Reason::KeyChanged => "the recipient's key changed",
+        Reason::LifetimeEnded => "its lifetime ended",
+        Reason::CopyMayArrive => "its lifetime ended; a copy that was on its way may still arrive",
+        Reason::ContactRemoved => "you removed the contact",
+        Reason::RemovedByPeer => "the recipient ended the contact",
+        Reason::RequestRejected => "the recipient refused your request",
+        Reason::RequestExpired => "nobody answered your request in 30 days; chatctl add asks again",
+        Reason::AccountGone => {
+            "the recipient gave the name up, or is gone: the directory knows no such account any more"
         }
-        "peer_unreachable" => "not reachable".into(),
-        "recipient_keys_expired" => "the recipient's keys are too old".into(),
-        other => match other.strip_suffix("_copy_may_arrive") {
-            Some(cause) => format!("{}; a copy had left before, and may arrive", words(cause)).into(),
-            None => terminal::line(other),
-        },
+        Reason::RecipientQuota => "the recipient takes no more of you for now",
+        Reason::RecipientKeysExpired => "the recipient's keys are too old",
+        Reason::PeerUnreachable => "not reachable",
+        Reason::NoMailbox => "the recipient has no mailbox that is known here",
+        Reason::MailboxFull => "the recipient's mailbox is full",
+        Reason::TokenRevoked => {
+            "the recipient's directory takes no mail from you any more; you were removed or blocked, or it is new there"
+        }
+        Reason::MailboxRefused => "the recipient's directory refused it",
+        Reason::MailboxUnreachable => "the recipient's directory cannot be reached",
+        Reason::MailboxRestored => {
+            "lost in the mailbox: the directory was restored from a backup; it is put there again"
+        }
+        Reason::MailboxTimeOver => "its time in the mailbox was over; it is put there again",
+        Reason::WorkRefused => "the recipient asks strangers for more work than is done",
+        Reason::Failed => "something failed here",
+        Reason::SessionCounter => "this daemon may have been restored from a backup; it is sent under a new number",
+        Reason::NumbersUnknown => "the recipient knows numbers that were never given here; it is sent under a new one",
+        Reason::RecipientRestored => "the recipient was restored from a backup; it is sent again",
+        Reason::IssuedAgain => "it has a new number, as those before it have",
+        Reason::ChainBroken => "the sender's messages do not follow from each other",
+        Reason::OverQuota => "your quota for this sender is used up",
+        Reason::Rotated => "a new key, signed by the old one",
+        Reason::Recovered => "a new key, by the recovery key",
+        Reason::NoValidRotation => "a new key, and nobody vouches for it",
+        Reason::Accepted => "the new key is accepted",
+        Reason::Kept => "the old key holds",
     }
 }
 
@@ -126,10 +161,10 @@ pub fn event(event: &Event, look: Look, answered: Option<&str>) -> Option<String
         }
         EventType::MessageGap => match event.reason.as_deref() {
             None => format!("{} missing here", missing(event.count.unwrap_or(1), &who())),
-            Some("chain_broken") => {
+            Some(reason) if reason == Reason::ChainBroken.as_str() => {
                 format!("the messages of {} do not follow from each other: their sender is broken or lies", who())
             }
-            Some(other) => format!("the messages of {}: {}", who(), terminal::line(other)),
+            Some(other) => format!("the messages of {}: {}", who(), words(other)),
         },
         EventType::ContactRequest => match &event.contact {
             Some(contact) => request(contact, colour),
@@ -162,15 +197,15 @@ pub fn event(event: &Event, look: Look, answered: Option<&str>) -> Option<String
 
 /// What became of somebody's key, and what to do about it.
 fn key_change(reason: Option<&str>, who: &str, name: &str, colour: bool) -> String {
-    let text = match reason {
-        Some("rotated") => {
+    let text = match reason.and_then(Reason::read).map(|said| said.reason) {
+        Some(Reason::Rotated) => {
             return format!("{who} has a new key, signed by the old one; to compare again: chatctl verify {name}");
         }
-        Some("accepted") => return format!("the new key of {who} is accepted; what waited is sent"),
-        Some("kept") => {
+        Some(Reason::Accepted) => return format!("the new key of {who} is accepted; what waited is sent"),
+        Some(Reason::Kept) => {
             return format!("the old key of {who} holds; the other one is refused, and what waited is sent");
         }
-        Some("recovered") => {
+        Some(Reason::Recovered) => {
             format!(
                 "{who} HAS A NEW KEY, by the recovery key: the old one may be in other hands; compare: chatctl verify {name}"
             )

@@ -13,6 +13,7 @@ pub mod invite;
 pub mod name;
 pub mod nearest;
 pub mod places;
+pub mod reason;
 pub mod rpc;
 pub mod time;
 pub mod who;

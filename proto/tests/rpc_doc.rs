@@ -224,7 +224,25 @@ fn reference() -> String {
     }
     reference.out.push_str("\n## Errors\n");
     reference.object("ErrorCode");
+    reference.out.push_str("\n### Reason\n\n");
+    reference.out.push_str(&reasons());
     reference.out
+}
+
+/// The words of reasons, and what they mean.
+fn reasons() -> String {
+    let (_, source) = include_str!("../src/reason.rs").split_once("\nreasons! {").unwrap();
+    let (source, _) = source.split_once("\n}").unwrap();
+    let (mut out, mut meaning) = (String::from("| word | |\n| --- | --- |\n"), String::new());
+    for line in source.lines().map(str::trim) {
+        if let Some(text) = line.strip_prefix("/// ") {
+            meaning.push_str(text);
+        } else if let Some((_, word)) = line.split_once(' ') {
+            writeln!(out, "| `{}` | {} |", word.trim_matches(['"', ';']), std::mem::take(&mut meaning)).unwrap();
+        }
+    }
+    assert_eq!(out.lines().count(), 2 + proto::reason::Reason::ALL.len(), "{out}");
+    out
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use proto::directory::SignedReach;
 use proto::ids::Epoch;
+use proto::reason::Reason;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +21,7 @@ use crate::store::{StoreError, account, contacts, epochs, signals};
 /// Results of its own jobs that wait at most; there is one job at a time per contact and kind.
 const RESULTS: usize = 256;
 /// The reason of messages to somebody whose newest keys may not be sealed to any more.
-const KEYS_EXPIRED: &str = "recipient_keys_expired";
+const KEYS_EXPIRED: &str = Reason::RecipientKeysExpired.as_str();
 /// How often deposits are looked for whose time in the mailbox is over without an answer.
 const DEPOSITS_CHECK: Duration = Duration::from_secs(3_600);
 /// A new message to somebody who could not be reached is tried after so long at most.

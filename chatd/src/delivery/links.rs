@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use proto::ids::{DeviceId, NodeId};
+use proto::reason::Reason;
 use proto::wire::frame::RefuseCode;
 
 use super::OpenLink;
@@ -130,7 +131,7 @@ impl Engine {
                 if let ReachError::Asked(pause) = &error {
                     self.route(contact).wait(now, *pause, rand::random());
                 }
-                let outcome = format!("unreachable: {error}");
+                let outcome = Reason::PeerUnreachable.with(&error);
                 self.context.store.note(move |tx| tx.attempt_failed(contact, "direct", &outcome));
             }
         }

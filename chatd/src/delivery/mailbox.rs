@@ -8,6 +8,7 @@ use std::time::Instant;
 use proto::directory::SignedRecord;
 use proto::directory::api::ErrorCode;
 use proto::ids::MessageId;
+use proto::reason::Reason;
 use proto::rpc::types::Trust;
 use proto::time::Timestamp;
 use proto::wire::MAX_TTL_SECONDS;
@@ -44,29 +45,27 @@ const NO_SUCH_DEVICE: &str = "its directory knows no such device";
 /// Why a deposit was not made. The text is what `trace` and `reason` show: one word, then words.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DepositError {
-    #[error("no_mailbox: the directory of its domain is not known here")]
+    #[error("{}: the directory of its domain is not known here", Reason::NoMailbox)]
     NoDirectory,
-    #[error("recipient_keys_expired")]
+    #[error("{}", Reason::RecipientKeysExpired)]
     NoPrekey,
-    #[error("mailbox_full: {0}")]
+    #[error("{word}: {0}", word = Reason::MailboxFull)]
     Full(String),
-    #[error("mailbox_full: requests of strangers fill it, and {bits} bits of work open it")]
+    #[error("{}: requests of strangers fill it, and {bits} bits of work open it", Reason::MailboxFull)]
     Work { bits: u8, window: u64 },
     #[error(transparent)]
     NoStamp(#[from] NoStamp),
-    #[error(
-        "token_revoked: its directory takes no mail from us any more; it has removed or blocked us, or is new there"
-    )]
+    #[error("{}", Reason::TokenRevoked)]
     Revoked,
-    #[error("mailbox_refused: {0}")]
+    #[error("{word}: {0}", word = Reason::MailboxRefused)]
     Refused(String),
-    #[error("account_gone")]
+    #[error("{}", Reason::AccountGone)]
     Gone,
-    #[error("mailbox_unreachable: {0}")]
+    #[error("{word}: {0}", word = Reason::MailboxUnreachable)]
     Unreachable(DirectoryError),
-    #[error(transparent)]
+    #[error("{word}: {0}", word = Reason::Failed)]
     Store(#[from] StoreError),
-    #[error(transparent)]
+    #[error("{word}: {0}", word = Reason::Failed)]
     Crypto(#[from] CryptoError),
 }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use proto::directory::{Record, SignedReach, SignedRecord};
 use proto::ids::{DeviceId, MessageId};
+use proto::reason::Reason;
 use proto::rpc::types::Trust;
 use proto::time::Timestamp;
 use proto::wire::envelope::body_cost;
@@ -85,6 +86,18 @@ pub(super) enum Problem {
     Crypto(#[from] CryptoError),
     #[error(transparent)]
     NoStamp(#[from] super::work::NoStamp),
+}
+
+impl Problem {
+    /// What is noted of the attempt.
+    pub fn outcome(&self) -> String {
+        match self {
+            Self::NoPrekey => Reason::RecipientKeysExpired.to_string(),
+            Self::Link => Reason::PeerUnreachable.with(self),
+            Self::Store(_) | Self::Crypto(_) => Reason::Failed.with(self),
+            Self::NoStamp(refusal) => refusal.to_string(),
+        }
+    }
 }
 
 /// What was read, to be sealed.

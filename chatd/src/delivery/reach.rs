@@ -6,6 +6,7 @@ use std::time::Duration;
 use proto::directory::api::ErrorCode;
 use proto::directory::{SignedReach, SignedRecord};
 use proto::ids::NodeId;
+use proto::reason::Reason;
 
 use super::Context;
 use crate::directory::DirectoryError;
@@ -18,7 +19,7 @@ use crate::store::{StoreError, contacts};
 /// Why there is no link.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReachError {
-    #[error("account_gone")]
+    #[error("{}", Reason::AccountGone)]
     Gone,
     #[error("its directory asks to wait {} s", .0.as_secs())]
     Asked(Duration),

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use proto::reason::Reason;
 use proto::wire::MAX_TTL_SECONDS;
 use proto::wire::envelope::Outer;
 use proto::wire::frame::Frame;
@@ -28,11 +29,11 @@ static TURN: Semaphore = Semaphore::const_new(1);
 /// Why a stamp was not made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoStamp {
-    #[error("work_refused: {0} bits of work are asked for, and {MAX_WORK_BITS} are the most that is done")]
+    #[error("{word}: {0} bits of work are asked for, and {MAX_WORK_BITS} are the most that is done", word = Reason::WorkRefused)]
     TooMuch(u8),
-    #[error("work_refused: the work that is asked for takes longer than {} s", WORK_TIME.as_secs())]
+    #[error("{}: the work that is asked for takes longer than {} s", Reason::WorkRefused, WORK_TIME.as_secs())]
     TooLong,
-    #[error("work_refused: the envelope cannot be stamped")]
+    #[error("{}: the envelope cannot be stamped", Reason::WorkRefused)]
     Unusable,
 }
 
@@ -126,7 +127,7 @@ impl Engine {
             }
             Err(problem) => {
                 tracing::info!(often = "work", %contact, %problem, "the request was not sent with work");
-                let outcome = problem.to_string();
+                let outcome = problem.outcome();
                 self.context.store.note(move |tx| tx.attempt_failed(contact, "direct", &outcome));
             }
         }

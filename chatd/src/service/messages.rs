@@ -18,7 +18,6 @@ use crate::model::ids::PeerId;
 use crate::model::{Caller, Standing};
 use crate::policy::contact::{ContactError, Event, Incoming, Outgoing, Relation};
 use crate::store::ContactRow;
-use crate::store::lifetimes::COPY_MAY_ARRIVE;
 use crate::store::outbound::{NewMessage, Stored};
 use crate::store::{Pending, StoreError, account, contacts, history, lifetimes, naming, people, salvage, trace};
 
@@ -253,55 +252,18 @@ impl Service {
         let account = self.account_to_read(caller, params.account.as_deref())?;
         let id = params.id;
         let home = account.row().origin;
-        let (trace, row, called) = account
+        let (trace, called) = account
             .store
             .read(move |conn| {
                 let trace = trace::trace(conn, &id)?;
                 let row = contacts::load(conn, trace.contact)?;
                 let called = naming::called(conn, &row, &home)?;
-                Ok((trace, row, called))
+                Ok((trace, called))
             })
             .await
             .map_err(no_message)?;
         let (who, peer) = (called.form().to_owned(), called.account);
-        let next = match (trace.own, trace.state) {
-            (false, _) => "nothing: it is here".to_owned(),
-            (_, MessageState::Delivered) => format!("nothing: {who}'s daemon has it"),
-            (_, MessageState::Read) => format!("nothing: {who} has read it"),
-            (_, MessageState::Rejected | MessageState::Expired | MessageState::Withdrawn) => {
-                let out = trace.reason.as_deref().is_some_and(|reason| reason.ends_with(COPY_MAY_ARRIVE));
-                match out {
-                    true => format!(
-                        "nothing: it will not be sent again. A copy had left before; {who} may get it, or has it"
-                    ),
-                    false => "nothing: it will not be sent".to_owned(),
-                }
-            }
-            (_, MessageState::Sent) if trace.reason.is_none() => {
-                format!("wait for the acknowledgement of {who}'s daemon, then send it again")
-            }
-            (_, MessageState::Mailboxed) => format!(
-                "wait for the acknowledgement of {who}'s daemon, which takes it out of the mailbox when it is there; put it \
-                 there again after 7 days. You may go offline: {who} gets it if that is within 7 days"
-            ),
-            _ => match contacts::wait_reason(&row) {
-                Some("awaiting_acceptance") => format!("send it when {who} accepts the contact request"),
-                Some("key_changed") => format!("wait until you have verified {who}: chatctl verify {who}"),
-                Some(_) => format!("wait until {who} is unblocked: chatctl unblock {who}"),
-                None if trace.reason.as_deref().is_some_and(|reason| reason.starts_with("recipient_keys_expired")) => {
-                    format!("wait until {who} was online once: the keys to seal to are older than 7 days")
-                }
-                None if trace.reason.as_deref() == Some("account_gone") => format!(
-                    "wait until the account comes back to its directory: it was given up there. chatctl remove {who} ends \
-                     that; whoever has the name next is somebody else"
-                ),
-                None if trace.reason.as_deref().is_some_and(|reason| reason.starts_with("token_revoked")) => {
-                    format!("try to reach {who} directly; if {who} has removed you: chatctl add {who} asks again")
-                }
-                None => format!("try again as soon as {who} is reachable, and once a minute at least"),
-            },
-        };
-        Ok(TraceResult { id, who, peer, state: trace.state, reason: trace.reason, steps: trace.steps, next })
+        Ok(TraceResult { id, who, peer, state: trace.state, reason: trace.reason, steps: trace.steps, own: trace.own })
     }
 }
 

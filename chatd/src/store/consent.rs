@@ -1,22 +1,19 @@
 //! What the contact rules' effects do to the store, in the transaction that changes the state.
 
 use proto::ids::MessageId;
+use proto::reason::Reason;
 use proto::rpc::event::EventType;
 use proto::rpc::types::MessageState;
 use proto::wire::payload::Kind;
 use rusqlite::params;
 
 use super::contacts::{load, state_number};
-use super::trace::ACCOUNT_GONE;
 use super::{StoreError, Tx};
 use crate::crypto::token::DepositToken;
 use crate::model::ids::PeerId;
 use crate::policy::contact::{self, Effect, Event};
 use crate::policy::contact_ids::{ContactIds, ContactMessage};
 use crate::store::ContactRow;
-
-/// Why a request of ours ended: nobody answered it for its whole life.
-pub const REQUEST_EXPIRED: &str = "request_expired";
 
 impl Tx<'_> {
     /// Applies the contact rules to a wish of the user, executes their effects, and answers them. `text` goes with a
@@ -134,18 +131,19 @@ impl Tx<'_> {
             Effect::AnnounceGivenUp => {
                 self.drop_signals(contact, Kind::ContactRequest)?;
                 let reason = request_end(event);
-                self.conn.execute("UPDATE contacts SET request_end = ?2 WHERE id = ?1", params![contact, reason])?;
-                self.event_contact_because(EventType::ContactGivenUp, contact, reason);
+                self.conn
+                    .execute("UPDATE contacts SET request_end = ?2 WHERE id = ?1", params![contact, reason.as_str()])?;
+                self.event_contact_because(EventType::ContactGivenUp, contact, reason.as_str());
             }
             Effect::ReleaseQueued => self.wake_delivery(contact),
             Effect::RejectQueued => {
                 // What the owner did is not the other's refusal.
                 let (state, cause) = match event {
-                    Event::UserBlocks => (MessageState::Withdrawn, "blocked"),
-                    Event::UserRemoves => (MessageState::Withdrawn, "contact_removed"),
-                    Event::RemoveArrives => (MessageState::Rejected, "removed_by_peer"),
+                    Event::UserBlocks => (MessageState::Withdrawn, Reason::Blocked),
+                    Event::UserRemoves => (MessageState::Withdrawn, Reason::ContactRemoved),
+                    Event::RemoveArrives => (MessageState::Rejected, Reason::RemovedByPeer),
                     Event::RequestEnds { .. } => (MessageState::Expired, request_end(event)),
-                    _ => (MessageState::Rejected, "request_rejected"),
+                    _ => (MessageState::Rejected, Reason::RequestRejected),
                 };
                 self.reject_queued(contact, state, cause)?;
                 // Only contacts are told these.
@@ -198,6 +196,6 @@ impl Tx<'_> {
 }
 
 /// Why a request ended without an answer, as it is stored and shown.
-fn request_end(event: Event) -> &'static str {
-    if event == (Event::RequestEnds { gone: true }) { ACCOUNT_GONE } else { REQUEST_EXPIRED }
+fn request_end(event: Event) -> Reason {
+    if event == (Event::RequestEnds { gone: true }) { Reason::AccountGone } else { Reason::RequestExpired }
 }

@@ -3,6 +3,7 @@
 
 use proto::directory::SignedReach;
 use proto::ids::{AccountId, ConversationId, DeviceId, NodeId};
+use proto::reason::Reason;
 use proto::rpc::types::Trust;
 use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -247,13 +248,13 @@ pub fn with_pending(conn: &Connection) -> Result<Vec<PeerId>, StoreError> {
 }
 
 /// Why messages to this one wait, if they do.
-pub fn wait_reason(row: &ContactRow) -> Option<&'static str> {
+pub fn wait_reason(row: &ContactRow) -> Option<Reason> {
     if row.state.blocked {
-        Some("blocked")
+        Some(Reason::Blocked)
     } else if row.state.relation != Relation::Accepted {
-        Some("awaiting_acceptance")
+        Some(Reason::AwaitingAcceptance)
     } else if row.trust == Trust::Changed {
-        Some("key_changed")
+        Some(Reason::KeyChanged)
     } else {
         None
     }

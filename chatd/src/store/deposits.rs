@@ -4,6 +4,7 @@
 //! not be put into the mailbox again for a while.
 
 use proto::ids::{DeviceId, MessageId};
+use proto::reason::Reason;
 use proto::rpc::types::MessageState;
 use proto::time::Timestamp;
 use proto::wire::envelope::AckEntry;
@@ -18,7 +19,7 @@ use crate::model::ids::{OutStreamRow, PeerId};
 const MAX_ACKS: usize = 8;
 
 /// What `trace` says when a directory turns out to be older than it was.
-const WENT_BACK: &str = "lost: the directory was restored from a backup; it is put there again";
+const WENT_BACK: &str = Reason::MailboxRestored.as_str();
 
 /// An envelope that a mailbox has taken.
 #[derive(Debug, Clone)]
@@ -158,7 +159,7 @@ impl Tx<'_> {
     /// Those of the database.
     pub fn end_deposits(&mut self, now: i64) -> Result<(), StoreError> {
         let ended = self.forget_where("until <= ?1 OR at > ?1", params![now])?;
-        self.say_lost(ended, "its time in the mailbox was over: it is put there again")?;
+        self.say_lost(ended, Reason::MailboxTimeOver.as_str())?;
         let signals: Vec<PeerId> = self
             .conn
             .prepare_cached(

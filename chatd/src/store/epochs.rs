@@ -12,6 +12,7 @@
 //! a new epoch is owed, and nothing that the contact says counts until it has begun.
 
 use proto::ids::{DeviceId, Epoch};
+use proto::reason::Reason;
 use proto::rpc::types::MessageState;
 use proto::wire::envelope::AckEntry;
 use rusqlite::{OptionalExtension, params};
@@ -25,11 +26,11 @@ use crate::model::ids::{ConversationRow, OutStreamRow, PeerId};
 /// What the causes of new epochs are called, in `trace` and events.
 pub const RESTORED: &str = "restored";
 /// See [`RESTORED`].
-pub const SESSION_COUNTER: &str = "session_counter";
+pub const SESSION_COUNTER: &str = Reason::SessionCounter.as_str();
 /// See [`RESTORED`].
-pub const NUMBERS_UNKNOWN: &str = "numbers_unknown";
+pub const NUMBERS_UNKNOWN: &str = Reason::NumbersUnknown.as_str();
 /// A contact lost what it had acknowledged.
-pub const RECIPIENT_RESTORED: &str = "recipient_restored";
+pub const RECIPIENT_RESTORED: &str = Reason::RecipientRestored.as_str();
 
 /// Messages of a stream in doubt that are sent again at once at most: so many may have been acknowledged by mistake.
 const MAX_DOUBTED: u64 = 1_000;
@@ -299,7 +300,7 @@ impl Tx<'_> {
         let tried: i64 = self
             .conn
             .prepare_cached(
-                "SELECT coalesce(max(high), 0) FROM attempts WHERE stream = ?1 AND (outcome = 'sent' OR outcome LIKE 'deposited%')",
+                "SELECT coalesce(max(high), 0) FROM attempts WHERE stream = ?1 AND outcome IN ('sent', 'deposited')",
             )?
             .query_row([stream], |row| row.get(0))?;
         let mut waits = self

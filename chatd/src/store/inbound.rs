@@ -9,6 +9,7 @@
 //! is no room.
 
 use proto::ids::{DeviceId, MessageId, sha256};
+use proto::reason::Reason;
 use proto::wire::envelope::{AckEntry, Core};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -20,10 +21,10 @@ use crate::model::ids::PeerId;
 use crate::policy::limits::Quotas;
 
 /// The reason in a `message.gap` event that names no missing messages: consecutive ones do not link.
-pub const CHAIN_BROKEN: &str = "chain_broken";
+pub const CHAIN_BROKEN: &str = Reason::ChainBroken.as_str();
 
 /// The reason in a `message.gap` event of a contact that has used up its quota: what it sends is not stored.
-pub const OVER_QUOTA: &str = "over_quota";
+pub const OVER_QUOTA: &str = Reason::OverQuota.as_str();
 
 /// Numbers of a stream that were taken by something unseen are remembered so long.
 const UNSEEN: i64 = 4_096;

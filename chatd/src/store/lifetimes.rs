@@ -7,6 +7,7 @@
 //! puts a `skip` in its place, so that the recipient sees no hole. What may have left before ends with a reason that says
 //! so; proof that exactly this message arrived takes its end back.
 
+use proto::reason::Reason;
 use proto::rpc::types::MessageState;
 use proto::wire::envelope::{AckEntry, Core};
 use proto::wire::payload::{Kind, Skip};
@@ -16,9 +17,9 @@ use super::{StoreError, Tx, trace};
 use crate::model::ids::{OutStreamRow, PeerId};
 
 /// Cause of an end: nothing of the message has left.
-pub const LIFETIME_ENDED: &str = "lifetime_ended";
+pub const LIFETIME_ENDED: &str = Reason::LifetimeEnded.as_str();
 /// Cause of an end: a copy was on its way, or lies in a mailbox.
-pub const COPY_MAY_ARRIVE: &str = "copy_may_arrive";
+pub const COPY_MAY_ARRIVE: &str = Reason::CopyMayArrive.as_str();
 /// Cause of a delivery that became known after the message had expired.
 const ARRIVED_AFTER_ALL: &str = "arrived before it expired";
 

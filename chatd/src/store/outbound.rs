@@ -180,7 +180,7 @@ impl Tx<'_> {
         let own = self.own()?;
         let row = contacts::load(self.conn, contact)?;
         let mut stream = self.out_stream(contact.direct())?;
-        let reason = contacts::wait_reason(&row).map(str::to_owned);
+        let reason = contacts::wait_reason(&row).map(|reason| reason.to_string());
         let mut stored = Vec::with_capacity(messages.len());
         let mut fresh = Vec::with_capacity(messages.len());
         let mut insert_message = self.conn.prepare_cached(

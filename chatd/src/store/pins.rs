@@ -5,6 +5,7 @@
 
 use proto::directory::{MAX_SEQ_STEP, Record, SignedReach, SignedRecord, supersedes};
 use proto::ids::{AccountId, ConversationId, DeviceId};
+use proto::reason::Reason;
 use proto::rpc::event::EventType;
 use proto::rpc::types::Trust;
 use proto::time::Timestamp;
@@ -21,7 +22,7 @@ pub const KEY_ROTATED: &str = "rotated";
 /// The recovery key signed the new one.
 pub const KEY_RECOVERED: &str = "recovered";
 /// Nothing vouches for the new one.
-pub const KEY_NOT_VOUCHED: &str = "no_valid_rotation";
+pub const KEY_NOT_VOUCHED: &str = Reason::NoValidRotation.as_str();
 /// The user took the new one.
 pub const KEY_ACCEPTED: &str = "accepted";
 /// The user compared, and the old one holds.

@@ -5,6 +5,7 @@
 //! acknowledged, so that its reader never has to wait for the old one.
 
 use proto::ids::MessageId;
+use proto::reason::Reason;
 use proto::rpc::types::MessageState;
 use proto::wire::envelope::Core;
 use proto::wire::payload::{Kind, Skip, Text};
@@ -26,7 +27,7 @@ pub(super) struct Placed {
 /// Messages that are repeated for the order's sake in one new epoch at most.
 const MAX_REPEATED: usize = 10_000;
 /// What a mark says of messages that never were acknowledged, and go again.
-const REISSUED: &str = "issued_again";
+const REISSUED: &str = Reason::IssuedAgain.as_str();
 
 /// Why a core goes into the new stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -228,7 +229,7 @@ impl Tx<'_> {
             .conn
             .prepare_cached(
                 "SELECT a.stream, max(a.high) FROM streams_out s JOIN attempts a ON a.stream = s.id
-                 WHERE s.conversation = ?1 AND (a.outcome = 'sent' OR a.outcome LIKE 'deposited%')
+                 WHERE s.conversation = ?1 AND a.outcome IN ('sent', 'deposited')
                  AND EXISTS (SELECT 1 FROM outbox o WHERE o.stream = s.id) GROUP BY a.stream",
             )?
             .query_map([contact], |row| Ok((row.get(0)?, row.get(1)?)))?

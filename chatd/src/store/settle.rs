@@ -6,11 +6,11 @@
 use std::collections::HashSet;
 
 use proto::ids::{Epoch, MessageId};
+use proto::reason::Reason;
 use proto::rpc::types::MessageState;
 use proto::wire::envelope::AckEntry;
 use rusqlite::{OptionalExtension, params};
 
-use super::lifetimes::COPY_MAY_ARRIVE;
 use super::outbound::AttemptNote;
 use super::{StoreError, Tx, contacts, trace};
 use crate::model::ids::{OutStreamRow, PeerId};
@@ -131,7 +131,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn reject_queued(&mut self, contact: PeerId, state: MessageState, cause: &str) -> Result<(), StoreError> {
+    pub fn reject_queued(&mut self, contact: PeerId, state: MessageState, cause: Reason) -> Result<(), StoreError> {
         let stream = self.out_stream(contact.direct())?;
         let waiting: Vec<OutStreamRow> = self
             .conn
@@ -149,8 +149,8 @@ impl Tx<'_> {
                 )?
                 .query_row([stream], |row| row.get(0))?;
             let left = left.max(0) as u64;
-            self.settle(contact, stream, 1, left, state, &format!("{cause}_{COPY_MAY_ARRIVE}"))?;
-            self.settle(contact, stream, left + 1, i64::MAX as u64, state, cause)?;
+            self.settle(contact, stream, 1, left, state, &cause.with_copy())?;
+            self.settle(contact, stream, left + 1, i64::MAX as u64, state, cause.as_str())?;
         }
         if stream.seq > 0 {
             self.new_epoch(contact.direct())?;

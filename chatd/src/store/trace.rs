@@ -1,6 +1,7 @@
 //! Where an own message stands, and how it came there: computed from outbox, marks and attempts.
 
 use proto::ids::MessageId;
+use proto::reason::Reason;
 use proto::rpc::types::{MessageState, TraceStep};
 use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -10,9 +11,9 @@ use super::{StoreError, contacts, deposits};
 use crate::model::ids::{OutStreamRow, PeerId};
 
 /// The outcome of an attempt, and the reason of a message, when the directory knows the recipient no more.
-pub const ACCOUNT_GONE: &str = "account_gone";
+pub const ACCOUNT_GONE: &str = Reason::AccountGone.as_str();
 /// Why a message waits whose recipient takes no more of us today, or at all.
-pub const RECIPIENT_QUOTA: &str = "recipient_quota";
+pub const RECIPIENT_QUOTA: &str = Reason::RecipientQuota.as_str();
 
 /// Attempts that a trace shows at most, the newest.
 const MAX_ATTEMPTS: usize = 100;
@@ -101,7 +102,7 @@ pub(super) fn state_at(
         None => None,
     };
     let row = contacts::load(conn, contact)?;
-    let reason = contacts::wait_reason(&row).map(str::to_owned).or(last);
+    let reason = contacts::wait_reason(&row).map(|reason| reason.to_string()).or(last);
     Ok((MessageState::Queued, reason))
 }
 

@@ -1,6 +1,7 @@
 //! The feed: numbers without holes, the same from the hub as from the store.
 
 use proptest::prelude::*;
+use proto::reason::Reason;
 use proto::rpc::event::{Event, EventType};
 
 use super::fixture::{Link, Person, message, stream, text_payload};
@@ -75,7 +76,7 @@ proptest! {
                     });
                     prop_assert!(failed.is_err());
                 }
-                Step::Reject => alice.write(move |tx| tx.reject_queued(contact, proto::rpc::types::MessageState::Rejected, "test")).unwrap(),
+                Step::Reject => alice.write(move |tx| tx.reject_queued(contact, proto::rpc::types::MessageState::Rejected, Reason::Blocked)).unwrap(),
             }
             let mut told = head;
             while let Ok(batch) = hub.try_recv() {

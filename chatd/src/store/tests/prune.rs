@@ -1,6 +1,7 @@
 //! What is pruned, what of it is noticed (nothing), and how much is left.
 
 use proto::ids::{ConversationId, Epoch, MessageId};
+use proto::reason::Reason;
 use proto::rpc::types::MessageState::{self, Delivered, Expired, Mailboxed, Queued, Read, Rejected, Sent, Withdrawn};
 use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
@@ -88,7 +89,7 @@ fn every_kind() -> (Person, Person, Vec<(MessageId, MessageState)>) {
     for state in [Rejected, Withdrawn] {
         let ids = alice.send(&bob, &["1", "2", "3"]);
         attempt(&alice, &bob, (1, 2), "direct", "sent", 1_000);
-        alice.write(move |tx| tx.reject_queued(contact, state, "because")).unwrap();
+        alice.write(move |tx| tx.reject_queued(contact, state, Reason::Blocked)).unwrap();
         kinds.extend(ids.into_iter().map(|id| (id, state)));
     }
     // Two that end, one of which left; then one that arrives after all.

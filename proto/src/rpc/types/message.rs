@@ -99,7 +99,7 @@ pub struct Message {
     pub received_at: Option<Timestamp>,
     /// Where it stands.
     pub state: MessageState,
-    /// Why it stands there, where that needs a reason: `awaiting_acceptance`, `recipient_keys_expired`, `peer_unreachable`.
+    /// Why it stands there, where that needs a [`Reason`](crate::reason::Reason): its word, or its word, a colon and details.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// When it came to stand there, where that is known.
@@ -342,8 +342,8 @@ pub struct TraceResult {
     pub reason: Option<String>,
     /// Oldest first: states reached and attempts made.
     pub steps: Vec<TraceStep>,
-    /// What the daemon will do next, in words.
-    pub next: String,
+    /// Sent from here; else received.
+    pub own: bool,
 }
 
 /// One line of a trace.

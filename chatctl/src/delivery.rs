@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::clock::clock;
 use crate::failure::{Exit, Failure};
+use crate::reasons;
 use crate::show;
 
 /// The longest that one `message.wait` takes; longer waits are several.
@@ -45,7 +46,7 @@ pub async fn wait(
 /// # Errors
 /// 7 when the other side refused, 1 when the message expired, 6 when the time was up first.
 pub fn judge(result: &SendResult, wanted: MessageState, who: &str, timeout: Duration) -> Result<Exit, Failure> {
-    let because = result.reason.as_deref().map(|reason| format!(" ({})", show::words(reason))).unwrap_or_default();
+    let because = result.reason.as_deref().map(|reason| format!(" ({})", reasons::words(reason))).unwrap_or_default();
     let (exit, text) = match result.state {
         MessageState::Rejected => (Exit::Refused, format!("{who} refused the message{because}")),
         MessageState::Expired => (Exit::Failed, format!("the message to {who} expired{because}")),
@@ -101,7 +102,7 @@ pub fn describe(result: &SendResult, who: &str, since: Option<Timestamp>) -> Str
             format!("queued: the key of {who} changed; to compare it: chatctl verify {}", show::argument(who))
         }
         (MessageState::Queued, _) => match reason {
-            Some(reason) => format!("queued: {}; chatctl trace {id}", show::words(reason)),
+            Some(reason) => format!("queued: {}; chatctl trace {id}", reasons::words(reason)),
             None => format!("queued: {who} is unreachable, will retry; chatctl trace {id}"),
         },
     }

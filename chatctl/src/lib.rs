@@ -29,6 +29,7 @@ mod newfile;
 mod output;
 mod pager;
 mod quotes;
+mod reasons;
 mod secret;
 mod session;
 mod show;

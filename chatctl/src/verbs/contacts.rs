@@ -10,7 +10,7 @@ use crate::names;
 use crate::output::note;
 use crate::session::Session;
 use crate::table::Table;
-use crate::{show, terminal};
+use crate::{reasons, show, terminal};
 
 /// From this time on (the year 9000) muting has no end that is worth showing.
 const MUTED_FOR_EVER: Timestamp = Timestamp(221_845_392_000_000);
@@ -46,7 +46,7 @@ fn row(contact: &Contact, home: &str) -> [String; 6] {
     let trust = if contact.state == ContactState::Accepted { show::trust(contact.trust) } else { "" };
     let unread = if contact.unread > 0 { format!("* {} unread", contact.unread) } else { String::new() };
     let mut notes: Vec<String> =
-        contact.reason.as_deref().map(|reason| show::words(reason).into_owned()).into_iter().collect();
+        contact.reason.as_deref().map(|reason| reasons::words(reason).into_owned()).into_iter().collect();
     match contact.muted_until {
         Some(until) if until >= MUTED_FOR_EVER => notes.push("muted".to_owned()),
         Some(until) => notes.push(format!("muted until {}", clock(until))),

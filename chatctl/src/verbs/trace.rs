@@ -11,7 +11,7 @@ use crate::ids::Id;
 use crate::output::Out;
 use crate::session::Session;
 use crate::table::Table;
-use crate::{show, terminal};
+use crate::{reasons, show, terminal};
 
 /// What it takes.
 #[derive(Debug, clap::Args)]
@@ -41,13 +41,13 @@ struct Shown {
 
 fn print(out: &mut Out, Shown { trace, next }: &Shown) -> Result<(), Failure> {
     let safe = |text: &str| terminal::line(text).into_owned();
-    let reason = trace.reason.as_deref().map(|reason| format!(" ({})", show::words(reason))).unwrap_or_default();
+    let reason = trace.reason.as_deref().map(|reason| format!(" ({})", reasons::words(reason))).unwrap_or_default();
     out.line(&format!("{} with {}: {}{reason}", trace.id, safe(&trace.who), trace.state.as_str()))?;
     out.begin_page();
     let mut table = Table::new([0; 4]).titled(["TIME", "WHAT", "BY", "DETAIL"]);
     for step in &trace.steps {
         let optional = |text: &Option<String>, absent: &str| safe(text.as_deref().unwrap_or(absent));
-        let detail = step.detail.as_deref().map(show::words).unwrap_or_default().into_owned();
+        let detail = step.detail.as_deref().map(reasons::words).unwrap_or_default().into_owned();
         table.row([clock::precise(step.at), safe(&step.what), optional(&step.path, "-"), detail]);
     }
     table.print(out)?;

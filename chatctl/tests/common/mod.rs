@@ -321,7 +321,7 @@ pub fn sample(call: &Call<'_>) -> Value {
         "key.recover" => json!({ "account": account(), "published": true, "recovery_key": "chat-recovery-1abc" }),
         "message.read" => json!({ "marked": 2 }),
         "message.trace" => json!({
-            "id": id(9), "who": "bob", "peer": "33".repeat(16), "state": "queued", "reason": "peer_unreachable", "next": "try again in 4 s",
+            "id": id(9), "who": "bob", "peer": "33".repeat(16), "state": "queued", "reason": "peer_unreachable: no address of it is known", "own": true,
             "steps": [
                 { "at": AT, "what": "queued" },
                 { "at": AT, "what": "attempt", "path": "direct", "detail": "timed out" },

@@ -180,10 +180,7 @@ fn a_directory_restored_from_an_old_backup_is_noticed_and_given_again_what_it_lo
         }
     }
     pair.directory.restart();
-    let told = |id: &String| {
-        let steps = trace(&pair.alice, id);
-        steps.contains("restored from a backup") || steps.contains("went back in time")
-    };
+    let told = |id: &String| trace(&pair.alice, id).contains("mailbox_restored");
     wait_for("alice is told what was lost", || ids.iter().all(told));
     ids.iter().for_each(|id| wait_for_state(&pair.alice, id, "mailboxed"));
     pair.alice_daemon.stop();
@@ -203,7 +200,7 @@ fn what_lay_there_for_its_whole_time_is_put_there_again() {
     std::fs::write(&clock, (8 * 86_400).to_string()).unwrap();
     let clock = ("CHATD_CLOCK_FILE".to_owned(), clock.display().to_string());
     pair.alice_daemon.restart_with(|options| options.env.push(clock));
-    wait_for("alice is told", || trace(&pair.alice, &id).contains("its time in the mailbox was over"));
+    wait_for("alice is told", || trace(&pair.alice, &id).contains("mailbox_time_over"));
     wait_for_state(&pair.alice, &id, "mailboxed");
     pair.alice_daemon.stop();
     pair.bob_daemon().restart();

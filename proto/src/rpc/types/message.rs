@@ -99,7 +99,7 @@ pub struct Message {
     pub received_at: Option<Timestamp>,
     /// Where it stands.
     pub state: MessageState,
-    /// Why it stands there, where that needs a [`Reason`](crate::reason::Reason): its word, or its word, a colon and details.
+    /// Why it stands there, where that needs a `Reason`: its word, or its word, a colon and details.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// When it came to stand there, where that is known.

@@ -1,5 +1,7 @@
 //! `chatctl trace`: every attempt on a message.
 
+use std::fmt::Write as _;
+
 use proto::reason::{Reason, Said};
 use proto::rpc::methods::MessageTrace;
 use proto::rpc::types::{MessageState, TraceParams, TraceResult};
@@ -47,7 +49,10 @@ fn print(out: &mut Out, Shown { trace, next }: &Shown) -> Result<(), Failure> {
     let mut table = Table::new([0; 4]).titled(["TIME", "WHAT", "BY", "DETAIL"]);
     for step in &trace.steps {
         let optional = |text: &Option<String>, absent: &str| safe(text.as_deref().unwrap_or(absent));
-        let detail = step.detail.as_deref().map(reasons::words).unwrap_or_default().into_owned();
+        let mut detail = step.detail.as_deref().map(reasons::words).unwrap_or_default().into_owned();
+        if let Some(others) = step.others.filter(|others| *others > 0) {
+            let _ = write!(detail, " (with {})", super::count(others, "other message"));
+        }
         table.row([clock::precise(step.at), safe(&step.what), optional(&step.path, "-"), detail]);
     }
     table.print(out)?;

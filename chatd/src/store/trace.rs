@@ -188,6 +188,7 @@ pub fn trace(conn: &Connection, id: &MessageId) -> Result<Trace, StoreError> {
         what: what.to_owned(),
         path,
         detail,
+        others: None,
     };
     if sender != 0 {
         let steps = vec![
@@ -213,12 +214,8 @@ pub fn trace(conn: &Connection, id: &MessageId) -> Result<Trace, StoreError> {
     tried.sort_by_key(|one| (one.at, one.id));
     let tried = tried.split_off(tried.len().saturating_sub(MAX_ATTEMPTS)).into_iter().map(|one| {
         let others = one.high - one.low;
-        let together = match others {
-            0 => one.outcome,
-            1 => format!("{} (with another one)", one.outcome),
-            _ => format!("{} (with {others} others)", one.outcome),
-        };
-        step(one.at, "attempt", Some(one.path), Some(together))
+        let others = Some(others as u64).filter(|others| *others > 0);
+        TraceStep { others, ..step(one.at, "attempt", Some(one.path), Some(one.outcome)) }
     });
     steps.extend(tried);
     for state in [

@@ -1,5 +1,6 @@
 //! What lies in a mailbox: what need not go there again, and what has to.
 
+use proto::reason::Reason;
 use proto::rpc::types::MessageState::{Delivered, Mailboxed, Queued};
 use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
@@ -62,7 +63,7 @@ fn what_lies_there_stays_in_the_outbox_and_goes_again_when_its_time_is_over() {
     deposit(&alice, &bob, (1, 4), 3, 2, now);
     assert!(open(&alice, &bob).is_empty());
     let way: Vec<String> = alice.read(|conn| trace(conn, &ids[0])).steps.into_iter().filter_map(|s| s.detail).collect();
-    assert!(way.iter().any(|text| text.contains("its time in the mailbox was over")), "{way:?}");
+    assert!(way.iter().any(|text| text == Reason::MailboxTimeOver.as_str()), "{way:?}");
 }
 
 #[test]
@@ -121,7 +122,7 @@ fn a_directory_that_went_back_is_given_again_what_it_lost() {
     assert_eq!(open(&alice, &bob), [2, 3]);
     for id in &ids[1..3] {
         let details: Vec<_> = alice.read(|conn| trace(conn, id)).steps.into_iter().filter_map(|s| s.detail).collect();
-        assert!(details.iter().any(|text| text.contains("restored from a backup")), "{details:?}");
+        assert!(details.iter().any(|text| text == Reason::MailboxRestored.as_str()), "{details:?}");
     }
     assert_eq!(alice.read(|conn| deposits::highest_of(conn, URL)), 15);
     alice

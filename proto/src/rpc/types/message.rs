@@ -356,7 +356,10 @@ pub struct TraceStep {
     /// `direct`, `local`, `relay`, `mailbox`, for attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Outcome or cause.
+    /// Outcome or cause; a `Reason`, `sent`, `deposited`, or words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// How many other messages shared the attempt, if any did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub others: Option<u64>,
 }

@@ -1,5 +1,9 @@
 //! Alice, bob and others with keys, records and stores of their own, and cores that go from one store to another by hand.
 
+mod dump;
+
+pub(crate) use dump::{dump, rows, tables};
+
 use std::future::Future;
 use std::sync::{Arc, LazyLock};
 
@@ -388,45 +392,4 @@ pub(crate) fn stream(from: &Person, to: &Person, epoch: u8, links: &[Link]) -> V
         }
     }
     out
-}
-
-/// A hash of every row of every table, in order, after a check of indexes; what cannot be read is an error.
-pub(crate) fn dump(store: &Store) -> Result<Vec<[u8; 32]>, StoreError> {
-    store.read_blocking(|conn| {
-        let tables = tables(conn)?.into_iter().map(|table| (table, "*".to_owned())).collect::<Vec<_>>();
-        let out = rows(conn, &tables)?;
-        let check: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-        if check == "ok" { Ok(out) } else { Err(StoreError::Corrupt(check)) }
-    })
-}
-
-/// All tables.
-pub(crate) fn tables(conn: &Connection) -> Result<Vec<String>, StoreError> {
-    let mut names = conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")?;
-    Ok(names.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
-}
-
-/// A hash of every row of the tables, of these columns.
-pub(crate) fn rows(conn: &Connection, tables: &[(String, String)]) -> Result<Vec<[u8; 32]>, StoreError> {
-    let mut out = Vec::new();
-    for (table, columns) in tables {
-        let mut select = conn.prepare(&format!("SELECT {columns} FROM {table}"))?;
-        let count = select.column_count();
-        let mut rows = select.query([])?;
-        while let Some(row) = rows.next()? {
-            let mut bytes = table.clone().into_bytes();
-            for column in 0..count {
-                use rusqlite::types::ValueRef;
-                match row.get_ref(column)? {
-                    ValueRef::Null => bytes.push(0),
-                    ValueRef::Integer(n) => bytes.extend([&[1][..], &n.to_be_bytes()].concat()),
-                    ValueRef::Real(n) => bytes.extend([&[2][..], &n.to_be_bytes()].concat()),
-                    ValueRef::Text(text) => bytes.extend([&[3][..], &text.len().to_be_bytes(), text].concat()),
-                    ValueRef::Blob(blob) => bytes.extend([&[4][..], &blob.len().to_be_bytes(), blob].concat()),
-                }
-            }
-            out.push(sha256(&[&bytes]));
-        }
-    }
-    Ok(out)
 }

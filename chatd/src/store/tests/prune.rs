@@ -1,5 +1,7 @@
 //! What is pruned, what of it is noticed (nothing), and how much is left.
 
+mod events;
+
 use proto::ids::{ConversationId, Epoch, MessageId};
 use proto::reason::Reason;
 use proto::rpc::types::MessageState::{self, Delivered, Expired, Mailboxed, Queued, Read, Rejected, Sent, Withdrawn};
@@ -229,92 +231,6 @@ fn what_a_contact_lost_is_found_in_merged_marks_as_in_others() {
     let (with, without) = (of(true), of(false));
     assert_eq!(with, without);
     assert_eq!(with.0.reissued, 49 + 50 + 10);
-}
-
-/// Rows of many numbers each, so that the bounds are reached soon.
-fn fill_events(person: &Person, upto: i64) {
-    person
-        .write(move |tx| {
-            let head: i64 = tx.conn.query_row("SELECT max(last) FROM events", [], |row| row.get(0))?;
-            let mut insert = tx.conn.prepare(
-                "INSERT INTO events (last, first, type, at, body) SELECT ?1, ?2, type, at, body FROM events LIMIT 1",
-            )?;
-            for first in (head + 1..=upto).step_by(1_000) {
-                insert.execute([(first + 999).min(upto), first])?;
-            }
-            Ok(())
-        })
-        .unwrap();
-}
-
-#[test]
-fn events_are_kept_for_consumers_up_to_a_bound_and_numbers_go_on() {
-    let (alice, bob) = friends();
-    let oldest = |person: &Person| person.count("SELECT min(first) FROM events");
-    let head = KEEP_FOR_CONSUMERS + 500_000;
-    fill_events(&alice, head);
-    for (name, seq) in [("far", 100_000), ("behind", head - KEEP_EVENTS - 300_000), ("near", head)] {
-        alice.write(move |tx| tx.consumer_begin(name, seq as u64)).unwrap();
-    }
-    prune(&alice);
-    let bound = head - KEEP_FOR_CONSUMERS;
-    assert!((bound - 1_000..=bound + 1).contains(&oldest(&alice)), "no consumer holds more than the bound");
-    let page = alice.read(|conn| feed::read_events(conn, 100_000, 10));
-    assert_eq!(page.events[0].kind, proto::rpc::event::EventType::FeedLagged, "it is told what it missed");
-    alice.write(|tx| tx.consumer_remove("far")).unwrap();
-    prune(&alice);
-    let bound = head - KEEP_EVENTS - 300_000;
-    assert!((bound - 1_000..=bound + 1).contains(&oldest(&alice)), "what one waits for is kept");
-    // A dead letter holds its event as a consumer does.
-    let dead = head - KEEP_EVENTS - 200_000;
-    alice
-        .write(move |tx| {
-            tx.consumer_begin("late", dead as u64 - 1)?;
-            tx.consumer_give_up("late", dead as u64, "exit code 1", head as u64)?;
-            tx.consumer_ack("late", head as u64, head as u64)?;
-            tx.consumer_reset("behind", head as u64)
-        })
-        .unwrap();
-    prune(&alice);
-    assert!((dead - 1_000..=dead).contains(&oldest(&alice)), "{} for {dead}", oldest(&alice));
-    alice.write(move |tx| tx.consumer_reset("late", head as u64)).unwrap();
-    prune(&alice);
-    let bound = head - KEEP_EVENTS;
-    assert!((bound - 1_000..=bound + 1).contains(&oldest(&alice)));
-    // Everything but the newest may go, and the newest stays, so that numbers go on after a restart.
-    alice
-        .write(|tx| Ok(tx.conn.execute("DELETE FROM events WHERE last < (SELECT max(last) FROM events)", [])?))
-        .unwrap();
-    prune(&alice);
-    super::fixture::run(alice.store.close());
-    let again = Store::open(alice.folder.path(), &Indexer::start()).unwrap();
-    let alice = Person { store: again, ..alice };
-    alice.send(&bob, &["next"]);
-    assert_eq!(alice.count("SELECT max(last) FROM events"), KEEP_FOR_CONSUMERS + 500_001);
-}
-
-#[test]
-fn a_consumer_goes_when_it_is_idle_and_far_behind_and_not_read() {
-    let (alice, _bob) = friends();
-    let head = KEEP_EVENTS + 1_000;
-    for name in ["idle", "read", "young"] {
-        alice.write(move |tx| tx.consumer_begin(name, 1)).unwrap();
-    }
-    alice.write(move |tx| tx.consumer_begin("near", 900)).unwrap();
-    fill_events(&alice, head);
-    let old = Timestamp::now().0 - IDLE_MS - 1_000;
-    alice
-        .write(move |tx| {
-            Ok(tx.conn.execute(
-                "UPDATE consumers SET at = ?1, seq = iif(name = 'near', 2000, seq) WHERE name <> 'young'",
-                [old],
-            )?)
-        })
-        .unwrap();
-    alice.write(|tx| tx.prune(Progress::Consumers, &["read".to_owned()])).unwrap();
-    let left: Vec<String> =
-        alice.read(|conn| consumers::page(conn, "", 10, 0)).into_iter().map(|one| one.name).collect();
-    assert_eq!(left, ["near", "read", "young"]);
 }
 
 #[test]

@@ -51,6 +51,7 @@ fn phrase(reason: Reason) -> &'static str {
         Reason::MailboxTimeOver => "its time in the mailbox was over; it is put there again",
         Reason::WorkRefused => "the recipient asks strangers for more work than is done",
         Reason::Failed => "something failed here",
+        Reason::Restored => "this account was restored from a backup; it is sent under a new number",
         Reason::SessionCounter => "this daemon may have been restored from a backup; it is sent under a new number",
         Reason::NumbersUnknown => "the recipient knows numbers that were never given here; it is sent under a new one",
         Reason::RecipientRestored => "the recipient was restored from a backup; it is sent again",

@@ -28,13 +28,17 @@ fn texts(places: &[&str], ends: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// What the programs are made of, without tests, which stand in files of their own or at the end.
+/// What the programs are made of, without tests, which stand in files of their own or in a module at the end.
 fn sources() -> Vec<(PathBuf, String)> {
     let mut files = texts(&["chatctl/src", "chatd/src", "directoryd/src", "daemonkit/src", "proto/src"], ".rs");
     files.retain(|(path, _)| !path.strip_prefix(root()).unwrap().to_string_lossy().contains("tests"));
     for (_, text) in &mut files {
-        let end = text.find("\n#[cfg(test)]\nmod ").or(text.find("\n#[cfg(test)]\n#[allow")).unwrap_or(text.len());
-        text.truncate(end);
+        let module = |at: &usize| {
+            let line = text[*at..].lines().find(|line| line.starts_with("mod ") || line.starts_with("pub mod "));
+            line.is_some_and(|line| line.ends_with('{'))
+        };
+        let end = text.match_indices("\n#[cfg(test)]\n").map(|(at, _)| at).find(module);
+        text.truncate(end.unwrap_or(text.len()));
     }
     files
 }

@@ -83,6 +83,8 @@ reasons! {
     WorkRefused "work_refused";
     /// Something failed in this daemon.
     Failed "failed";
+    /// This account was restored from a backup.
+    Restored "restored";
     /// The directory knows a later session of this account: this one may be a copy.
     SessionCounter "session_counter";
     /// The recipient has numbers that this sender never gave: it may be a copy.

@@ -236,6 +236,7 @@ fn reasons() -> String {
     let (mut out, mut meaning) = (String::from("| word | |\n| --- | --- |\n"), String::new());
     for line in source.lines().map(str::trim) {
         if let Some(text) = line.strip_prefix("/// ") {
+            meaning.push_str(if meaning.is_empty() { "" } else { " " });
             meaning.push_str(text);
         } else if let Some((_, word)) = line.split_once(' ') {
             writeln!(out, "| `{}` | {} |", word.trim_matches(['"', ';']), std::mem::take(&mut meaning)).unwrap();

@@ -60,24 +60,21 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
 
 /// Up to `limit` hits, over as many pages as that takes; newest first.
 async fn collect(session: &mut Session, mut params: SearchParams, limit: u32) -> Result<MessagesResult, Failure> {
-    let mut found: Option<MessagesResult> = None;
-    let mut left = limit;
+    let (mut messages, mut left) = (Vec::new(), limit);
     loop {
         params.limit = Some(left.min(PAGE));
         let page = session.call::<MessageSearch>(&params).await?;
         left = left.saturating_sub(u32::try_from(page.messages.len()).unwrap_or(u32::MAX));
-        params.before = page.messages.last().map(|message| message.id);
-        let goes_on = page.more && left > 0 && params.before.is_some();
-        let all = match found.take() {
-            None => page,
-            Some(mut all) => {
-                all.messages.extend(page.messages);
-                MessagesResult { more: page.more, ..all }
+        let edge = page.messages.last().map(|message| (message.id, message.peer));
+        messages.extend(page.messages);
+        match edge {
+            // Two may have chosen one id: a page that ends where it began is the last that can be asked for.
+            Some((id, peer)) if page.more && left > 0 && params.before != Some(id) => {
+                params.before = Some(id);
+                // Further pages are of the same person, whoever is called so by then.
+                params.who = params.who.map(|_| names::by_id(peer));
             }
-        };
-        if !goes_on {
-            return Ok(all);
+            _ => return Ok(MessagesResult { messages, more: page.more, damaged: page.damaged }),
         }
-        found = Some(all);
     }
 }

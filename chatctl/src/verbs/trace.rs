@@ -50,7 +50,7 @@ fn print(out: &mut Out, Shown { trace, next }: &Shown) -> Result<(), Failure> {
     for step in &trace.steps {
         let optional = |text: &Option<String>, absent: &str| safe(text.as_deref().unwrap_or(absent));
         let mut detail = step.detail.as_deref().map(reasons::words).unwrap_or_default().into_owned();
-        if let Some(others) = step.others.filter(|others| *others > 0) {
+        if let Some(others) = step.others {
             let _ = write!(detail, " (with {})", super::count(others, "other message"));
         }
         table.row([clock::precise(step.at), safe(&step.what), optional(&step.path, "-"), detail]);

@@ -148,20 +148,24 @@ impl Engine {
         self.store_acks(contact);
     }
 
-    /// The route goes on behind what is acknowledged; whether that is anything. What is in flight is all that can move it.
+    /// The route goes on behind what is acknowledged; whether that is anything. What is in flight, or being sent, is all that can move it.
     pub(super) fn moves_on(&mut self, contact: PeerId, entries: &[AckEntry]) -> bool {
         let mut moved = false;
-        if self.route(contact).in_flight.is_empty() {
+        let route = self.route(contact);
+        if route.in_flight.is_empty() && !route.packing {
             return moved;
         }
         for entry in entries {
             let key = (contact, entry.epoch);
             let stream = match self.streams.get(&key) {
                 Some(stream) => Some(*stream),
-                None => self.read(|conn| outbound::stream_of(conn, contact, entry.epoch)).flatten(),
+                None => {
+                    let found = self.read(|conn| outbound::stream_of(conn, contact, entry.epoch)).flatten();
+                    self.streams.extend(found.map(|stream| (key, stream)));
+                    found
+                }
             };
             if let Some(stream) = stream {
-                self.streams.insert(key, stream);
                 moved |= self.route(contact).acknowledged(stream, entry.contiguous);
             }
         }

@@ -18,10 +18,8 @@ use super::{Context, News, OpenLink};
 use crate::model::ids::{OutStreamRow, PeerId};
 use crate::store::{StoreError, account, contacts, epochs, signals};
 
-/// Results of its own jobs that wait at most; there is one job at a time per contact and kind.
+/// Results of its own jobs that wait at most. A job that finds no room waits: none holds anything that others need.
 const RESULTS: usize = 256;
-/// The reason of messages to somebody whose newest keys may not be sealed to any more.
-const KEYS_EXPIRED: &str = Reason::RecipientKeysExpired.as_str();
 /// How often deposits are looked for whose time in the mailbox is over without an answer.
 const DEPOSITS_CHECK: Duration = Duration::from_secs(3_600);
 /// A new message to somebody who could not be reached is tried after so long at most.
@@ -95,7 +93,7 @@ impl Engine {
                     }
                 }
                 item = news.recv() => match item {
-                    Some(item) => self.news(item).await,
+                    Some(item) => self.news(item),
                     None => break,
                 },
                 Some(result) = self.results.recv() => self.job_ended(result),
@@ -131,9 +129,9 @@ impl Engine {
         }
     }
 
-    async fn news(&mut self, news: News) {
-        // What was sent is known before the answer to it: an acknowledgement of what nobody knows to be in flight would be lost.
-        if matches!(news, News::Ack { .. } | News::Refused { .. } | News::Work { .. }) {
+    fn news(&mut self, news: News) {
+        // What was sent is known before the answer to it, or the answer would be to nothing.
+        if matches!(news, News::Ack { .. } | News::Pong { .. } | News::Refused { .. } | News::Work { .. }) {
             while let Ok(result) = self.results.try_recv() {
                 self.job_ended(result);
             }
@@ -184,7 +182,7 @@ impl Engine {
                 self.counted |= came;
                 self.bearer = bearer;
                 if came {
-                    Box::pin(self.news(News::TryAll)).await;
+                    self.try_all();
                 }
             }
         }
@@ -203,7 +201,7 @@ impl Engine {
         if !route.is_waiting() {
             route.await_ack(now);
         }
-        route.in_flight.extend(done.in_flight);
+        route.sent(done.in_flight);
         route.signalled.extend(done.signalled);
         route.pinged.extend(done.pinged);
         route.requested = done.requested.or(route.requested);
@@ -219,7 +217,9 @@ impl Engine {
                 }
             }
             Some(Problem::NoPrekey) => {
-                self.context.store.note(move |tx| tx.attempt_failed(contact, "direct", KEYS_EXPIRED));
+                self.context
+                    .store
+                    .note(move |tx| tx.attempt_failed(contact, "direct", Reason::RecipientKeysExpired.as_str()));
                 let route = self.route(contact);
                 route.refresh_record = true;
                 route.stumbled = true;

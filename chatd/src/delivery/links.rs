@@ -45,7 +45,7 @@ impl Engine {
         let ended = route.link.as_ref().and_then(|link| link.sender.ended());
         let too_much = ended.is_some_and(|reason| reason.code == CloseCode::RateLimited);
         // One that ends when nothing was under way has failed at nothing.
-        let unheard = route.is_waiting() || !route.signalled.is_empty();
+        let unheard = route.is_unheard();
         route.detach();
         route.ask_directory = true;
         route.stumbled |= too_much || unheard;

@@ -12,7 +12,7 @@ use crate::link::CloseCode;
 use crate::model::ids::PeerId;
 use crate::store::StoreError;
 
-/// Resumes of one contact that wait for the disk at most; an honest peer sends one for each claim.
+/// Resumes and acknowledgements of one contact that wait for the disk at most; an honest peer sends one resume for each claim.
 const MOST: u32 = 4;
 
 impl Engine {
@@ -20,8 +20,12 @@ impl Engine {
     pub(super) fn resume(&mut self, contact: PeerId, device: DeviceId, link: u64, mut entries: Vec<AckEntry>) {
         let own = self.context.device;
         entries.retain(|entry| entry.from_device == own);
-        if self.acks.running(contact) > MOST {
-            tracing::warn!(often = "resume", %contact, "the contact resumes faster than that can be written down");
+        if self.acks.running(contact) >= MOST {
+            tracing::warn!(often = "resume", %contact, "the contact resumes faster than that can be written down: its link is closed");
+            // Left open, those that wait would take the link for one that works.
+            if let Some(link) = self.links.get(&link) {
+                link.sender.close(CloseCode::RateLimited, "more resumes than can be written down");
+            }
             self.fail(contact, Instant::now());
             return;
         }

@@ -4,6 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use proto::ids::{DeviceId, MessageId};
+use proto::wire::MAX_ACK_ENTRIES;
 
 use super::OpenLink;
 use super::again::Again;
@@ -67,6 +68,8 @@ pub(super) struct Route {
     /// Last place in our streams that was put on the link.
     pub cursor: (OutStreamRow, u64),
     pub in_flight: VecDeque<InFlight>,
+    /// What was acknowledged while a job was sending: the acknowledgement may come before the job tells what it sent.
+    early: Vec<(OutStreamRow, u64)>,
     /// Signals that went out on this link.
     pub signalled: HashSet<MessageId>,
     /// Signals that end with the answer to a ping on this link.
@@ -179,6 +182,7 @@ impl Default for Route {
             device: None,
             cursor: (OutStreamRow(0), 0),
             in_flight: VecDeque::new(),
+            early: Vec::new(),
             signalled: HashSet::new(),
             pinged: Vec::new(),
             requested: None,
@@ -243,6 +247,7 @@ impl Route {
         self.in_flight.clear();
         self.signalled.clear();
         self.pinged.clear();
+        self.early.clear();
         self.accepted = false;
     }
 
@@ -327,14 +332,32 @@ impl Route {
         !self.in_flight.is_empty() || !self.pinged.is_empty()
     }
 
+    /// The same, or a job is sending something, or a signal was sent.
+    pub fn is_unheard(&self) -> bool {
+        self.packing || self.is_waiting() || !self.signalled.is_empty()
+    }
+
     /// Something is in flight, or was just acknowledged: the clock starts again.
     pub fn await_ack(&mut self, now: Instant) {
         self.doubt_by = Some(now + DOUBT);
         self.ack_by = Some(now + ACK_TIMEOUT);
     }
 
+    /// A job has told what it put on the link.
+    pub fn sent(&mut self, envelopes: impl IntoIterator<Item = InFlight>) {
+        self.in_flight.extend(envelopes);
+        for (stream, contiguous) in std::mem::take(&mut self.early) {
+            self.acknowledged(stream, contiguous);
+        }
+    }
+
     /// Forgets envelopes that are acknowledged up to a seq; whether there were any.
     pub fn acknowledged(&mut self, stream: OutStreamRow, contiguous: u64) -> bool {
+        if self.packing {
+            self.early.retain(|(of, _)| *of != stream);
+            self.early.truncate(MAX_ACK_ENTRIES);
+            self.early.push((stream, contiguous));
+        }
         let before = self.in_flight.len();
         self.in_flight.retain(|envelope| envelope.stream != stream || envelope.high > contiguous);
         if self.in_flight.len() < before {

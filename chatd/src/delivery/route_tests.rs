@@ -126,3 +126,25 @@ fn a_request_is_repeated_less_and_less() {
     }
     assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 240, 240]);
 }
+
+#[test]
+fn what_is_acknowledged_before_its_job_tells_of_it_is_not_waited_for() {
+    let envelope = |number, high| InFlight { number, stream: OutStreamRow(1), high, bytes: 100 };
+    let mut route = sending();
+    route.packing = true;
+    route.acknowledged(OutStreamRow(1), 9);
+    assert!(route.job_ended(route.life));
+    route.sent([envelope(1, 9), envelope(2, 12)]);
+    assert_eq!(route.in_flight.iter().map(|one| one.high).collect::<Vec<_>>(), [12]);
+    // Said of one job, it says nothing of the next.
+    route.sent([envelope(3, 9)]);
+    assert_eq!(route.in_flight.len(), 2);
+}
+
+#[test]
+fn a_link_that_ends_while_something_is_sent_has_failed() {
+    let mut route = sending();
+    assert!(!route.is_unheard());
+    route.packing = true;
+    assert!(route.is_unheard(), "what the job sends is not known to be in flight yet");
+}

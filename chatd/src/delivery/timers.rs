@@ -37,8 +37,10 @@ impl Engine {
     /// The network changed, or the directory is back: all are tried, but for those who are gone.
     pub(super) fn try_all(&mut self) {
         let (all, now) = (self.routes.contacts(), Instant::now());
-        // Who waits for nothing costs nothing.
-        let waits = |contact: &&PeerId| self.routes.get(**contact).is_some_and(|r| r.pending || r.mailbox.wanted);
+        // Spread by those who are tried, lest many who rest make the others wait.
+        let waits = |contact: &&PeerId| {
+            self.routes.get(**contact).is_some_and(|r| !r.known_gone && (r.pending || r.mailbox.wanted))
+        };
         let within = spread(all.iter().filter(waits).count());
         for contact in all {
             self.route(contact).hurry(now, within, rand::random());

@@ -269,7 +269,7 @@ impl DirectoryClient {
         let request = request.build().map_err(|error| self.strange(error.to_string()))?;
         let kind = Holds::kind(request.method(), request.url());
         // It said for how long not to ask: it is not asked, whoever here wants to know.
-        if let Some(retry_after) = self.inner.holds.left(&kind, Instant::now()) {
+        if let Err(retry_after) = self.inner.holds.admit(&kind, Instant::now()) {
             return Err(DirectoryError::RateLimited { retry_after });
         }
         let answer = self.execute(request).await;

@@ -30,16 +30,21 @@ impl Holds {
         (method.clone(), word.to_owned())
     }
 
-    /// For how long such a request would come too soon. After a pause one goes ahead alone, lest all that have waited come
-    /// at once to be refused again; its answer is [`Holds::answered`].
-    pub fn left(&self, kind: &Kind, now: Instant) -> Option<Duration> {
+    /// Lets such a request go, whose answer is then [`Holds::answered`]. After a pause one goes ahead alone, lest all that have
+    /// waited come at once to be refused again.
+    ///
+    /// # Errors
+    /// For how long it would come too soon.
+    pub fn admit(&self, kind: &Kind, now: Instant) -> Result<(), Duration> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let hold = held.get_mut(kind)?;
-        let left = hold.until.checked_duration_since(now).filter(|left| !left.is_zero());
-        if left.is_none() {
-            *hold = Hold { until: now + PROBE, probe: true };
+        let Some(hold) = held.get_mut(kind) else { return Ok(()) };
+        match hold.until.checked_duration_since(now) {
+            Some(left) if !left.is_zero() => Err(left),
+            _ => {
+                *hold = Hold { until: now + PROBE, probe: true };
+                Ok(())
+            }
         }
-        left
     }
 
     /// A request was answered: with the directory's wish to wait, or otherwise.
@@ -72,20 +77,20 @@ mod tests {
         let (one, other) = (kind(Method::GET, "/v1/accounts/aa"), kind(Method::GET, "/v1/accounts/bb"));
         holds.answered(one.clone(), Some(pause), now);
         holds.answered(other.clone(), None, now);
-        assert_eq!(holds.left(&other, now), Some(pause), "an answer from before ends no pause");
-        assert_eq!(holds.left(&kind(Method::GET, "/v1/reach/bb"), now), None);
-        assert_eq!(holds.left(&kind(Method::PUT, "/v1/accounts/bb"), now), None);
+        assert_eq!(holds.admit(&other, now), Err(pause), "an answer from before ends no pause");
+        assert_eq!(holds.admit(&kind(Method::GET, "/v1/reach/bb"), now), Ok(()));
+        assert_eq!(holds.admit(&kind(Method::PUT, "/v1/accounts/bb"), now), Ok(()));
         // One goes ahead; those behind it wait for its answer.
         let later = now + pause;
-        assert_eq!(holds.left(&one, later), None);
-        assert_eq!(holds.left(&other, later), Some(PROBE));
+        assert_eq!(holds.admit(&one, later), Ok(()));
+        assert_eq!(holds.admit(&other, later), Err(PROBE));
         holds.answered(one.clone(), Some(pause), later);
-        assert_eq!(holds.left(&other, later), Some(pause));
+        assert_eq!(holds.admit(&other, later), Err(pause));
         let later = later + pause;
-        assert_eq!(holds.left(&other, later), None);
-        assert_eq!(holds.left(&one, later + PROBE), None, "one that is never answered holds nobody up for good");
+        assert_eq!(holds.admit(&other, later), Ok(()));
+        assert_eq!(holds.admit(&one, later + PROBE), Ok(()), "one that is never answered holds nobody up for good");
         holds.answered(one, None, later + PROBE);
         assert!(holds.0.lock().unwrap().is_empty());
-        assert_eq!(holds.left(&other, later + PROBE), None);
+        assert_eq!(holds.admit(&other, later + PROBE), Ok(()));
     }
 }

@@ -1,5 +1,5 @@
 //! Local ids: row numbers of the database, each of its own type, so that none is taken for another. They never leave the
-//! daemon; what peers and programs see are the ids of `proto::ids`.
+//! daemon; what peers and programs see are the ids of `proto::ids`. A parameter of an SQL statement takes any of them.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! The receive pipeline of one account: from a sealed envelope to committed rows and what may be acknowledged.
 //!
-//! Order: size, pre-scan, rate limit (by the caller, who knows the node) -> live prekey -> decrypt -> pinned signer, else
+//! Order: size, rate limit (by the caller, who knows the node) -> live prekey -> pre-scan -> decrypt -> pinned signer, else
 //! the stranger lane -> signature -> binding, recipient, conversation, kind -> one transaction -> COMMIT -> acknowledgement.
 //!
 //! Not its job: links, and any other network IO; a name is confirmed by others, later.

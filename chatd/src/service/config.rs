@@ -124,9 +124,9 @@ impl Config {
     pub fn adopt(&mut self, new: &Self) {
         let mut values = self.table();
         daemonkit::settings::adopt(&mut values, &new.table(), &LIVE);
-        // Values of this very type, which it takes.
-        if let Ok(adopted) = values.try_into() {
-            *self = adopted;
+        match values.try_into() {
+            Ok(adopted) => *self = adopted,
+            Err(error) => tracing::error!(%error, "the configuration that was read anew cannot be taken over"),
         }
     }
 

@@ -134,7 +134,7 @@ impl Runner {
                 if let Some((account, contact)) = self.proved(to_device, from_device)
                     && account
                         .store
-                        .read_blocking(|conn| pins::is_newer_record(conn, contact, &record))
+                        .read_blocking(|conn| pins::may_replace_record(conn, contact, &record))
                         .unwrap_or(false)
                 {
                     let taken = account.store.write_for(contact, move |tx| tx.take_record(contact, &record)).await;

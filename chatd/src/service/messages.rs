@@ -209,7 +209,7 @@ impl Service {
         let result = storage::read_around_damage(
             &account,
             move |conn| {
-                let before = before.map(|id| history::row_of(conn, None, &id)).transpose()?;
+                let before = before.map(|id| history::row_of(conn, contact, &id)).transpose()?;
                 let rows = search.query(&words, contact.map(PeerId::direct), limit + 1, before)?;
                 let page = history::hits(conn, &rows, limit)?;
                 Ok((page.messages, page.more))

@@ -20,12 +20,13 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Lives as long as the account.
 pub(super) async fn watch(account: Arc<Account>) {
     let gone = account.gone.clone();
-    let run = rounds(tokio::time::sleep, || account.store.hub().head(), || round(&account));
+    let id = account.id.to_string();
+    let run = rounds(&id, tokio::time::sleep, || account.store.hub().head(), || round(&account));
     gone.run_until_cancelled(run).await;
 }
 
 /// When it is time and something has happened, one round, until the store is closed. `head`: the newest event's number.
-async fn rounds<S, R>(sleep: impl Fn(Duration) -> S, head: impl Fn() -> u64, round: impl Fn() -> R)
+async fn rounds<S, R>(account: &str, sleep: impl Fn(Duration) -> S, head: impl Fn() -> u64, round: impl Fn() -> R)
 where
     S: Future<Output = ()>,
     R: Future<Output = Result<u64, StoreError>>,
@@ -40,10 +41,10 @@ where
             continue;
         }
         match round().await {
-            Ok(slices) => tracing::debug!(slices, "pruned"),
+            Ok(slices) => tracing::debug!(account, slices, "pruned"),
             Err(StoreError::Closed | StoreError::ReadOnly(_)) => return,
             // A full disk, for one: tomorrow is soon enough.
-            Err(error) => tracing::warn!(%error, "could not be pruned"),
+            Err(error) => tracing::warn!(account, %error, "could not be pruned"),
         }
     }
 }
@@ -92,7 +93,7 @@ mod tests {
             made.borrow_mut().push(day.get());
             std::future::ready(outcomes.borrow_mut()[day.get() - 1].take().expect("nothing had happened"))
         };
-        rounds(sleep, || heads[day.get() - 1], round).await;
+        rounds("alice", sleep, || heads[day.get() - 1], round).await;
         assert_eq!(
             *made.borrow(),
             [1, 3, 5, 6],

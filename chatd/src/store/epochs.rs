@@ -24,7 +24,7 @@ use super::{StoreError, Tx, acks, contacts, trace};
 use crate::model::ids::{ConversationRow, OutStreamRow, PeerId};
 
 /// What the causes of new epochs are called, in `trace` and events.
-pub const RESTORED: &str = "restored";
+pub const RESTORED: &str = Reason::Restored.as_str();
 /// See [`RESTORED`].
 pub const SESSION_COUNTER: &str = Reason::SessionCounter.as_str();
 /// See [`RESTORED`].

@@ -18,15 +18,15 @@ use crate::model::ids::PeerId;
 use crate::store::ContactRow;
 
 /// Reasons of `contact.key_changed`: the old key signed the new one.
-pub const KEY_ROTATED: &str = "rotated";
+pub const KEY_ROTATED: &str = Reason::Rotated.as_str();
 /// The recovery key signed the new one.
-pub const KEY_RECOVERED: &str = "recovered";
+pub const KEY_RECOVERED: &str = Reason::Recovered.as_str();
 /// Nothing vouches for the new one.
 pub const KEY_NOT_VOUCHED: &str = Reason::NoValidRotation.as_str();
 /// The user took the new one.
-pub const KEY_ACCEPTED: &str = "accepted";
+pub const KEY_ACCEPTED: &str = Reason::Accepted.as_str();
 /// The user compared, and the old one holds.
-pub const KEY_KEPT: &str = "kept";
+pub const KEY_KEPT: &str = Reason::Kept.as_str();
 
 /// How many requests wait for the user.
 ///
@@ -39,12 +39,12 @@ pub fn pending_requests(conn: &Connection) -> Result<u32, StoreError> {
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// Whether [`Tx::take_record`] would do anything with a record: it is whole, and may take the place of what is known. What may not never
-/// stands in the writer's queue.
+/// Whether [`Tx::take_record`] would do anything with a record: it is whole, and may take the place of what is known. What may
+/// not never stands in the writer's queue.
 ///
 /// # Errors
 /// Those of the database.
-pub fn is_newer_record(conn: &Connection, contact: PeerId, record: &[u8]) -> Result<bool, StoreError> {
+pub fn may_replace_record(conn: &Connection, contact: PeerId, record: &[u8]) -> Result<bool, StoreError> {
     let row = load(conn, contact)?;
     // The same again, which it nearly always is, costs no signature.
     if row.record == record {

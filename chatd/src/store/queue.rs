@@ -5,14 +5,16 @@
 //! is something in them, have had as much. The account's own lane counts for [`OWN_SHARE`] contacts.
 //!
 //! Invariants: what waits is bounded for each lane and for all contacts; nobody's operations stand in front of all others',
-//! however many there are and however long they take, as long as fewer than eight contacts fill their lanes. Within a lane, the order is always that of coming.
+//! however many there are and however long they take, until so many contacts fill their lanes ([`OF_ONE`]) that all places
+//! ([`OF_ALL`]) are taken. Within a lane, the order is always that of coming.
 
-use crate::model::ids::PeerId;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use crate::model::ids::PeerId;
 
 /// Operations of the account itself that may wait. Each is a batch of its own (up to 512 messages), so this bounds memory, not
 /// throughput.

@@ -149,7 +149,7 @@ pub fn search(
     let expression = words::expression(query, contact.map(PeerId::direct))?;
     let names = names(conn)?;
     let (mut out, mut bytes) = (Salvaged::default(), 0);
-    let before = before.map(|id| number(conn, None, &id)).transpose()?;
+    let before = before.map(|id| number(conn, contact, &id)).transpose()?;
     let memory = Connection::open_in_memory()?;
     memory.execute_batch(&format!("CREATE VIRTUAL TABLE words USING fts5({})", words::FTS5_ARGUMENTS))?;
     let mut text = String::new();

@@ -17,7 +17,7 @@ use tests::wait::{times_are_judged, wait_for};
 use tests::{Ctl, Daemon, Pair};
 
 use crate::hostile_peer::{Hostile, Mallory};
-use crate::torture_flood::{honest, p99, watch_memory};
+use crate::torture_flood::{MOST_MEMORY_KIB, honest, p99, watch_memory};
 use crate::util::{bodies, send, state_of};
 
 /// Processor time of the victim for each byte of the attacker, in microseconds, in a debug build. The dearest are envelopes of
@@ -31,8 +31,6 @@ const MOST_US: u64 = 500_000;
 pub const MOST_P99: Duration = Duration::from_millis(250);
 /// A send that takes longer than the scheduler's whims waits for the victim.
 const HELD_UP: Duration = Duration::from_millis(20);
-/// Memory of the victim.
-pub const MOST_MEMORY_KIB: u64 = 256 * 1024;
 /// What an attack may leave on the victim's disk for each byte of the attacker: a row, its indexes, the search index; and once,
 /// the log of the database, which is copied back when it has so much.
 const MOST_DISK_PER_BYTE: u64 = 4;
@@ -96,7 +94,10 @@ const ATTACKS: [Attack; 19] = [
     Attack::Work,
 ];
 
-/// Which attack sends frames of a kind. A new kind does not compile before it has one.
+/// Kinds of frames that there are.
+const KINDS: usize = 10;
+
+/// Which attack sends frames of a kind. Whoever adds a kind is led here: it needs an attack in [`ATTACKS`], and counts in [`KINDS`].
 fn attack_of(frame: &Frame) -> Attack {
     match frame {
         Frame::Hello { .. } => Attack::Hello,
@@ -246,7 +247,7 @@ async fn no_frame_of_a_contact_costs_its_victim_much_more_than_it_weighs() {
         }
         link.close().await;
     }
-    assert_eq!(kinds.len(), 10, "an attack for each kind of frame: {kinds:?}");
+    assert_eq!(kinds.len(), KINDS, "an attack for each kind of frame: {kinds:?}");
     // Bob's own part is unharmed.
     scene.carol.ok(["send", "bob", "still there?", "--wait", "delivered"]);
     assert!(scene.pair.bob_daemon().is_running());

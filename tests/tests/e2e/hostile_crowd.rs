@@ -12,20 +12,24 @@ use proto::directory::SignedRecord;
 use proto::directory::api::RecordAnswer;
 use proto::ids::{AccountId, DeviceId, PrekeyId, sha256};
 use proto::rpc::client::Client;
-use proto::rpc::methods::{DirectoryUsers, MessageSend, MessageWait};
-use proto::rpc::types::{MessageState, SendParams, UsersParams, WaitParams};
+use proto::rpc::methods::DirectoryUsers;
+use proto::rpc::types::UsersParams;
 use proto::wire::envelope::Outer;
 use tests::http::{Http, connect_from};
 use tests::people::befriend;
 use tests::process::Ended;
-use tests::registry::{Registrant, nonce};
+use tests::registry::Registrant;
+use tests::wait::{times_are_judged, wait_for};
 use tests::{DirectoryOptions, Pair};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_tungstenite::client_async;
+use tokio_tungstenite::tungstenite::Error as WsError;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::hostile::{MOST_MEMORY_KIB, MOST_P99, disk_bytes};
-use crate::torture_flood::{p99, watch_memory};
+use crate::hostile::{MOST_P99, disk_bytes};
+use crate::local_users::missing;
+use crate::torture_flood::{MOST_MEMORY_KIB, amount, one_arrives, p99, watch_memory};
 
 /// By which all attackers come.
 const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -89,26 +93,39 @@ struct Attacker {
     unread: Option<TcpStream>,
 }
 
+/// How one request was answered.
+#[derive(Debug, PartialEq)]
+enum Got {
+    /// As such a request is answered that is not too much.
+    Taken,
+    Refused,
+}
+
 impl Attacker {
-    /// Whether it was taken.
-    async fn once(&mut self, http: &mut Http, n: u64) -> anyhow::Result<bool> {
+    /// Does it once.
+    ///
+    /// # Errors
+    /// When the connection ends.
+    async fn once(&mut self, http: &mut Http, n: u64) -> anyhow::Result<Got> {
         let (account, device) = self.victim;
         http.headers = format!("x-forwarded-for: {}\r\n", self.attack.source(n));
-        let answer = match self.attack {
+        let (answer, taken) = match self.attack {
             Attack::Devices => {
                 let mut mallory = Registrant::new(&format!("mallory{}", self.number), "8.7", "example.org")?;
                 mallory.device = ed25519_dalek::SigningKey::from_bytes(&sha256(&[b"device", &n.to_be_bytes()]));
-                mallory.publish(http, n + 1).await?
+                (mallory.publish(http, n).await?, &[200, 201][..])
             }
-            Attack::LongNames => http.get(&format!("/v1/records/{}", "a".repeat(30_000))).await?,
-            Attack::Nonces => return Ok(nonce(http).await.is_ok()),
+            Attack::LongNames => (http.get(&format!("/v1/records/{}", "a".repeat(30_000))).await?, &[400][..]),
+            Attack::Nonces => (http.get("/v1/nonce").await?, &[200][..]),
             Attack::Lookups | Attack::LookupsFromEverywhere | Attack::ForgedProxies => {
-                http.get(&format!("/v1/accounts/{:032x}", n)).await?
+                (http.get(&format!("/v1/accounts/{n:032x}")).await?, &[404][..])
             }
             Attack::JunkToMailbox => {
-                let (prekey_id, ciphertext) = (PrekeyId(n.to_be_bytes()), &[1; 4_000]);
-                let junk = Outer { suite: 1, to_device: device, prekey_id, ttl: 60, ciphertext, work: None };
-                http.request("POST", &format!("/v1/mailbox/{account}"), "", Some(&junk.encode())).await?
+                let prekey_id = PrekeyId((self.number << 32 | n).to_be_bytes());
+                let junk =
+                    Outer { suite: 1, to_device: device, prekey_id, ttl: 60, ciphertext: &[1; 4_000], work: None };
+                let path = format!("/v1/mailbox/{account}");
+                (http.request("POST", &path, "", Some(&junk.encode())).await?, &[201][..])
             }
             Attack::UnreadAnswers => {
                 let stream = match &mut self.unread {
@@ -120,43 +137,53 @@ impl Attacker {
                     self.unread = None;
                     return Err(error.into());
                 }
-                return Ok(true);
+                return Ok(Got::Taken);
             }
             Attack::SilentSockets => {
                 if self.held.len() >= 100 {
                     self.held.clear();
                 }
                 let stream = connect_from(PROXY, &self.address).await?;
-                let mut request = tokio_tungstenite::tungstenite::client::IntoClientRequest::into_client_request(
-                    format!("ws://{}/v1/session", self.address),
-                )?;
+                let mut request = format!("ws://{}/v1/session", self.address).into_client_request()?;
                 request.headers_mut().insert("x-forwarded-for", "192.0.2.1".parse()?);
-                self.held.push(client_async(request, stream).await?.0);
-                return Ok(true);
+                return match client_async(request, stream).await {
+                    Ok((socket, _)) => {
+                        self.held.push(socket);
+                        Ok(Got::Taken)
+                    }
+                    Err(WsError::Http(answer)) if answer.status() == 429 => Ok(Got::Refused),
+                    Err(error) => Err(error.into()),
+                };
             }
         };
-        // Not to be found is an answer that cost a look.
-        Ok(answer.status != 429 && answer.status != 507 && answer.status != 403)
+        match answer.status {
+            status if taken.contains(&status) => Ok(Got::Taken),
+            429 | 507 => Ok(Got::Refused),
+            status => panic!("{:?} is no such attack: {status} {}", self.attack, answer.text()),
+        }
     }
 
     /// Goes on until told to stop.
     async fn run(mut self, stop: Arc<AtomicBool>) -> Seen {
-        let (since, mut seen, mut n) = (Instant::now(), Seen::default(), self.number << 32);
+        let (since, mut seen, mut n) = (Instant::now(), Seen::default(), 0);
         while !stop.load(Ordering::Relaxed) {
             // A connection that was closed is made anew.
             let Ok(mut http) = Http::connect_from(PROXY, &self.address).await else { continue };
             while !stop.load(Ordering::Relaxed) {
                 n += 1;
-                let taken = tokio::time::timeout(HELD_UP, self.once(&mut http, n)).await;
-                match taken {
-                    Ok(Ok(true)) => seen.taken += 1,
-                    refused => {
-                        seen.refused += 1;
-                        seen.stopped_after.get_or_insert(since.elapsed());
-                        if !matches!(refused, Ok(Ok(_))) {
-                            break;
-                        }
+                let got = tokio::time::timeout(HELD_UP, self.once(&mut http, n)).await;
+                match got {
+                    Ok(Ok(Got::Taken)) => {
+                        seen.taken += 1;
+                        continue;
                     }
+                    Ok(Ok(Got::Refused)) => seen.refused += 1,
+                    Ok(Err(_)) => seen.closed += 1,
+                    Err(_) => seen.held_up += 1,
+                }
+                seen.stopped_after.get_or_insert(since.elapsed());
+                if !matches!(got, Ok(Ok(_))) {
+                    break;
                 }
             }
         }
@@ -164,12 +191,16 @@ impl Attacker {
     }
 }
 
-/// What the attackers saw.
+/// What an attacker saw.
 #[derive(Debug, Default)]
 struct Seen {
     taken: u64,
     refused: u64,
-    /// When the directory first refused, closed or did not answer.
+    /// Connections that ended.
+    closed: u64,
+    /// What was not answered, or not read, within [`HELD_UP`].
+    held_up: u64,
+    /// When it was first refused, closed or held up.
     stopped_after: Option<Duration>,
 }
 
@@ -181,11 +212,7 @@ async fn honest(client: &Client, least: usize, stop: &AtomicBool) -> Vec<Duratio
         let users = UsersParams { name: Some("bob".into()), ..UsersParams::default() };
         let found = client.call::<DirectoryUsers>(&users).await.unwrap().users;
         assert_eq!(found.len(), 1, "an honest look finds bob");
-        let send = SendParams { to: "bob".into(), body: "honest".into(), ..SendParams::default() };
-        let id = client.call::<MessageSend>(&send).await.unwrap().id;
-        let wait = WaitParams { account: None, id, state: MessageState::Delivered, timeout_ms: 30_000 };
-        let state = client.call::<MessageWait>(&wait).await.unwrap().state;
-        assert_eq!(state, MessageState::Delivered, "an honest message is stuck");
+        one_arrives(client).await;
         times.push(since.elapsed());
     }
     times.sort_unstable();
@@ -200,12 +227,11 @@ struct Watch {
 }
 
 fn seconds() -> Duration {
-    let seconds = std::env::var("CHATD_TORTURE_SECONDS").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(1))
+    Duration::from_secs(amount("CHATD_TORTURE_SECONDS", 1))
 }
 
 async fn in_peace(client: &Client) -> Duration {
-    let least = if std::env::var_os("CHATD_TORTURE").is_some() { 100 } else { 10 };
+    let least = if times_are_judged() { 100 } else { 10 };
     p99(&honest(client, least, &AtomicBool::new(true)).await)
 }
 
@@ -239,7 +265,7 @@ impl Watch {
         };
         judge(self.memory < MOST_MEMORY_KIB, "memory");
         judge(grown < MOST_DISK, "disk");
-        if std::env::var_os("CHATD_TORTURE").is_some() {
+        if times_are_judged() {
             judge(self.during < MOST_P99, "an honest one waits");
             judge(self.during <= 5 * self.quiet, "an honest one waits longer than in peace");
             judge(ends.is_some_and(|after| after < Duration::from_secs(5)), "it goes on");
@@ -253,7 +279,7 @@ async fn strangers_and_a_member_of_a_directory_stop_nobody() {
     let config = "proxies = ['127.0.0.2']\n[limits]\nmember_per_minute = 600000\n";
     let options =
         DirectoryOptions { config: Some(config.into()), ..DirectoryOptions::default() }.args(&["--list", "public"]);
-    let mut pair = Pair::strangers_with("", options);
+    let mut pair = Pair::strangers_with("first_contact = 'open'\n", options);
     befriend(&pair.alice, &pair.bob);
     let (pid, data) = (pair.directory.pid().unwrap(), pair.directory.data_dir());
     let client = pair.alice_daemon.client().await;
@@ -274,15 +300,24 @@ async fn strangers_and_a_member_of_a_directory_stop_nobody() {
             })
             .collect();
         let watch = watch(&client, pid, quiet, &stop).await;
-        let mut all = Seen::default();
+        let mut seen = Vec::new();
         for attacker in attackers {
-            let seen = attacker.await.unwrap();
-            (all.taken, all.refused) = (all.taken + seen.taken, all.refused + seen.refused);
-            all.stopped_after = all.stopped_after.max(seen.stopped_after);
+            seen.push(attacker.await.unwrap());
         }
-        println!("{attack:?}: {} taken, {} refused", all.taken, all.refused);
-        // From each network a few: that is what honest crowds do, and each is answered.
-        let ends = all.stopped_after.or((attack == Attack::LookupsFromEverywhere).then_some(Duration::ZERO));
+        let sum = |of: fn(&Seen) -> u64| seen.iter().map(of).sum::<u64>();
+        let (taken, refused, closed) = (sum(|seen| seen.taken), sum(|seen| seen.refused), sum(|seen| seen.closed));
+        println!("{attack:?}: {taken} taken, {refused} refused, {closed} closed, {} held up", sum(|seen| seen.held_up));
+        assert!(taken > 0, "{attack:?} never began");
+        let ends = match attack {
+            // From each network a few: that is what honest crowds do, and each is answered.
+            Attack::LookupsFromEverywhere => Some(Duration::ZERO),
+            // The last of them, if all were stopped.
+            _ => seen
+                .iter()
+                .map(|seen| seen.stopped_after)
+                .collect::<Option<Vec<_>>>()
+                .and_then(|all| all.into_iter().max()),
+        };
         watch.judge(&format!("{attack:?}"), size().saturating_sub(before), ends, &mut failed);
     }
     // Nothing of others was refused, and a stranger from elsewhere is served.
@@ -301,7 +336,6 @@ const USER: &str = r"import socket, sys
 path, what = sys.argv[1:]
 status = b'\x94\x00\x01\xadsystem.status\x90'
 held = []
-print('begins', flush=True)
 while True:
     s = socket.socket(socket.AF_UNIX)
     s.settimeout(0.05)
@@ -324,8 +358,8 @@ while True:
 #[tokio::test(flavor = "multi_thread")]
 async fn other_users_of_the_machine_stop_nobody() {
     const PYTHON: &str = "/usr/bin/python3";
-    if !nix::unistd::geteuid().is_root() {
-        tests::skip!("needs root, to become another user");
+    if let Some(reason) = missing() {
+        tests::skip!("{reason}");
     }
     if !std::path::Path::new(PYTHON).exists() {
         tests::skip!("{PYTHON} is missing, to connect as other users");
@@ -351,6 +385,7 @@ async fn other_users_of_the_machine_stop_nobody() {
                 Ended(command.spawn().unwrap())
             })
             .collect();
+        wait_for("they are there", || pair.alice.json(["status"])["clients"].as_u64() > Some(2));
         let watch = watch(&client, pid, quiet, &stop).await;
         drop(users);
         // They have shares of places, memory and turns from the first moment.

@@ -11,7 +11,7 @@ use tests::{Ctl, Daemon, DaemonOptions, Directory, Place, Stream};
 const USERS: [&str; 2] = ["23001", "23002"];
 
 /// Why the tests here cannot run, if so.
-fn missing() -> Option<&'static str> {
+pub fn missing() -> Option<&'static str> {
     if !nix::unistd::geteuid().is_root() {
         return Some("needs root, to become another user");
     }

@@ -25,12 +25,22 @@ use tokio::task::JoinSet;
 use crate::peer_abuse::{mallory, node_of};
 
 /// Memory of a daemon under all limits at once.
-const MOST_MEMORY_KIB: u64 = 256 * 1024;
+pub const MOST_MEMORY_KIB: u64 = 256 * 1024;
 /// What a user may wait for a message in a flood, on a busy machine; the figure printed is what it was.
 const MOST_P99: Duration = Duration::from_secs(5);
 
-fn amount(variable: &str, least: u64) -> u64 {
+pub fn amount(variable: &str, least: u64) -> u64 {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(0).max(least)
+}
+
+/// Sends a message to bob, and waits until it is delivered.
+pub async fn one_arrives(client: &Client) {
+    let id = MessageId::now();
+    let send = SendParams { to: "bob".into(), body: "honest".into(), id: Some(id), ..SendParams::default() };
+    client.call::<MessageSend>(&send).await.unwrap();
+    let wait = WaitParams { account: None, id, state: MessageState::Delivered, timeout_ms: 30_000 };
+    let state = client.call::<MessageWait>(&wait).await.unwrap().state;
+    assert_eq!(state, MessageState::Delivered, "an honest message is stuck");
 }
 
 /// Sends one message after the other until told to stop, at least `least`; how long each took until it was delivered.
@@ -38,12 +48,7 @@ pub async fn honest(client: &Client, least: usize, stop: &AtomicBool) -> Vec<Dur
     let mut times = Vec::new();
     while times.len() < least || !stop.load(Ordering::Relaxed) {
         let since = Instant::now();
-        let id = MessageId::now();
-        let send = SendParams { to: "bob".into(), body: "honest".into(), id: Some(id), ..SendParams::default() };
-        client.call::<MessageSend>(&send).await.unwrap();
-        let wait = WaitParams { account: None, id, state: MessageState::Delivered, timeout_ms: 30_000 };
-        let state = client.call::<MessageWait>(&wait).await.unwrap().state;
-        assert_eq!(state, MessageState::Delivered, "an honest message is stuck");
+        one_arrives(client).await;
         times.push(since.elapsed());
     }
     times.sort_unstable();

@@ -120,6 +120,7 @@ async fn best(name: &str, scale: Scale, times: usize) -> Result<Vec<Row>> {
         }
         eprintln!("  a target is missed: measuring it again");
         let again = measure(name, scale).await?;
+        ensure!(again.len() == rows.len(), "{name} has other rows the second time");
         rows = rows.into_iter().zip(again).map(|(row, other)| row.better(other)).collect();
     }
     Ok(rows)

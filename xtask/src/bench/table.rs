@@ -35,22 +35,26 @@ impl Row {
 
     /// Whether there is a target, `< 10 ms` or `>= 1,000 /s`, and the figure misses it.
     pub fn misses(&self) -> bool {
+        if self.target.is_empty() {
+            return false;
+        }
         let mut words = self.target.split(' ');
-        let (Some(order), Some(number)) = (words.next(), words.next()) else { return false };
-        let Ok(target) = number.replace(',', "").parse::<f64>() else { return false };
-        let holds = match order {
+        let order = words.next().unwrap_or_default();
+        let target = words.next().and_then(|number| number.replace(',', "").parse::<f64>().ok());
+        // A target that cannot be read is not met.
+        !target.is_some_and(|target| match order {
             "<" => self.value < target,
             "<=" => self.value <= target,
             ">=" => self.value >= target,
-            _ => true,
-        };
-        !holds
+            _ => false,
+        })
     }
 
-    /// The better of two measurements of the same.
+    /// The better of two measurements of the same; what misses nothing stays as it was measured first.
     pub fn better(self, other: Self) -> Self {
         let more_is_better = self.target.starts_with('>');
-        if (other.value > self.value) == more_is_better { other } else { self }
+        let is_better = (other.value > self.value) == more_is_better;
+        if self.misses() && is_better { other } else { self }
     }
 
     fn figure(&self) -> String {
@@ -203,8 +207,13 @@ mod tests_of_table {
         for (value, target) in [(10.0, "< 10 ms"), (1.61, "<= 1.6 x"), (1_199.0, ">= 1,200 /s"), (f64::NAN, "< 1 s")] {
             assert!(row(value, target).misses(), "{value} {target}");
         }
-        assert_eq!(row(3.0, "< 10 ms").better(row(4.0, "< 10 ms")).value, 3.0);
+        for unread in ["< ten", "~ 5 ms", "<10 ms"] {
+            assert!(row(5.0, unread).misses(), "{unread}");
+        }
+        assert_eq!(row(13.0, "< 10 ms").better(row(14.0, "< 10 ms")).value, 13.0);
+        assert_eq!(row(13.0, "< 10 ms").better(row(12.0, "< 10 ms")).value, 12.0);
         assert_eq!(row(3.0, ">= 10 /s").better(row(4.0, ">= 10 /s")).value, 4.0);
+        assert_eq!(row(5.0, "").better(row(4.0, "")).value, 5.0);
     }
 
     #[test]

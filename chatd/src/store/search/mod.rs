@@ -36,7 +36,6 @@ mod reader;
 mod tests;
 pub mod words;
 
-use crate::model::ids::ConversationRow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,6 +43,8 @@ use std::time::{Duration, Instant};
 use account::{Account, Progress};
 pub use indexer::Indexer;
 use indexer::Shared;
+
+use crate::model::ids::ConversationRow;
 
 /// Rows and time of one index transaction: long enough that its commit is a small part, short enough that queries, other accounts
 /// and a stop wait little.
@@ -56,7 +57,7 @@ const MAX_TAIL_BYTES: usize = 8 * 1024 * 1024;
 const MAX_WAIT: Duration = Duration::from_secs(10);
 /// A file that is damaged again this soon has a cause that no rebuild cures.
 const MAX_REBUILDS: u64 = 2;
-/// Hits of one query at most; the caller pages with `before`.
+/// Hits of one query at most: the largest page of the RPC, and one that tells whether there are more.
 pub const MAX_HITS: usize = 1_001;
 
 /// Why a search has no answer.
@@ -82,7 +83,7 @@ pub enum SearchError {
         max: usize,
     },
     /// The index is being built and is not there yet.
-    #[error("the search index is being built, about {remaining} messages are left; try again in a moment")]
+    #[error("the search index is being built (messages left: {remaining}); try again in a moment")]
     Building {
         /// Message ids between the index and the newest message.
         remaining: i64,

@@ -95,7 +95,7 @@ fn what_the_recovery_key_resets_is_worth_a_place_in_the_queue() {
         burnt.seq += MAX_SEQ_STEP;
         assert!(take(&alice, &bob, &SignedRecord::sign(&burnt, bob.identity.inner()).unwrap().encode()).0);
     }
-    let looks = |bytes: &[u8]| alice.read(|conn| pins::is_newer_record(conn, contact, bytes));
+    let looks = |bytes: &[u8]| alice.read(|conn| pins::may_replace_record(conn, contact, bytes));
     let (_, recovered) = rotated(&record, 3, 1, &key(3), &key(RECOVERY[0]), true);
     let (_, handed_over) = rotated(&record, 3, 1, &key(4), &bob.identity, false);
     assert!(looks(&recovered));
@@ -168,7 +168,7 @@ proptest! {
             let contact = alice.id(&bob);
             let copy = bytes.clone();
             // What is no news does not come to the store at all.
-            prop_assert_eq!(alice.read(|conn| pins::is_newer_record(conn, contact, &bytes)), seq > newest);
+            prop_assert_eq!(alice.read(|conn| pins::may_replace_record(conn, contact, &bytes)), seq > newest);
             alice.write(move |tx| tx.take_record(contact, &copy)).unwrap();
             let row = alice.row(&bob);
             if seq > newest {

@@ -212,5 +212,8 @@ fn a_reload_makes_another_domains_directory_known() {
     assert!(!asked().expect_code(0).stderr.contains("not known here"));
     // What cannot be taken over changes nothing.
     reload("log = 'info'\n[directories]\n\"example.net\" = \"htp://nowhere\"\n", "htp://nowhere");
-    alice.run(["add", "nobody@example.net"]).expect_code(1).says(&["is called nobody in example.net"]);
+    alice
+        .run(["add", "nobody@example.net"])
+        .expect_code(1)
+        .says(&["nobody is called nobody@example.net in example.net"]);
 }

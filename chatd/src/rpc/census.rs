@@ -86,6 +86,8 @@ impl Client {
 struct Table {
     clients: HashMap<u64, Arc<Client>>,
     next: u64,
+    /// Bytes of all that count together: changed only with the table locked, as each client's own.
+    weight: usize,
 }
 
 impl Table {
@@ -106,6 +108,31 @@ impl Table {
         by_uid.into_iter().max_by_key(|(_, count)| *count)
     }
 
+    /// Ends a client for the good of others.
+    fn doom(&mut self, client: &Client) {
+        if !client.doomed.swap(true, Ordering::AcqRel) {
+            self.weight -= client.weight.swap(0, Ordering::AcqRel);
+            client.end.cancel();
+        }
+    }
+
+    /// Lets the largest connections of the users with the most bytes go until all are within the bound.
+    fn relieve(&mut self) {
+        while self.weight > BUFFER_BYTES {
+            let mut by_uid = HashMap::new();
+            for client in self.counted() {
+                *by_uid.entry(client.uid).or_insert(0_usize) += client.weight.load(Ordering::Acquire);
+            }
+            let Some((heavy, _)) = by_uid.into_iter().max_by_key(|(_, weight)| *weight) else { return };
+            let own = self.counted().filter(|client| client.uid == heavy);
+            let Some(largest) = own.max_by_key(|client| client.weight.load(Ordering::Acquire)).map(Arc::clone) else {
+                return;
+            };
+            tracing::info!(often = "memory", uid = heavy, "clients hold too much unread: the largest connection goes");
+            self.doom(&largest);
+        }
+    }
+
     fn longest_silent(&self, which: impl Fn(&Client) -> bool) -> Option<&Arc<Client>> {
         self.counted().filter(|client| which(client)).min_by_key(|client| client.touched.load(Ordering::Relaxed))
     }
@@ -116,7 +143,6 @@ pub(super) struct Census {
     table: Mutex<Table>,
     /// Told with each change, in order.
     counted: Box<dyn Fn(u64) + Send + Sync>,
-    weight: AtomicUsize,
     started: Instant,
 }
 
@@ -132,7 +158,6 @@ impl Census {
         Self {
             table: Mutex::default(),
             counted: Box::new(counted),
-            weight: AtomicUsize::new(0),
             started: Instant::now(),
         }
     }
@@ -143,14 +168,6 @@ impl Census {
 
     fn now(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// Ends a client for the good of others.
-    fn doom(&self, client: &Client) {
-        if !client.doomed.swap(true, Ordering::AcqRel) {
-            self.weight.fetch_sub(client.weight.swap(0, Ordering::AcqRel), Ordering::AcqRel);
-            client.end.cancel();
-        }
     }
 
     /// A place for a client of this user.
@@ -189,13 +206,13 @@ impl Census {
                     client.uid == uid && silent && client.doing.load(Ordering::Relaxed) == Doing::Idle as u8
                 })
             };
-            let Some(victim) = victim else {
+            let Some(victim) = victim.map(Arc::clone) else {
                 return refused(format!(
                     "all places for clients are taken ({all}, of which user {uid} has {own}); close some of these, or try \
                      again later"
                 ));
             };
-            self.doom(victim);
+            table.doom(&victim);
         }
         table.next += 1;
         let number = table.next;
@@ -217,22 +234,6 @@ impl Census {
         (self.counted)(table.clients.len() as u64);
         drop(table);
         Ok(Seat { census: Arc::clone(self), client, number })
-    }
-
-    /// Lets the largest connections of the users with the most bytes go until all are within the bound.
-    fn relieve(&self) {
-        let table = self.lock();
-        while self.weight.load(Ordering::Acquire) > BUFFER_BYTES {
-            let mut by_uid = HashMap::new();
-            for client in table.counted() {
-                *by_uid.entry(client.uid).or_insert(0_usize) += client.weight.load(Ordering::Acquire);
-            }
-            let Some((heavy, _)) = by_uid.into_iter().max_by_key(|(_, weight)| *weight) else { return };
-            let own = table.counted().filter(|client| client.uid == heavy);
-            let Some(largest) = own.max_by_key(|client| client.weight.load(Ordering::Acquire)) else { return };
-            tracing::info!(often = "memory", uid = heavy, "clients hold too much unread: the largest connection goes");
-            self.doom(largest);
-        }
     }
 }
 
@@ -284,18 +285,14 @@ impl Seat {
         if doing != Doing::Following {
             self.client.follows.store(false, Ordering::Release);
         }
-        if !self.client.counts() {
+        if self.client.weight.load(Ordering::Acquire) == bytes {
             return;
         }
-        let before = self.client.weight.swap(bytes, Ordering::AcqRel);
-        let census = &self.census;
-        if bytes > before {
-            let all = census.weight.fetch_add(bytes - before, Ordering::AcqRel) + (bytes - before);
-            if all > BUFFER_BYTES {
-                census.relieve();
-            }
-        } else {
-            census.weight.fetch_sub(before - bytes, Ordering::AcqRel);
+        let mut table = self.census.lock();
+        if self.client.counts() {
+            table.weight -= self.client.weight.swap(bytes, Ordering::AcqRel);
+            table.weight += bytes;
+            table.relieve();
         }
     }
 
@@ -307,7 +304,7 @@ impl Seat {
         if self.client.follows() {
             return Ok(());
         }
-        let table = self.census.lock();
+        let mut table = self.census.lock();
         let all = table.counted().filter(|client| client.follows()).count();
         let own = table.counted().filter(|client| client.follows() && client.uid == self.client.uid).count();
         // Without an account there is nothing to follow; with one place in all, that is the place.
@@ -316,13 +313,13 @@ impl Seat {
             let loud = table.loudest(Client::follows).filter(|(_, count)| *count > limits.clients_per_uid);
             let victim = loud.filter(|_| own < limits.clients_per_uid);
             let victim = victim.and_then(|(loud, _)| table.longest_silent(|c| c.follows() && c.uid == loud));
-            let Some(victim) = victim else {
+            let Some(victim) = victim.map(Arc::clone) else {
                 let text = format!(
                     "all places to follow events are taken ({all}, of which you have {own}); close some of these"
                 );
                 return Err(RpcError::new(ErrorCode::LimitReached, text));
             };
-            self.census.doom(victim);
+            table.doom(&victim);
         }
         self.client.follows.store(true, Ordering::Release);
         Ok(())
@@ -338,12 +335,10 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut table = self.census.lock();
         table.clients.remove(&self.number);
-        (self.census.counted)(table.clients.len() as u64);
-        drop(table);
         if !self.client.doomed.swap(true, Ordering::AcqRel) {
-            let weight = self.client.weight.swap(0, Ordering::AcqRel);
-            self.census.weight.fetch_sub(weight, Ordering::AcqRel);
+            table.weight -= self.client.weight.swap(0, Ordering::AcqRel);
         }
+        (self.census.counted)(table.clients.len() as u64);
     }
 }
 

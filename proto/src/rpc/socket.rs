@@ -10,19 +10,24 @@ use std::task::{Context, Poll};
 
 use interprocess::local_socket::tokio::Stream;
 use interprocess::local_socket::tokio::prelude::*;
+#[cfg(not(unix))]
 use interprocess::local_socket::{GenericFilePath, ToFsName};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes of a socket's path at most: `sun_path` of unix(7) holds 108, the last of which is zero.
 pub const MAX_PATH_BYTES: usize = 107;
 
-/// Connects to the daemon at `path`.
+/// Connects to the daemon at `path`. As long as more clients want in than the system lets wait, it waits for its turn, ten
+/// seconds at most.
 ///
 /// # Errors
 /// The system's: `NotFound` and `ConnectionRefused` mean that no daemon runs there, `PermissionDenied` that the caller
-/// may not use it; `InvalidInput`, that the path is longer than [`MAX_PATH_BYTES`]; `Other`, that somebody listens who is not
-/// to be trusted.
+/// may not use it, `WouldBlock` that its turn did not come; `InvalidInput`, that the path is longer than [`MAX_PATH_BYTES`];
+/// `Other`, that somebody listens who is not to be trusted.
 pub async fn connect(path: &Path) -> io::Result<Stream> {
+    #[cfg(unix)]
+    let stream = queue::connect(path).await?;
+    #[cfg(not(unix))]
     let stream = Stream::connect(path.to_fs_name::<GenericFilePath>()?).await?;
     #[cfg(unix)]
     if let Some(uid) = stream.peer_creds()?.euid()
@@ -34,6 +39,47 @@ pub async fn connect(path: &Path) -> io::Result<Stream> {
         )));
     }
     Ok(stream)
+}
+
+/// Connecting when others crowd in. A Unix socket whose queue is full is not "in progress", as a TCP socket is: it has to be
+/// connected again, and interprocess 2.4 hands it out unconnected (connect(2), EAGAIN).
+#[cfg(unix)]
+mod queue {
+    use std::io;
+    use std::os::fd::OwnedFd;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use interprocess::local_socket::tokio::Stream;
+    use interprocess::os::unix::uds_local_socket::tokio::Stream as UdsStream;
+    use socket2::{Domain, SockAddr, Socket, Type};
+
+    /// What a queue of clients at full strength is let wait.
+    const TURN: Duration = Duration::from_secs(10);
+
+    pub(super) async fn connect(path: &Path) -> io::Result<Stream> {
+        let address = SockAddr::unix(path)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        let socket = match socket.connect(&address) {
+            Ok(()) => socket,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // The system keeps those who wait in order; who asks again and again only comes last.
+                let wait = move || in_turn(&socket, &address).map(|()| socket);
+                tokio::task::spawn_blocking(wait).await.map_err(io::Error::other)??
+            }
+            Err(error) => return Err(error),
+        };
+        UdsStream::try_from(OwnedFd::from(socket)).map(Stream::from)
+    }
+
+    fn in_turn(socket: &Socket, address: &SockAddr) -> io::Result<()> {
+        socket.set_nonblocking(false)?;
+        socket.set_write_timeout(Some(TURN))?;
+        socket.connect(address)?;
+        socket.set_write_timeout(None)?;
+        socket.set_nonblocking(true)
+    }
 }
 
 /// Who may listen at a socket: whoever listens is told passphrases and recovery keys.
@@ -95,7 +141,29 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
     use std::path::Path;
 
+    use interprocess::local_socket::tokio::prelude::*;
+
     use super::trust::is_trusted;
+
+    #[tokio::test]
+    async fn a_full_queue_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sock");
+        let listener = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+        listener.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+        listener.listen(0).unwrap();
+        let first = super::connect(&path).await.unwrap();
+        let mut second = tokio::spawn({
+            let path = path.clone();
+            async move { super::connect(&path).await }
+        });
+        // There is no place for it, and it says so neither with an error nor with a connection that is none.
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(200), &mut second).await.is_err());
+        listener.accept().unwrap();
+        let second = second.await.unwrap().unwrap();
+        assert!(second.peer_creds().is_ok());
+        drop(first);
+    }
 
     /// A user that this machine does not have.
     const SERVICE: u32 = 23_004;

@@ -1,6 +1,9 @@
 //! Who may use the daemon at all. Which accounts a caller may use is the service's affair.
 
+use std::collections::HashMap;
 use std::ffi::CString;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use proto::rpc::{ErrorCode, RpcError};
@@ -48,6 +51,51 @@ impl Identity {
     }
 }
 
+/// For so long it is not asked again who a user is: that reads four files, or asks a network.
+const KNOWN_FOR: Duration = Duration::from_secs(1);
+/// Users that are remembered.
+const MAX_KNOWN: usize = 256;
+
+/// Who may come in, as it was found a moment ago.
+pub(super) struct Identities {
+    access: Arc<Access>,
+    known: Mutex<HashMap<u32, (Instant, Result<Identity, RpcError>)>>,
+}
+
+impl Identities {
+    pub(super) fn new(access: Access) -> Self {
+        Self { access: Arc::new(access), known: Mutex::default() }
+    }
+
+    /// Who a user is, if this one may come in.
+    ///
+    /// # Errors
+    /// What to do about it; `internal`, when the look-up failed.
+    pub(super) async fn admit(&self, uid: u32) -> Result<Identity, RpcError> {
+        if let Some(known) = self.known(uid) {
+            return known;
+        }
+        let access = Arc::clone(&self.access);
+        // The user database may be on a network.
+        let looked_up = tokio::task::spawn_blocking(move || {
+            let identity = Identity::of(uid);
+            access.check(&identity).map(|()| identity)
+        });
+        let found = looked_up.await.map_err(|error| RpcError::new(ErrorCode::Internal, error.to_string()))?;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(uid, (Instant::now(), found.clone()));
+        found
+    }
+
+    fn known(&self, uid: u32) -> Option<Result<Identity, RpcError>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&uid).filter(|(at, _)| at.elapsed() < KNOWN_FOR).map(|(_, found)| found.clone())
+    }
+}
+
 fn groups_of(user: &User) -> Vec<String> {
     let Ok(name) = CString::new(user.name.as_bytes()) else { return Vec::new() };
     let groups = getgrouplist(&name, user.gid).unwrap_or_default();
@@ -68,7 +116,7 @@ impl Access {
     }
 
     /// Whether this one may come in; the error says what to do about it.
-    pub(super) fn check(&self, who: &Identity) -> Result<(), RpcError> {
+    fn check(&self, who: &Identity) -> Result<(), RpcError> {
         let is_member = |group: &str| who.groups.iter().any(|known| known == group);
         let uid = who.uid;
         let user = who.name.clone().unwrap_or_else(|| format!("user {uid}"));

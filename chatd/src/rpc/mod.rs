@@ -13,6 +13,7 @@ mod claim;
 mod connection;
 mod dispatch;
 mod feeds;
+mod pace;
 mod server;
 mod socket;
 #[cfg(test)]

@@ -6,17 +6,18 @@ use std::time::Duration;
 use interprocess::local_socket::tokio::Stream;
 use interprocess::local_socket::tokio::prelude::*;
 use proto::rpc::codec::{self, FrameReader};
-use proto::rpc::{ErrorCode, RpcError};
+use proto::rpc::RpcError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::access::{Access, Identity};
+use super::access::{Access, Identities};
 use super::api::Api;
-use super::census::Census;
+use super::census::{Census, Seat};
 use super::connection::Connection;
 use super::dispatch::Dispatcher;
+use super::pace::{Pace, Turn};
 use super::socket::BoundSocket;
 use crate::model::{Caller, Clients};
 
@@ -53,6 +54,10 @@ const MAX_REFUSALS: usize = 32;
 /// `accept` fails when file descriptors run out. It is tried again after this, doubled each time up to the second.
 const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
+/// After so many connections that came too fast, all others of the daemon get a turn before the next are taken in.
+const DROPPED_AT_ONCE: u32 = 16;
+const AFTER_DROPPED: Duration = Duration::from_millis(1);
+
 /// How often the socket's file is looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -68,8 +73,14 @@ pub async fn serve<A: Api>(
     let counted = Arc::clone(&api);
     let census = Arc::new(Census::new(move |clients| counted.client_count(clients)));
     api.told_clients(Arc::clone(&census) as Arc<dyn Clients>);
-    let access = Arc::new(access);
-    let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
+    let door = Arc::new(Door {
+        api,
+        identities: Identities::new(access),
+        census,
+        refusals: Semaphore::new(MAX_REFUSALS),
+        figures,
+    });
+    let (pace, mut dropped) = (Pace::new(), 0);
     let tasks = TaskTracker::new();
     let mut backoff = ACCEPT_BACKOFF.0;
     let mut look = tokio::time::interval(LOOK_EVERY);
@@ -113,32 +124,25 @@ pub async fn serve<A: Api>(
         };
         let Some(uid) = credentials.euid() else { continue };
         let pid = credentials.pid();
-        let (api, access, refusals) = (Arc::clone(&api), Arc::clone(&access), Arc::clone(&refusals));
-        let limits = *figures.borrow();
-        let seat = census.admit(uid, pid, api.has_account(uid), &limits);
-        let stop = stop.child_token();
+        let turn = pace.turn(uid);
+        if matches!(turn, Turn::Never) {
+            tracing::info!(often = "pace", uid, ?pid, "a user connects too fast; dropped");
+            drop(stream);
+            dropped += 1;
+            if dropped % DROPPED_AT_ONCE == 0 {
+                tokio::time::sleep(AFTER_DROPPED).await;
+            }
+            continue;
+        }
+        let (door, stop) = (Arc::clone(&door), stop.child_token());
         tasks.spawn(async move {
-            let admitted = match seat {
-                Ok(seat) => admit(&access, uid, pid).await.map(|caller| (seat, caller)),
-                Err(error) => Err(error),
-            };
-            match admitted {
-                Ok((seat, caller)) => {
-                    tracing::debug!(?caller, "an RPC client connected");
-                    let dispatcher = Dispatcher { api, caller: Arc::new(caller), closing: stop };
-                    let (reader, writer) = proto::rpc::socket::split(stream);
-                    let ended = Connection::new(dispatcher, limits, &seat, reader, writer).run().await;
-                    tracing::debug!(uid, ?pid, ?ended, "an RPC client went");
-                }
-                Err(error) => {
-                    tracing::info!(often = error.0.as_str(), uid, ?pid, %error, "an RPC client is turned away");
-                    let Ok(_permit) = refusals.try_acquire() else { return };
-                    tokio::select! {
-                        () = stop.cancelled() => {}
-                        _ = tokio::time::timeout(limits.frame_timeout, refuse(&stream, &error)) => {}
-                    }
+            if let Turn::Later(parked) = turn {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = parked.wait() => {}
                 }
             }
+            door.attend(stream, uid, pid, stop).await;
         });
     }
     drop(socket);
@@ -146,15 +150,44 @@ pub async fn serve<A: Api>(
     tasks.wait().await;
 }
 
-async fn admit(access: &Arc<Access>, uid: u32, pid: Option<i32>) -> Result<Caller, RpcError> {
-    let looked_up = Arc::clone(access);
-    // The user database may be on a network.
-    let identity = tokio::task::spawn_blocking(move || {
-        let identity = Identity::of(uid);
-        looked_up.check(&identity).map(|()| identity)
-    });
-    let identity = identity.await.map_err(|error| RpcError::new(ErrorCode::Internal, error.to_string()))??;
-    Ok(Caller { uid, user: identity.name, pid })
+/// What every connection meets.
+struct Door<A> {
+    api: Arc<A>,
+    identities: Identities,
+    census: Arc<Census>,
+    refusals: Semaphore,
+    figures: watch::Receiver<Limits>,
+}
+
+impl<A: Api> Door<A> {
+    /// Serves one client to its end, or tells it why not.
+    async fn attend(&self, stream: Stream, uid: u32, pid: Option<i32>, stop: CancellationToken) {
+        let limits = *self.figures.borrow();
+        match self.admit(uid, pid, &limits).await {
+            Ok((seat, caller)) => {
+                tracing::debug!(?caller, "an RPC client connected");
+                let api = Arc::clone(&self.api);
+                let dispatcher = Dispatcher { api, caller: Arc::new(caller), closing: stop };
+                let (reader, writer) = proto::rpc::socket::split(stream);
+                let ended = Connection::new(dispatcher, limits, &seat, reader, writer).run().await;
+                tracing::debug!(uid, ?pid, ?ended, "an RPC client went");
+            }
+            Err(error) => {
+                tracing::info!(often = error.0.as_str(), uid, ?pid, %error, "an RPC client is turned away");
+                let Ok(_permit) = self.refusals.try_acquire() else { return };
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    _ = tokio::time::timeout(limits.frame_timeout, refuse(&stream, &error)) => {}
+                }
+            }
+        }
+    }
+
+    async fn admit(&self, uid: u32, pid: Option<i32>, limits: &Limits) -> Result<(Seat, Caller), RpcError> {
+        let seat = self.census.admit(uid, pid, self.api.has_account(uid), limits)?;
+        let identity = self.identities.admit(uid).await?;
+        Ok((seat, Caller { uid, user: identity.name, pid }))
+    }
 }
 
 /// Tells the reason in answer to the first request: before it, nobody listens.

@@ -340,7 +340,7 @@ while True:
     s = socket.socket(socket.AF_UNIX)
     s.settimeout(0.05)
     try:
-        s.connect(path)
+        s.connect(path + '.none' if what == 'elsewhere' else path)
         if what == 'half':
             s.sendall(b'\x94\x00\x01')
         while what == 'unread':
@@ -372,7 +372,7 @@ async fn other_users_of_the_machine_stop_nobody() {
     let (pid, data) = (pair.alice_daemon.pid().unwrap(), pair.alice_daemon.data_dir());
     let client = pair.alice_daemon.client().await;
     let mut failed = Vec::new();
-    for what in ["silent", "half", "unread", "asks"] {
+    for what in ["elsewhere", "silent", "half", "unread", "asks"] {
         let quiet = in_peace(&client).await;
         let size = || disk_bytes(&data) + pair.alice_daemon.log_text().len() as u64;
         let (before, stop) = (size(), AtomicBool::new(false));
@@ -385,7 +385,9 @@ async fn other_users_of_the_machine_stop_nobody() {
                 Ended(command.spawn().unwrap())
             })
             .collect();
-        wait_for("they are there", || pair.alice.json(["status"])["clients"].as_u64() > Some(2));
+        if what != "elsewhere" {
+            wait_for("they are there", || pair.alice.json(["status"])["clients"].as_u64() > Some(2));
+        }
         let watch = watch(&client, pid, quiet, &stop).await;
         drop(users);
         // They have shares of places, memory and turns from the first moment.

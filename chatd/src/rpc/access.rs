@@ -91,8 +91,14 @@ impl Identities {
     }
 
     fn known(&self, uid: u32) -> Option<Result<Identity, RpcError>> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&uid).filter(|(at, _)| at.elapsed() < KNOWN_FOR).map(|(_, found)| found.clone())
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, found) = known.get_mut(&uid)?;
+        if at.elapsed() < KNOWN_FOR {
+            return Some(found.clone());
+        }
+        // One of those who ask looks it up, and the others take what was found before.
+        *at = Instant::now();
+        None
     }
 }
 

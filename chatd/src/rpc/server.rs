@@ -55,7 +55,7 @@ const MAX_REFUSALS: usize = 32;
 const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// After so many connections that came too fast, all others of the daemon get a turn before the next are taken in.
-const DROPPED_AT_ONCE: u32 = 16;
+const DROPPED_AT_ONCE: u32 = 4;
 const AFTER_DROPPED: Duration = Duration::from_millis(1);
 
 /// How often the socket's file is looked for.

@@ -16,6 +16,10 @@ use proto::rpc::socket::MAX_PATH_BYTES;
 
 use super::claim::Claim;
 
+/// Clients that may wait to be taken in. Who crowds in fills all of it, and others wait behind that: a queue of the system's
+/// usual 4,096 would be seconds.
+const BACKLOG: i32 = 128;
+
 /// For whom the socket is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Audience {
@@ -164,6 +168,8 @@ async fn bind_with(path: &Path, audience: &Audience, held: Option<Arc<Claim>>) -
     // Born closed: between bind and chmod nobody else comes in.
     let options = ListenerOptions::new().name(name).mode(0o600).reclaim_name(false);
     let listener = options.create_tokio().map_err(failed("bind", path))?;
+    let Listener::UdSocket(inner) = &listener;
+    socket2::SockRef::from(inner).listen(BACKLOG).map_err(failed("listen at", path))?;
     let file = std::fs::symlink_metadata(path).map_err(failed("look at", path))?;
     let file = (file.dev(), file.ino());
     let socket = BoundSocket { listener, path: path.to_owned(), audience: audience.clone(), file, claim };

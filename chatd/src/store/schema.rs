@@ -342,8 +342,16 @@ pub(super) const CHECKPOINT_PAGES: i64 = 8_000;
 /// The same while the disk is full: a small part of the ballast.
 pub(super) const CHECKPOINT_PAGES_LOW: i64 = 128;
 
+/// Plans are made once. Without this, SQLite makes them anew whenever a parameter is bound that was compared with the condition
+/// of a partial index, which is each time for some of our statements (sqlite.org/queryplanner-ng.html, QPSG).
+pub(super) fn keep_plans(conn: &Connection) -> Result<(), StoreError> {
+    conn.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
+}
+
 /// Settings of the writing connection. FULL: an answer after COMMIT must survive a power cut.
 pub(super) fn prepare_writer(conn: &Connection) -> Result<(), StoreError> {
+    keep_plans(conn)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
@@ -356,6 +364,7 @@ pub(super) fn prepare_writer(conn: &Connection) -> Result<(), StoreError> {
 
 /// Settings of a reading connection.
 pub(super) fn prepare_reader(conn: &Connection) -> Result<(), StoreError> {
+    keep_plans(conn)?;
     conn.pragma_update(None, "query_only", true)?;
     conn.pragma_update(None, "cache_size", -1_024)?;
     conn.set_prepared_statement_cache_capacity(32);

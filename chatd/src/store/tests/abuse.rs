@@ -261,3 +261,22 @@ fn new_streams_of_a_contact_are_bounded_for_a_day() {
     assert_eq!((received.shown, received.refused), (256, 44));
     assert_eq!(bob.count("SELECT count(*) FROM streams_in"), 256);
 }
+
+#[test]
+fn no_statement_is_planned_twice() {
+    let alice = Person::new("alice");
+    let replanned = |conn: &rusqlite::Connection| {
+        let mut again = 0;
+        for sql in ["SELECT id FROM contacts WHERE account = ?1", "SELECT seq FROM outbox WHERE stream = ?1 AND message = ?2"] {
+            let mut statement = conn.prepare(sql)?;
+            for n in 0..5_i64 {
+                let parameters = [n; 2];
+                statement.query(rusqlite::params_from_iter(&parameters[..statement.parameter_count()]))?.next()?;
+            }
+            again += statement.get_status(rusqlite::StatementStatus::RePrepare);
+        }
+        Ok(again)
+    };
+    assert_eq!(alice.store.read_blocking(replanned).unwrap(), 0);
+    assert_eq!(alice.write(|tx| replanned(tx.test_conn())).unwrap(), 0);
+}

@@ -1,7 +1,7 @@
 //! How fast each user may connect: what a connection costs is little, but somebody who makes thousands in a second keeps
 //! everybody else's messages waiting.
 //!
-//! Invariants: a user who stays below [`AT_ONCE`] and [`A_SECOND`] waits for nothing; who is faster waits, [`PARKED`]
+//! Invariants: a user who stays below [`AT_ONCE`] in [`AGAIN`] waits for nothing; who is faster waits, [`PARKED`]
 //! connections at most, and is dropped beyond; whoever is dropped slows the door for nobody by more than a millisecond.
 
 use std::collections::HashMap;
@@ -13,10 +13,10 @@ use governor::clock::DefaultClock;
 
 use crate::policy::rate::{KeyedLimiter, TooFast};
 
-/// Connections of a user that are taken in at once: a crowd of scripts that start together.
-const AT_ONCE: NonZeroU32 = NonZeroU32::new(256).unwrap();
-/// And in each second from then on. A program that is started for each message makes some hundred on a core.
-const A_SECOND: Duration = Duration::from_secs(1);
+/// Connections of a user that are taken in at once: as many as there are places.
+const AT_ONCE: NonZeroU32 = NonZeroU32::new(1_024).unwrap();
+/// After which as many may come again: 256 in a second. A program that is started for each message makes some hundred on a core.
+const AGAIN: Duration = Duration::from_secs(4);
 /// Connections of a user that wait for their turn.
 const PARKED: u32 = 64;
 /// Users that are told apart.
@@ -45,7 +45,7 @@ pub(super) struct Parked {
 
 impl Pace {
     pub fn new() -> Arc<Self> {
-        let limiter = KeyedLimiter::new(AT_ONCE, A_SECOND, USERS, DefaultClock::default());
+        let limiter = KeyedLimiter::new(AT_ONCE, AGAIN, USERS, DefaultClock::default());
         Arc::new(Self { limiter, parked: Mutex::default() })
     }
 
@@ -97,10 +97,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_is_faster_waits_and_beyond_is_dropped() {
         let pace = Pace::new();
-        let turns: Vec<Turn> = (0..1_000).map(|_| pace.turn(7)).collect();
+        let turns: Vec<Turn> = (0..2_000).map(|_| pace.turn(7)).collect();
         let count = |which: fn(&Turn) -> bool| turns.iter().filter(|turn| which(turn)).count();
         let (now, later) = (count(|turn| matches!(turn, Turn::Now)), count(|turn| matches!(turn, Turn::Later(_))));
-        assert!((256..300).contains(&now), "{now}");
+        assert!((1_024..1_060).contains(&now), "{now}");
         assert_eq!(later, PARKED as usize);
         assert!(matches!(pace.turn(8), Turn::Now), "others wait for nothing of it");
         for turn in turns {

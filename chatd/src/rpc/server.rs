@@ -85,21 +85,22 @@ pub async fn serve<A: Api>(
     let mut backoff = ACCEPT_BACKOFF.0;
     let mut look = tokio::time::interval(LOOK_EVERY);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // Whose file was gone: those who had come by then are still taken in.
+    let mut before: Option<BoundSocket> = None;
     loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = socket.accept() => accepted,
-            _ = look.tick() => {
-                if !socket.is_there() {
-                    match socket.again().await {
-                        Ok(new) => {
-                            tracing::warn!(path = %new.path().display(), "the socket's file was gone: made again");
-                            socket = new;
-                        }
-                        Err(error) => tracing::error!(often = "socket", %error, "the socket's file is gone, and clients cannot come"),
+        let left = before.as_ref().and_then(BoundSocket::accept_now);
+        let accepted = match left {
+            Some(stream) => Ok(stream),
+            None => {
+                before = None;
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    accepted = socket.accept() => accepted,
+                    _ = look.tick() => {
+                        before = replace_if_gone(&mut socket).await;
+                        continue;
                     }
                 }
-                continue;
             }
         };
         let stream = match accepted {
@@ -148,6 +149,23 @@ pub async fn serve<A: Api>(
     drop(socket);
     tasks.close();
     tasks.wait().await;
+}
+
+/// Makes the socket again if its file is gone; the one before, whose queue may not be empty.
+async fn replace_if_gone(socket: &mut BoundSocket) -> Option<BoundSocket> {
+    if socket.is_there() {
+        return None;
+    }
+    match socket.again().await {
+        Ok(new) => {
+            tracing::warn!(path = %new.path().display(), "the socket's file was gone: made again");
+            Some(std::mem::replace(socket, new))
+        }
+        Err(error) => {
+            tracing::error!(often = "socket", %error, "the socket's file is gone, and clients cannot come");
+            None
+        }
+    }
 }
 
 /// What every connection meets.

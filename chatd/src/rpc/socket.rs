@@ -3,6 +3,7 @@
 //! Invariant: a socket on which somebody answers is never replaced, and what is no socket is never removed.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use interprocess::local_socket::tokio::prelude::*;
 use interprocess::local_socket::tokio::{Listener, Stream};
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
+use interprocess::os::unix::uds_local_socket::tokio::Stream as UdsStream;
 use nix::unistd::{Gid, Group, Uid};
 use proto::rpc::socket::MAX_PATH_BYTES;
 
@@ -119,6 +121,14 @@ impl BoundSocket {
     /// [`SocketError`], also when somebody else listens there now.
     pub(super) async fn again(&self) -> Result<Self, SocketError> {
         bind_with(&self.path, &self.audience, Some(Arc::clone(&self.claim))).await
+    }
+
+    /// Who waits to be taken in already.
+    pub(super) fn accept_now(&self) -> Option<Stream> {
+        let Listener::UdSocket(inner) = &self.listener;
+        let (stream, _) = socket2::SockRef::from(inner).accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        UdsStream::try_from(OwnedFd::from(stream)).map(Stream::from).ok()
     }
 
     pub(super) async fn accept(&self) -> io::Result<Stream> {

@@ -278,5 +278,5 @@ fn no_statement_is_planned_twice() {
         Ok(again)
     };
     assert_eq!(alice.store.read_blocking(replanned).unwrap(), 0);
-    assert_eq!(alice.write(|tx| replanned(tx.test_conn())).unwrap(), 0);
+    assert_eq!(alice.write(move |tx| replanned(tx.test_conn())).unwrap(), 0);
 }

@@ -56,10 +56,13 @@ const KNOWN_FOR: Duration = Duration::from_secs(1);
 /// Users that are remembered.
 const MAX_KNOWN: usize = 256;
 
+/// Who a user is, or why not to let this one in; and when that was found.
+type Found = (Instant, Result<Identity, RpcError>);
+
 /// Who may come in, as it was found a moment ago.
 pub(super) struct Identities {
     access: Arc<Access>,
-    known: Mutex<HashMap<u32, (Instant, Result<Identity, RpcError>)>>,
+    known: Mutex<HashMap<u32, Found>>,
 }
 
 impl Identities {

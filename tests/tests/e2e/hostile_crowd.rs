@@ -1,6 +1,7 @@
 //! What strangers and a member do to a directory, and local users to a daemon, and what honest people notice of it.
 //! `cargo xtask torture --only hostile` does it for longer and judges the times.
 
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
@@ -331,21 +332,23 @@ async fn strangers_and_a_member_of_a_directory_stop_nobody() {
     assert!(failed.is_empty(), "{failed:#?}");
 }
 
-/// Another user of the machine, who connects as often as it can. `system.status`, as MessagePack.
-const USER: &str = r"import socket, sys
-path, what = sys.argv[1:]
+/// Another user of the machine, who connects as often as it can for some seconds, and says how often it did; `elsewhere` only
+/// burns as much of the processor. `system.status`, as MessagePack.
+const USER: &str = r"import socket, sys, time
+path, what, seconds = sys.argv[1:]
 status = b'\x94\x00\x01\xadsystem.status\x90'
-held = []
-while True:
+held, connected, end = [], 0, time.time() + float(seconds)
+while time.time() < end:
     s = socket.socket(socket.AF_UNIX)
     s.settimeout(0.05)
     try:
-        s.connect('\0dummy' if what == 'elsewhere' else path)
+        s.connect(path + '.none' if what == 'elsewhere' else path)
+        connected += 1
         if what == 'half':
             s.sendall(b'\x94\x00\x01')
-        while what == 'unread':
+        while what == 'unread' and time.time() < end:
             s.sendall(status * 100)
-        while what == 'asks':
+        while what == 'asks' and time.time() < end:
             s.sendall(status * 10)
             s.recv(65536)
     except OSError:
@@ -353,6 +356,7 @@ while True:
     held.append(s)
     if len(held) > 64:
         held.pop(0).close()
+print(connected)
 ";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -376,18 +380,26 @@ async fn other_users_of_the_machine_stop_nobody() {
         let quiet = in_peace(&client).await;
         let size = || disk_bytes(&data) + pair.alice_daemon.log_text().len() as u64;
         let (before, stop) = (size(), AtomicBool::new(false));
-        let users: Vec<Ended> = (23_201..23_205)
+        let mut users: Vec<Ended> = (23_201..23_205)
             .map(|user| {
                 let mut command = Command::new("setpriv");
                 command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups"]);
                 command.args([PYTHON, "-c", USER]).arg(pair.alice_daemon.socket()).arg(what);
-                command.env_clear().current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+                command.arg(seconds().as_secs().to_string());
+                command.env_clear().current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
                 Ended(command.spawn().unwrap())
             })
             .collect();
-        std::thread::sleep(Duration::from_millis(300));
+        // Who comes now finds the door open, too.
+        let alice = pair.alice.clone();
+        let newcomer = tokio::task::spawn_blocking(move || (0..5).for_each(|_| drop(alice.ok(["status"]))));
         let watch = watch(&client, pid, quiet, &stop).await;
-        drop(users);
+        newcomer.await.unwrap();
+        for user in &mut users {
+            let mut connected = String::new();
+            user.0.stdout.take().unwrap().read_to_string(&mut connected).unwrap();
+            assert_eq!(connected.trim() != "0", what != "elsewhere", "{what}: {connected} connections");
+        }
         // They have shares of places, memory and turns from the first moment.
         watch.judge(&format!("four users, {what}"), size().saturating_sub(before), Some(Duration::ZERO), &mut failed);
     }

@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
-use proto::ids::NodeId;
+use proto::ids::{DeviceId, NodeId};
 use proto::wire::frame::Frame;
 
 use super::rate::{KeyedLimiter, TooFast};
@@ -25,6 +25,9 @@ const fn n(value: u32) -> NonZeroU32 {
 const CONTROL: NonZeroU32 = n(256);
 /// Claims a minute: one for each pair of accounts when a link is made. Each is a signature, and is answered.
 const CLAIMS: NonZeroU32 = n(512);
+/// Claims of one pair a minute that was proved on the link before: it is claimed anew when it became contacts, or when an account
+/// came back.
+const CLAIMS_AGAIN: NonZeroU32 = n(16);
 /// Records and reaches a minute: one of each behind a claim. Each is a signature and perhaps a commit.
 const CARDS: NonZeroU32 = n(512);
 /// Resumes a minute: one behind a claim, and ever more rarely while something is missing. Each may have much sent again.
@@ -39,6 +42,7 @@ const ACKS: NonZeroU32 = n(8_192);
 pub struct FrameLimits<C: Clock = DefaultClock> {
     control: KeyedLimiter<NodeId, C>,
     claims: KeyedLimiter<NodeId, C>,
+    claims_again: KeyedLimiter<(NodeId, DeviceId, DeviceId), C>,
     cards: KeyedLimiter<NodeId, C>,
     resumes: KeyedLimiter<NodeId, C>,
     refusals: KeyedLimiter<NodeId, C>,
@@ -51,6 +55,7 @@ impl<C: Clock + Clone> FrameLimits<C> {
         Self {
             control: a_minute(CONTROL),
             claims: a_minute(CLAIMS),
+            claims_again: KeyedLimiter::new(CLAIMS_AGAIN, MINUTE, keys, clock.clone()),
             cards: a_minute(CARDS),
             resumes: a_minute(RESUMES),
             refusals: a_minute(REFUSALS),
@@ -71,6 +76,14 @@ impl<C: Clock + Clone> FrameLimits<C> {
             Frame::Refuse { .. } | Frame::Work { .. } => self.refusals.check(node),
             Frame::Envelope { .. } | Frame::Ack { .. } => Ok(()),
         }
+    }
+
+    /// Takes a claim of what the link has proved already. The pair must be one that was: others would fill the table.
+    ///
+    /// # Errors
+    /// [`TooFast`]: the peer is to blame.
+    pub fn claim_again(&self, node: &NodeId, from: DeviceId, to: DeviceId) -> Result<(), TooFast> {
+        self.claims_again.check(&(*node, from, to))
     }
 
     /// Takes one envelope that is answered with a refusal.
@@ -94,6 +107,7 @@ impl<C: Clock + Clone> FrameLimits<C> {
         for limiter in [&self.control, &self.claims, &self.cards, &self.resumes, &self.refusals, &self.acks] {
             limiter.sweep();
         }
+        self.claims_again.sweep();
     }
 }
 
@@ -105,5 +119,28 @@ pub fn weight(frame: &Frame) -> usize {
         Frame::Ack { entries, ids, .. } => entries.len() * 64 + ids.len() * 18,
         Frame::Resume { entries, .. } => entries.len() * 64,
         _ => 64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use governor::clock::FakeRelativeClock;
+
+    use super::*;
+
+    #[test]
+    fn the_same_claim_again_and_again_is_the_peers_fault() {
+        let clock = FakeRelativeClock::default();
+        let limits = FrameLimits::new(n(64), &clock);
+        let (node, device) = (NodeId([1; 32]), |n: u8| DeviceId([n; 16]));
+        let taken = |from: u8| (0..100).filter(|_| limits.claim_again(&node, device(from), device(0)).is_ok()).count();
+        assert_eq!(taken(1), 16);
+        assert_eq!(taken(2), 16, "another pair has its own");
+        clock.advance(MINUTE);
+        assert_eq!(taken(1), 16, "and a minute later");
+        // Whatever it claims, there is a bound for the node.
+        let claim = |n: u8| Frame::Claim { from_device: device(n), to_device: device(0), signature: [0; 64] };
+        let taken = (0..1_000).filter(|n| limits.check(&node, &claim(*n as u8)).is_ok()).count();
+        assert_eq!(taken, 512);
     }
 }

@@ -155,11 +155,7 @@ pub(super) struct Seat {
 
 impl Census {
     pub(super) fn new(counted: impl Fn(u64) + Send + Sync + 'static) -> Self {
-        Self {
-            table: Mutex::default(),
-            counted: Box::new(counted),
-            started: Instant::now(),
-        }
+        Self { table: Mutex::default(), counted: Box::new(counted), started: Instant::now() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {

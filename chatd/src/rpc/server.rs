@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use interprocess::local_socket::tokio::Stream;
 use interprocess::local_socket::tokio::prelude::*;
-use proto::rpc::codec::{self, FrameReader};
 use proto::rpc::RpcError;
+use proto::rpc::codec::{self, FrameReader};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;

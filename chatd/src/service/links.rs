@@ -241,6 +241,11 @@ impl Runner {
     }
 
     async fn claim(&self, from: DeviceId, to: DeviceId, signature: &[u8; 64]) -> bool {
+        let limits = self.service.inner.limits.now();
+        let is_again = !self.is_own() && self.proved(to, from).is_some();
+        if is_again && limits.frames.claim_again(&self.open.peer, from, to).is_err() {
+            return self.blame();
+        }
         let found = self.account_of(to).and_then(|account| {
             let row = account.store.read_blocking(|conn| {
                 let Some((contact, key)) = contacts::by_device(conn, from)? else { return Ok(None) };

@@ -20,7 +20,7 @@ use tests::http::{Http, connect_from};
 use tests::people::befriend;
 use tests::process::Ended;
 use tests::registry::Registrant;
-use tests::wait::{times_are_judged, wait_for};
+use tests::wait::times_are_judged;
 use tests::{DirectoryOptions, Pair};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -30,7 +30,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::hostile::{MOST_P99, disk_bytes};
 use crate::local_users::missing;
-use crate::torture_flood::{MOST_MEMORY_KIB, amount, one_arrives, p99, watch_memory};
+use crate::torture_flood::{MOST_MEMORY_KIB, Peace, amount, one_arrives, p99, watch_memory};
 
 /// By which all attackers come.
 const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -231,9 +231,9 @@ fn seconds() -> Duration {
     Duration::from_secs(amount("CHATD_TORTURE_SECONDS", 1))
 }
 
-async fn in_peace(client: &Client) -> Duration {
+async fn in_peace(client: &Client, peace: &mut Peace) -> Duration {
     let least = if times_are_judged() { 100 } else { 10 };
-    p99(&honest(client, least, &AtomicBool::new(true)).await)
+    peace.add(honest(client, least, &AtomicBool::new(true)).await)
 }
 
 async fn watch(client: &Client, pid: u32, quiet: Duration, stop: &AtomicBool) -> Watch {
@@ -247,7 +247,7 @@ async fn watch(client: &Client, pid: u32, quiet: Duration, stop: &AtomicBool) ->
 
 impl Watch {
     /// What did not hold. Times are judged by torture alone.
-    fn judge(&self, what: &str, grown: u64, ends: Option<Duration>, failed: &mut Vec<String>) {
+    fn judge(&self, what: &str, grown: u64, ends: Option<Duration>, (failed, peace): (&mut Vec<String>, &mut Peace)) {
         println!(
             "figure: {what} for {} s: an honest look and message {:.1} ms p99, {:.1} ms in peace; memory {} MiB; disk {} KiB more; \
              stopped {}",
@@ -268,7 +268,7 @@ impl Watch {
         judge(grown < MOST_DISK, "disk");
         if times_are_judged() {
             judge(self.during < MOST_P99, "an honest one waits");
-            judge(self.during <= 5 * self.quiet, "an honest one waits longer than in peace");
+            peace.compare(what.to_owned(), self.during);
             judge(ends.is_some_and(|after| after < Duration::from_secs(5)), "it goes on");
         }
     }
@@ -288,9 +288,9 @@ async fn strangers_and_a_member_of_a_directory_stop_nobody() {
     let record = http.get("/v1/records/bob").await.unwrap().json::<RecordAnswer>().unwrap().record;
     let bob = SignedRecord::decode(&record.0).unwrap().verify().unwrap();
     let victim = (bob.account(), bob.devices[0].id);
-    let mut failed = Vec::new();
+    let (mut failed, mut peace) = (Vec::new(), Peace::default());
     for attack in Attack::ALL {
-        let quiet = in_peace(&client).await;
+        let quiet = in_peace(&client, &mut peace).await;
         let size = || disk_bytes(&data) + pair.directory.log_text().len() as u64;
         let (before, stop) = (size(), Arc::new(AtomicBool::new(false)));
         let attackers: Vec<_> = (0..AT_ONCE)
@@ -319,7 +319,7 @@ async fn strangers_and_a_member_of_a_directory_stop_nobody() {
                 .collect::<Option<Vec<_>>>()
                 .and_then(|all| all.into_iter().max()),
         };
-        watch.judge(&format!("{attack:?}"), size().saturating_sub(before), ends, &mut failed);
+        watch.judge(&format!("{attack:?}"), size().saturating_sub(before), ends, (&mut failed, &mut peace));
     }
     // Nothing of others was refused, and a stranger from elsewhere is served.
     let mut http = Http::connect_from(PROXY, pair.directory.address()).await.unwrap();
@@ -329,35 +329,13 @@ async fn strangers_and_a_member_of_a_directory_stop_nobody() {
     carol.ok(["users", "bob"]);
     assert!(pair.directory.is_running() && pair.alice_daemon.is_running());
     pair.bob_daemon().stop();
+    failed.extend(peace.longer_in_war());
     assert!(failed.is_empty(), "{failed:#?}");
 }
 
 /// Another user of the machine, who connects as often as it can for some seconds, and says how often it did; `elsewhere` only
 /// burns as much of the processor. `system.status`, as MessagePack.
-const USER: &str = r"import socket, sys, time
-path, what, seconds = sys.argv[1:]
-status = b'\x94\x00\x01\xadsystem.status\x90'
-held, connected, end = [], 0, time.time() + float(seconds)
-while time.time() < end:
-    s = socket.socket(socket.AF_UNIX)
-    s.settimeout(0.05)
-    try:
-        s.connect(path + '.none' if what == 'elsewhere' else path)
-        connected += 1
-        if what == 'half':
-            s.sendall(b'\x94\x00\x01')
-        while what == 'unread' and time.time() < end:
-            s.sendall(status * 100)
-        while what == 'asks' and time.time() < end:
-            s.sendall(status * 10)
-            s.recv(65536)
-    except OSError:
-        pass
-    held.append(s)
-    if len(held) > 64:
-        held.pop(0).close()
-print(connected)
-";
+const USER: &str = include_str!("local_user.py");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_users_of_the_machine_stop_nobody() {
@@ -375,9 +353,9 @@ async fn other_users_of_the_machine_stop_nobody() {
     }
     let (pid, data) = (pair.alice_daemon.pid().unwrap(), pair.alice_daemon.data_dir());
     let client = pair.alice_daemon.client().await;
-    let mut failed = Vec::new();
+    let (mut failed, mut peace) = (Vec::new(), Peace::default());
     for what in ["elsewhere", "silent", "half", "unread", "asks"] {
-        let quiet = in_peace(&client).await;
+        let quiet = in_peace(&client, &mut peace).await;
         let size = || disk_bytes(&data) + pair.alice_daemon.log_text().len() as u64;
         let (before, stop) = (size(), AtomicBool::new(false));
         let mut users: Vec<Ended> = (23_201..23_205)
@@ -401,8 +379,14 @@ async fn other_users_of_the_machine_stop_nobody() {
             assert_eq!(connected.trim() != "0", what != "elsewhere", "{what}: {connected} connections");
         }
         // They have shares of places, memory and turns from the first moment.
-        watch.judge(&format!("four users, {what}"), size().saturating_sub(before), Some(Duration::ZERO), &mut failed);
+        watch.judge(
+            &format!("four users, {what}"),
+            size().saturating_sub(before),
+            Some(Duration::ZERO),
+            (&mut failed, &mut peace),
+        );
     }
     pair.alice.ok(["status"]);
+    failed.extend(peace.longer_in_war());
     assert!(failed.is_empty(), "{failed:#?}");
 }

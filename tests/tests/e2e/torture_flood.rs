@@ -59,6 +59,39 @@ pub fn p99(times: &[Duration]) -> Duration {
     times[(times.len() * 99 / 100).min(times.len() - 1)]
 }
 
+/// What honest ones wait when nobody attacks: of all such times, for the longest of a hundred are chance.
+#[derive(Debug, Default)]
+pub struct Peace {
+    times: Vec<Duration>,
+    attacks: Vec<(String, Duration)>,
+}
+
+impl Peace {
+    /// Takes times, sorted; the 99th percentile of these alone.
+    pub fn add(&mut self, times: Vec<Duration>) -> Duration {
+        let quiet = p99(&times);
+        self.times.extend(times);
+        quiet
+    }
+
+    /// What an attack made of it.
+    pub fn compare(&mut self, attack: String, during: Duration) {
+        self.attacks.push((attack, during));
+    }
+
+    /// The attacks under which somebody waits more than five times as long.
+    pub fn longer_in_war(mut self) -> Vec<String> {
+        self.times.sort_unstable();
+        let quiet = p99(&self.times);
+        println!("figure: in peace {:.1} ms p99 of {}", quiet.as_secs_f64() * 1e3, self.times.len());
+        let longer = self.attacks.into_iter().filter(|(_, during)| *during > 5 * quiet);
+        let failed: Vec<String> =
+            longer.map(|(attack, during)| format!("{attack}: {during:?}, {quiet:?} in peace")).collect();
+        failed.iter().for_each(|what| println!("NOT HELD: {what}"));
+        failed
+    }
+}
+
 /// The most memory that a process was seen to use while `stop` was false.
 pub async fn watch_memory(pid: u32, stop: &AtomicBool) -> u64 {
     let mut most = 0;

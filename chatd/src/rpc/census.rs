@@ -12,13 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use proto::rpc::methods::METHODS;
-use proto::rpc::types::{ClientInfo, UserClients};
 use proto::rpc::{ErrorCode, RpcError};
 use proto::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::server::Limits;
-use crate::model::Clients;
+use crate::model::{ClientInfo, Clients, UserClients};
 
 /// Bytes that buffers of all clients may have together. 64 MiB are promised; what grows between two weighings is the rest.
 pub(super) const BUFFER_BYTES: usize = 48 << 20;

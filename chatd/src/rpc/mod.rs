@@ -18,6 +18,7 @@ mod server;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub use self::access::Access;
 pub use self::api::{Api, FeedSource};

@@ -40,6 +40,8 @@ impl Service {
             accounts.push(account_status(&account).await?);
         }
         let clients = self.inner.told_clients.get();
+        let own_clients = clients.map(|clients| clients.of_user(caller.uid)).unwrap_or_default();
+        let user_clients = clients.filter(|_| caller.uid == 0).map(|all| all.by_user()).unwrap_or_default();
         Ok(StatusResult {
             server: SERVER.into(),
             api: API_VERSION,
@@ -48,8 +50,8 @@ impl Service {
             uptime: self.inner.started.elapsed().as_secs(),
             links: self.inner.table.open_links(),
             clients: self.inner.clients.load(Ordering::Relaxed),
-            own_clients: clients.map(|clients| clients.of_user(caller.uid)).unwrap_or_default(),
-            user_clients: clients.filter(|_| caller.uid == 0).map(|all| all.by_user()).unwrap_or_default(),
+            own_clients: own_clients.into_iter().map(Into::into).collect(),
+            user_clients: user_clients.into_iter().map(Into::into).collect(),
             accounts,
         })
     }

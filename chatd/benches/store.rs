@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 
-use chatd::model::AccountRow;
 use chatd::model::ids::PeerId;
+use chatd::model::{AccountRow, Format, Priority};
 use chatd::policy::contact::Event;
 use chatd::store::account::NewAccount;
 use chatd::store::contacts::NewContact;
@@ -14,7 +14,6 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use proto::directory::{ContactPolicy, Device, Record, SignedRecord, recovery_hash};
 use proto::ids::{AccountId, ConversationId, DeviceId, Epoch, MessageId, sha256};
 use proto::name::Name;
-use proto::rpc::types::{Format, Priority};
 use proto::wire::SUITE_X25519;
 use proto::wire::envelope::Core;
 use proto::wire::payload::{Kind, Text};

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use proto::rpc::event::Event;
+use crate::model::Event;
 use tokio::sync::broadcast;
 
 /// Batches kept for readers that are not quite as fast as the writer. A batch is one commit; a reader that lags further

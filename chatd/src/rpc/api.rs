@@ -4,12 +4,11 @@ use std::future::Future;
 use std::sync::Arc;
 
 use proto::rpc::RpcError;
-use proto::rpc::event::Event;
 use proto::rpc::methods as m;
 use proto::rpc::methods::Method;
 use proto::rpc::types::{SendParams, SendResult, SubscribeParams, SubscribeResult};
 
-use crate::model::{Caller, Clients};
+use crate::model::{Caller, Clients, Event};
 
 /// Where a subscription's events come from.
 pub trait FeedSource: Send + 'static {

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use proto::directory::api::ErrorCode as DirectoryCode;
-use proto::rpc::event::Event;
 use proto::rpc::methods as m;
 use proto::rpc::methods::Method;
 use proto::rpc::types::{SendParams, SendResult, SubscribeParams, SubscribeResult};
@@ -14,7 +13,7 @@ use proto::rpc::{ErrorCode, RpcError};
 use super::api::{Api, FeedSource, with_methods};
 use crate::crypto::archive::ArchiveError;
 use crate::directory::DirectoryError;
-use crate::model::{Caller, Clients};
+use crate::model::{Caller, Clients, Event};
 use crate::service::{Feed, Service, ServiceError};
 use crate::store::StoreError;
 use crate::store::search::SearchError;

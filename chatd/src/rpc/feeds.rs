@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use proto::rpc::codec;
-use proto::rpc::event::Event;
+use proto::rpc::event::Event as Told;
 
 use super::api::FeedSource;
 use super::dispatch::BoxFuture;
+use crate::model::Event;
 
 /// Subscriptions of one connection at most.
 pub(super) const MAX_SUBSCRIPTIONS: usize = 16;
@@ -96,7 +97,7 @@ impl<F: FeedSource> Feeds<F> {
                 subscription.batch = Some((batch, done));
                 return;
             }
-            if let Err(error) = codec::encode_notification(out, &subscription.method, event) {
+            if let Err(error) = codec::encode_notification(out, &subscription.method, &Told::from(event.clone())) {
                 tracing::error!(%error, seq = event.seq, "an event cannot be sent");
             }
             done += 1;

@@ -173,11 +173,11 @@ impl Service {
         let mut found = account.store.read(move |conn| consumers::page(conn, &after, limit + 1, head)).await?;
         let more = found.len() > limit;
         found.truncate(limit);
-        for consumer in &mut found {
-            consumer.reading = account.readers.reads(&consumer.name);
-        }
         let next = found.last().filter(|_| more).map(|consumer| consumer.name.clone());
-        Ok(ConsumersResult { consumers: found, next })
+        let told = found
+            .into_iter()
+            .map(|consumer| Consumer { reading: account.readers.reads(&consumer.name), ..consumer.into() });
+        Ok(ConsumersResult { consumers: told.collect(), next })
     }
 
     /// `consumer.reset`.
@@ -195,7 +195,7 @@ impl Service {
         reset.map_err(|error| unknown(error, &name))?;
         let lookup = name.clone();
         let found = account.store.read(move |conn| consumers::one(conn, &lookup, head)).await;
-        found.map_err(|error| unknown(error, &name))
+        found.map(Into::into).map_err(|error| unknown(error, &name))
     }
 
     /// `consumer.remove`.
@@ -226,6 +226,6 @@ impl Service {
         let found = account.store.read(move |conn| consumers::dead_letters(conn, &name, after, limit)).await;
         let (dead_letters, more) = found.map_err(|error| unknown(error, &params.consumer))?;
         let next = dead_letters.last().filter(|_| more).map(|letter| letter.seq);
-        Ok(DeadLettersResult { dead_letters, next })
+        Ok(DeadLettersResult { dead_letters: dead_letters.into_iter().map(Into::into).collect(), next })
     }
 }

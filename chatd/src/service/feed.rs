@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proto::ids::AccountId;
-use proto::rpc::event::{Event, EventType};
+use proto::rpc::event::EventType;
 use proto::rpc::types::{SubscribeParams, SubscribeResult};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::account::Account;
 use super::{Service, ServiceError, consumers};
 use crate::events::EventBatch;
-use crate::model::Caller;
+use crate::model::{Caller, Event, EventKind};
 use crate::store::feed;
 
 /// Events read from the store in one go.
@@ -22,7 +22,7 @@ pub struct Feed {
     account: Arc<Account>,
     news: broadcast::Receiver<EventBatch>,
     cursor: u64,
-    types: Vec<EventType>,
+    types: Vec<EventKind>,
     who: Option<AccountId>,
     stop: CancellationToken,
     /// Nobody else reads this consumer as long as the feed lives.
@@ -48,10 +48,11 @@ impl Service {
         let account = self.account(caller, params.account.as_deref())?;
         let mut types = Vec::new();
         for word in &params.types {
-            types.push(EventType::parse(word).ok_or_else(|| {
+            let kind = EventType::parse(word).ok_or_else(|| {
                 let known: Vec<&str> = EventType::ALL.iter().map(|kind| kind.as_str()).collect();
                 ServiceError::InvalidParams(format!("{word} is no event type; there are {}", known.join(", ")))
-            })?);
+            })?;
+            types.push(EventKind::from(kind));
         }
         let who = match &params.who {
             Some(who) => Some(self.known(&account, who).await?.account),
@@ -149,9 +150,9 @@ impl Feed {
             return events;
         }
         let wanted = |event: &&Event| {
-            event.kind == EventType::FeedLagged
-                || ((self.types.is_empty() || self.types.contains(&event.kind))
-                    && (self.who.is_none() || event.peer == self.who))
+            let (kind, peer) = (event.kind(), event.about.as_ref().map(|called| called.account));
+            kind == EventKind::FeedLagged
+                || ((self.types.is_empty() || self.types.contains(&kind)) && (self.who.is_none() || peer == self.who))
         };
         Arc::new(events.iter().filter(wanted).cloned().collect())
     }

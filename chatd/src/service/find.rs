@@ -28,6 +28,6 @@ impl Service {
             None => None,
         };
         let messages = account.store.read(move |conn| find::find(conn, &wanted, contact, params.own)).await?;
-        Ok(MessageFindResult { messages })
+        Ok(MessageFindResult { messages: messages.into_iter().map(Into::into).collect() })
     }
 }

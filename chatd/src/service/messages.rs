@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use proto::ids::MessageId;
 use proto::rpc::types::{
-    HistoryParams, MessageState, MessagesResult, PageParams, ReadParams, ReadResult, SearchParams, SendParams,
-    SendResult, TraceParams, TraceResult, Trust, UnreadResult, WaitParams,
+    HistoryParams, MessagesResult, PageParams, ReadParams, ReadResult, SearchParams, SendParams, SendResult,
+    TraceParams, TraceResult, UnreadResult, WaitParams,
 };
 use proto::wire::MAX_TEXT_BYTES;
 use proto::wire::payload::Text;
@@ -15,7 +15,7 @@ use proto::wire::payload::Text;
 use super::account::{Account, SUPERSEDED};
 use super::{Service, ServiceError, storage};
 use crate::model::ids::PeerId;
-use crate::model::{Caller, Standing};
+use crate::model::{Caller, MessageState, Standing, Trust};
 use crate::policy::contact::{ContactError, Event, Incoming, Outgoing, Relation};
 use crate::store::ContactRow;
 use crate::store::outbound::{NewMessage, Stored};
@@ -47,18 +47,16 @@ impl Sending {
         for part in self.parts {
             match part {
                 Part::Failed(error) => results.push(Err(error)),
-                Part::Queued { count, outcome } => {
-                    match outcome.outcome().await {
-                        Ok(stored) => results.extend(stored.into_iter().map(|stored| {
-                            Ok(SendResult { id: stored.id, state: stored.state, reason: stored.reason })
-                        })),
-                        Err(error) => {
-                            let text = error.to_string();
-                            results.push(Err(error.into()));
-                            results.extend((1..count).map(|_| Err(ServiceError::DataDir(text.clone()))));
-                        }
+                Part::Queued { count, outcome } => match outcome.outcome().await {
+                    Ok(stored) => results.extend(stored.into_iter().map(|stored| {
+                        Ok(SendResult { id: stored.id, state: stored.state.into(), reason: stored.reason })
+                    })),
+                    Err(error) => {
+                        let text = error.to_string();
+                        results.push(Err(error.into()));
+                        results.extend((1..count).map(|_| Err(ServiceError::DataDir(text.clone()))));
                     }
-                }
+                },
             }
         }
         results
@@ -144,13 +142,13 @@ impl Service {
         let account = self.account(caller, params.account.as_deref())?;
         let mut news = account.store.hub().listen();
         let deadline = tokio::time::Instant::now() + Duration::from_millis(params.timeout_ms).min(MAX_WAIT);
-        let id = params.id;
+        let (id, wanted) = (params.id, MessageState::from(params.state));
         loop {
             let (state, reason) =
                 account.store.read(move |conn| trace::own_state(conn, &id)).await.map_err(no_message)?;
             let ended = state >= MessageState::Rejected;
-            if state >= params.state || ended {
-                return Ok(SendResult { id, state, reason });
+            if state >= wanted || ended {
+                return Ok(SendResult { id, state: state.into(), reason });
             }
             let over = tokio::select! {
                 changed = tokio::time::timeout_at(deadline, news.recv()) => changed.is_err(),
@@ -160,7 +158,7 @@ impl Service {
                 // Why it waits may have changed without an event.
                 let (state, reason) =
                     account.store.read(move |conn| trace::own_state(conn, &id)).await.map_err(no_message)?;
-                return Ok(SendResult { id, state, reason });
+                return Ok(SendResult { id, state: state.into(), reason });
             }
         }
     }
@@ -230,7 +228,7 @@ impl Service {
         let read = account.store.read(move |conn| people::unread(conn, &home, after, limit));
         let (conversations, more, total) = read.await?;
         let next = conversations.last().filter(|_| more).map(|unread| unread.account.to_string());
-        Ok(UnreadResult { conversations, total, next })
+        Ok(UnreadResult { conversations: conversations.into_iter().map(Into::into).collect(), total, next })
     }
 
     /// `message.read`.
@@ -263,7 +261,8 @@ impl Service {
             .await
             .map_err(no_message)?;
         let (who, peer) = (called.form().to_owned(), called.account);
-        Ok(TraceResult { id, who, peer, state: trace.state, reason: trace.reason, steps: trace.steps, own: trace.own })
+        let steps = trace.steps.into_iter().map(Into::into).collect();
+        Ok(TraceResult { id, who, peer, state: trace.state.into(), reason: trace.reason, steps, own: trace.own })
     }
 }
 
@@ -307,8 +306,8 @@ fn new_message(params: SendParams, target: &Target) -> Result<NewMessage, Servic
     Ok(NewMessage {
         id: params.id.unwrap_or_else(MessageId::now),
         body: params.body,
-        format: params.format,
-        priority: params.priority,
+        format: params.format.into(),
+        priority: params.priority.into(),
         tags: params.tags,
         reply_to: params.reply_to,
         expires: match params.lifetime.unwrap_or(target.lifetime) {

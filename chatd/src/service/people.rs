@@ -3,8 +3,8 @@
 use proto::directory::api::{User as Entry, UsersQuery};
 use proto::ids::AccountId;
 use proto::rpc::types::{
-    Contact, ContactAddParams, ContactsResult, MuteParams, PageParams, RenameParams, Trust, User, UsersParams,
-    UsersResult, VerifyParams, VerifyResult, WhoParams,
+    Contact, ContactAddParams, ContactsResult, MuteParams, PageParams, RenameParams, User, UsersParams, UsersResult,
+    VerifyParams, VerifyResult, WhoParams,
 };
 use proto::time::Timestamp;
 use proto::who::HANDLE_MARK;
@@ -16,8 +16,8 @@ use super::resolve::About;
 use super::{Service, ServiceError};
 use crate::crypto::safety::{safety_number, same_number};
 use crate::directory::DirectoryError;
-use crate::model::Caller;
 use crate::model::ids::PeerId;
+use crate::model::{Caller, Trust};
 use crate::policy::contact::{ContactError, Event};
 use crate::store::people::{self, Kept};
 use crate::store::{StoreError, contacts, naming};
@@ -33,8 +33,8 @@ const MAX_LABEL_BYTES: usize = 64;
 impl Service {
     async fn view(&self, account: &Account, id: PeerId) -> Result<Contact, ServiceError> {
         let home = account.row().origin;
-        let read = account.store.read(move |conn| people::to_rpc(conn, &contacts::load(conn, id)?, &home));
-        Ok(with_presence(account, read.await?))
+        let read = account.store.read(move |conn| people::describe(conn, &contacts::load(conn, id)?, &home));
+        Ok(with_presence(account, read.await?.into()))
     }
 
     /// A wish about somebody known.
@@ -101,12 +101,12 @@ impl Service {
         let read = move |conn: &Connection| {
             let (rows, more) = people::page(conn, kept, after, limit)?;
             let next = rows.last().filter(|_| more).map(|row| row.account.to_string());
-            let contacts: Result<Vec<Contact>, StoreError> =
-                rows.iter().map(|row| people::to_rpc(conn, row, &home)).collect();
+            let contacts: Result<Vec<_>, StoreError> =
+                rows.iter().map(|row| people::describe(conn, row, &home)).collect();
             Ok((contacts?, next))
         };
         let (contacts, next) = account.store.read(read).await?;
-        let contacts = contacts.into_iter().map(|contact| with_presence(&account, contact)).collect();
+        let contacts = contacts.into_iter().map(|contact| with_presence(&account, contact.into())).collect();
         Ok(ContactsResult { contacts, next })
     }
 

@@ -4,12 +4,8 @@ use proto::rpc::types::{Profile, ProfileSetParams, ProfileShowParams};
 use proto::wire::payload::Profile as Wire;
 
 use super::{Service, ServiceError};
-use crate::model::{Caller, ProfileRow};
+use crate::model::Caller;
 use crate::store::account;
-
-fn view(row: ProfileRow) -> Profile {
-    Profile { display_name: row.display_name, status: row.status, bio: row.bio }
-}
 
 impl Service {
     /// `profile.show`.
@@ -19,8 +15,8 @@ impl Service {
     pub async fn profile_show(&self, caller: &Caller, params: ProfileShowParams) -> Result<Profile, ServiceError> {
         let account = self.account(caller, params.account.as_deref())?;
         match params.who {
-            Some(who) => Ok(view(self.known(&account, &who).await?.profile)),
-            None => Ok(view(account.store.read(account::own_profile).await?)),
+            Some(who) => Ok(self.known(&account, &who).await?.profile.into()),
+            None => Ok(account.store.read(account::own_profile).await?.into()),
         }
     }
 
@@ -46,6 +42,6 @@ impl Service {
                 tx.set_profile(params.display_name.as_deref(), params.status.as_deref(), params.bio.as_deref())
             })
             .await?;
-        Ok(view(row))
+        Ok(row.into())
     }
 }

@@ -12,13 +12,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use proto::ids::{AccountId, DeviceId};
-use proto::rpc::types::{AccountInfo, Message, MessagesResult};
+use proto::rpc::types::{AccountInfo, MessagesResult};
 use rusqlite::Connection;
 
 use super::account::{Account, Parts};
 use super::identity::Keys;
 use super::{Service, ServiceError};
-use crate::model::{AccountRow, Caller};
+use crate::model::{AccountRow, Caller, Message};
 use crate::store::salvage::Salvaged;
 use crate::store::{PrekeyStore, Store, StoreError, account};
 
@@ -163,7 +163,7 @@ pub(super) async fn read_around_damage(
         match account.store.read(intact).await {
             // Only now it is known.
             Err(error) if error.is_damage() => {}
-            read => return read.map(|(messages, more)| MessagesResult { messages, more, damaged: None }),
+            read => return read.map(|(messages, more)| told(messages, more, None)),
         }
     }
     let found = account.store.read(salvage).await?;
@@ -173,5 +173,9 @@ pub(super) async fn read_around_damage(
         1 => format!("one message of this account cannot be read and may be missing here: {what}"),
         missing => format!("{missing} messages of this account cannot be read and may be missing here: {what}"),
     };
-    Ok(MessagesResult { messages: found.messages, more: found.more, damaged: Some(damaged) })
+    Ok(told(found.messages, found.more, Some(damaged)))
+}
+
+fn told(messages: Vec<Message>, more: bool, damaged: Option<String>) -> MessagesResult {
+    MessagesResult { messages: messages.into_iter().map(Into::into).collect(), more, damaged }
 }

@@ -2,8 +2,6 @@
 
 use proto::ids::MessageId;
 use proto::reason::Reason;
-use proto::rpc::event::EventType;
-use proto::rpc::types::MessageState;
 use proto::wire::payload::Kind;
 use rusqlite::params;
 
@@ -11,6 +9,7 @@ use super::contacts::{load, state_number};
 use super::{StoreError, Tx};
 use crate::crypto::token::DepositToken;
 use crate::model::ids::PeerId;
+use crate::model::{ContactChange, MessageState};
 use crate::policy::contact::{self, Effect, Event};
 use crate::policy::contact_ids::{ContactIds, ContactMessage};
 use crate::store::ContactRow;
@@ -111,11 +110,11 @@ impl Tx<'_> {
             Effect::AnnounceRequest => {
                 // A request of its own: what was said of an earlier one is not said of this.
                 self.give_handle(contact)?;
-                self.event_contact(EventType::ContactRequest, contact);
+                self.event_contact(ContactChange::Requested, contact);
             }
             Effect::AnnounceAccepted => {
                 self.drop_signals(contact, Kind::ContactRequest)?;
-                self.event_contact(EventType::ContactAccepted, contact);
+                self.event_contact(ContactChange::Accepted, contact);
                 // The profile goes along with the start of a contact, whichever side asked.
                 let profile = super::account::own_profile(self.conn)?;
                 if profile.version > 0 {
@@ -124,8 +123,7 @@ impl Tx<'_> {
             }
             Effect::AnnounceRejected => {
                 self.drop_signals(contact, Kind::ContactRequest)?;
-                let kind =
-                    if event == Event::RemoveArrives { EventType::ContactRemoved } else { EventType::ContactRejected };
+                let kind = if event == Event::RemoveArrives { ContactChange::Removed } else { ContactChange::Rejected };
                 self.event_contact(kind, contact);
             }
             Effect::AnnounceGivenUp => {
@@ -133,7 +131,7 @@ impl Tx<'_> {
                 let reason = request_end(event);
                 self.conn
                     .execute("UPDATE contacts SET request_end = ?2 WHERE id = ?1", params![contact, reason.as_str()])?;
-                self.event_contact_because(EventType::ContactGivenUp, contact, reason.as_str());
+                self.event_contact_because(ContactChange::GivenUp, contact, reason.as_str());
             }
             Effect::ReleaseQueued => self.wake_delivery(contact),
             Effect::RejectQueued => {

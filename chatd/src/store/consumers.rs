@@ -4,12 +4,11 @@
 //!
 //! Invariants: a place never goes back but by [`Tx::consumer_reset`]; a dead letter and the place behind it are one commit.
 
-use proto::rpc::event::Event;
-use proto::rpc::types::{Consumer, DeadLetter};
 use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{StoreError, Tx, feed};
+use crate::model::{Consumer, DeadLetter, Event};
 
 /// Consumers of one account at most.
 pub const MAX_CONSUMERS: u64 = 1_000;
@@ -42,7 +41,6 @@ fn consumer(row: &Row<'_>, head: u64) -> Result<Consumer, rusqlite::Error> {
         waiting: head.saturating_sub(seq),
         attempts: if tried > seq { attempts } else { 0 },
         dead_letters: row.get::<_, i64>(5)? as u64,
-        reading: false,
     })
 }
 
@@ -88,7 +86,7 @@ pub fn dead_letters(
     while let Some(row) = rows.next()? {
         let seq = row.get::<_, i64>(0)? as u64;
         let event = event(conn, seq)?;
-        bytes += event.as_ref().and_then(|event| Some(event.message.as_ref()?.body.len())).unwrap_or(0);
+        bytes += event.as_ref().map_or(0, Event::text_bytes);
         if letters.len() == limit || (bytes > MAX_PAGE_BYTES && !letters.is_empty()) {
             return Ok((letters, true));
         }

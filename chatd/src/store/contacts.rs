@@ -4,13 +4,12 @@
 use proto::directory::SignedReach;
 use proto::ids::{AccountId, ConversationId, DeviceId, NodeId};
 use proto::reason::Reason;
-use proto::rpc::types::Trust;
 use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{StoreError, Tx};
-use crate::model::ProfileRow;
 use crate::model::ids::PeerId;
+use crate::model::{ProfileRow, Trust};
 use crate::policy::contact::{ContactState, Incoming, Outgoing, Relation};
 use crate::policy::contact_ids::ContactIds;
 use crate::store::ContactRow;

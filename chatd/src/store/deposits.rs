@@ -5,13 +5,13 @@
 
 use proto::ids::{DeviceId, MessageId};
 use proto::reason::Reason;
-use proto::rpc::types::MessageState;
 use proto::time::Timestamp;
 use proto::wire::envelope::AckEntry;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::outbound::{AttemptNote, OutboxRow};
 use super::{StoreError, Tx, inbound, trace};
+use crate::model::MessageState;
 use crate::model::ids::{OutStreamRow, PeerId};
 
 /// Acknowledgements that one mailbox envelope carries at most: those of the newest streams. Beside eight, the largest core

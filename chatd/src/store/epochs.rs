@@ -13,7 +13,6 @@
 
 use proto::ids::{DeviceId, Epoch};
 use proto::reason::Reason;
-use proto::rpc::types::MessageState;
 use proto::wire::envelope::AckEntry;
 use rusqlite::{OptionalExtension, params};
 
@@ -21,6 +20,7 @@ use super::lost::{MAX_REISSUED, covered, highest};
 use super::reissue::Placed;
 use super::streams::MAX_SEQ;
 use super::{StoreError, Tx, acks, contacts, trace};
+use crate::model::MessageState;
 use crate::model::ids::{ConversationRow, OutStreamRow, PeerId};
 
 /// What the causes of new epochs are called, in `trace` and events.

@@ -1,15 +1,13 @@
 //! The stored side of the event feed: a row covers the events of one commit and type, and is expanded when it is read.
 
-use proto::rpc::event::{Event, EventType};
-use proto::rpc::types::MessageState;
 use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use super::history::{self, Names};
-use super::naming::Called;
-use super::{StoreError, account, contacts, people};
+use super::{StoreError, account, contacts, people, trace};
 use crate::model::ids::PeerId;
+use crate::model::{ContactChange, Event, EventBody, EventKind};
 
 /// What a row of `events` says beyond its columns.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -17,7 +15,8 @@ pub(super) struct StoredEvent {
     pub contact: PeerId,
     /// `messages.id` of each event, ascending or not.
     pub messages: Vec<i64>,
-    pub state: Option<MessageState>,
+    /// The `trace::state_number` of the state that messages reached.
+    pub state: Option<i64>,
     pub reason: Option<String>,
     pub online: Option<bool>,
     pub count: Option<u64>,
@@ -35,7 +34,7 @@ impl StoredEvent {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-        let mut event: Self = rmp_serde::from_slice(bytes).map_err(|_| StoreError::Damaged("event"))?;
+        let mut event: Self = rmp_serde::from_slice(bytes).map_err(|_| DAMAGED)?;
         let mut id = 0;
         for delta in &mut event.messages {
             id += *delta;
@@ -45,9 +44,44 @@ impl StoredEvent {
     }
 }
 
-/// The number of a type in `events`: its place in [`EventType::ALL`], which therefore only ever grows at its end.
-pub(super) fn type_number(kind: EventType) -> i64 {
-    EventType::ALL.iter().position(|known| *known == kind).map_or(0, |n| n as i64)
+/// What an event row is that does not say what its type needs.
+const DAMAGED: StoreError = StoreError::Damaged("event");
+
+/// The number of a kind in `events.type`. A number that was ever given never means anything else.
+pub(super) fn kind_number(kind: EventKind) -> i64 {
+    match kind {
+        EventKind::MessageReceived => 0,
+        EventKind::MessageState => 1,
+        EventKind::MessageGap => 2,
+        EventKind::Contact(ContactChange::Requested) => 3,
+        EventKind::Contact(ContactChange::Accepted) => 4,
+        EventKind::Contact(ContactChange::Rejected) => 5,
+        EventKind::Contact(ContactChange::Removed) => 6,
+        EventKind::Contact(ContactChange::KeyChanged) => 7,
+        EventKind::Contact(ContactChange::Profile) => 8,
+        EventKind::Presence => 9,
+        EventKind::FeedLagged => 10,
+        EventKind::Contact(ContactChange::GivenUp) => 11,
+    }
+}
+
+/// The reverse of [`kind_number`].
+pub(super) fn kind_of(number: i64) -> Option<EventKind> {
+    Some(match number {
+        0 => EventKind::MessageReceived,
+        1 => EventKind::MessageState,
+        2 => EventKind::MessageGap,
+        3 => EventKind::Contact(ContactChange::Requested),
+        4 => EventKind::Contact(ContactChange::Accepted),
+        5 => EventKind::Contact(ContactChange::Rejected),
+        6 => EventKind::Contact(ContactChange::Removed),
+        7 => EventKind::Contact(ContactChange::KeyChanged),
+        8 => EventKind::Contact(ContactChange::Profile),
+        9 => EventKind::Presence,
+        10 => EventKind::FeedLagged,
+        11 => EventKind::Contact(ContactChange::GivenUp),
+        _ => return None,
+    })
 }
 
 /// Bytes of texts in one page, and what the last row brings beyond.
@@ -78,10 +112,10 @@ pub fn read_events(conn: &Connection, after: u64, limit: usize) -> Result<FeedPa
     if let Some(oldest) = oldest {
         let oldest = oldest as u64;
         if oldest > after + 1 {
-            let mut event = Event::new(oldest - 1, EventType::FeedLagged, Timestamp::now(), own.name.clone());
-            event.upto = Some(oldest - 1);
-            page.events.push(event);
-            page.next = oldest - 1;
+            let (upto, at) = (oldest - 1, Timestamp::now());
+            let body = EventBody::Lagged { upto };
+            page.events.push(Event { seq: upto, at, account: own.name.clone(), about: None, body });
+            page.next = upto;
         }
     }
     let mut select =
@@ -90,15 +124,13 @@ pub fn read_events(conn: &Connection, after: u64, limit: usize) -> Result<FeedPa
     let mut bytes = 0;
     while let Some(row) = rows.next()? {
         let (last, first): (i64, i64) = (row.get(0)?, row.get(1)?);
-        let kind = EventType::ALL.get(row.get::<_, i64>(2)? as usize).copied().ok_or(StoreError::Damaged("event"))?;
+        let kind = kind_of(row.get(2)?).ok_or(DAMAGED)?;
         let at = Timestamp(row.get(3)?);
         let stored = StoredEvent::decode(&row.get::<_, Vec<u8>>(4)?)?;
         let before = page.events.len();
         expand(conn, &own.name, &own.origin, &names, (first as u64, kind, at), &stored, &mut page.events)?;
         page.next = last as u64;
-        let texts =
-            |events: &[Event]| -> usize { events.iter().filter_map(|e| Some(e.message.as_ref()?.body.len())).sum() };
-        bytes += texts(&page.events[before..]);
+        bytes += page.events[before..].iter().map(Event::text_bytes).sum::<usize>();
         if page.events.len() >= limit || bytes >= MAX_PAGE_BYTES {
             break;
         }
@@ -112,50 +144,46 @@ fn expand(
     own: &str,
     home: &str,
     names: &Names,
-    (first, kind, at): (u64, EventType, Timestamp),
+    (first, kind, at): (u64, EventKind, Timestamp),
     stored: &StoredEvent,
     out: &mut Vec<Event>,
 ) -> Result<(), StoreError> {
     let contact = contacts::load(conn, stored.contact).ok();
     let called = contact.as_ref().map(|row| names.called(conn, row.id)).transpose()?.flatten();
-    if stored.messages.is_empty() {
-        let mut event = Event::new(first, kind, at, own.to_owned());
-        called.iter().for_each(|called| about(&mut event, called));
-        event.online = stored.online;
-        event.count = stored.count;
-        event.reason = stored.reason.clone();
-        if stored.online.is_none() && kind != EventType::MessageGap {
-            event.contact = contact.as_ref().map(|row| people::to_rpc(conn, row, home)).transpose()?;
-        }
-        out.push(event);
-        return Ok(());
-    }
-    let muted = contact.as_ref().and_then(|row| row.muted_until).is_some_and(|until| until > at);
+    let new = |seq, body| Event { seq, at, account: own.to_owned(), about: called.as_deref().cloned(), body };
+    let reason = || stored.reason.clone();
     // A message that was deleted since has no event any more; its number stays unused.
     let numbered = || (first..).zip(&stored.messages);
-    let new = |seq| {
-        let mut event = Event::new(seq, kind, at, own.to_owned());
-        called.iter().for_each(|called| about(&mut event, called));
-        event
-    };
-    if kind == EventType::MessageReceived {
-        let mut found = history::by_rows(conn, &stored.messages, names)?.into_iter().peekable();
-        for (seq, row) in numbered() {
-            let Some((_, message)) = found.next_if(|(id, _)| id == row) else { continue };
-            out.push(Event { message: Some(message), muted, ..new(seq) });
+    match kind {
+        EventKind::MessageReceived => {
+            let muted = contact.as_ref().and_then(|row| row.muted_until).is_some_and(|until| until > at);
+            let mut found = history::by_rows(conn, &stored.messages, names)?.into_iter().peekable();
+            for (seq, row) in numbered() {
+                let Some((_, message)) = found.next_if(|(id, _)| id == row) else { continue };
+                out.push(new(seq, EventBody::Received { message: Box::new(message), muted }));
+            }
         }
-    } else {
-        for (seq, row) in numbered() {
-            let Some(id) = history::id_of(conn, *row)? else { continue };
-            out.push(Event { id: Some(id), state: stored.state, reason: stored.reason.clone(), ..new(seq) });
+        EventKind::MessageState => {
+            let state = stored.state.and_then(trace::state_of).ok_or(DAMAGED)?;
+            for (seq, row) in numbered() {
+                let Some(id) = history::id_of(conn, *row)? else { continue };
+                out.push(new(seq, EventBody::State { id, state, reason: reason() }));
+            }
         }
+        EventKind::MessageGap => {
+            let count = stored.count.ok_or(DAMAGED)?;
+            out.push(new(first, EventBody::Gap { count, reason: reason() }));
+        }
+        EventKind::Contact(change) => {
+            let contact = contact.as_ref().map(|row| people::describe(conn, row, home)).transpose()?.map(Box::new);
+            out.push(new(first, EventBody::Contact { change, contact, reason: reason() }));
+        }
+        EventKind::Presence => {
+            let online = stored.online.ok_or(DAMAGED)?;
+            out.push(new(first, EventBody::Presence { online }));
+        }
+        // Made by whoever reads; never stored.
+        EventKind::FeedLagged => return Err(DAMAGED),
     }
     Ok(())
-}
-
-/// Names the other person in an event.
-pub(super) fn about(event: &mut Event, called: &Called) {
-    event.who = Some(called.who.clone());
-    event.peer = Some(called.account);
-    event.label = called.label.clone();
 }

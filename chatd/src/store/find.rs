@@ -3,12 +3,12 @@
 //! The end, because ids are UUIDv7: those of one minute begin alike, and end at random.
 
 use proto::ids::MessageId;
-use proto::rpc::types::FoundMessage;
 use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::naming::called_by_id;
 use super::{StoreError, account};
+use crate::model::FoundMessage;
 use crate::model::ids::{ConversationRow, PeerId};
 
 /// Digits of an ending at least.

@@ -5,13 +5,12 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use proto::ids::{AccountId, ConversationId, MessageId};
-use proto::rpc::types::{Message, MessageState};
 use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::naming::{self, Called};
-use super::{StoreError, account, contacts, shown, trace};
+use super::{StoreError, account, contacts, naming, shown, trace};
 use crate::model::ids::PeerId;
+use crate::model::{Called, Message, MessageState};
 
 /// Bytes of bodies in one page at most, so that an answer fits one RPC message with room for escapes and fields.
 const MAX_PAGE_BYTES: usize = 600_000;

@@ -8,12 +8,12 @@
 //! so; proof that exactly this message arrived takes its end back.
 
 use proto::reason::Reason;
-use proto::rpc::types::MessageState;
 use proto::wire::envelope::{AckEntry, Core};
 use proto::wire::payload::{Kind, Skip};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{StoreError, Tx, trace};
+use crate::model::MessageState;
 use crate::model::ids::{OutStreamRow, PeerId};
 
 /// Cause of an end: nothing of the message has left.

@@ -8,7 +8,6 @@
 use std::collections::HashMap;
 
 use proto::ids::Epoch;
-use proto::rpc::types::MessageState;
 use proto::wire::MAX_ACK_ENTRIES;
 use proto::wire::envelope::AckEntry;
 use rusqlite::params;
@@ -18,6 +17,7 @@ use super::prune::{self, Run};
 use super::reissue::Placed;
 use super::streams::MAX_SEQ;
 use super::{StoreError, Tx, trace};
+use crate::model::MessageState;
 use crate::model::ids::{OutStreamRow, PeerId};
 
 /// Messages that one contact gets again in a day at most: one that says again and again that it has nothing costs no more

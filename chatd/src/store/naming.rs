@@ -8,15 +8,14 @@
 
 use std::sync::Arc;
 
-use proto::ids::AccountId;
 use proto::name::Address;
-use proto::rpc::types::Trust;
 use proto::who::{Who, label_key};
 use rusqlite::{Connection, params};
 
 use super::contacts::{load, select_one};
 use super::{StoreError, Tx};
 use crate::model::ids::PeerId;
+use crate::model::{Called, Trust};
 use crate::policy::contact::{Outgoing, Relation};
 use crate::store::ContactRow;
 
@@ -24,24 +23,6 @@ use crate::store::ContactRow;
 const MAX_CLAIMANTS: i64 = 64;
 /// Words that are compared with one that nobody has.
 const MAX_SUGGESTED: i64 = 10_000;
-
-/// How somebody is called.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Called {
-    /// Whatever it is called.
-    pub account: AccountId,
-    /// Without the owner's label: the shortest form that names exactly this one.
-    pub who: String,
-    /// The owner's label, if it names nobody else.
-    pub label: Option<String>,
-}
-
-impl Called {
-    /// As the owner calls it.
-    pub fn form(&self) -> &str {
-        self.label.as_deref().unwrap_or(&self.who)
-    }
-}
 
 /// Everybody whom a word could mean.
 #[derive(Debug, Default)]

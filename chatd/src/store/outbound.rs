@@ -1,15 +1,14 @@
 //! Own messages: storing them with their place in the chain, and reading what waits. `super::settle` takes them out.
 
 use proto::ids::{DeviceId, Epoch, MessageId, sha256};
-use proto::rpc::types::{Format, MessageState, Priority};
 use proto::time::Timestamp;
 use proto::wire::envelope::Core;
 use proto::wire::payload::{Kind, Text};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{ContactRow, StoreError, Tx, contacts, trace};
-use crate::model::AccountRow;
 use crate::model::ids::{ConversationRow, OutStreamRow, PeerId};
+use crate::model::{AccountRow, Format, MessageState, Priority};
 
 /// A message to be sent.
 #[derive(Debug, Clone)]

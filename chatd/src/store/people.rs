@@ -1,15 +1,14 @@
-//! Contacts as clients see them, one or by the page.
+//! Contacts as the owner of the account sees them, one or by the page.
 
 use proto::ids::AccountId;
-use proto::rpc::types::{Contact, ContactState as Shown, Profile, Unread};
 use proto::time::Timestamp;
-use proto::who::Who;
 use rusqlite::{Connection, params};
 
 use super::contacts::{by_account, load};
 use super::trace::ACCOUNT_GONE;
 use super::{StoreError, naming};
 use crate::crypto::safety::fingerprint;
+use crate::model::{Contact, ContactStage, Unread};
 use crate::policy::contact::{Incoming, Outgoing, Relation};
 use crate::store::ContactRow;
 
@@ -98,31 +97,30 @@ pub fn unread(
     Ok((rows.iter().map(entry).collect::<Result<_, _>>()?, more, total as u64))
 }
 
-/// The contact as clients see it; `home` is the domain of the account. Presence is not stored; the caller adds it.
+/// The contact as the owner of the account sees it; `home` is the domain of the account.
 ///
 /// # Errors
 /// Those of the database.
-pub fn to_rpc(conn: &Connection, row: &ContactRow, home: &str) -> Result<Contact, StoreError> {
+pub fn describe(conn: &Connection, row: &ContactRow, home: &str) -> Result<Contact, StoreError> {
     let called = naming::called(conn, row, home)?;
-    let state = match row.state.relation {
-        Relation::Accepted => Shown::Accepted,
-        Relation::Apart { incoming: Incoming::Pending, .. } => Shown::Pending,
-        Relation::Apart { outgoing: Outgoing::Requested, .. } => Shown::Requested,
-        Relation::Apart { outgoing: Outgoing::RejectedByThem, .. } => Shown::Rejected,
-        Relation::Apart { outgoing: Outgoing::GivenUp, .. } => Shown::GivenUp,
-        Relation::Apart { .. } => Shown::Removed,
+    let stage = match row.state.relation {
+        Relation::Accepted => ContactStage::Accepted,
+        Relation::Apart { incoming: Incoming::Pending, .. } => ContactStage::Pending,
+        Relation::Apart { outgoing: Outgoing::Requested, .. } => ContactStage::Requested,
+        Relation::Apart { outgoing: Outgoing::RejectedByThem, .. } => ContactStage::Rejected,
+        Relation::Apart { outgoing: Outgoing::GivenUp, .. } => ContactStage::GivenUp,
+        Relation::Apart { outgoing: Outgoing::None, .. } => ContactStage::Removed,
     };
-    let ended = (state == Shown::GivenUp).then(|| row.request_end.clone());
-    let has_profile = row.profile.version > 0;
+    let ended = (stage == ContactStage::GivenUp).then(|| row.request_end.clone());
     Ok(Contact {
         who: called.form().to_owned(),
         name: row.name.clone(),
         address: row.address(),
         label: row.label.clone(),
-        handle: row.handle.map(|number| Who::Handle(number).to_string()),
+        handle: row.handle,
         account: row.account,
         conversation: row.conversation,
-        state,
+        stage,
         reason: ended.or_else(|| row.gone.then(|| ACCOUNT_GONE.to_owned())),
         trust: row.trust,
         fingerprint: fingerprint(&row.identity_key),
@@ -130,15 +128,9 @@ pub fn to_rpc(conn: &Connection, row: &ContactRow, home: &str) -> Result<Contact
         confirmed: row.confirmed,
         blocked: row.state.blocked,
         muted_until: row.muted_until.filter(|until| *until > Timestamp::now()),
-        online: None,
-        online_since: None,
         unread: row.unread,
-        profile: has_profile.then(|| Profile {
-            display_name: row.profile.display_name.clone(),
-            status: row.profile.status.clone(),
-            bio: row.profile.bio.clone(),
-        }),
-        message: (!row.request_text.is_empty()).then(|| row.request_text.clone()),
-        since: row.request_at,
+        profile: (row.profile.version > 0).then(|| row.profile.clone()),
+        request_text: (!row.request_text.is_empty()).then(|| row.request_text.clone()),
+        request_at: row.request_at,
     })
 }

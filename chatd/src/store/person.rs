@@ -2,11 +2,10 @@
 
 use proto::directory::SignedRecord;
 use proto::ids::{AccountId, ConversationId};
-use proto::rpc::types::Trust;
 use proto::time::Timestamp;
 
-use crate::model::ProfileRow;
 use crate::model::ids::PeerId;
+use crate::model::{ProfileRow, Trust};
 use crate::policy::contact::ContactState;
 use crate::policy::contact_ids::ContactIds;
 

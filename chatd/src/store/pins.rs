@@ -6,15 +6,13 @@
 use proto::directory::{MAX_SEQ_STEP, Record, SignedReach, SignedRecord, supersedes};
 use proto::ids::{AccountId, ConversationId, DeviceId};
 use proto::reason::Reason;
-use proto::rpc::event::EventType;
-use proto::rpc::types::Trust;
 use proto::time::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::contacts::{NewContact, by_account, device_of, load, node_of};
 use super::{StoreError, Tx};
-use crate::model::ProfileRow;
 use crate::model::ids::PeerId;
+use crate::model::{ContactChange, ProfileRow, Trust};
 use crate::store::ContactRow;
 
 /// Reasons of `contact.key_changed`: the old key signed the new one.
@@ -215,7 +213,7 @@ impl Tx<'_> {
         if row.trust != Trust::Changed || !same_key {
             tracing::warn!(contact = %row.account, "another key without a valid rotation: sending stops until it is verified");
             self.set_trust(row.id, Trust::Changed)?;
-            self.event_contact_because(EventType::ContactKeyChanged, row.id, KEY_NOT_VOUCHED);
+            self.event_contact_because(ContactChange::KeyChanged, row.id, KEY_NOT_VOUCHED);
         }
         Ok(())
     }
@@ -246,7 +244,7 @@ impl Tx<'_> {
     /// Those of the database.
     pub fn keep_pinned_key(&mut self, contact: PeerId) -> Result<(), StoreError> {
         self.set_trust(contact, Trust::Verified)?;
-        self.event_contact_because(EventType::ContactKeyChanged, contact, KEY_KEPT);
+        self.event_contact_because(ContactChange::KeyChanged, contact, KEY_KEPT);
         Ok(())
     }
 
@@ -297,7 +295,7 @@ impl Tx<'_> {
         self.conn
             .execute("UPDATE contacts SET identity_key = ?2 WHERE id = ?1", params![contact, &identity_key[..]])?;
         self.set_trust(contact, trust)?;
-        self.event_contact_because(EventType::ContactKeyChanged, contact, reason);
+        self.event_contact_because(ContactChange::KeyChanged, contact, reason);
         Ok(())
     }
 
@@ -358,7 +356,7 @@ impl Tx<'_> {
             ],
         )?;
         if changed > 0 {
-            self.event_contact(EventType::ContactProfile, contact);
+            self.event_contact(ContactChange::Profile, contact);
         }
         Ok(())
     }

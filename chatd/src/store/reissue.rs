@@ -6,13 +6,13 @@
 
 use proto::ids::MessageId;
 use proto::reason::Reason;
-use proto::rpc::types::MessageState;
 use proto::wire::envelope::Core;
 use proto::wire::payload::{Kind, Skip, Text};
 use rusqlite::params;
 
 use super::outbound::{self, OutStream, wire_priority};
 use super::{StoreError, Tx, contacts, shown, trace};
+use crate::model::MessageState;
 use crate::model::ids::{OutStreamRow, PeerId};
 
 /// An own message, and where it was in the old streams.

@@ -6,12 +6,12 @@
 //! Not the job: being fast. A healthy store is read by `history` and `search`.
 
 use proto::ids::MessageId;
-use proto::rpc::types::Message;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::StoreError;
 use super::history::{self, Names};
 use super::search::words;
+use crate::model::Message;
 use crate::model::ids::{ConversationRow, PeerId};
 
 /// Messages that are tokenised in one go: bounds memory.

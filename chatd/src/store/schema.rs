@@ -188,7 +188,7 @@ CREATE TABLE held (
 CREATE TABLE events (
   last  INTEGER PRIMARY KEY,
   first INTEGER NOT NULL,
-  type  INTEGER NOT NULL,
+  type  INTEGER NOT NULL,  -- see store::feed::kind_number
   at    INTEGER NOT NULL,
   body  BLOB    NOT NULL
 ) STRICT;

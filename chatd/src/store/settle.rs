@@ -7,12 +7,12 @@ use std::collections::HashSet;
 
 use proto::ids::{Epoch, MessageId};
 use proto::reason::Reason;
-use proto::rpc::types::MessageState;
 use proto::wire::envelope::AckEntry;
 use rusqlite::{OptionalExtension, params};
 
 use super::outbound::AttemptNote;
 use super::{StoreError, Tx, contacts, trace};
+use crate::model::MessageState;
 use crate::model::ids::{OutStreamRow, PeerId};
 
 impl Tx<'_> {

@@ -1,16 +1,14 @@
 //! Giving cores of others their place in history, and telling of it.
 
-use proto::rpc::event::{Event, EventType};
-use proto::rpc::types::{Format, Message, MessageState, Priority};
 use proto::time::Timestamp;
 use proto::wire::envelope::Core;
 use proto::wire::payload::{Kind, Text};
 use rusqlite::params;
 
-use super::feed::about;
 use super::streams::InStream;
 use super::{StoreError, Tx, outbound};
 use crate::model::ids::PeerId;
+use crate::model::{Called, Event, EventBody, Format, Message, MessageState, Priority};
 
 /// Texts kept in memory for those who listen; a stream that was held back for long is read from the store instead.
 const MAX_BUILT_BYTES: usize = 4 << 20;
@@ -103,9 +101,7 @@ impl Tx<'_> {
         if self.listeners && shown.bytes <= MAX_BUILT_BYTES {
             shown.bytes += text.body.len();
             let (own, called) = (self.own()?, self.called(contact)?);
-            let mut event = Event::new(0, EventType::MessageReceived, self.now, own.name.clone());
-            about(&mut event, &called);
-            event.message = Some(Message {
+            let message = Box::new(Message {
                 id: core.id,
                 conversation: core.conversation,
                 from: called.who.clone(),
@@ -129,8 +125,13 @@ impl Tx<'_> {
                 Some(muted) => muted,
                 None => *shown.muted.insert(self.muted(contact)?),
             };
-            event.muted = muted;
-            shown.built.push(event);
+            shown.built.push(Event {
+                seq: 0,
+                at: self.now,
+                account: own.name.clone(),
+                about: Some(Called::clone(&called)),
+                body: EventBody::Received { message, muted },
+            });
         }
         Ok(())
     }

@@ -2,13 +2,13 @@
 
 use proto::ids::MessageId;
 use proto::reason::Reason;
-use proto::rpc::types::{MessageState, TraceStep};
 use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::prune::{self, Run, Tried};
 use super::{StoreError, contacts, deposits};
 use crate::model::ids::{OutStreamRow, PeerId};
+use crate::model::{MessageState, Step, TraceStep};
 
 /// The outcome of an attempt, and the reason of a message, when the directory knows the recipient no more.
 pub const ACCOUNT_GONE: &str = Reason::AccountGone.as_str();
@@ -18,7 +18,7 @@ pub const RECIPIENT_QUOTA: &str = Reason::RecipientQuota.as_str();
 /// Attempts that a trace shows at most, the newest.
 const MAX_ATTEMPTS: usize = 100;
 
-/// The number of a state in `marks`.
+/// The number of a state in `marks` and in the bodies of `events`.
 pub(super) fn state_number(state: MessageState) -> i64 {
     match state {
         MessageState::Queued => 0,
@@ -30,6 +30,11 @@ pub(super) fn state_number(state: MessageState) -> i64 {
         MessageState::Expired => 6,
         MessageState::Withdrawn => 7,
     }
+}
+
+/// The reverse of [`state_number`].
+pub(super) fn state_of(number: i64) -> Option<MessageState> {
+    MessageState::ALL.into_iter().find(|state| state_number(*state) == number)
 }
 
 /// A mark that covers a seq.
@@ -183,24 +188,19 @@ pub fn trace(conn: &Connection, id: &MessageId) -> Result<Trace, StoreError> {
         .optional()?;
     let (contact, sender, stream, seq, sent_at, received_at, row) =
         place.ok_or(StoreError::NotFound("that message"))?;
-    let step = |at: i64, what: &str, path: Option<String>, detail: Option<String>| TraceStep {
-        at: Timestamp(at),
-        what: what.to_owned(),
-        path,
-        detail,
-        others: None,
-    };
+    let step =
+        |at: i64, step: Step, detail: &str| TraceStep { at: Timestamp(at), step, detail: Some(detail.to_owned()) };
     if sender != 0 {
         let steps = vec![
-            step(sent_at, "sent", None, Some("by the sender's clock".to_owned())),
-            step(received_at, "received", None, Some("committed here and acknowledged".to_owned())),
+            step(sent_at, Step::State(MessageState::Sent), "by the sender's clock"),
+            step(received_at, Step::Received, "committed here and acknowledged"),
         ];
         let read_upto = contacts::load(conn, contact)?.read_upto;
         let state = if row <= read_upto { MessageState::Read } else { MessageState::Delivered };
         return Ok(Trace { contact, own: false, state, reason: None, steps });
     }
     let (state, reason) = state_at(conn, contact, stream, seq)?;
-    let mut steps = vec![step(sent_at, "queued", None, Some("stored durably".to_owned()))];
+    let mut steps = vec![step(sent_at, Step::State(MessageState::Queued), "stored durably")];
     let mut attempts = conn.prepare_cached(
         "SELECT id, at, path, outcome, low, high FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2
          ORDER BY at DESC, id DESC LIMIT ?3",
@@ -213,9 +213,8 @@ pub fn trace(conn: &Connection, id: &MessageId) -> Result<Trace, StoreError> {
     tried.extend(rows.collect::<Result<Vec<_>, _>>()?);
     tried.sort_by_key(|one| (one.at, one.id));
     let tried = tried.split_off(tried.len().saturating_sub(MAX_ATTEMPTS)).into_iter().map(|one| {
-        let others = one.high - one.low;
-        let others = Some(others as u64).filter(|others| *others > 0);
-        TraceStep { others, ..step(one.at, "attempt", Some(one.path), Some(one.outcome)) }
+        let others = (one.high - one.low) as u64;
+        step(one.at, Step::Attempt { path: one.path, others }, &one.outcome)
     });
     steps.extend(tried);
     for state in [
@@ -227,7 +226,7 @@ pub fn trace(conn: &Connection, id: &MessageId) -> Result<Trace, StoreError> {
         MessageState::Withdrawn,
     ] {
         if let Some(mark) = mark(conn, stream, state, seq)? {
-            steps.push(step(mark.at, state.as_str(), None, Some(mark.cause)));
+            steps.push(step(mark.at, Step::State(state), &mark.cause));
         }
     }
     // As things happened; what happened in one millisecond stays as it was found.

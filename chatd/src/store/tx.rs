@@ -5,19 +5,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use proto::ids::{ConversationId, DeviceId, Epoch, MessageId};
-use proto::rpc::event::{Event, EventType};
-use proto::rpc::types::MessageState;
 use proto::time::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::feed::{StoredEvent, about};
-use super::naming::Called;
+use super::feed::StoredEvent;
 use super::outbound::OutStream;
 use super::streams::{InStream, StreamKey};
-use super::{StoreError, account};
+use super::{StoreError, account, trace};
 use crate::events::EventBatch;
-use crate::model::AccountRow;
 use crate::model::ids::{ConversationRow, PeerId};
+use crate::model::{AccountRow, Called, ContactChange, Event, EventBody, EventKind, MessageState};
 
 /// Foreign streams kept in memory at most; beyond that the cache starts anew.
 const MAX_CACHED_STREAMS: usize = 4_096;
@@ -53,7 +50,7 @@ pub struct Tx<'t> {
 }
 
 struct NewEvent {
-    kind: EventType,
+    kind: EventKind,
     count: u64,
     body: StoredEvent,
     built: Option<Vec<Event>>,
@@ -137,7 +134,7 @@ impl<'t> Tx<'t> {
                 .execute(params![
                 last as i64,
                 from as i64,
-                super::feed::type_number(event.kind),
+                super::feed::kind_number(event.kind),
                 self.now.0,
                 event.body.encode()
             ])?;
@@ -189,11 +186,11 @@ impl<'t> Tx<'t> {
     /// Messages came: `built` are their events if somebody listens.
     pub(super) fn event_received(&mut self, contact: PeerId, ids: Vec<i64>, built: Option<Vec<Event>>) {
         let body = StoredEvent { contact, messages: ids, ..StoredEvent::default() };
-        self.push_events(EventType::MessageReceived, body, built);
+        self.push_events(EventKind::MessageReceived, body, built);
     }
 
     /// One event for each message of `body`, in rows that a reader can expand one at a time.
-    fn push_events(&mut self, kind: EventType, body: StoredEvent, built: Option<Vec<Event>>) {
+    fn push_events(&mut self, kind: EventKind, body: StoredEvent, built: Option<Vec<Event>>) {
         let mut built = built.filter(|built| built.len() == body.messages.len()).map(Vec::into_iter);
         for ids in body.messages.chunks(EVENTS_PER_ROW) {
             let built = built.as_mut().map(|built| built.take(ids.len()).collect());
@@ -215,13 +212,12 @@ impl<'t> Tx<'t> {
         }
         let built = if self.listeners {
             let (own, called) = (self.own()?, self.called(contact)?);
-            let make = |(_, id): &(i64, MessageId)| {
-                let mut event = Event::new(0, EventType::MessageState, self.now, own.name.clone());
-                about(&mut event, &called);
-                event.id = Some(*id);
-                event.state = Some(state);
-                event.reason = reason.map(str::to_owned);
-                event
+            let make = |(_, id): &(i64, MessageId)| Event {
+                seq: 0,
+                at: self.now,
+                account: own.name.clone(),
+                about: Some(Called::clone(&called)),
+                body: EventBody::State { id: *id, state, reason: reason.map(str::to_owned) },
             };
             Some(messages.iter().map(make).collect())
         } else {
@@ -230,17 +226,17 @@ impl<'t> Tx<'t> {
         let body = StoredEvent {
             contact,
             messages: messages.into_iter().map(|(row, _)| row).collect(),
-            state: Some(state),
+            state: Some(trace::state_number(state)),
             reason: reason.map(str::to_owned),
             ..StoredEvent::default()
         };
-        self.push_events(EventType::MessageState, body, built);
+        self.push_events(EventKind::MessageState, body, built);
         Ok(())
     }
 
     /// Something about a contact.
-    pub fn event_contact(&mut self, kind: EventType, contact: PeerId) {
-        let body = StoredEvent { contact, ..StoredEvent::default() };
+    pub fn event_contact(&mut self, change: ContactChange, contact: PeerId) {
+        let (kind, body) = (EventKind::Contact(change), StoredEvent { contact, ..StoredEvent::default() });
         self.events.push(NewEvent { kind, count: 1, body, built: None });
     }
 
@@ -248,11 +244,12 @@ impl<'t> Tx<'t> {
     pub(super) fn event_gap(&mut self, contact: PeerId, count: u64, reason: Option<&str>) {
         let reason = reason.map(str::to_owned);
         let body = StoredEvent { contact, count: Some(count), reason, ..StoredEvent::default() };
-        self.events.push(NewEvent { kind: EventType::MessageGap, count: 1, body, built: None });
+        self.events.push(NewEvent { kind: EventKind::MessageGap, count: 1, body, built: None });
     }
 
     /// Something about a contact, and why.
-    pub fn event_contact_because(&mut self, kind: EventType, contact: PeerId, reason: &str) {
+    pub fn event_contact_because(&mut self, change: ContactChange, contact: PeerId, reason: &str) {
+        let kind = EventKind::Contact(change);
         let body = StoredEvent { contact, reason: Some(reason.to_owned()), ..StoredEvent::default() };
         self.events.push(NewEvent { kind, count: 1, body, built: None });
     }
@@ -260,7 +257,7 @@ impl<'t> Tx<'t> {
     /// A contact came online or went.
     pub fn event_presence(&mut self, contact: PeerId, online: bool) {
         let body = StoredEvent { contact, online: Some(online), ..StoredEvent::default() };
-        self.events.push(NewEvent { kind: EventType::Presence, count: 1, body, built: None });
+        self.events.push(NewEvent { kind: EventKind::Presence, count: 1, body, built: None });
     }
 }
 

@@ -1,11 +1,11 @@
 //! Envelopes of people whose key is known.
 
 use proto::ids::{ConversationId, DeviceId};
-use proto::rpc::types::MessageState;
 use proto::wire::envelope::{AckEntry, Core, Wrap};
 use proto::wire::payload::{Kind, Profile, Receipt};
 
 use super::*;
+use crate::model::MessageState;
 use crate::model::ids::OutStreamRow;
 use crate::policy::contact::Event;
 use crate::store::inbound::resume_entries;

@@ -2,14 +2,13 @@
 
 use proto::directory::rotation::Statement;
 use proto::directory::{ContactPolicy, Rotation, SignedRecord};
-use proto::rpc::event::EventType;
-use proto::rpc::types::Trust;
 use proto::wire::envelope::Core;
 use proto::wire::payload::{ContactCard, Kind};
 use proto::wire::{MAX_STRANGER_ENVELOPE_BYTES, MAX_STRANGER_PLAINTEXT_BYTES};
 
 use super::*;
 use crate::crypto::keys::SigningKey;
+use crate::model::{ContactChange, EventKind, Trust};
 use crate::policy::contact::{Event, Incoming, Relation};
 use crate::store::contacts::device_of;
 use crate::store::feed::read_events;
@@ -45,7 +44,10 @@ fn a_request_waits_for_the_user() {
     assert!(matches!(row.state.relation, Relation::Apart { incoming: Incoming::Pending, .. }));
     assert_eq!((row.request_text.as_str(), row.confirmed, row.token_held), ("hello", false, Some([1; 32])));
     let events = bob.read(|conn| read_events(conn, 0, 10)).events;
-    assert_eq!(events.iter().map(|event| event.kind).collect::<Vec<_>>(), [EventType::ContactRequest]);
+    assert_eq!(
+        events.iter().map(|event| event.kind()).collect::<Vec<_>>(),
+        [EventKind::Contact(ContactChange::Requested)]
+    );
     // Again: nothing new.
     assert!(take(&inbox(&bob), sealed(&alice, &bob, &[request(&alice, &bob)])).is_silent());
     assert_eq!((pending(&bob), bob.store.hub().head()), (1, 1));

@@ -14,7 +14,6 @@ use std::time::Duration;
 use proto::ids::MessageId;
 use proto::rpc::client::Client;
 use proto::rpc::codec::{self, FrameReader, Incoming};
-use proto::rpc::event::{Event, EventType};
 use proto::rpc::methods as m;
 use proto::rpc::methods::Method;
 use proto::rpc::types::{MessageState, SendParams, SendResult, SubscribeParams, SubscribeResult};
@@ -32,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::api::with_methods;
 use super::{Access, Api, Audience, FeedSource, Limits, bind, serve};
-use crate::model::Caller;
+use crate::model::{Caller, Event, EventBody};
 
 /// Closed until it is opened.
 pub(super) struct Gate(watch::Sender<bool>);
@@ -154,9 +153,8 @@ impl FeedSource for FakeFeed {
         self.fake.send_modify(|pulled| *pulled += 1);
         let events = (0..10).map(|_| {
             self.seq += 1;
-            let mut event = Event::new(self.seq, EventType::Presence, Timestamp(0), "alice".to_owned());
-            event.reason = Some(self.body.clone());
-            event
+            let body = EventBody::Gap { count: 0, reason: Some(self.body.clone()) };
+            Event { seq: self.seq, at: Timestamp(0), account: "alice".to_owned(), about: None, body }
         });
         Some(Arc::new(events.collect()))
     }

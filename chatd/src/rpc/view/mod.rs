@@ -4,3 +4,11 @@
 //! Each takes its subject apart completely: what is added to a type of the model is a question here, answered or not compiled.
 
 mod client;
+mod contact;
+mod event;
+mod feed;
+mod message;
+#[cfg(test)]
+#[path = "../tests/view.rs"]
+mod tests;
+mod trace;

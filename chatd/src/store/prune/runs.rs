@@ -4,9 +4,9 @@ use rusqlite::params;
 
 use super::super::{StoreError, Tx};
 use super::COUNTED_MS;
+use crate::model::MessageState;
 use crate::model::ids::OutStreamRow;
 use crate::store::trace::state_number;
-use proto::rpc::types::MessageState;
 
 /// Parts that one row takes at most: a mark is read by going through them.
 const MAX_RUNS: usize = 256;

@@ -1,11 +1,11 @@
 //! What a contact may make us do: no more than what it sends is worth, however much there is of ours.
 
 use proto::ids::{ConversationId, Epoch, MessageId};
-use proto::rpc::types::MessageState::{Delivered, Queued};
 use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
 
 use super::fixture::{Link, Person, stream, text_payload};
+use crate::model::MessageState::{Delivered, Queued};
 use crate::policy::limits::Quotas;
 use crate::store::Tx;
 use crate::store::gaps::HOLD_MS;
@@ -241,7 +241,7 @@ fn a_quota_refuses_what_is_beyond_tells_once_and_goes_on_the_next_day() {
     assert!(receive(&cores[..10]).entries[0].ranges.is_empty());
     assert!(receive(&cores).over_quota);
     let told = bob.read(|conn| crate::store::feed::read_events(conn, 0, 1_000)).events;
-    let told = told.iter().filter(|event| event.reason.as_deref() == Some(OVER_QUOTA)).count();
+    let told = told.iter().filter(|event| event.reason() == Some(OVER_QUOTA)).count();
     assert_eq!(told, 1, "once a day");
     for (day, shown) in [(1, 20), (2, 25), (3, 25)] {
         bob.write(|tx| Ok(tx.conn.execute("UPDATE usage SET day = day - 1", [])?)).unwrap();

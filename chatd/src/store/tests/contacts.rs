@@ -2,11 +2,10 @@
 
 use proto::directory::ContactPolicy;
 use proto::ids::DeviceId;
-use proto::rpc::event::EventType;
-use proto::rpc::types::Trust;
 use proto::wire::payload::Kind;
 
 use super::fixture::{Person, sign_record};
+use crate::model::{ContactChange, EventKind, Trust};
 use crate::policy::contact::{Event, Incoming, Outgoing, Relation};
 use crate::store::contacts::{by_device, device_of};
 use crate::store::feed::read_events;
@@ -15,8 +14,9 @@ fn pair() -> (Person, Person) {
     (Person::new("alice"), Person::new("bob"))
 }
 
-fn count_events(person: &Person, kind: EventType) -> usize {
-    person.read(|conn| read_events(conn, 0, 10_000)).events.iter().filter(|event| event.kind == kind).count()
+fn count_events(person: &Person, change: ContactChange) -> usize {
+    let kind = EventKind::Contact(change);
+    person.read(|conn| read_events(conn, 0, 10_000)).events.iter().filter(|event| event.kind() == kind).count()
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn an_accept_that_nobody_asked_for_changes_nothing() {
     alice.hear(&bob, &bob.core(&alice, "contact.accept", 0, &bob.card(1)));
     let row = alice.row(&bob);
     assert_eq!((row.state.relation, row.token_held), (Relation::NONE, None));
-    assert_eq!(count_events(&alice, EventType::ContactAccepted), 0);
+    assert_eq!(count_events(&alice, ContactChange::Accepted), 0);
     // The other takes us for a contact, and is told that we are none.
     assert_eq!(alice.signals(&bob)[0].kind, Kind::ContactRemove);
 }

@@ -8,11 +8,11 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use proto::ids::MessageId;
-use proto::rpc::types::MessageState;
 
 use super::fixture::{Person, dump, message, run};
 use super::shim::{self, Disk, Entry, Mode};
 use crate::crypto::prekey::PrekeySecret;
+use crate::model::MessageState;
 use crate::model::ids::PeerId;
 use crate::store::search::Indexer;
 use crate::store::{PrekeyStore, Store, contacts, migrate, trace};

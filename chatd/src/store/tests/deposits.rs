@@ -1,11 +1,11 @@
 //! What lies in a mailbox: what need not go there again, and what has to.
 
 use proto::reason::Reason;
-use proto::rpc::types::MessageState::{Delivered, Mailboxed, Queued};
 use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
 
 use super::fixture::Person;
+use crate::model::MessageState::{Delivered, Mailboxed, Queued};
 use crate::model::ids::OutStreamRow;
 use crate::store::deposits::{self, Deposit};
 use crate::store::outbound::stream_of;

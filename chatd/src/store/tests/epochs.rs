@@ -2,13 +2,13 @@
 //! used twice.
 
 use proto::ids::{ConversationId, Epoch};
-use proto::rpc::event::EventType;
-use proto::rpc::types::MessageState::{Delivered, Queued};
 use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
 use proto::wire::payload::{Kind, Skip};
 
 use super::fixture::Person;
+use crate::model::MessageState::{Delivered, Queued};
+use crate::model::{Event, EventBody};
 use crate::store::epochs::{RECIPIENT_RESTORED, RESTORED, Resumed};
 use crate::store::feed::read_events;
 use crate::store::inbound::resume_entries;
@@ -205,8 +205,12 @@ fn a_recipient_that_went_back_gets_again_what_it_lost() {
     assert_eq!(resumed(&alice, &bob, resume(&bob, &alice)), Resumed { own_epoch_lost: false, reissued: 2 });
     assert_eq!(alice.state(lost[0]).0, Queued);
     let events = alice.read(|conn| read_events(conn, 0, 1_000)).events;
-    let told = events.iter().filter(|e| e.kind == EventType::MessageState && e.state == Some(Queued));
-    let told: Vec<_> = told.filter(|e| e.reason.as_deref() == Some(RECIPIENT_RESTORED)).filter_map(|e| e.id).collect();
+    let told = events.iter().filter(|event| event.reason() == Some(RECIPIENT_RESTORED));
+    let queued = |event: &Event| match event.body {
+        EventBody::State { id, state: Queued, .. } => Some(id),
+        _ => None,
+    };
+    let told: Vec<_> = told.filter_map(queued).collect();
     assert_eq!(told, lost);
     alice.deliver(&bob);
     assert_eq!(bob.shown(&alice), ["1", "2", "3", "4", "5"]);

@@ -2,13 +2,13 @@
 
 use proptest::prelude::*;
 use proto::reason::Reason;
-use proto::rpc::event::{Event, EventType};
 
 use super::fixture::{Link, Person, message, stream, text_payload};
-use crate::model::ProfileRow;
+use crate::model::{ContactChange, Event, EventBody, EventKind, MessageState, ProfileRow};
 use crate::store::StoreError;
 use crate::store::consumers;
-use crate::store::feed::read_events;
+use crate::store::feed::{kind_number, kind_of, read_events};
+use crate::store::trace::{state_number, state_of};
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
@@ -76,7 +76,7 @@ proptest! {
                     });
                     prop_assert!(failed.is_err());
                 }
-                Step::Reject => alice.write(move |tx| tx.reject_queued(contact, proto::rpc::types::MessageState::Rejected, Reason::Blocked)).unwrap(),
+                Step::Reject => alice.write(move |tx| tx.reject_queued(contact, MessageState::Rejected, Reason::Blocked)).unwrap(),
             }
             let mut told = head;
             while let Ok(batch) = hub.try_recv() {
@@ -118,7 +118,7 @@ fn tags_are_the_same_in_event_and_store() {
     let told = hub.try_recv().unwrap().events.unwrap();
     let stored = alice.read(|conn| read_events(conn, told[0].seq - 1, 10)).events;
     assert_eq!(*told, stored);
-    assert_eq!(stored[0].message.as_ref().unwrap().tags, ["a\r", "", "é"]);
+    assert_eq!(stored[0].message().unwrap().tags, ["a\r", "", "é"]);
 }
 
 #[test]
@@ -143,9 +143,9 @@ fn what_is_no_longer_stored_is_said_to_be_missing() {
     let head = alice.store.hub().head();
     alice.write(move |tx| Ok(tx.conn.execute("DELETE FROM events WHERE last < ?1", [head as i64])?)).unwrap();
     let page = alice.read(|conn| read_events(conn, 0, 10));
-    let kinds: Vec<EventType> = page.events.iter().map(|event| event.kind).collect();
-    assert_eq!(kinds, [EventType::FeedLagged, EventType::MessageState]);
-    assert_eq!(page.events[0].upto, Some(head - 1));
+    let kinds: Vec<EventKind> = page.events.iter().map(Event::kind).collect();
+    assert_eq!(kinds, [EventKind::FeedLagged, EventKind::MessageState]);
+    assert_eq!(page.events[0].body, EventBody::Lagged { upto: head - 1 });
     for since in [head, head + 1, u64::MAX] {
         assert!(alice.read(|conn| read_events(conn, since, 10)).events.is_empty(), "{since}");
     }
@@ -255,4 +255,57 @@ fn a_stream_that_was_held_for_long_is_shown_in_pages() {
     // A row covers 256 messages at most, and as many of 20,000 bytes are a page. The last one is what is left: what the first
     // slice told of its chain, 88 messages, and what the second told.
     assert_eq!(pages, [256, 256, 1 + 88 + 1]);
+}
+
+#[test]
+fn numbers_of_kinds_and_states_never_change() {
+    let kinds = [
+        EventKind::MessageReceived,
+        EventKind::MessageState,
+        EventKind::MessageGap,
+        EventKind::Contact(ContactChange::Requested),
+        EventKind::Contact(ContactChange::Accepted),
+        EventKind::Contact(ContactChange::Rejected),
+        EventKind::Contact(ContactChange::Removed),
+        EventKind::Contact(ContactChange::KeyChanged),
+        EventKind::Contact(ContactChange::Profile),
+        EventKind::Presence,
+        EventKind::FeedLagged,
+        EventKind::Contact(ContactChange::GivenUp),
+    ];
+    for (number, kind) in (0..).zip(kinds) {
+        assert_eq!((kind_number(kind), kind_of(number)), (number, Some(kind)));
+    }
+    for (number, state) in (0..).zip(MessageState::ALL) {
+        assert_eq!((state_number(state), state_of(number)), (number, Some(state)));
+    }
+    assert_eq!((kind_of(-1), kind_of(12), state_of(-1), state_of(8)), (None, None, None, None));
+}
+
+#[test]
+fn an_event_row_that_lacks_what_its_type_needs_is_damage() {
+    let alice = Person::new("alice");
+    let put = |kind: i64, body: &'static [u8]| {
+        alice
+            .write(move |tx| {
+                tx.conn.execute("DELETE FROM events", [])?;
+                Ok(tx.conn.execute(
+                    "INSERT INTO events (last, first, type, at, body) VALUES (1, 1, ?1, 0, ?2)",
+                    rusqlite::params![kind, body],
+                )?)
+            })
+            .unwrap();
+        alice.store.read_blocking(|conn| read_events(conn, 0, 10))
+    };
+    // Contact 0, no messages, state, reason, online, count.
+    let bare: &[u8] = &[0x96, 0, 0x90, 0xc0, 0xc0, 0xc0, 0xc0];
+    let profile = kind_number(EventKind::Contact(ContactChange::Profile));
+    let page = put(profile, bare).unwrap();
+    let gone = EventBody::Contact { change: ContactChange::Profile, contact: None, reason: None };
+    assert_eq!((&page.events[0].body, &page.events[0].about), (&gone, &None), "of one who is not there");
+    for kind in [EventKind::MessageState, EventKind::MessageGap, EventKind::Presence, EventKind::FeedLagged] {
+        assert!(matches!(put(kind_number(kind), bare), Err(StoreError::Damaged("event"))), "{kind:?}");
+    }
+    assert!(matches!(put(12, bare), Err(StoreError::Damaged("event"))), "of a type that is none");
+    assert!(matches!(put(profile, &bare[..4]), Err(StoreError::Damaged("event"))), "cut off");
 }

@@ -12,7 +12,6 @@ use proto::directory::{
 };
 use proto::ids::{AccountId, ConversationId, DeviceId, Epoch, MessageId, NodeId, sha256};
 use proto::name::Name;
-use proto::rpc::types::{Format, MessageState, Priority};
 use proto::time::Timestamp;
 use proto::wire::SUITE_X25519;
 use proto::wire::envelope::{AckEntry, Core};
@@ -21,8 +20,8 @@ use rusqlite::Connection;
 
 use crate::crypto::keys::SigningKey;
 use crate::crypto::prekey::PrekeySecret;
-use crate::model::AccountRow;
 use crate::model::ids::{OutStreamRow, PeerId};
+use crate::model::{AccountRow, Format, MessageState, Priority};
 use crate::policy::contact::Event;
 use crate::store::account::NewAccount;
 use crate::store::contacts::{self, NewContact};

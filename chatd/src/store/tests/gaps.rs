@@ -1,10 +1,10 @@
 //! Holes: held back, asked for, given up, told, filled late; and what does not fit is not taken.
 
-use proto::rpc::event::{Event, EventType};
 use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
 
 use super::fixture::{Link, Person, stream};
+use crate::model::{Event, EventBody};
 use crate::store::feed::read_events;
 use crate::store::gaps::{HOLD_MS, HOLD_UNDRAINED_MS, has_hole, holes};
 use crate::store::history;
@@ -31,12 +31,9 @@ fn give_up(person: &Person, at: Timestamp, drained: bool) -> Option<Timestamp> {
 /// Gaps and messages in the order in which a reader of the feed sees them.
 fn feed(person: &Person) -> Vec<String> {
     let events = person.read(|conn| read_events(conn, 0, 10_000)).events;
-    let word = |event: &Event| match event.kind {
-        EventType::MessageGap => {
-            Some(event.reason.clone().unwrap_or_else(|| format!("{} missing", event.count.unwrap())))
-        }
-        EventType::MessageReceived => {
-            let message = event.message.as_ref().unwrap();
+    let word = |event: &Event| match &event.body {
+        EventBody::Gap { count, reason } => Some(reason.clone().unwrap_or_else(|| format!("{count} missing"))),
+        EventBody::Received { message, .. } => {
             Some(if message.late { format!("{} late", message.body) } else { message.body.clone() })
         }
         _ => None,

@@ -1,11 +1,10 @@
 //! What ends because nobody answers, or because there is nobody.
 
-use proto::rpc::event::EventType;
-use proto::rpc::types::{ContactState as Shown, MessageState};
 use proto::wire::payload::Kind;
 
 use super::fixture::{HOME, Person};
 use crate::model::ids::PeerId;
+use crate::model::{ContactChange, ContactStage, EventKind, MessageState};
 use crate::policy::contact::{Event, Outgoing, Relation};
 use crate::store::feed::read_events;
 use crate::store::{Tx, contacts, giveup, lifetimes, people};
@@ -26,16 +25,16 @@ fn gone(alice: &Person, bob: &Person, sure: bool) {
     alice.write(move |tx: &mut Tx<'_>| tx.account_gone(contact, "mailbox", sure)).unwrap();
 }
 
-/// How clients see it: state and reason.
-fn shown(alice: &Person, bob: &Person) -> (Shown, Option<String>) {
+/// How its owner sees it: stage and reason.
+fn shown(alice: &Person, bob: &Person) -> (ContactStage, Option<String>) {
     let id = alice.id(bob);
-    let contact = alice.read(|conn| people::to_rpc(conn, &contacts::load(conn, id)?, HOME));
-    (contact.state, contact.reason)
+    let contact = alice.read(|conn| people::describe(conn, &contacts::load(conn, id)?, HOME));
+    (contact.stage, contact.reason)
 }
 
 fn ends(alice: &Person) -> usize {
     let events = alice.read(|conn| read_events(conn, 0, 10_000)).events;
-    events.iter().filter(|event| event.kind == EventType::ContactGivenUp).count()
+    events.iter().filter(|event| event.kind() == EventKind::Contact(ContactChange::GivenUp)).count()
 }
 
 #[test]
@@ -48,15 +47,15 @@ fn a_request_that_nobody_answers_ends_after_thirty_days_of_the_agreed_clock() {
     expire(&alice, NOW);
     assert_eq!(alice.read(lifetimes::next), (Some(NOW + 30 * DAY), false));
     expire(&alice, NOW + 30 * DAY - 1);
-    assert_eq!(shown(&alice, &bob), (Shown::Requested, None));
+    assert_eq!(shown(&alice, &bob), (ContactStage::Requested, None));
     expire(&alice, NOW + 30 * DAY);
-    assert_eq!(shown(&alice, &bob), (Shown::GivenUp, Some("request_expired".into())));
+    assert_eq!(shown(&alice, &bob), (ContactStage::GivenUp, Some("request_expired".into())));
     assert_eq!(alice.state(id), (MessageState::Expired, Some("request_expired".into())));
     assert_eq!((alice.signals(&bob).len(), ends(&alice)), (0, 1));
     assert_eq!(alice.read(lifetimes::next), (None, false), "no timer is left");
     // Asking again begins anew.
     alice.wish(&bob, Event::UserAdds);
-    assert_eq!(shown(&alice, &bob), (Shown::Requested, None));
+    assert_eq!(shown(&alice, &bob), (ContactStage::Requested, None));
 }
 
 #[test]
@@ -65,9 +64,9 @@ fn a_request_to_an_account_that_is_gone_ends_when_that_is_sure() {
     alice.wish(&bob, Event::UserAdds);
     let id = alice.send(&bob, &["are you there?"])[0];
     gone(&alice, &bob, false);
-    assert_eq!(shown(&alice, &bob), (Shown::Requested, None));
+    assert_eq!(shown(&alice, &bob), (ContactStage::Requested, None));
     gone(&alice, &bob, true);
-    assert_eq!(shown(&alice, &bob), (Shown::GivenUp, Some("account_gone".into())));
+    assert_eq!(shown(&alice, &bob), (ContactStage::GivenUp, Some("account_gone".into())));
     assert_eq!(alice.state(id), (MessageState::Expired, Some("account_gone".into())));
     assert_eq!(alice.read(giveup::gone), [alice.id(&bob)]);
     assert_eq!(alice.read(contacts::with_pending), [] as [PeerId; 0], "nothing is left to try");
@@ -83,11 +82,11 @@ fn messages_to_a_contact_who_is_gone_wait_and_what_is_owed_to_it_does_not() {
     let contact = alice.id(&bob);
     alice.write(move |tx: &mut Tx<'_>| tx.set_ack_due(contact, true)).unwrap();
     gone(&alice, &bob, true);
-    assert_eq!(shown(&alice, &bob), (Shown::Accepted, Some("account_gone".into())));
+    assert_eq!(shown(&alice, &bob), (ContactStage::Accepted, Some("account_gone".into())));
     assert_eq!(alice.state(id), (MessageState::Queued, Some("account_gone".into())));
     assert_eq!(alice.count("SELECT count(*) FROM contacts WHERE ack_due = 1"), 0);
     alice.write(move |tx: &mut Tx<'_>| tx.account_found(contact)).unwrap();
-    assert_eq!(shown(&alice, &bob), (Shown::Accepted, None));
+    assert_eq!(shown(&alice, &bob), (ContactStage::Accepted, None));
     // A removal has nobody to reach.
     alice.wish(&bob, Event::UserRemoves);
     assert_eq!(alice.signals(&bob)[0].kind, Kind::ContactRemove);

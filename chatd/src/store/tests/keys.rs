@@ -2,11 +2,10 @@
 
 use proptest::prelude::*;
 use proto::directory::{MAX_SEQ_STEP, Record, Rotation, SignedRecord, Statement, recovery_hash};
-use proto::rpc::event::EventType;
-use proto::rpc::types::Trust;
 
 use super::fixture::{Person, run};
 use crate::crypto::keys::SigningKey;
+use crate::model::{ContactChange, EventKind, Trust};
 use crate::store::{ContactRow, feed, pins};
 
 const RECOVERY: [u8; 32] = [77; 32];
@@ -60,8 +59,8 @@ fn verified(alice: &Person, bob: &Person) {
 
 fn reasons(alice: &Person) -> Vec<String> {
     let page = alice.read(|conn| feed::read_events(conn, 0, 100));
-    let changes = page.events.into_iter().filter(|event| event.kind == EventType::ContactKeyChanged);
-    changes.map(|event| event.reason.unwrap_or_default()).collect()
+    let changes = page.events.into_iter().filter(|event| event.kind() == EventKind::Contact(ContactChange::KeyChanged));
+    changes.map(|event| event.reason().unwrap_or_default().to_owned()).collect()
 }
 
 #[test]

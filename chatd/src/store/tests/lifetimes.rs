@@ -1,10 +1,10 @@
 //! Own messages that end by themselves, and whose ends are taken back.
 
 use proto::ids::MessageId;
-use proto::rpc::types::MessageState;
 use proto::time::Timestamp;
 
 use super::fixture::{Person, message};
+use crate::model::MessageState;
 use crate::model::ids::OutStreamRow;
 use crate::store::lifetimes::{self, COPY_MAY_ARRIVE, LIFETIME_ENDED, expiry};
 use crate::store::outbound::{self, AttemptNote};

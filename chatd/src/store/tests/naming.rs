@@ -1,12 +1,12 @@
 //! Who is called what, and which names nobody can take.
 
-use proto::rpc::types::Trust;
 use rusqlite::Connection;
 
 use super::fixture::{HOME, Person};
+use crate::model::Trust;
 use crate::policy::contact::Event;
 use crate::store::naming::{Confirmation, Meant, by_handle, called, claimants, is_stranger, meant};
-use crate::store::people::{Kept, page, to_rpc};
+use crate::store::people::{Kept, describe, page};
 use crate::store::{ContactRow, StoreError};
 
 fn pair() -> (Person, Person) {
@@ -143,7 +143,7 @@ fn pages_hold_everybody_once() {
     loop {
         let (rows, more) = alice.read(|conn| page(conn, Kept::All, after, 3));
         let view = |conn: &Connection| -> Result<Vec<_>, StoreError> {
-            rows.iter().map(|row: &ContactRow| to_rpc(conn, row, HOME)).collect()
+            rows.iter().map(|row: &ContactRow| describe(conn, row, HOME)).collect()
         };
         seen.extend(alice.read(view).into_iter().map(|contact| contact.who));
         after = rows.last().map(|row| row.account);

@@ -4,11 +4,11 @@ mod events;
 
 use proto::ids::{ConversationId, Epoch, MessageId};
 use proto::reason::Reason;
-use proto::rpc::types::MessageState::{self, Delivered, Expired, Mailboxed, Queued, Read, Rejected, Sent, Withdrawn};
 use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
 
 use super::fixture::{Link, Person, message, stream};
+use crate::model::MessageState::{self, Delivered, Expired, Mailboxed, Queued, Read, Rejected, Sent, Withdrawn};
 use crate::model::ids::{OutStreamRow, PeerId};
 use crate::store::deposits::Deposit;
 use crate::store::lifetimes::expiry;

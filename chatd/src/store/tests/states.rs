@@ -1,12 +1,13 @@
 //! Where an own message stands: marks, attempts, receipts, rejections, epochs.
 
 use proto::ids::{ConversationId, DeviceId, Epoch};
-use proto::rpc::types::MessageState::{Delivered, Queued, Read, Rejected, Sent};
 use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
 use proto::wire::payload::{Kind, Receipt};
 
 use super::fixture::{Person, message};
+use crate::model::MessageState::{self, Delivered, Queued, Read, Rejected, Sent};
+use crate::model::Step;
 use crate::policy::contact::Event;
 use crate::store::contacts;
 use crate::store::outbound::{AttemptNote, stream_of};
@@ -73,8 +74,16 @@ fn a_message_goes_from_queued_to_read() {
     assert_eq!(read_all(&alice, &bob), 3);
     assert!(ids.iter().all(|id| alice.state(*id) == (Read, None)));
     let way = alice.read(|conn| trace(conn, &ids[0]));
-    let steps: Vec<&str> = way.steps.iter().map(|step| step.what.as_str()).collect();
-    assert_eq!(steps, ["queued", "attempt", "attempt", "attempt", "delivered", "read"]);
+    let steps: Vec<Option<MessageState>> = way
+        .steps
+        .iter()
+        .map(|step| match &step.step {
+            Step::State(state) => Some(*state),
+            Step::Attempt { .. } => None,
+            Step::Received => panic!("it is an own one"),
+        })
+        .collect();
+    assert_eq!(steps, [Some(Queued), None, None, None, Some(Delivered), Some(Read)]);
     assert!(way.own && way.state == Read);
     let theirs = bob.read(|conn| trace(conn, &ids[0]));
     assert!(!theirs.own && theirs.state == Read);

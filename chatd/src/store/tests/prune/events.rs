@@ -1,6 +1,7 @@
 //! Events and consumers that are pruned.
 
 use super::*;
+use crate::model::EventKind;
 
 /// Rows of many numbers each, so that the bounds are reached soon.
 fn fill_events(person: &Person, upto: i64) {
@@ -31,7 +32,7 @@ fn events_are_kept_for_consumers_up_to_a_bound_and_numbers_go_on() {
     let bound = head - KEEP_FOR_CONSUMERS;
     assert!((bound - 1_000..=bound + 1).contains(&oldest(&alice)), "no consumer holds more than the bound");
     let page = alice.read(|conn| feed::read_events(conn, 100_000, 10));
-    assert_eq!(page.events[0].kind, proto::rpc::event::EventType::FeedLagged, "it is told what it missed");
+    assert_eq!(page.events[0].kind(), EventKind::FeedLagged, "it is told what it missed");
     alice.write(|tx| tx.consumer_remove("far")).unwrap();
     prune(&alice);
     let bound = head - KEEP_EVENTS - 300_000;

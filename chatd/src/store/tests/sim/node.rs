@@ -1,13 +1,12 @@
 //! One side: the real store over a database in memory, and what a daemon forgets when it ends.
 
 use proto::ids::{AccountId, ConversationId, DeviceId, MessageId};
-use proto::rpc::types::{Format, Priority};
 use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
 use rusqlite::{Connection, params};
 
-use crate::model::AccountRow;
 use crate::model::ids::{OutStreamRow, PeerId};
+use crate::model::{AccountRow, Format, Priority};
 use crate::store::account::{self, NewAccount};
 use crate::store::acks;
 use crate::store::epochs::RESTORED;

@@ -1,0 +1,110 @@
+//! People whom the owner of an account has to do with.
+
+use proto::ids::{AccountId, ConversationId};
+use proto::time::Timestamp;
+
+use super::ProfileRow;
+
+/// How somebody is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Called {
+    /// Whatever it is called.
+    pub account: AccountId,
+    /// Without the owner's label: the shortest form that names exactly this one.
+    pub who: String,
+    /// The owner's label, if it names nobody else.
+    pub label: Option<String>,
+}
+
+impl Called {
+    /// As the owner calls it.
+    pub fn form(&self) -> &str {
+        self.label.as_deref().unwrap_or(&self.who)
+    }
+}
+
+/// How far a contact's key is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Taken at first contact from the directory.
+    Unverified,
+    /// Compared by people, or carried by an invite.
+    Verified,
+    /// Was verified, then rotated with the old key: compare again.
+    Rotated,
+    /// Changed without a valid rotation: nothing is sent until the owner decides.
+    Changed,
+}
+
+/// Where a contact stands, in one word: what its owner sees of `policy::contact::ContactState`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContactStage {
+    /// Asked; no answer yet.
+    Requested,
+    /// Asks us; not answered yet.
+    Pending,
+    /// Messages flow.
+    Accepted,
+    /// Refused by them.
+    Rejected,
+    /// Ended, by either side.
+    Removed,
+    /// A request of ours that is not repeated any more; the reason tells why.
+    GivenUp,
+}
+
+/// A contact, as the owner of the account sees it. Whether it is online is not part of it: that is not stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contact {
+    /// See [`Called::form`].
+    pub who: String,
+    /// The name in its directory; while `confirmed` is false, the words of whoever it is.
+    pub name: String,
+    /// `name@domain`; the name alone without a directory. See `name`.
+    pub address: String,
+    /// The owner's own label.
+    pub label: Option<String>,
+    /// The number of the newest request that came.
+    pub handle: Option<u64>,
+    /// The account.
+    pub account: AccountId,
+    /// The conversation with it.
+    pub conversation: ConversationId,
+    /// Where it stands.
+    pub stage: ContactStage,
+    /// Why it stands there, or that its directory knows no such account any more: the word of a `Reason`.
+    pub reason: Option<String>,
+    /// How far its key is trusted.
+    pub trust: Trust,
+    /// The identity key, short.
+    pub fingerprint: String,
+    /// While `trust` is [`Trust::Changed`]: the key that waits for the owner's decision, short.
+    pub new_fingerprint: Option<String>,
+    /// Its directory confirmed that name and domain are this account's.
+    pub confirmed: bool,
+    /// Blocked by the owner.
+    pub blocked: bool,
+    /// Muted until then.
+    pub muted_until: Option<Timestamp>,
+    /// Unread messages from it.
+    pub unread: u64,
+    /// Its profile, if it ever told one.
+    pub profile: Option<ProfileRow>,
+    /// The text that came with its request.
+    pub request_text: Option<String>,
+    /// When the request came or went.
+    pub request_at: Option<Timestamp>,
+}
+
+/// A conversation with unread messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// With whom: see [`Called::form`].
+    pub who: String,
+    /// With which account.
+    pub account: AccountId,
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// Unread messages.
+    pub count: u64,
+}

@@ -1,0 +1,95 @@
+//! Contacts, their profiles, and what is unread of them.
+
+use proto::rpc::types::{Contact, ContactState, Profile, Trust, Unread};
+use proto::who::Who;
+
+use crate::model;
+
+impl From<model::Trust> for Trust {
+    fn from(trust: model::Trust) -> Self {
+        match trust {
+            model::Trust::Unverified => Self::Unverified,
+            model::Trust::Verified => Self::Verified,
+            model::Trust::Rotated => Self::Rotated,
+            model::Trust::Changed => Self::Changed,
+        }
+    }
+}
+
+impl From<model::ContactStage> for ContactState {
+    fn from(stage: model::ContactStage) -> Self {
+        match stage {
+            model::ContactStage::Requested => Self::Requested,
+            model::ContactStage::Pending => Self::Pending,
+            model::ContactStage::Accepted => Self::Accepted,
+            model::ContactStage::Rejected => Self::Rejected,
+            model::ContactStage::Removed => Self::Removed,
+            model::ContactStage::GivenUp => Self::GivenUp,
+        }
+    }
+}
+
+impl From<model::ProfileRow> for Profile {
+    fn from(profile: model::ProfileRow) -> Self {
+        // The version is an affair of the two daemons.
+        let model::ProfileRow { version: _, display_name, status, bio } = profile;
+        Self { display_name, status, bio }
+    }
+}
+
+/// Without presence: who knows of it adds it.
+impl From<model::Contact> for Contact {
+    fn from(contact: model::Contact) -> Self {
+        let model::Contact {
+            who,
+            name,
+            address,
+            label,
+            handle,
+            account,
+            conversation,
+            stage,
+            reason,
+            trust,
+            fingerprint,
+            new_fingerprint,
+            confirmed,
+            blocked,
+            muted_until,
+            unread,
+            profile,
+            request_text,
+            request_at,
+        } = contact;
+        Self {
+            who,
+            name,
+            address,
+            label,
+            handle: handle.map(|number| Who::Handle(number).to_string()),
+            account,
+            conversation,
+            state: stage.into(),
+            reason,
+            trust: trust.into(),
+            fingerprint,
+            new_fingerprint,
+            confirmed,
+            blocked,
+            muted_until,
+            online: None,
+            online_since: None,
+            unread,
+            profile: profile.map(Into::into),
+            message: request_text,
+            since: request_at,
+        }
+    }
+}
+
+impl From<model::Unread> for Unread {
+    fn from(unread: model::Unread) -> Self {
+        let model::Unread { who, account, conversation, count } = unread;
+        Self { who, account, conversation, count }
+    }
+}

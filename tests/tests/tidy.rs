@@ -93,14 +93,12 @@ fn is_test_file(name: &str) -> bool {
 
 /// A source without its comments and without the test module at its end.
 fn code(text: &str) -> String {
-    let mut lines = Vec::new();
-    for line in text.lines() {
-        if line.trim_start().starts_with("#[cfg(test)]") {
-            break;
-        }
-        lines.push(line.split("//").next().unwrap_or(line));
-    }
-    lines.join("\n")
+    let lines: Vec<&str> = text.lines().take_while(|line| !line.trim_start().starts_with("#[cfg(test)]")).collect();
+    without_comments(&lines.join("\n"))
+}
+
+fn without_comments(text: &str) -> String {
+    text.lines().map(|line| line.split("//").next().unwrap_or(line)).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -147,16 +145,45 @@ fn chatd_imports_downwards_only() {
     assert!(seen.contains("lib") && seen.len() > 3, "found too little of chatd to judge: {seen:?}");
 }
 
-/// First segments of all `crate::` paths, those in `use crate::{a, b::c}` included.
+/// The first row of [`LAYERS`] whose rooms may speak to clients: what is below it knows no types of the RPC.
+const CLIENTS_FROM: &str = "service";
+
+#[test]
+fn rooms_below_the_service_know_no_rpc() {
+    let below: Vec<&str> =
+        LAYERS.iter().take_while(|row| !row.contains(&CLIENTS_FROM)).flat_map(|row| row.iter().copied()).collect();
+    let (mut wrong, mut seen) = (Vec::new(), BTreeSet::new());
+    // Tests included: what a room is asked and answers are words of `model`, whoever asks.
+    for (name, text) in sources() {
+        let Some(inside) = name.strip_prefix("chatd/src/") else { continue };
+        let module = inside.split('/').next().unwrap_or(inside).trim_end_matches(".rs");
+        if !below.contains(&module) {
+            continue;
+        }
+        seen.insert(module.to_owned());
+        if paths_of("proto", &without_comments(&text)).contains("rpc") {
+            wrong.push(format!("{name}: {module} uses proto::rpc; say it in `model`, and convert it in `rpc/view`"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!(seen.len(), below.len(), "a room was not found: {below:?}, {seen:?}");
+}
+
 fn crate_paths(code: &str) -> BTreeSet<String> {
+    paths_of("crate", code)
+}
+
+/// First segments of all paths that begin with `root`, those in `use root::{a, b::c}` included.
+fn paths_of(root: &str, code: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
+    let root = format!("{root}::");
     let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
-    for (at, _) in code.match_indices("crate::") {
+    for (at, _) in code.match_indices(&root) {
         let before = code[..at].chars().next_back();
         if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$') {
             continue;
         }
-        let rest = &code[at + "crate::".len()..];
+        let rest = &code[at + root.len()..];
         let Some(group) = rest.strip_prefix('{') else {
             found.insert(word(rest));
             continue;
@@ -184,6 +211,8 @@ fn crate_paths_are_found() {
     let text = "use crate::a::b;\nuse crate::{c, d::{e, f}, g};\nlet x = crate::h::i(); $crate::no; mycrate::no";
     let expected = ["a", "c", "d", "g", "h"].map(String::from);
     assert_eq!(crate_paths(text), BTreeSet::from(expected));
+    let text = "use proto::{ids::A, rpc::types::{B, C}};\nlet x = proto::wire::d(); myproto::no";
+    assert_eq!(paths_of("proto", text), BTreeSet::from(["ids", "rpc", "wire"].map(String::from)));
 }
 
 /// Names of the dependencies in a manifest's section.

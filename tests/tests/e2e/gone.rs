@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chatd::model::{Format, Priority};
 use chatd::policy::contact::Event;
 use chatd::store::contacts::NewContact;
 use chatd::store::outbound::NewMessage;
 use chatd::store::{Store, search::Indexer};
 use proto::ids::MessageId;
-use proto::rpc::types::{Format, Priority};
 use proto::wire::payload::Kind;
 use tests::http::Http;
 use tests::{Daemon, Directory, DirectoryOptions, Pair};

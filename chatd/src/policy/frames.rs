@@ -25,9 +25,9 @@ const fn n(value: u32) -> NonZeroU32 {
 const CONTROL: NonZeroU32 = n(256);
 /// Claims a minute: one for each pair of accounts when a link is made. Each is a signature, and is answered.
 const CLAIMS: NonZeroU32 = n(512);
-/// Claims of one pair a minute that was proved on the link before: it is claimed anew when it became contacts, or when an account
-/// came back.
-const CLAIMS_AGAIN: NonZeroU32 = n(16);
+/// Claims of one pair a minute that was proved on the link before: it is claimed anew when it became contacts, and a few times
+/// whenever an account logs in.
+const CLAIMS_AGAIN: NonZeroU32 = n(64);
 /// Records and reaches a minute: one of each behind a claim. Each is a signature and perhaps a commit.
 const CARDS: NonZeroU32 = n(512);
 /// Resumes a minute: one behind a claim, and ever more rarely while something is missing. Each may have much sent again.
@@ -134,10 +134,10 @@ mod tests {
         let limits = FrameLimits::new(n(64), &clock);
         let (node, device) = (NodeId([1; 32]), |n: u8| DeviceId([n; 16]));
         let taken = |from: u8| (0..100).filter(|_| limits.claim_again(&node, device(from), device(0)).is_ok()).count();
-        assert_eq!(taken(1), 16);
-        assert_eq!(taken(2), 16, "another pair has its own");
+        assert_eq!(taken(1), 64);
+        assert_eq!(taken(2), 64, "another pair has its own");
         clock.advance(MINUTE);
-        assert_eq!(taken(1), 16, "and a minute later");
+        assert_eq!(taken(1), 64, "and a minute later");
         // Whatever it claims, there is a bound for the node.
         let claim = |n: u8| Frame::Claim { from_device: device(n), to_device: device(0), signature: [0; 64] };
         let taken = (0..1_000).filter(|n| limits.check(&node, &claim(*n as u8)).is_ok()).count();

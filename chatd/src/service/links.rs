@@ -244,7 +244,10 @@ impl Runner {
         let limits = self.service.inner.limits.now();
         let is_again = !self.is_own() && self.proved(to, from).is_some();
         if is_again && limits.frames.claim_again(&self.open.peer, from, to).is_err() {
-            return self.blame();
+            tracing::warn!(often = "claims", peer = %self.open.peer, "the same claim again and again: the link is closed");
+            // Left open, whoever claims would wait for an answer.
+            self.open.sender.close(CloseCode::RateLimited, "the same claim again and again");
+            return false;
         }
         let found = self.account_of(to).and_then(|account| {
             let row = account.store.read_blocking(|conn| {

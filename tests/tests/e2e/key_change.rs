@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ed25519_dalek::SigningKey;
 use proto::directory::{Device, Prekey, Rotation, SignedRecord, Statement};
 use proto::ids::{AccountId, sha256};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OpenFlags, params};
 use tests::people::contact;
 use tests::registry::Registrant;
 use tests::wait::wait_for;
@@ -133,7 +133,8 @@ fn chat_fingerprint(key: &[u8; 32]) -> String {
 fn database(folder: &Path) -> Connection {
     let mut file = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let file = file.find(|path| path.extension().is_some_and(|ext| ext == "db" || ext == "sqlite")).unwrap();
-    Connection::open(file).unwrap()
+    // chatd's own layer, which is in this process, wants a database for itself.
+    Connection::open_with_flags_and_vfs(file, OpenFlags::default(), c"unix").unwrap()
 }
 
 fn stored_record(folder: &Path, name: &str) -> proto::directory::Record {

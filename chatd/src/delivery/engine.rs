@@ -293,6 +293,10 @@ impl Engine {
             // The next acknowledgement comes back here.
             return;
         }
+        if ready {
+            self.tell_what_came_by_mailbox(contact, &link);
+        }
+        let Some(route) = self.routes.get_mut(contact) else { return };
         route.pending = false;
         route.packing = true;
         let job = Job {

@@ -9,7 +9,7 @@ use super::OpenLink;
 use super::engine::Engine;
 use crate::crypto::claim::{Session, sign_claim};
 use crate::model::ids::PeerId;
-use crate::store::{account, inbound};
+use crate::store::{account, deposits, inbound};
 
 impl Engine {
     pub(super) fn claimed(&mut self, contact: PeerId, device: DeviceId, link: OpenLink) {
@@ -54,6 +54,28 @@ impl Engine {
         };
         let entries = self.read(|conn| inbound::resume_entries(conn, contact, device)).unwrap_or_default();
         link.answer(vec![Frame::Resume { from_device: own, to_device: device, entries }]);
+    }
+
+    /// What came by mailbox while the link stands is acknowledged on it: no claim follows with which that would go along.
+    pub(super) fn tell_what_came_by_mailbox(&mut self, contact: PeerId, link: &OpenLink) {
+        let Some(device) = self.route(contact).device else { return };
+        if !self.read(|conn| deposits::ack_is_due(conn, contact)).unwrap_or(false) {
+            return;
+        }
+        let (store, own, link) = (self.context.store.clone(), self.context.device, link.clone());
+        tokio::spawn(async move {
+            // First, lest what comes meanwhile, and is not read below, counts as told.
+            let noted = store.write_for(contact, move |tx| tx.set_ack_due(contact, false)).await;
+            let entries = store.read_blocking(|conn| deposits::acks_for(conn, contact, device));
+            match (noted, entries) {
+                // It came from another device of the contact's, which is told when it claims.
+                (Ok(()), Ok(entries)) if entries.is_empty() => {}
+                (Ok(()), Ok(entries)) if !link.sender.is_closed() => {
+                    link.answer(vec![Frame::Ack { from_device: own, to_device: device, entries, ids: Vec::new() }]);
+                }
+                _ => store.note(move |tx| tx.set_ack_due(contact, true)),
+            }
+        });
     }
 
     pub(super) fn claim(&self, link: &OpenLink, to: DeviceId) -> Frame {

@@ -142,6 +142,8 @@ fn the_session_of_the_readme_is_what_one_gets() {
                     {
                         vec!["it waits".to_owned()]
                     }
+                    // Where bob watches he reads at once: before the answer is printed, or just after.
+                    ("send", Some(only), _) if watching.is_some() => vec![only.replace("read by", "delivered to")],
                     ("trace", Some(first), Some(last)) => vec![first.clone(), last.clone()],
                     _ => lines,
                 }

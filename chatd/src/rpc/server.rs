@@ -129,8 +129,8 @@ pub async fn serve<A: Api>(
         if matches!(turn, Turn::Never) {
             tracing::info!(often = "pace", uid, ?pid, "a user connects too fast; dropped");
             drop(stream);
-            dropped += 1;
-            if dropped % DROPPED_AT_ONCE == 0 {
+            dropped = (dropped + 1) % DROPPED_AT_ONCE;
+            if dropped == 0 {
                 tokio::time::sleep(AFTER_DROPPED).await;
             }
             continue;

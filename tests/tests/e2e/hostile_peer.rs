@@ -1,10 +1,11 @@
 //! A peer made of the protocol's own code with every rule breakable. It has the keys of a contact of its victim: whatever a
 //! contact's daemon could say on a link, and whatever it never would.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chatd::crypto::claim::{Session, sign_claim};
@@ -90,17 +91,23 @@ impl Mallory {
         let (sender, end) = (link.sender.clone(), ended.subscribe());
         let answered = Arc::new(AtomicU64::new(0));
         let (count, pong, mut receiver) = (Arc::clone(&heard), Arc::clone(&answered), link.receiver);
+        let acked = Arc::new(Mutex::new(HashSet::new()));
+        let acknowledged = Arc::clone(&acked);
         tokio::spawn(async move {
             while let Ok(Some(frame)) = receiver.recv().await {
-                if let Frame::Ping { nonce, reply: true } = frame {
-                    pong.store(nonce, Ordering::Relaxed);
+                match &frame {
+                    Frame::Ping { nonce, reply: true } => pong.store(*nonce, Ordering::Relaxed),
+                    Frame::Ack { entries, .. } => {
+                        acknowledged.lock().unwrap().extend(entries.iter().map(|entry| entry.epoch));
+                    }
+                    _ => {}
                 }
                 count.fetch_add(frame.encode().len() as u64, Ordering::Relaxed);
             }
             let _ = ended.send(Some(Instant::now()));
         });
         let victim = record.account();
-        Some(Hostile { me: self.clone(), node, sender, claim, to, victim, sent: 0, heard, answered, end })
+        Some(Hostile { me: self.clone(), node, sender, claim, to, victim, sent: 0, heard, answered, acked, end })
     }
 }
 
@@ -112,12 +119,13 @@ pub struct Hostile {
     /// The claim that was made on it.
     pub claim: Frame,
     to: SealTo,
-    victim: AccountId,
+    pub victim: AccountId,
     /// Bytes.
     pub sent: u64,
     heard: Arc<AtomicU64>,
     /// The last ping that was answered.
     answered: Arc<AtomicU64>,
+    acked: Arc<Mutex<HashSet<Epoch>>>,
     end: watch::Receiver<Option<Instant>>,
 }
 
@@ -148,6 +156,11 @@ impl Hostile {
         while !self.is_over() && self.answered.load(Ordering::Relaxed) != LAST && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Whether the victim has acknowledged something of an epoch here, by itself: not with a claim.
+    pub fn is_acknowledged(&self, epoch: u64) -> bool {
+        self.acked.lock().unwrap().contains(&Epoch(epoch.to_be_bytes()))
     }
 
     /// When the victim ended it.

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use proto::wire::frame::Frame;
+use tests::http::Http;
 use tests::people::{befriend, contact_state};
-use tests::wait::wait_for;
+use tests::wait::{DEADLINE, wait_for, wait_within};
 use tests::{Ctl, Daemon, DaemonOptions, Directory, DirectoryOptions, Pair};
 
+use crate::hostile_peer::Mallory;
 use crate::util::{bodies, send, state_of, status, text, wait_for_body};
 
 /// Details of a message's trace, in one text.
@@ -243,4 +246,26 @@ fn mail_crosses_domains() {
     bobs.restart();
     wait_for_body(&bob, "alice@a.test", "into the mailbox");
     assert_eq!(bodies(&bob, "alice@a.test", 10), ["across", "into the mailbox"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_by_mailbox_while_a_link_stands_is_acknowledged_on_it() {
+    const EPOCH: u64 = 77;
+    // Open, so that a deposit needs no member.
+    let mut pair = Pair::strangers_with("first_contact = 'open'\n", DirectoryOptions::default());
+    befriend(&pair.alice, &pair.bob);
+    pair.alice_daemon.stop();
+    // Somebody with alice's keys, who does what her daemon may do: a link, and an envelope that took the other way.
+    let alice = Mallory::with_keys_of(&pair.alice_daemon.data_dir(), pair.bob_daemon());
+    let mut link = alice.link().await.unwrap();
+    assert!(link.send(link.resume()).await);
+    link.settled().await;
+    let Frame::Envelope { outer, .. } = link.envelope(1, &[link.text(EPOCH, 1, "by mail")]) else { unreachable!() };
+    let mut http = Http::connect(pair.directory.address()).await.unwrap();
+    let path = format!("/v1/mailbox/{}", link.victim);
+    assert_eq!(http.request("POST", &path, "", Some(&outer)).await.unwrap().status, 201);
+    let bob = pair.bob.clone();
+    tokio::task::spawn_blocking(move || wait_for_body(&bob, "alice", "by mail")).await.unwrap();
+    wait_within(DEADLINE, "it is acknowledged", async || link.is_acknowledged(EPOCH).then_some(())).await;
+    link.close().await;
 }

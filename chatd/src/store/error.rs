@@ -26,6 +26,9 @@ pub enum StoreError {
         /// The newest known here.
         newest: i64,
     },
+    /// Somebody else has it open.
+    #[error("another program has {} open: close it", .0.display())]
+    InUse(PathBuf),
     /// The writer has stopped.
     #[error("the store is closed")]
     Closed,

@@ -9,6 +9,7 @@
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use proto::fault;
 use rusqlite::config::DbConfig;
@@ -20,20 +21,30 @@ use super::{StoreError, schema};
 /// The first schema whose databases always have checksums.
 const CHECKED_SINCE: u32 = 2;
 
+/// How long another program may have the database open at a start, and how often it is looked.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const WAIT_STEP: Duration = Duration::from_millis(100);
+
 /// Opens the database for writing, upgraded if need be. Nothing is made that is not there.
 ///
 /// # Errors
-/// A newer schema is refused untouched; damage that shows here is [`StoreError::Corrupt`].
+/// A newer schema is refused untouched; damage that shows here is [`StoreError::Corrupt`], another program that keeps it open
+/// [`StoreError::InUse`].
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     checksum::install();
     let header = inspect(path)?;
     if i64::from(header.version) > schema::NEWEST {
         return Err(StoreError::NewerSchema { found: header.version.into(), newest: schema::NEWEST });
     }
-    let conn = connect(path)?;
+    let mut conn = connect(path)?;
+    conn.busy_handler(Some(wait_for_others))?;
     // Until it is known whose it is, nothing is written, not even a checkpoint.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let found = conn.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
+    let found = found.map_err(|error| match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DatabaseBusy) => StoreError::InUse(path.to_owned()),
+        _ => error.into(),
+    })?;
     if found > schema::NEWEST {
         return Err(StoreError::NewerSchema { found, newest: schema::NEWEST });
     }
@@ -62,6 +73,19 @@ pub(super) fn create(path: &Path) -> Result<Connection, StoreError> {
 fn connect(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Ok(Connection::open_with_flags(path, flags)?)
+}
+
+/// A program that has the database open, such as a backup of the machine's, is waited for: otherwise the account would be read-only
+/// until the next start. It says so once.
+fn wait_for_others(tries: i32) -> bool {
+    if tries == 0 {
+        tracing::warn!(
+            seconds = (LONGEST_WAIT.as_secs()),
+            "another program has an account's messages.db open: waiting for it to be closed"
+        );
+    }
+    std::thread::sleep(WAIT_STEP);
+    WAIT_STEP * tries.unsigned_abs() < LONGEST_WAIT
 }
 
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> StoreError + '_ {

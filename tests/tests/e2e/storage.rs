@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rusqlite::{Connection, OpenFlags};
 use tests::wait::{times_are_judged, wait_for};
 use tests::{Ctl, Daemon, DaemonOptions, Directory, Pair, Place};
 
@@ -221,4 +222,29 @@ fn a_full_disk_loses_nothing_and_recovers_by_itself() {
     wait_for("the ballast is back", || it.data.join("ballast").exists());
     it.bob_daemon.stop();
     it.directory.stop();
+}
+
+#[test]
+fn a_program_that_has_the_database_open_is_waited_for() {
+    let mut pair = Pair::start();
+    let id = send(&pair.alice, "bob", "before");
+    wait_for_body(&pair.bob, "alice", "before");
+    let bob = pair.bob.clone();
+    let database = folder(pair.bob_daemon(), &bob).join("messages.db");
+    pair.bob_daemon().stop();
+    // chatd's own layer, which is in this process, wants a database for itself.
+    let other = Connection::open_with_flags_and_vfs(database, OpenFlags::default(), c"unix").unwrap();
+    other.query_row("SELECT count(*) FROM messages", [], |row| row.get::<_, i64>(0)).unwrap();
+    let log = pair.bob_daemon().home().join("chatd.log");
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            wait_for("the daemon waits", || std::fs::read_to_string(&log).unwrap().contains("another program has"));
+            drop(other);
+        });
+        pair.bob_daemon().restart();
+    });
+    assert!(status(&pair.bob)["damaged"].is_null());
+    send(&pair.alice, "bob", "after");
+    wait_for_body(&pair.bob, "alice", "after");
+    assert_eq!(state_of(&pair.alice, &id), "delivered");
 }

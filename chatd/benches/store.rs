@@ -1,5 +1,9 @@
 //! What the store costs: a batch of 256 messages sent, and one received, each in a transaction that is on disk at its end.
 
+use chatd::store::consent;
+use chatd::store::inbound;
+use chatd::store::outbound;
+use chatd::store::pins;
 use std::cell::Cell;
 
 use chatd::model::ids::PeerId;
@@ -96,9 +100,9 @@ async fn store(alice: &Person, bob: &Person, folder: &std::path::Path, indexer: 
     };
     let contact = store
         .write(move |tx| {
-            let contact = tx.upsert_contact(&new)?;
-            tx.contact_signal(contact, Kind::ContactRequest, MessageId::now(), "", None)?;
-            tx.contact_wish(contact, Event::UserAccepts, "")?;
+            let contact = pins::upsert_contact(tx, &new)?;
+            consent::contact_signal(tx, contact, Kind::ContactRequest, MessageId::now(), "", None)?;
+            consent::contact_wish(tx, contact, Event::UserAccepts, "")?;
             Ok(contact)
         })
         .await
@@ -151,7 +155,7 @@ async fn receive(store: &Store, contact: PeerId, cores: Vec<Vec<u8>>) -> Result<
             let decoded: Vec<(&[u8], Core<'_>)> =
                 cores.iter().filter_map(|bytes| Some((bytes.as_slice(), Core::decode(bytes).ok()?))).collect();
             let refs: Vec<(&[u8], &Core<'_>)> = decoded.iter().map(|(bytes, core)| (*bytes, core)).collect();
-            Ok(tx.receive(contact, &refs, &Default::default())?.shown)
+            Ok(inbound::receive(tx, contact, &refs, &Default::default())?.shown)
         })
         .await
 }
@@ -167,7 +171,7 @@ fn benches(c: &mut Criterion) {
     group.bench_function("send 256", |b| {
         b.iter_batched(
             batch,
-            |messages| assert!(runtime.block_on(store.write(move |tx| tx.send(contact, &messages))).is_ok()),
+            |messages| assert!(runtime.block_on(store.write(move |tx| outbound::send(tx, contact, &messages))).is_ok()),
             BatchSize::PerIteration,
         )
     });

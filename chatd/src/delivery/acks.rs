@@ -6,6 +6,11 @@
 //! Invariants: one operation at a time for each contact; what waits is bounded; the order is that of coming. What is left out is
 //! acknowledged again after the next `resume`.
 
+use crate::store::acks;
+use crate::store::outbound;
+use crate::store::settle;
+use crate::store::signals;
+use crate::store::{Store, StoreError};
 use std::collections::{HashMap, HashSet};
 
 use proto::ids::{DeviceId, Epoch, MessageId};
@@ -18,7 +23,6 @@ use tokio::sync::oneshot;
 use super::engine::Engine;
 use super::finished::Finished;
 use crate::model::ids::PeerId;
-use crate::store::{Store, StoreError, acks, outbound};
 
 /// So much is looked up where it comes; more goes to a thread for what blocks.
 const FEW: usize = 8;
@@ -70,8 +74,8 @@ impl Batch {
             }
         };
         let write = move |tx: &mut crate::store::Tx<'_>| {
-            tx.acknowledged(contact, &entries)?;
-            tx.signals_done(contact, &ids)
+            settle::acknowledged(tx, contact, &entries)?;
+            signals::signals_done(tx, contact, &ids)
         };
         store.write_for(contact, write).await.map(|()| done)
     }

@@ -1,5 +1,11 @@
 //! The delivery task of one account: turns news into steps of routes.
 
+use crate::store::StoreError;
+use crate::store::account;
+use crate::store::contacts;
+use crate::store::epochs;
+use crate::store::settle;
+use crate::store::signals;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -16,7 +22,6 @@ use super::route::{AFTER_ACCEPT, Phase, Route};
 use super::routes::Routes;
 use super::{Context, News, OpenLink};
 use crate::model::ids::{OutStreamRow, PeerId};
-use crate::store::{StoreError, account, contacts, epochs, signals};
 
 /// Results of its own jobs that wait at most. A job that finds no room waits: none holds anything that others need.
 const RESULTS: usize = 256;
@@ -62,7 +67,7 @@ impl Engine {
         let stop = self.stop.clone();
         if self.read(account::is_restored).unwrap_or(false) {
             // Killed between a restore and this: what waits names a device that is lost.
-            let begun = self.context.store.write(|tx| tx.begin_epochs(epochs::RESTORED)).await;
+            let begun = self.context.store.write(|tx| epochs::begin_epochs(tx, epochs::RESTORED)).await;
             if let Err(error) = begun {
                 tracing::error!(%error, "a restored account cannot begin anew, and sends nothing");
                 return;
@@ -217,9 +222,9 @@ impl Engine {
                 }
             }
             Some(Problem::NoPrekey) => {
-                self.context
-                    .store
-                    .note(move |tx| tx.attempt_failed(contact, "direct", Reason::RecipientKeysExpired.as_str()));
+                self.context.store.note(move |tx| {
+                    settle::attempt_failed(tx, contact, "direct", Reason::RecipientKeysExpired.as_str())
+                });
                 let route = self.route(contact);
                 route.refresh_record = true;
                 route.stumbled = true;

@@ -1,5 +1,10 @@
 //! Dialling, and what the coming and going of links, and refusals on them, do to routes.
 
+use crate::store::contacts;
+use crate::store::giveup;
+use crate::store::outbound;
+use crate::store::settle;
+use crate::store::trace::RECIPIENT_QUOTA;
 use std::time::{Duration, Instant};
 
 use proto::ids::{DeviceId, NodeId};
@@ -12,8 +17,6 @@ use super::reach::{self, ReachError, Refresh};
 use super::route::{Phase, Route};
 use crate::link::{CloseCode, LinkSender};
 use crate::model::ids::PeerId;
-use crate::store::trace::RECIPIENT_QUOTA;
-use crate::store::{contacts, outbound};
 
 impl Engine {
     pub(super) fn link_up(&mut self, link: OpenLink) {
@@ -88,7 +91,7 @@ impl Engine {
                 // Its mailbox would only keep what is not wanted.
                 let route = self.route(contact);
                 (route.mailbox.absent, route.mailbox.wanted) = (false, false);
-                self.context.store.note(move |tx| tx.attempt_failed(contact, "direct", RECIPIENT_QUOTA));
+                self.context.store.note(move |tx| settle::attempt_failed(tx, contact, "direct", RECIPIENT_QUOTA));
             }
         }
     }
@@ -132,7 +135,7 @@ impl Engine {
                     self.route(contact).wait(now, *pause, rand::random());
                 }
                 let outcome = Reason::PeerUnreachable.with(&error);
-                self.context.store.note(move |tx| tx.attempt_failed(contact, "direct", &outcome));
+                self.context.store.note(move |tx| settle::attempt_failed(tx, contact, "direct", &outcome));
             }
         }
     }
@@ -143,13 +146,13 @@ impl Engine {
         let sure = route.gone(now, rand::random());
         route.known_gone |= sure;
         tracing::debug!(%contact, sure, "its directory knows no such account");
-        self.context.store.note(move |tx| tx.account_gone(contact, path, sure));
+        self.context.store.note(move |tx| giveup::account_gone(tx, contact, path, sure));
     }
 
     /// Something was heard of a contact.
     pub(super) fn found(&mut self, contact: PeerId) {
         if self.routes.get_mut(contact).is_some_and(Route::found) {
-            self.context.store.note(move |tx| tx.account_found(contact));
+            self.context.store.note(move |tx| giveup::account_found(tx, contact));
         }
     }
 

@@ -3,6 +3,13 @@
 //! One job at a time per contact. Nothing leaves the outbox by it: the recipient's own acknowledgement ends a message, and
 //! comes by the same way if need be, inside of an envelope.
 
+use crate::store::account::{self, OwnCard};
+use crate::store::contacts;
+use crate::store::deposits::{self, Deposit};
+use crate::store::outbound::{self, OutboxRow};
+use crate::store::settle;
+use crate::store::signals::{self, SignalRow};
+use crate::store::{ContactRow, StoreError};
 use std::time::Instant;
 
 use proto::directory::SignedRecord;
@@ -25,11 +32,6 @@ use crate::crypto::envelope::{SealTo, capacity, seal};
 use crate::directory::{DirectoryClient, DirectoryError};
 use crate::model::Trust;
 use crate::model::ids::PeerId;
-use crate::store::account::OwnCard;
-use crate::store::deposits::{self, Deposit};
-use crate::store::outbound::{self, OutboxRow};
-use crate::store::signals::SignalRow;
-use crate::store::{ContactRow, StoreError, account, contacts, signals};
 
 /// Prekeys are renewed every day: one that is older than this has a successor, if its owner was there.
 const PREKEY_IS_OLD_SECONDS: i64 = 26 * 3_600;
@@ -205,11 +207,15 @@ impl Depositing {
                 .store
                 .write(move |tx| {
                     if acked {
-                        tx.set_ack_due(contact, false)?;
+                        deposits::set_ack_due(tx, contact, false)?;
                     }
                     let Some((stream, low, high)) = place else { return Ok(()) };
                     let (number, seconds) = (answer.number, answer.expires_in);
-                    tx.deposited(contact, &Deposit { stream, low, high, mailbox, number, floor, at, seconds })
+                    deposits::deposited(
+                        tx,
+                        contact,
+                        &Deposit { stream, low, high, mailbox, number, floor, at, seconds },
+                    )
                 })
                 .await?;
             (ack_due, any, rest) = (false, true, tail);
@@ -276,7 +282,7 @@ impl Engine {
                     route.mailbox.wait(Instant::now(), *retry_after, rand::random());
                 }
                 let outcome = error.to_string();
-                self.context.store.note(move |tx| tx.attempt_failed(contact, "mailbox", &outcome));
+                self.context.store.note(move |tx| settle::attempt_failed(tx, contact, "mailbox", &outcome));
             }
         }
         self.advance(contact);
@@ -285,7 +291,7 @@ impl Engine {
     /// What lay in a mailbox for its whole time there without an answer is put there again.
     pub(super) fn deposits_ended(&self) {
         let now = self.context.clock.judged() * 1_000;
-        self.context.store.note(move |tx| tx.end_deposits(now));
+        self.context.store.note(move |tx| deposits::end_deposits(tx, now));
     }
 }
 
@@ -321,8 +327,8 @@ fn signal_left(
     until: i64,
 ) -> Result<(), StoreError> {
     match kind {
-        Kind::ContactReject | Kind::ContactRemove => tx.signals_done(contact, &[id]),
-        _ => tx.signals_deposited(contact, &[id], until),
+        Kind::ContactReject | Kind::ContactRemove => signals::signals_done(tx, contact, &[id]),
+        _ => deposits::signals_deposited(tx, contact, &[id], until),
     }
 }
 

@@ -3,6 +3,12 @@
 //! One job at a time per contact runs off the delivery task: reading and sealing on a blocking thread, sending under the
 //! link's own backpressure.
 
+use crate::store::account::{self, OwnCard};
+use crate::store::contacts;
+use crate::store::outbound::{self, AttemptNote, OutboxRow};
+use crate::store::settle;
+use crate::store::signals::{self, SignalRow};
+use crate::store::{ContactRow, Store, StoreError};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,11 +30,6 @@ use crate::crypto::prekey::PrekeyPublic;
 use crate::link::PathKind;
 use crate::model::Trust;
 use crate::model::ids::{OutStreamRow, PeerId};
-use crate::store::ContactRow;
-use crate::store::account::OwnCard;
-use crate::store::outbound::{AttemptNote, OutboxRow};
-use crate::store::signals::SignalRow;
-use crate::store::{Store, StoreError, account, contacts, outbound, signals};
 
 /// Envelopes sealed in one go at most: half a millisecond of one core.
 const MAX_ENVELOPES: usize = 4;
@@ -174,7 +175,7 @@ impl Job {
                 done.cursor = (stream, high);
                 done.in_flight.push(InFlight { number: envelope.number, stream, high, bytes });
                 let note = AttemptNote { stream, low, high, path, outcome: "sent".into(), at: Timestamp::now() };
-                store.note(move |tx| tx.attempt(contact, &note));
+                store.note(move |tx| settle::attempt(tx, contact, &note));
             }
             for (id, kind) in envelope.signals {
                 done.signalled.push(id);

@@ -1,5 +1,9 @@
 //! What both ends of a link say to each other before messages flow.
 
+use crate::store::account;
+use crate::store::deposits;
+use crate::store::inbound;
+use crate::store::signals;
 use std::time::Instant;
 
 use proto::ids::DeviceId;
@@ -9,7 +13,6 @@ use super::OpenLink;
 use super::engine::Engine;
 use crate::crypto::claim::{Session, sign_claim};
 use crate::model::ids::PeerId;
-use crate::store::{account, deposits, inbound};
 
 impl Engine {
     pub(super) fn claimed(&mut self, contact: PeerId, device: DeviceId, link: OpenLink) {
@@ -65,7 +68,7 @@ impl Engine {
         let (store, own, link) = (self.context.store.clone(), self.context.device, link.clone());
         tokio::spawn(async move {
             // First, lest what comes meanwhile, and is not read below, counts as told.
-            let noted = store.write_for(contact, move |tx| tx.set_ack_due(contact, false)).await;
+            let noted = store.write_for(contact, move |tx| deposits::set_ack_due(tx, contact, false)).await;
             let entries = store.read_blocking(|conn| deposits::acks_for(conn, contact, device));
             match (noted, entries) {
                 // It came from another device of the contact's, which is told when it claims.
@@ -73,7 +76,7 @@ impl Engine {
                 (Ok(()), Ok(entries)) if !link.sender.is_closed() => {
                     link.answer(vec![Frame::Ack { from_device: own, to_device: device, entries, ids: Vec::new() }]);
                 }
-                _ => store.note(move |tx| tx.set_ack_due(contact, true)),
+                _ => store.note(move |tx| deposits::set_ack_due(tx, contact, true)),
             }
         });
     }
@@ -90,7 +93,7 @@ impl Engine {
             let route = self.route(contact);
             if let Some(at) = route.pinged.iter().position(|(number, _)| *number == nonce) {
                 let (_, id) = route.pinged.swap_remove(at);
-                self.context.store.note(move |tx| tx.signals_done(contact, &[id]));
+                self.context.store.note(move |tx| signals::signals_done(tx, contact, &[id]));
                 return;
             }
         }

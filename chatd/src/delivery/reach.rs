@@ -1,5 +1,8 @@
 //! Where a contact is: the reach that is stored, or a newer one from the directory.
 
+use crate::store::contacts;
+use crate::store::pins;
+use crate::store::{ContactRow, StoreError};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -13,8 +16,6 @@ use crate::directory::DirectoryError;
 use crate::link::{LinkError, LinkSender};
 use crate::model::ids::PeerId;
 use crate::policy::dial::{DialContext, Source, may_dial};
-use crate::store::ContactRow;
-use crate::store::{StoreError, contacts};
 
 /// Why there is no link.
 #[derive(Debug, thiserror::Error)]
@@ -138,7 +139,7 @@ async fn refresh_reach(context: &Context, row: &ContactRow, bearer: Option<&str>
     }
     for bytes in found {
         let contact = row.id;
-        context.store.write(move |tx| tx.take_reach(contact, &bytes)).await?;
+        context.store.write(move |tx| pins::take_reach(tx, contact, &bytes)).await?;
     }
     Ok(Said::Enough)
 }
@@ -158,7 +159,7 @@ pub(super) async fn refresh_record(
     match found {
         Ok(found) => {
             let contact = row.id;
-            context.store.write(move |tx| tx.take_record(contact, &found.record).map(drop)).await?;
+            context.store.write(move |tx| pins::take_record(tx, contact, &found.record).map(drop)).await?;
             Ok(Said::Enough)
         }
         Err(DirectoryError::NotFound) => Ok(Said::Gone),

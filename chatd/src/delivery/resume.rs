@@ -1,5 +1,9 @@
 //! What a peer says it has of our streams, at the beginning of a link: heeded on disk first, then by the route.
 
+use crate::store::StoreError;
+use crate::store::deposits;
+use crate::store::epochs;
+use crate::store::settle;
 use std::time::Instant;
 
 use proto::ids::DeviceId;
@@ -10,7 +14,6 @@ use super::finished::Finished;
 use super::route::Phase;
 use crate::link::CloseCode;
 use crate::model::ids::PeerId;
-use crate::store::StoreError;
 
 /// Resumes and acknowledgements of one contact that wait for the disk at most; an honest peer sends one resume for each claim.
 const MOST: u32 = 4;
@@ -39,8 +42,8 @@ impl Engine {
             // counts at once, so that nothing of it is sent again.
             let result = store
                 .write_for(contact, move |tx| {
-                    tx.peer_resumed(contact, device, &said)?;
-                    tx.acknowledged(contact, &said)
+                    epochs::peer_resumed(tx, contact, device, &said)?;
+                    settle::acknowledged(tx, contact, &said)
                 })
                 .await;
             let _ = stored.send(());
@@ -83,7 +86,7 @@ impl Engine {
             }
             route.rewind();
             // What came by mailbox is told by the marks that went along with the claim.
-            self.context.store.note(move |tx| tx.set_ack_due(contact, false));
+            self.context.store.note(move |tx| deposits::set_ack_due(tx, contact, false));
             self.advance(contact);
         }
     }

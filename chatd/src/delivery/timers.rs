@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::engine::Engine;
 use super::route::Phase;
 use crate::model::ids::PeerId;
-use crate::store::{contacts, giveup};
+use crate::store::contacts;
+use crate::store::giveup;
 
 /// Where many are tried at once (after a start, or when the network changed), one in so long: thousands of look-ups in one moment
 /// only run into limits.

@@ -1,6 +1,10 @@
 //! Work for a request that finds a lane full: done once for each refusal, on a thread of its own with the lowest priority,
 //! one at a time in the whole process, for so long and no longer.
 
+use crate::store::account;
+use crate::store::contacts;
+use crate::store::settle;
+use crate::store::signals;
 use std::time::{Duration, Instant};
 
 use proto::reason::Reason;
@@ -16,7 +20,6 @@ use super::pack::{Problem, next_number, sender, target};
 use super::{Context, OpenLink};
 use crate::crypto::envelope::seal;
 use crate::model::ids::PeerId;
-use crate::store::{account, contacts, signals};
 
 /// Processor time that a stamp may take, in seconds of one core; also what waiting for another one's may take.
 pub(super) const WORK_TIME: Duration = Duration::from_secs(30);
@@ -128,7 +131,7 @@ impl Engine {
             Err(problem) => {
                 tracing::info!(often = "work", %contact, %problem, "the request was not sent with work");
                 let outcome = problem.outcome();
-                self.context.store.note(move |tx| tx.attempt_failed(contact, "direct", &outcome));
+                self.context.store.note(move |tx| settle::attempt_failed(tx, contact, "direct", &outcome));
             }
         }
     }

@@ -1,5 +1,12 @@
 //! What a proved envelope of a known person does, inside the transaction.
 
+use crate::store::consent;
+use crate::store::contacts::{self, KnownDevice};
+use crate::store::epochs;
+use crate::store::inbound;
+use crate::store::pins;
+use crate::store::settle;
+use crate::store::{StoreError, Tx};
 use proto::ids::ConversationId;
 use proto::wire::envelope::Core;
 use proto::wire::payload::{ContactCard, Kind, Profile, Receipt as ReadReceipt};
@@ -8,8 +15,6 @@ use super::{Receipt, Rules};
 use crate::crypto::envelope::Proved;
 use crate::model::ProfileRow;
 use crate::model::ids::PeerId;
-use crate::store::contacts::{self, KnownDevice};
-use crate::store::{StoreError, Tx};
 
 /// Applies the cores and acknowledgements of one envelope. Messages count only from a contact; the contact protocol counts
 /// from anybody whose key is known.
@@ -27,7 +32,7 @@ pub(super) fn apply(
         return Ok(silent);
     }
     if !device.proved {
-        tx.device_proved(row.id, cores.wrap.from_device)?;
+        pins::device_proved(tx, row.id, cores.wrap.from_device)?;
     }
     let own = rules.account;
     let direct = ConversationId::direct(own, row.account);
@@ -56,10 +61,10 @@ pub(super) fn apply(
     if !contacts::by_id(tx, contact)?.state.may_talk() {
         return Ok(silent);
     }
-    tx.heed_mailed(contact, &cores.wrap.acks)?;
-    tx.acknowledged(contact, &cores.wrap.acks)?;
+    epochs::heed_mailed(tx, contact, &cores.wrap.acks)?;
+    settle::acknowledged(tx, contact, &cores.wrap.acks)?;
     if !chain.is_empty() {
-        let received = tx.receive(contact, &chain, &rules.quotas)?;
+        let received = inbound::receive(tx, contact, &chain, &rules.quotas)?;
         if received.chain_broken {
             tracing::warn!(often = "chain", from = %row.account, "consecutive messages do not link: chain_broken");
         }
@@ -85,20 +90,20 @@ fn signal(tx: &mut Tx<'_>, rules: &Rules, contact: PeerId, kind: Kind, core: &Co
                 tracing::info!(often = "requests", from = %row.account, "too many contact requests");
                 return Ok(false);
             }
-            if !tx.take_record(contact, card.record)? {
+            if !pins::take_record(tx, contact, card.record)? {
                 return Ok(false);
             }
-            tx.take_reach(contact, card.reach)?;
-            tx.contact_signal(contact, kind, core.id, card.text, Some(&card.deposit_token))?;
+            pins::take_reach(tx, contact, card.reach)?;
+            consent::contact_signal(tx, contact, kind, core.id, card.text, Some(&card.deposit_token))?;
             Ok(true)
         }
         Kind::ContactReject | Kind::ContactRemove => {
-            tx.contact_signal(contact, kind, core.id, "", None)?;
+            consent::contact_signal(tx, contact, kind, core.id, "", None)?;
             Ok(true)
         }
         Kind::Receipt if row.state.may_talk() => {
             if let Ok(receipt) = ReadReceipt::decode(core.payload) {
-                tx.read_by(contact, &receipt.id)?;
+                settle::read_by(tx, contact, &receipt.id)?;
             }
             Ok(true)
         }
@@ -110,7 +115,7 @@ fn signal(tx: &mut Tx<'_>, rules: &Rules, contact: PeerId, kind: Kind, core: &Co
                     status: profile.status.to_owned(),
                     bio: profile.bio.to_owned(),
                 };
-                tx.set_contact_profile(contact, &profile)?;
+                pins::set_contact_profile(tx, contact, &profile)?;
             }
             Ok(true)
         }

@@ -5,7 +5,9 @@ use proto::ids::AccountId;
 use rusqlite::Connection;
 
 use super::Rules;
-use crate::store::{StoreError, account, domains};
+use crate::store::StoreError;
+use crate::store::account;
+use crate::store::domains;
 
 /// What an account lets in: its policy, and its own domain.
 pub(super) struct Door {

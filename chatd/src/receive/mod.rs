@@ -16,6 +16,9 @@ mod stranger;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
+use crate::store::contacts;
+use crate::store::pins;
+use crate::store::{ContactRow, Pending, Store, StoreError, Tx};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -35,8 +38,6 @@ use crate::policy::limits::Quotas;
 use crate::policy::rate::SharedLimits;
 use crate::policy::timekeeper::AccountClock;
 use crate::policy::work::Over;
-use crate::store::ContactRow;
-use crate::store::{Pending, Store, StoreError, Tx, contacts};
 
 /// Ciphertexts up to this size are opened where they arrive; larger ones on a blocking thread, so that a runtime thread
 /// is never held for longer than about a fifth of a millisecond.
@@ -76,14 +77,14 @@ impl Rules {
     fn may_ask(&self, tx: &Tx<'_>, row: &ContactRow, card: &ContactCard<'_>) -> Result<bool, StoreError> {
         let record = SignedRecord::decode(&row.record).and_then(|record| record.peek());
         let Ok(record) = record else { return Ok(false) };
-        let domain = tx.reads(|conn| self.proved_domain(conn, (row.account, &record), card.membership))?;
+        let domain = tx.read(|conn| self.proved_domain(conn, (row.account, &record), card.membership))?;
         // Whom the owner has asked needs no other leave to ask back.
         let asked = matches!(row.state.relation, Relation::Apart { outgoing: Outgoing::Requested, .. });
-        if !asked && !tx.reads(membership::Door::of)?.lets_in(domain.as_deref()) {
+        if !asked && !tx.read(membership::Door::of)?.lets_in(domain.as_deref()) {
             return Ok(false);
         }
         let in_time = self.limits.now().requests.check(self.account, row.account, domain.as_deref()).is_ok();
-        Ok(in_time && tx.pending_requests()? < self.max_pending)
+        Ok(in_time && tx.read(pins::pending_requests)? < self.max_pending)
     }
 
     /// The work that an envelope shows, in bits.

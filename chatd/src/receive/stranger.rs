@@ -1,5 +1,9 @@
 //! The stranger lane: the only thing that somebody unknown may send is a contact request, alone in a small envelope.
 
+use crate::store::ContactRow;
+use crate::store::consent;
+use crate::store::contacts::{self, NewContact};
+use crate::store::pins;
 use proto::directory::{SignedReach, SignedRecord};
 use proto::ids::ConversationId;
 use proto::wire::payload::{ContactCard, Kind};
@@ -10,8 +14,6 @@ use super::{Inbox, Receipt, Reject, Taken, Verdict};
 use crate::crypto::envelope::Opened;
 use crate::model::ids::PeerId;
 use crate::policy::rate::Lane;
-use crate::store::contacts::NewContact;
-use crate::store::{ContactRow, contacts, pins};
 
 pub(super) async fn take(inbox: &Inbox, opened: Opened, (size, work): (usize, u8)) -> Result<Verdict, Reject> {
     if size > MAX_STRANGER_ENVELOPE_BYTES || opened.plaintext_len() > MAX_STRANGER_PLAINTEXT_BYTES {
@@ -82,18 +84,18 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, (size, work): (usize, u8
             if known.as_ref().is_some_and(|row| row.state.blocked) {
                 return Ok(silent);
             }
-            if !waits(known.as_ref()) && tx.pending_requests()? >= max_pending {
+            if !waits(known.as_ref()) && tx.read(pins::pending_requests)? >= max_pending {
                 tracing::info!(often = "too many", %from, "too many contact requests wait");
                 return Ok(silent);
             }
-            let contact = tx.upsert_contact(&new)?;
+            let contact = pins::upsert_contact(tx, &new)?;
             // Somebody known on a device that was not: their newest record must name it, and the pinned key vouch for that.
-            if !tx.has_device(from, from_device)? {
+            if !pins::has_device(tx, from, from_device)? {
                 tracing::info!(often = "device", %from, "a request came from a device that its account's newest record does not name");
                 return Ok(silent);
             }
-            tx.device_proved(contact, from_device)?;
-            tx.contact_signal(contact, Kind::ContactRequest, id, &text, Some(&token))?;
+            pins::device_proved(tx, contact, from_device)?;
+            consent::contact_signal(tx, contact, Kind::ContactRequest, id, &text, Some(&token))?;
             Ok(silent)
         })
         .await?;

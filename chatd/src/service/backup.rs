@@ -7,6 +7,9 @@
 //! A restored account is a new device with new prekeys: its streams begin anew, so no number is used twice, and what was
 //! sealed to the lost device is sent again by those who sent it.
 
+use crate::store::PrekeyStore;
+use crate::store::epochs::{self, RESTORED};
+use crate::store::snapshot::{self, Contents, NewHome};
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -32,9 +35,6 @@ use crate::crypto::keys::SigningKey;
 use crate::crypto::prekey::PrekeySecret;
 use crate::crypto::random_bytes;
 use crate::model::Caller;
-use crate::store::PrekeyStore;
-use crate::store::epochs::RESTORED;
-use crate::store::snapshot::{self, Contents, NewHome};
 
 /// Bytes of one part at most: half of what an RPC message holds.
 const MAX_PART_BYTES: usize = 524_288;
@@ -266,7 +266,7 @@ impl Service {
         proto::fault::point("restore.renamed");
         let account = Account::open(self, &here)?;
         // What waits names the lost device: it is issued anew before anything can be sent.
-        account.store.write(|tx| tx.begin_epochs(RESTORED)).await?;
+        account.store.write(|tx| epochs::begin_epochs(tx, RESTORED)).await?;
         self.keep(&account);
         // Before anybody is told that the account is online, so that they find the new device.
         let published = matches!(tokio::time::timeout(PUBLISH, session::publish(self, &account)).await, Ok(Ok(())));

@@ -3,6 +3,7 @@
 //! A name has one reader at a time. The reader's subscription holds the name and gives it back when it is dropped, and the
 //! connection drops its subscriptions when it ends, however it does.
 
+use crate::store::consumers;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,7 +15,6 @@ use proto::rpc::types::{
 use super::account::Account;
 use super::{Service, ServiceError};
 use crate::model::Caller;
-use crate::store::consumers;
 
 /// Bytes of a consumer's name at most.
 const MAX_NAME_BYTES: usize = 128;
@@ -98,7 +98,7 @@ pub(super) async fn begin(
     if let Some(seq) = account.store.read(move |conn| consumers::place(conn, &lookup)).await? {
         return Ok((reading, seq));
     }
-    let count = account.store.write(move |tx| tx.consumer_begin(&name, from)).await?;
+    let count = account.store.write(move |tx| consumers::consumer_begin(tx, &name, from)).await?;
     if count > consumers::MAX_CONSUMERS {
         let most = consumers::MAX_CONSUMERS;
         return Err(ServiceError::LimitReached(format!(
@@ -126,7 +126,7 @@ impl Service {
         let account = self.account(caller, params.account.as_deref())?;
         let head = account.store.hub().head();
         let name = params.consumer.clone();
-        let kept = account.store.write(move |tx| tx.consumer_ack(&name, params.seq, head)).await;
+        let kept = account.store.write(move |tx| consumers::consumer_ack(tx, &name, params.seq, head)).await;
         kept.map_err(|error| unknown(error, &params.consumer))?;
         Ok(Done {})
     }
@@ -142,7 +142,7 @@ impl Service {
     ) -> Result<FeedAttemptResult, ServiceError> {
         let account = self.account(caller, params.account.as_deref())?;
         let name = params.consumer.clone();
-        let counted = account.store.write(move |tx| tx.consumer_attempt(&name, params.seq)).await;
+        let counted = account.store.write(move |tx| consumers::consumer_attempt(tx, &name, params.seq)).await;
         Ok(FeedAttemptResult { attempts: counted.map_err(|error| unknown(error, &params.consumer))? })
     }
 
@@ -157,7 +157,10 @@ impl Service {
         }
         let head = account.store.hub().head();
         let name = params.consumer.clone();
-        let given = account.store.write(move |tx| tx.consumer_give_up(&name, params.seq, &params.reason, head)).await;
+        let given = account
+            .store
+            .write(move |tx| consumers::consumer_give_up(tx, &name, params.seq, &params.reason, head))
+            .await;
         given.map_err(|error| unknown(error, &params.consumer))?;
         Ok(Done {})
     }
@@ -191,7 +194,7 @@ impl Service {
         let _reading = account.readers.claim(&name, caller.pid)?;
         let head = account.store.hub().head();
         let (at, changed) = (params.since.unwrap_or(head).min(head), name.clone());
-        let reset = account.store.write(move |tx| tx.consumer_reset(&changed, at)).await;
+        let reset = account.store.write(move |tx| consumers::consumer_reset(tx, &changed, at)).await;
         reset.map_err(|error| unknown(error, &name))?;
         let lookup = name.clone();
         let found = account.store.read(move |conn| consumers::one(conn, &lookup, head)).await;
@@ -206,7 +209,7 @@ impl Service {
         let account = self.account(caller, params.account.as_deref())?;
         let _reading = account.readers.claim(&params.consumer, caller.pid)?;
         let name = params.consumer.clone();
-        let removed = account.store.write(move |tx| tx.consumer_remove(&name)).await;
+        let removed = account.store.write(move |tx| consumers::consumer_remove(tx, &name)).await;
         removed.map_err(|error| unknown(error, &params.consumer))?;
         Ok(Done {})
     }

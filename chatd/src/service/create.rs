@@ -1,5 +1,7 @@
 //! Making, opening, closing and deleting accounts.
 
+use crate::store::account::{self, NewAccount};
+use crate::store::{PrekeyStore, Store, Tx};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
@@ -18,8 +20,6 @@ use crate::crypto::keys::SigningKey;
 use crate::crypto::prekey::PrekeySecret;
 use crate::directory::{DirectoryClient, DirectoryError};
 use crate::model::{AccountRow, Caller, Standing};
-use crate::store::account::NewAccount;
-use crate::store::{PrekeyStore, Store, Tx};
 
 pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ServiceError + '_ {
     move |source| ServiceError::Io { path: path.to_owned(), source }
@@ -279,8 +279,8 @@ impl Service {
                 standing => standing,
             };
             let stored = move |tx: &mut Tx<'_>| {
-                tx.set_standing(standing)?;
-                tx.set_logged_in(true)
+                account::set_standing(tx, standing)?;
+                account::set_logged_in(tx, true)
             };
             account.store.write(stored).await?;
             account.set_standing(standing);
@@ -303,7 +303,7 @@ impl Service {
         }
         let service = self.clone();
         Self::whole(async move {
-            account.store.write(|tx| tx.set_logged_in(false)).await?;
+            account.store.write(|tx| account::set_logged_in(tx, false)).await?;
             account.set_logged_in(false);
             account.go_offline().await;
             Ok(service.info(&account))

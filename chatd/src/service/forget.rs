@@ -1,5 +1,6 @@
 //! `message.forget`: deletes messages of a conversation, in slices between which others are served.
 
+use crate::store::forget;
 use proto::rpc::types::{ForgetParams, ForgetResult};
 
 use super::{Service, ServiceError};
@@ -15,7 +16,7 @@ impl Service {
         let contact = self.known(&account, &params.who).await?.id;
         let mut forgotten = 0;
         loop {
-            let slice = account.store.write(move |tx| tx.forget(contact, params.before)).await?;
+            let slice = account.store.write(move |tx| forget::forget(tx, contact, params.before)).await?;
             forgotten += slice.messages;
             if !slice.more {
                 return Ok(ForgetResult { forgotten });

@@ -7,6 +7,7 @@
 //!
 //! Not its job: what contacts make of it (`store::pins`).
 
+use crate::store::account;
 use std::sync::Arc;
 
 use proto::directory::{MAX_SEQ_STEP, Record, Rotation, SignedRecord, Statement, recovery_hash, supersedes};
@@ -22,7 +23,6 @@ use super::{Service, ServiceError, session};
 use crate::crypto::keys::SigningKey;
 use crate::directory::DirectoryError;
 use crate::model::Caller;
-use crate::store::account;
 
 /// How often a rotation is begun anew because the record was renewed meanwhile.
 const TRIES: usize = 4;
@@ -89,7 +89,8 @@ impl Service {
                 proto::fault::point("key.next");
             }
             let from = card.record;
-            let stored = account.store.write(move |tx| tx.set_rotated_record(&from, (&record, seq), &new_hash)).await;
+            let stored =
+                account.store.write(move |tx| account::set_rotated_record(tx, &from, (&record, seq), &new_hash)).await;
             match stored {
                 Ok(true) => break,
                 // The record was renewed meanwhile: once more, from what it is now.
@@ -153,7 +154,7 @@ impl Service {
             }
             .into());
         }
-        account.store.write(move |tx| tx.set_own_record(&record, seq)).await?;
+        account.store.write(move |tx| account::set_own_record(tx, &record, seq)).await?;
         Ok(())
     }
 }

@@ -1,6 +1,8 @@
 //! Runs every link: frames of peers go to the inbox and to delivery, within what the link has proved and what its node may
 //! cost; what was committed is acknowledged.
 
+use crate::store::contacts;
+use crate::store::pins;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,7 +21,6 @@ use crate::model::ids::PeerId;
 use crate::policy::failures::{FailureGate, Verdict as Failure};
 use crate::policy::frames::weight;
 use crate::receive::{Verdict, Way};
-use crate::store::{contacts, pins};
 
 /// A peer that was asked whether it lives has so long to answer. Longer than any round trip that a person would wait for,
 /// much shorter than QUIC's own idle timeout of 30 s: after a crash, the peer is dialled anew where it is now.
@@ -137,7 +138,8 @@ impl Runner {
                         .read_blocking(|conn| pins::may_replace_record(conn, contact, &record))
                         .unwrap_or(false)
                 {
-                    let taken = account.store.write_for(contact, move |tx| tx.take_record(contact, &record)).await;
+                    let taken =
+                        account.store.write_for(contact, move |tx| pins::take_record(tx, contact, &record)).await;
                     log_failure(taken.map(drop), "a contact's record was not stored");
                 }
             }
@@ -145,7 +147,7 @@ impl Runner {
                 if let Some((account, contact)) = self.proved(to_device, from_device)
                     && account.store.read_blocking(|conn| pins::is_newer_reach(conn, contact, &reach)).unwrap_or(false)
                 {
-                    let taken = account.store.write_for(contact, move |tx| tx.take_reach(contact, &reach)).await;
+                    let taken = account.store.write_for(contact, move |tx| pins::take_reach(tx, contact, &reach)).await;
                     log_failure(taken, "a contact's reach was not stored");
                 }
             }

@@ -4,6 +4,7 @@
 //! Invariants: an envelope that could not be stored now stays in the mailbox; what nobody can read any more does not stop
 //! what comes behind it; that something came is told to its sender even if the two are never online together.
 
+use crate::store::deposits;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,7 +111,7 @@ async fn finish(account: &Account, mut round: Round) -> Option<Duration> {
             Ok(receipt) => {
                 // Before the envelope is deleted: after a crash it comes again, and with it this.
                 let due = !receipt.silent && !receipt.entries.is_empty();
-                if due && account.store.write(move |tx| tx.set_ack_due(contact, true)).await.is_err() {
+                if due && account.store.write(move |tx| deposits::set_ack_due(tx, contact, true)).await.is_err() {
                     round.release.push(number);
                 } else if receipt.refused {
                     tracing::info!(

@@ -1,6 +1,7 @@
 //! The account's standing with its directory: the pinned key, the statement of membership that requests carry, and the
 //! keys of the directories of other domains.
 
+use crate::store::domains;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,6 @@ use proto::rpc::types::{DirectoryKeyParams, DirectoryKeyResult};
 use super::account::Account;
 use super::{Service, ServiceError};
 use crate::model::Caller;
-use crate::store::domains;
 
 /// How often it is looked whether the statement has to be renewed.
 pub(super) const LOOK: Duration = Duration::from_secs(600);
@@ -43,7 +43,7 @@ async fn renew(account: &Account, bearer: &str) -> Result<(), ServiceError> {
         None => {
             let key = client.identify().await?.key;
             let domain = origin.clone();
-            account.store.write(move |tx| tx.pin_directory(&domain, &key)).await?;
+            account.store.write(move |tx| domains::pin_directory(tx, &domain, &key)).await?;
             client.pin().set(key);
             key
         }
@@ -60,7 +60,7 @@ async fn renew(account: &Account, bearer: &str) -> Result<(), ServiceError> {
             "the directory's statement of membership does not hold: {error}"
         )));
     }
-    Ok(account.store.write(move |tx| tx.set_membership(&statement)).await?)
+    Ok(account.store.write(move |tx| domains::set_membership(tx, &statement)).await?)
 }
 
 /// Pins the directories of other domains that the configuration names, by the key that each shows first.
@@ -96,7 +96,7 @@ pub(super) async fn meet_others(account: Arc<Account>) {
             ),
             Some(_) => {}
             None => {
-                let pinned = account.store.write(move |tx| tx.pin_directory(&origin, &shown.key)).await;
+                let pinned = account.store.write(move |tx| domains::pin_directory(tx, &origin, &shown.key)).await;
                 if let Err(error) = pinned {
                     tracing::warn!(%error, "a directory's key was not remembered");
                 }
@@ -151,7 +151,7 @@ impl Service {
             )));
         }
         let domain = origin.clone();
-        account.store.write(move |tx| tx.accept_directory(&domain, &accepted)).await?;
+        account.store.write(move |tx| domains::accept_directory(tx, &domain, &accepted)).await?;
         if origin == home {
             client.pin().set(accepted);
             account.command(crate::directory::session::SessionCommand::Retry).await;

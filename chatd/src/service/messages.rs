@@ -1,5 +1,17 @@
 //! Messages: sending, waiting for a state, history, search, read marks, traces.
 
+use crate::store::account;
+use crate::store::consent;
+use crate::store::contacts;
+use crate::store::history;
+use crate::store::inbound;
+use crate::store::lifetimes;
+use crate::store::naming;
+use crate::store::outbound::{self, NewMessage, Stored};
+use crate::store::people;
+use crate::store::salvage;
+use crate::store::trace;
+use crate::store::{ContactRow, Pending, StoreError};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +29,6 @@ use super::{Service, ServiceError, storage};
 use crate::model::ids::PeerId;
 use crate::model::{Caller, MessageState, Standing, Trust};
 use crate::policy::contact::{ContactError, Event, Incoming, Outgoing, Relation};
-use crate::store::ContactRow;
-use crate::store::outbound::{NewMessage, Stored};
-use crate::store::{Pending, StoreError, account, contacts, history, lifetimes, naming, people, salvage, trace};
 
 /// Messages in one answer at most.
 const MAX_PAGE: u32 = 1_000;
@@ -238,7 +247,8 @@ impl Service {
     pub async fn message_read(&self, caller: &Caller, params: ReadParams) -> Result<ReadResult, ServiceError> {
         let account = self.account(caller, params.account.as_deref())?;
         let contact = self.known(&account, &params.who).await?.id;
-        let marked = account.store.write(move |tx| tx.mark_read(contact, params.up_to)).await.map_err(no_message)?;
+        let marked =
+            account.store.write(move |tx| inbound::mark_read(tx, contact, params.up_to)).await.map_err(no_message)?;
         Ok(ReadResult { marked })
     }
 
@@ -326,12 +336,12 @@ async fn flush(run: Option<(Target, Vec<NewMessage>)>, parts: &mut Vec<Part>) {
         .enqueue(move |tx| {
             if ask {
                 // Another call may have asked since the look-up; that is as good.
-                match tx.contact_wish(contact, Event::UserAdds, "") {
+                match consent::contact_wish(tx, contact, Event::UserAdds, "") {
                     Ok(_) | Err(StoreError::Contact(ContactError::AlreadyContact)) => {}
                     Err(error) => return Err(error),
                 }
             }
-            tx.send(contact, &messages)
+            outbound::send(tx, contact, &messages)
         })
         .await;
     parts.push(match queued {

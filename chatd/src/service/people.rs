@@ -1,5 +1,11 @@
 //! Contacts: asking, answering, ending, naming, trusting, silencing. And who is in the directory.
 
+use crate::store::StoreError;
+use crate::store::consent;
+use crate::store::contacts;
+use crate::store::naming;
+use crate::store::people::{self, Kept};
+use crate::store::pins;
 use proto::directory::api::{User as Entry, UsersQuery};
 use proto::ids::AccountId;
 use proto::rpc::types::{
@@ -19,8 +25,6 @@ use crate::directory::DirectoryError;
 use crate::model::ids::PeerId;
 use crate::model::{Caller, Trust};
 use crate::policy::contact::{ContactError, Event};
-use crate::store::people::{self, Kept};
-use crate::store::{StoreError, contacts, naming};
 
 /// 9999-12-31T23:59:59Z: muted until unmuted.
 const FOREVER_MS: i64 = 253_402_300_799_000;
@@ -50,7 +54,7 @@ impl Service {
         let id = row.id;
         account
             .store
-            .write(move |tx| tx.contact_wish(id, event, "").map(drop))
+            .write(move |tx| consent::contact_wish(tx, id, event, "").map(drop))
             .await
             .map_err(|e| explain(e, &params.who))?;
         self.view(&account, id).await
@@ -71,7 +75,8 @@ impl Service {
         }
         let row = self.to_add(&account, &params.who).await?;
         let id = row.id;
-        let asked = account.store.write(move |tx| tx.contact_wish(id, Event::UserAdds, &text).map(drop)).await;
+        let asked =
+            account.store.write(move |tx| consent::contact_wish(tx, id, Event::UserAdds, &text).map(drop)).await;
         match asked {
             Ok(()) | Err(StoreError::Contact(ContactError::AlreadyContact)) => self.view(&account, id).await,
             Err(error) => Err(explain(error, &params.who)),
@@ -156,7 +161,7 @@ impl Service {
             found => found?,
         };
         let id = row.id;
-        account.store.write(move |tx| tx.contact_wish(id, Event::UserBlocks, "").map(drop)).await?;
+        account.store.write(move |tx| consent::contact_wish(tx, id, Event::UserBlocks, "").map(drop)).await?;
         self.view(&account, id).await
     }
 
@@ -193,7 +198,7 @@ impl Service {
         }
         let id = row.id;
         let label = (!label.is_empty()).then_some(label);
-        account.store.write(move |tx| tx.set_label(id, label.as_deref())).await?;
+        account.store.write(move |tx| naming::set_label(tx, id, label.as_deref())).await?;
         self.view(&account, id).await
     }
 
@@ -213,9 +218,9 @@ impl Service {
         if let Some(typed) = &params.safety_number {
             if let Some(key) = changed {
                 if same_number(typed, &number) {
-                    account.store.write(move |tx| tx.adopt_changed_key(id, &key, Trust::Verified)).await?;
+                    account.store.write(move |tx| pins::adopt_changed_key(tx, id, &key, Trust::Verified)).await?;
                 } else if same_number(typed, &number_of(&row.identity_key)) {
-                    account.store.write(move |tx| tx.keep_pinned_key(id)).await?;
+                    account.store.write(move |tx| pins::keep_pinned_key(tx, id)).await?;
                 } else {
                     return Err(ServiceError::KeyNotTrusted(format!(
                         "the number is neither that of the new key nor that of the old one: nothing is sent to {0}. \
@@ -237,11 +242,11 @@ impl Service {
             }
             // Only while it is still that key: it may have been rotated since it was read.
             let key = row.identity_key;
-            account.store.write(move |tx| tx.trust_key(id, &key, Trust::Verified)).await?;
+            account.store.write(move |tx| pins::trust_key(tx, id, &key, Trust::Verified)).await?;
         } else if params.accept_unverified
             && let Some(key) = changed
         {
-            account.store.write(move |tx| tx.adopt_changed_key(id, &key, Trust::Unverified)).await?;
+            account.store.write(move |tx| pins::adopt_changed_key(tx, id, &key, Trust::Unverified)).await?;
         }
         Ok(VerifyResult { safety_number: number, contact: self.view(&account, row.id).await? })
     }
@@ -278,7 +283,7 @@ impl Service {
     ) -> Result<Contact, ServiceError> {
         let account = self.account(caller, account)?;
         let id = self.known(&account, who).await?.id;
-        account.store.write(move |tx| tx.set_muted(id, until)).await?;
+        account.store.write(move |tx| pins::set_muted(tx, id, until)).await?;
         self.view(&account, id).await
     }
 

@@ -5,6 +5,8 @@
 //! Invariants: a secret is committed before a record names it; the one that the own record names is never destroyed; a secret
 //! is destroyed by what has surely passed, never by what a clock shows.
 
+use crate::store::account;
+use crate::store::{PrekeyAge, PrekeyStore, StoreError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +25,6 @@ use crate::crypto::prekey::PrekeySecret;
 use crate::policy::clock::Reading;
 use crate::policy::prekeys::{Fate, Mailbox, fate, renewal_due};
 use crate::policy::timekeeper::{AccountClock, Skew, Whose};
-use crate::store::{PrekeyAge, PrekeyStore, StoreError, account};
 
 /// How often clocks are looked at, and what is due by them.
 const LOOK: Duration = Duration::from_secs(60);
@@ -149,7 +150,7 @@ impl Service {
         };
         let (record, seq) = make_record(&account.keys, &facts, Some(&previous), &prekey)?;
         account.inbox.add_prekey(prekey);
-        account.store.write(move |tx| tx.set_own_record(&record, seq)).await?;
+        account.store.write(move |tx| account::set_own_record(tx, &record, seq)).await?;
         tracing::debug!(account = %account.id, seq, "a new prekey is offered");
         Ok(())
     }

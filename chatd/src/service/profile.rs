@@ -1,11 +1,11 @@
 //! Profiles: one's own, and what contacts say of themselves.
 
+use crate::store::account;
 use proto::rpc::types::{Profile, ProfileSetParams, ProfileShowParams};
 use proto::wire::payload::Profile as Wire;
 
 use super::{Service, ServiceError};
 use crate::model::Caller;
-use crate::store::account;
 
 impl Service {
     /// `profile.show`.
@@ -39,7 +39,12 @@ impl Service {
         let row = account
             .store
             .write(move |tx| {
-                tx.set_profile(params.display_name.as_deref(), params.status.as_deref(), params.bio.as_deref())
+                account::set_profile(
+                    tx,
+                    params.display_name.as_deref(),
+                    params.status.as_deref(),
+                    params.bio.as_deref(),
+                )
             })
             .await?;
         Ok(row.into())

@@ -3,6 +3,10 @@
 //! One resolver for all calls. A word is the owner's label or a name that the directory confirmed, in any spelling; what means
 //! two people is refused. What a stranger says of itself is no name: it is reached by the handle of its request.
 
+use crate::store::ContactRow;
+use crate::store::contacts::{self, NewContact};
+use crate::store::naming::{self, Confirmation, Meant};
+use crate::store::pins;
 use std::sync::Arc;
 
 use proto::directory::{Record, SignedRecord};
@@ -14,9 +18,6 @@ use super::account::Account;
 use super::{Service, ServiceError};
 use crate::directory::DirectoryError;
 use crate::model::{AccountRow, Caller};
-use crate::store::ContactRow;
-use crate::store::contacts::{self, NewContact};
-use crate::store::naming::{self, Confirmation, Meant};
 
 /// Nobody's uid (overflow): accounts are never given to it.
 pub(super) const OVERFLOW_UID: u32 = 65_534;
@@ -250,8 +251,8 @@ impl Service {
             reach_seq: 0,
         };
         let outcome = account.store.write(move |tx| {
-            let contact = tx.upsert_contact(&new)?;
-            Ok((contact, tx.confirm_name(contact, &new.name, &new.origin)?))
+            let contact = pins::upsert_contact(tx, &new)?;
+            Ok((contact, naming::confirm_name(tx, contact, &new.name, &new.origin)?))
         });
         let (contact, confirmation) = outcome.await?;
         let row = account.store.read(move |conn| contacts::load(conn, contact)).await?;

@@ -3,12 +3,12 @@
 //! Not at the start, when there is other work, and rarely: a while after it, then once a day. An account in which nothing happened
 //! meanwhile is not looked at.
 
+use crate::store::StoreError;
+use crate::store::prune::{self, Progress};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::account::Account;
-use crate::store::StoreError;
-use crate::store::prune::Progress;
 
 /// After the start.
 const FIRST: Duration = Duration::from_secs(600);
@@ -55,7 +55,7 @@ async fn round(account: &Account) -> Result<u64, StoreError> {
     let mut slices = 0;
     while let Some(at) = next {
         let read = account.readers.names();
-        next = account.store.write(move |tx| tx.prune(at, &read)).await?;
+        next = account.store.write(move |tx| prune::prune(tx, at, &read)).await?;
         slices += 1;
         tokio::time::sleep(PAUSE).await;
     }

@@ -1,5 +1,10 @@
 //! An account's life with its directory: the session, publishing record and reach, tokens, presence.
 
+use crate::store::Tx;
+use crate::store::account;
+use crate::store::contacts;
+use crate::store::deposits;
+use crate::store::epochs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +22,6 @@ use crate::delivery::News;
 use crate::directory::DirectoryError;
 use crate::directory::session::{self, SessionCommand, SessionEvent};
 use crate::model::Standing;
-use crate::store::{Tx, account, contacts};
 
 /// Commands to the session that wait at most.
 pub(super) const COMMANDS: usize = 64;
@@ -210,7 +214,7 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
             tracing::error!(name = %account.row().name, "cloned: another machine uses a copy of this data directory");
             // Whoever is told so and keeps its session has taken the other's place.
             if account.row().standing == Standing::TakesOver
-                && account.store.write(|tx| tx.set_standing(Standing::Alone)).await.is_ok()
+                && account.store.write(|tx| account::set_standing(tx, Standing::Alone)).await.is_ok()
             {
                 account.set_standing(Standing::Alone);
             }
@@ -243,10 +247,10 @@ async fn counted(account: &Account, session_counter: u64) -> Result<(), ServiceE
     account
         .store
         .write(move |tx| {
-            let lying = mailbox.as_deref().map(|url| tx.deposited_at(url)).transpose()?;
-            tx.session_counted(session_counter)?;
+            let lying = mailbox.as_deref().map(|url| deposits::deposited_at(tx, url)).transpose()?;
+            epochs::session_counted(tx, session_counter)?;
             if let (Some(url), Some(contacts)) = (mailbox, lying) {
-                tx.mailbox_went_back(&url, &contacts)?;
+                deposits::mailbox_went_back(tx, &url, &contacts)?;
             }
             Ok(())
         })
@@ -295,7 +299,7 @@ pub(super) async fn publish(service: &Service, account: &Arc<Account>) -> Result
                 )));
             }
             tracing::warn!(seq = theirs.seq, "the directory has a newer record of this account: going on from there");
-            account.store.write(move |tx| tx.set_own_record(&stored, theirs.seq)).await?;
+            account.store.write(move |tx| account::set_own_record(tx, &stored, theirs.seq)).await?;
             service.renew_record(account).await?;
             publish_once(account).await
         }
@@ -310,7 +314,7 @@ async fn publish_once(account: &Arc<Account>) -> Result<(), ServiceError> {
     let identity = account.keys.identity();
     client.publish(&name, &card.record, &move |message: &[u8]| identity.sign(&[message])).await?;
     if account.row().standing == Standing::TakesOver {
-        account.store.write(|tx| tx.set_standing(Standing::Alone)).await?;
+        account.store.write(|tx| account::set_standing(tx, Standing::Alone)).await?;
         account.set_standing(Standing::Alone);
     }
     Ok(())
@@ -321,8 +325,8 @@ async fn publish_once(account: &Arc<Account>) -> Result<(), ServiceError> {
 async fn supersede(account: &Arc<Account>) -> Result<(), ServiceError> {
     tracing::error!(name = %account.row().name, "{SUPERSEDED}");
     let stored = |tx: &mut Tx<'_>| {
-        tx.set_standing(Standing::Superseded)?;
-        tx.set_logged_in(false)
+        account::set_standing(tx, Standing::Superseded)?;
+        account::set_logged_in(tx, false)
     };
     account.store.write(stored).await?;
     account.set_standing(Standing::Superseded);
@@ -340,7 +344,7 @@ async fn publish_reach(service: &Service, account: &Arc<Account>, even_offline: 
     let (reach, seq) =
         make_reach(account.id, &account.keys.device, &service.inner.node_key, &addresses, card.reach_seq)?;
     let bytes = reach.clone();
-    account.store.write(move |tx| tx.set_own_reach(&bytes, seq)).await?;
+    account.store.write(move |tx| account::set_own_reach(tx, &bytes, seq)).await?;
     if let Some(client) = account.directory.as_ref().filter(|_| even_offline || account.session().up) {
         client.publish_reach(&reach).await?;
     }

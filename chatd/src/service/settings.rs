@@ -1,5 +1,7 @@
 //! What an account's owner chose, and the task that ends messages whose lifetime is over.
 
+use crate::store::account::{self, Settings};
+use crate::store::lifetimes::{self, MAX_LIFETIME_SECONDS};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +10,6 @@ use proto::rpc::types::{SettingsParams, SettingsResult};
 use super::account::Account;
 use super::{Service, ServiceError};
 use crate::model::Caller;
-use crate::store::account::{self, Settings};
-use crate::store::lifetimes::{self, MAX_LIFETIME_SECONDS};
 
 /// While something is to expire, the clock is looked at this often at least: it may have been set.
 const LOOK: Duration = Duration::from_secs(30);
@@ -47,7 +47,7 @@ impl Service {
             return Ok(view(account.store.read(account::settings).await?));
         }
         let (receipts, lifetime) = (params.read_receipts, params.lifetime);
-        Ok(view(account.store.write(move |tx| tx.set_settings(receipts, lifetime)).await?))
+        Ok(view(account.store.write(move |tx| account::set_settings(tx, receipts, lifetime)).await?))
     }
 }
 
@@ -94,6 +94,6 @@ async fn expire(account: &Account) -> Result<Option<Duration>, ServiceError> {
             let left = next.map(|next| Duration::from_secs(next.saturating_sub(now).max(0) as u64));
             return Ok(left.map(|left| left.clamp(PAUSE, LOOK)));
         }
-        account.store.write(move |tx| tx.expire_due(now)).await?;
+        account.store.write(move |tx| lifetimes::expire_due(tx, now)).await?;
     }
 }

@@ -1,5 +1,6 @@
 //! Which accounts there are, which of them is the default, and how one ends.
 
+use crate::store::account;
 use std::sync::PoisonError;
 
 use proto::ids::hex;
@@ -29,10 +30,10 @@ impl Service {
         Self::whole(async move {
             // One write decides, for the highest counts; that the others are none any more is tidiness: when this one is deleted,
             // no other must take its place unasked.
-            chosen.store.write(move |tx| tx.set_preferred(next)).await?;
+            chosen.store.write(move |tx| account::set_preferred(tx, next)).await?;
             chosen.set_preferred(next);
             for other in own.iter().filter(|other| other.id != chosen.id && other.row().preferred > 0) {
-                other.store.write(|tx| tx.set_preferred(0)).await?;
+                other.store.write(|tx| account::set_preferred(tx, 0)).await?;
                 other.set_preferred(0);
             }
             Ok(service.info(&chosen))

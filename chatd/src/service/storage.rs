@@ -19,8 +19,9 @@ use super::account::{Account, Parts};
 use super::identity::Keys;
 use super::{Service, ServiceError};
 use crate::model::{AccountRow, Caller, Message};
+use crate::store::account;
 use crate::store::salvage::Salvaged;
-use crate::store::{PrekeyStore, Store, StoreError, account};
+use crate::store::{PrekeyStore, Store, StoreError};
 
 impl Service {
     /// Opens an account, whatever state it is in. `None`: nothing of it can be shown; that is logged.

@@ -1,6 +1,10 @@
 //! What the directory was told in a session, and what it has to be told: deposit tokens, whom to watch, and which names to
 //! confirm.
 
+use crate::store::ContactRow;
+use crate::store::contacts;
+use crate::store::naming::{self, Confirmation};
+use crate::store::pins;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -14,9 +18,6 @@ use super::resolve::look_up;
 use crate::directory::session::SessionCommand;
 use crate::model::ids::PeerId;
 use crate::policy::contact::Relation;
-use crate::store::ContactRow;
-use crate::store::contacts;
-use crate::store::naming::Confirmation;
 
 /// Names confirmed in one go at most: a flood of requests must not become a flood of look-ups.
 const CONFIRMATIONS: usize = 4;
@@ -92,8 +93,8 @@ async fn confirm_names(account: &Arc<Account>, told: &mut Told, everybody: &[Con
                 let (contact, bytes) = (row.id, found.bytes);
                 let (name, origin) = (row.name.clone(), row.origin.clone());
                 let confirmed = account.store.write(move |tx| {
-                    tx.take_record(contact, &bytes)?;
-                    tx.confirm_name(contact, &name, &origin)
+                    pins::take_record(tx, contact, &bytes)?;
+                    naming::confirm_name(tx, contact, &name, &origin)
                 });
                 if confirmed.await? != Confirmation::Given {
                     tracing::warn!(name = %row.name, account = %row.account, "the name belongs to another account now than \

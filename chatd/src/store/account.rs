@@ -1,11 +1,13 @@
 //! The account's own row.
 
+use crate::store::domains;
+use crate::store::signals;
+use crate::store::{StoreError, Tx};
 use proto::ids::{AccountId, DeviceId};
 use proto::time::Timestamp;
 use proto::wire::payload::Kind;
 use rusqlite::{Connection, params};
 
-use super::{StoreError, Tx, domains};
 use crate::model::{AccountRow, ProfileRow, Standing};
 
 /// What a new account starts with.
@@ -174,133 +176,133 @@ pub fn settings(conn: &Connection) -> Result<Settings, StoreError> {
     })?)
 }
 
-impl Tx<'_> {
-    /// Whether contacts are told what was read.
-    pub(super) fn tells_reads(&self) -> Result<bool, StoreError> {
-        Ok(settings(self.conn)?.read_receipts)
-    }
+/// Whether contacts are told what was read.
+pub(super) fn tells_reads(tx: &Tx<'_>) -> Result<bool, StoreError> {
+    Ok(settings(tx.conn)?.read_receipts)
+}
 
-    /// Changes settings; what is `None` stays, a lifetime of 0 is none. Answers how they are then.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn set_settings(&mut self, read_receipts: Option<bool>, lifetime: Option<u64>) -> Result<Settings, StoreError> {
-        if let Some(on) = read_receipts {
-            self.conn.execute("UPDATE account SET read_receipts = ?1", [on])?;
-            if !on {
-                // Those that have not left would tell after the owner said not to.
-                self.conn.execute("DELETE FROM signals WHERE kind = ?1", [Kind::Receipt.as_str()])?;
-            }
+/// Changes settings; what is `None` stays, a lifetime of 0 is none. Answers how they are then.
+///
+/// # Errors
+/// Those of the database.
+pub fn set_settings(
+    tx: &mut Tx<'_>,
+    read_receipts: Option<bool>,
+    lifetime: Option<u64>,
+) -> Result<Settings, StoreError> {
+    if let Some(on) = read_receipts {
+        tx.conn.execute("UPDATE account SET read_receipts = ?1", [on])?;
+        if !on {
+            // Those that have not left would tell after the owner said not to.
+            tx.conn.execute("DELETE FROM signals WHERE kind = ?1", [Kind::Receipt.as_str()])?;
         }
-        if let Some(seconds) = lifetime {
-            let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-            self.conn.execute("UPDATE account SET lifetime = nullif(?1, 0)", [seconds])?;
+    }
+    if let Some(seconds) = lifetime {
+        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+        tx.conn.execute("UPDATE account SET lifetime = nullif(?1, 0)", [seconds])?;
+    }
+    settings(tx.conn)
+}
+
+/// Remembers whether the account is to be online.
+///
+/// # Errors
+/// Those of the database.
+pub fn set_logged_in(tx: &mut Tx<'_>, logged_in: bool) -> Result<(), StoreError> {
+    tx.conn.execute("UPDATE account SET logged_in = ?1", [logged_in])?;
+    tx.cache.own = None;
+    Ok(())
+}
+
+/// Remembers where this copy of the account stands.
+///
+/// # Errors
+/// Those of the database.
+pub fn set_standing(tx: &mut Tx<'_>, standing: Standing) -> Result<(), StoreError> {
+    tx.conn.execute("UPDATE account SET standing = ?1", [standing.number()])?;
+    tx.cache.own = None;
+    Ok(())
+}
+
+/// Makes the account its owner's default, or one among others (0).
+///
+/// # Errors
+/// Those of the database.
+pub fn set_preferred(tx: &mut Tx<'_>, preferred: i64) -> Result<(), StoreError> {
+    tx.conn.execute("UPDATE account SET preferred = ?1", [preferred])?;
+    tx.cache.own = None;
+    Ok(())
+}
+
+/// Keeps a newer own record; an older one is ignored.
+///
+/// # Errors
+/// Those of the database.
+pub fn set_own_record(tx: &mut Tx<'_>, record: &[u8], seq: u64) -> Result<(), StoreError> {
+    tx.conn.execute(
+        "UPDATE account SET record = ?1, record_seq = ?2 WHERE record_seq < ?2",
+        params![record, seq as i64],
+    )?;
+    Ok(())
+}
+
+/// Keeps an own record with another identity key, and the recovery hash that goes with it, if the record that it was
+/// made from is still the newest; whether it is.
+///
+/// # Errors
+/// Those of the database.
+pub fn set_rotated_record(
+    tx: &mut Tx<'_>,
+    from: &[u8],
+    (record, seq): (&[u8], u64),
+    recovery_hash: &[u8; 32],
+) -> Result<bool, StoreError> {
+    let changed = tx.conn.execute(
+        "UPDATE account SET record = ?2, record_seq = ?3, recovery_hash = ?4 WHERE record = ?1 AND record_seq < ?3",
+        params![from, record, seq as i64, &recovery_hash[..]],
+    )?;
+    Ok(changed > 0)
+}
+
+/// Keeps a newer own reach; an older one is ignored.
+///
+/// # Errors
+/// Those of the database.
+pub fn set_own_reach(tx: &mut Tx<'_>, reach: &[u8], seq: u64) -> Result<(), StoreError> {
+    tx.conn
+        .execute("UPDATE account SET reach = ?1, reach_seq = ?2 WHERE reach_seq < ?2", params![reach, seq as i64])?;
+    Ok(())
+}
+
+/// Keeps the directory's session counter.
+///
+/// # Errors
+/// Those of the database.
+pub fn set_session_counter(tx: &mut Tx<'_>, counter: u64) -> Result<(), StoreError> {
+    tx.conn.execute("UPDATE account SET session_counter = ?1", [counter as i64])?;
+    Ok(())
+}
+
+/// Changes the own profile and queues it for every contact. What is `None` stays.
+///
+/// # Errors
+/// Those of the database.
+pub fn set_profile(
+    tx: &mut Tx<'_>,
+    display_name: Option<&str>,
+    status: Option<&str>,
+    bio: Option<&str>,
+) -> Result<ProfileRow, StoreError> {
+    tx.conn.execute(
+        "UPDATE account SET profile_version = profile_version + 1, display_name = coalesce(?1, display_name),
+           status = coalesce(?2, status), bio = coalesce(?3, bio)",
+        params![display_name, status, bio],
+    )?;
+    let profile = own_profile(tx.conn)?;
+    for contact in super::contacts::all(tx.conn)? {
+        if contact.state.may_talk() {
+            signals::queue_profile(tx, contact.id, &profile)?;
         }
-        settings(self.conn)
     }
-
-    /// Remembers whether the account is to be online.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn set_logged_in(&mut self, logged_in: bool) -> Result<(), StoreError> {
-        self.conn.execute("UPDATE account SET logged_in = ?1", [logged_in])?;
-        self.cache.own = None;
-        Ok(())
-    }
-
-    /// Remembers where this copy of the account stands.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn set_standing(&mut self, standing: Standing) -> Result<(), StoreError> {
-        self.conn.execute("UPDATE account SET standing = ?1", [standing.number()])?;
-        self.cache.own = None;
-        Ok(())
-    }
-
-    /// Makes the account its owner's default, or one among others (0).
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn set_preferred(&mut self, preferred: i64) -> Result<(), StoreError> {
-        self.conn.execute("UPDATE account SET preferred = ?1", [preferred])?;
-        self.cache.own = None;
-        Ok(())
-    }
-
-    /// Keeps a newer own record; an older one is ignored.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn set_own_record(&mut self, record: &[u8], seq: u64) -> Result<(), StoreError> {
-        self.conn.execute(
-            "UPDATE account SET record = ?1, record_seq = ?2 WHERE record_seq < ?2",
-            params![record, seq as i64],
-        )?;
-        Ok(())
-    }
-
-    /// Keeps an own record with another identity key, and the recovery hash that goes with it, if the record that it was
-    /// made from is still the newest; whether it is.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn set_rotated_record(
-        &mut self,
-        from: &[u8],
-        (record, seq): (&[u8], u64),
-        recovery_hash: &[u8; 32],
-    ) -> Result<bool, StoreError> {
-        let changed = self.conn.execute(
-            "UPDATE account SET record = ?2, record_seq = ?3, recovery_hash = ?4 WHERE record = ?1 AND record_seq < ?3",
-            params![from, record, seq as i64, &recovery_hash[..]],
-        )?;
-        Ok(changed > 0)
-    }
-
-    /// Keeps a newer own reach; an older one is ignored.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn set_own_reach(&mut self, reach: &[u8], seq: u64) -> Result<(), StoreError> {
-        self.conn.execute(
-            "UPDATE account SET reach = ?1, reach_seq = ?2 WHERE reach_seq < ?2",
-            params![reach, seq as i64],
-        )?;
-        Ok(())
-    }
-
-    /// Keeps the directory's session counter.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn set_session_counter(&mut self, counter: u64) -> Result<(), StoreError> {
-        self.conn.execute("UPDATE account SET session_counter = ?1", [counter as i64])?;
-        Ok(())
-    }
-
-    /// Changes the own profile and queues it for every contact. What is `None` stays.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn set_profile(
-        &mut self,
-        display_name: Option<&str>,
-        status: Option<&str>,
-        bio: Option<&str>,
-    ) -> Result<ProfileRow, StoreError> {
-        self.conn.execute(
-            "UPDATE account SET profile_version = profile_version + 1, display_name = coalesce(?1, display_name),
-               status = coalesce(?2, status), bio = coalesce(?3, bio)",
-            params![display_name, status, bio],
-        )?;
-        let profile = own_profile(self.conn)?;
-        for contact in super::contacts::all(self.conn)? {
-            if contact.state.may_talk() {
-                self.queue_profile(contact.id, &profile)?;
-            }
-        }
-        Ok(profile)
-    }
+    Ok(profile)
 }

@@ -1,7 +1,7 @@
 //! Whether an acknowledgement can change anything: looked up by a reader, so that what changes nothing never stands in the
 //! writer's queue.
 //!
-//! Invariant: whatever [`super::Tx::acknowledged`] or [`super::Tx::signals_done`] would change, this says `true` of; what it says
+//! Invariant: whatever [`crate::store::settle::acknowledged`] or [`crate::store::signals::signals_done`] would change, this says `true` of; what it says
 //! `false` of changes nothing. It costs a few look-ups for each entry, however much waits.
 
 use proto::ids::{DeviceId, MessageId};
@@ -9,12 +9,12 @@ use proto::time::Timestamp;
 use proto::wire::envelope::AckEntry;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::StoreError;
-use super::epochs::MAX_LOST_EPOCHS;
-use super::lost::{covered, highest};
-use super::streams::MAX_SEQ;
-use super::usage::{DAY_MS, MAX_RENEWALS};
 use crate::model::ids::{OutStreamRow, PeerId};
+use crate::store::StoreError;
+use crate::store::epochs::MAX_LOST_EPOCHS;
+use crate::store::lost::{covered, highest};
+use crate::store::streams::MAX_SEQ;
+use crate::store::usage::{DAY_MS, MAX_RENEWALS};
 
 /// Whether entries and ids of a contact, about streams of our `device`, would change anything at `now`.
 ///

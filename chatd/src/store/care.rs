@@ -13,7 +13,9 @@ use std::thread::JoinHandle;
 use rusqlite::{Connection, InterruptHandle};
 use tokio::sync::watch;
 
-use super::{StoreError, checksum, schema};
+use crate::store::StoreError;
+use crate::store::checksum;
+use crate::store::schema;
 
 /// The state of one account's store.
 pub(super) struct Care {

@@ -18,8 +18,8 @@ use std::sync::{Mutex, Once, PoisonError};
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
-use super::vfs::{self, Below, Code, FileKind, Layer};
-use super::wal::{FRAME_HEADER, Gather, Pages};
+use crate::store::vfs::{self, Below, Code, FileKind, Layer};
+use crate::store::wal::{FRAME_HEADER, Gather, Pages};
 
 /// Bytes at the end of each page that SQLite leaves alone.
 pub(super) const RESERVED: u8 = 8;

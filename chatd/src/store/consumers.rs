@@ -2,13 +2,14 @@
 //!
 //! Not the job: who reads a consumer's events at the moment (the service), and when to try again (the reader).
 //!
-//! Invariants: a place never goes back but by [`Tx::consumer_reset`]; a dead letter and the place behind it are one commit.
+//! Invariants: a place never goes back but by [`crate::store::consumers::consumer_reset`]; a dead letter and the place behind it are one commit.
 
 use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{StoreError, Tx, feed};
 use crate::model::{Consumer, DeadLetter, Event};
+use crate::store::feed;
+use crate::store::{StoreError, Tx};
 
 /// Consumers of one account at most.
 pub const MAX_CONSUMERS: u64 = 1_000;
@@ -101,96 +102,94 @@ fn event(conn: &Connection, seq: u64) -> Result<Option<Event>, StoreError> {
     Ok(page.events.into_iter().find(|event| event.seq == seq))
 }
 
-impl Tx<'_> {
-    /// Remembers how far a consumer came. Never goes back, and not beyond the newest event.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] when there is no such consumer.
-    pub fn consumer_ack(&mut self, name: &str, seq: u64, head: u64) -> Result<(), StoreError> {
-        let changed = self
-            .conn
-            .prepare_cached("UPDATE consumers SET seq = max(seq, ?2), at = ?3 WHERE name = ?1")?
-            .execute(params![name, seq.min(head) as i64, self.now.0])?;
-        if changed == 0 { Err(StoreError::NotFound("a consumer of that name")) } else { Ok(()) }
-    }
+/// Remembers how far a consumer came. Never goes back, and not beyond the newest event.
+///
+/// # Errors
+/// [`StoreError::NotFound`] when there is no such consumer.
+pub fn consumer_ack(tx: &mut Tx<'_>, name: &str, seq: u64, head: u64) -> Result<(), StoreError> {
+    let changed = tx
+        .conn
+        .prepare_cached("UPDATE consumers SET seq = max(seq, ?2), at = ?3 WHERE name = ?1")?
+        .execute(params![name, seq.min(head) as i64, tx.now.0])?;
+    if changed == 0 { Err(StoreError::NotFound("a consumer of that name")) } else { Ok(()) }
+}
 
-    /// Makes a consumer that begins behind `seq`, unless there is one; how many there are.
-    ///
-    /// # Errors
-    /// Those of the database; nothing is made when there are [`MAX_CONSUMERS`] others, which the count then says.
-    pub fn consumer_begin(&mut self, name: &str, seq: u64) -> Result<u64, StoreError> {
-        self.needs_room()?;
-        self.conn
-            .prepare_cached(
-                "INSERT INTO consumers (name, seq, at) SELECT ?1, ?2, ?3
-                 WHERE (SELECT count(*) FROM consumers) < ?4 ON CONFLICT (name) DO NOTHING",
-            )?
-            .execute(params![name, seq as i64, self.now.0, MAX_CONSUMERS as i64])?;
-        let others = "SELECT count(*) FROM consumers WHERE name <> ?1";
-        Ok(self.conn.prepare_cached(others)?.query_row([name], |row| row.get::<_, i64>(0))? as u64 + 1)
-    }
+/// Makes a consumer that begins behind `seq`, unless there is one; how many there are.
+///
+/// # Errors
+/// Those of the database; nothing is made when there are [`MAX_CONSUMERS`] others, which the count then says.
+pub fn consumer_begin(tx: &mut Tx<'_>, name: &str, seq: u64) -> Result<u64, StoreError> {
+    tx.needs_room()?;
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO consumers (name, seq, at) SELECT ?1, ?2, ?3
+             WHERE (SELECT count(*) FROM consumers) < ?4 ON CONFLICT (name) DO NOTHING",
+        )?
+        .execute(params![name, seq as i64, tx.now.0, MAX_CONSUMERS as i64])?;
+    let others = "SELECT count(*) FROM consumers WHERE name <> ?1";
+    Ok(tx.conn.prepare_cached(others)?.query_row([name], |row| row.get::<_, i64>(0))? as u64 + 1)
+}
 
-    /// Counts one more attempt on an event, before it is made; how many there are with it.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] when there is no such consumer.
-    pub fn consumer_attempt(&mut self, name: &str, seq: u64) -> Result<u64, StoreError> {
-        let seq = seq.min(i64::MAX as u64) as i64;
-        self.conn
-            .prepare_cached(
-                "UPDATE consumers SET attempts = CASE WHEN tried = ?2 THEN attempts + 1 ELSE 1 END, tried = ?2
-                 WHERE name = ?1 RETURNING attempts",
-            )?
-            .query_row(params![name, seq], |row| row.get::<_, i64>(0))
-            .optional()?
-            .map(|attempts| attempts as u64)
-            .ok_or(StoreError::NotFound("a consumer of that name"))
-    }
+/// Counts one more attempt on an event, before it is made; how many there are with it.
+///
+/// # Errors
+/// [`StoreError::NotFound`] when there is no such consumer.
+pub fn consumer_attempt(tx: &mut Tx<'_>, name: &str, seq: u64) -> Result<u64, StoreError> {
+    let seq = seq.min(i64::MAX as u64) as i64;
+    tx.conn
+        .prepare_cached(
+            "UPDATE consumers SET attempts = CASE WHEN tried = ?2 THEN attempts + 1 ELSE 1 END, tried = ?2
+             WHERE name = ?1 RETURNING attempts",
+        )?
+        .query_row(params![name, seq], |row| row.get::<_, i64>(0))
+        .optional()?
+        .map(|attempts| attempts as u64)
+        .ok_or(StoreError::NotFound("a consumer of that name"))
+}
 
-    /// Gives an event up: it becomes a dead letter, and the consumer goes on behind it. Of one that lies behind the
-    /// consumer already, nothing changes: saying it twice is saying it once.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] when there is no such consumer.
-    pub fn consumer_give_up(&mut self, name: &str, seq: u64, reason: &str, head: u64) -> Result<(), StoreError> {
-        let place = place(self.conn, name)?.ok_or(StoreError::NotFound("a consumer of that name"))?;
-        if seq <= place || seq > head {
-            return Ok(());
-        }
-        self.conn
-            .prepare_cached(
-                "INSERT INTO dead_letters (consumer, seq, at, attempts, reason)
-                 SELECT name, ?2, ?3, CASE WHEN tried = ?2 THEN attempts ELSE 0 END, ?4 FROM consumers WHERE name = ?1",
-            )?
-            .execute(params![name, seq as i64, self.now.0, reason])?;
-        self.consumer_ack(name, seq, head)
+/// Gives an event up: it becomes a dead letter, and the consumer goes on behind it. Of one that lies behind the
+/// consumer already, nothing changes: saying it twice is saying it once.
+///
+/// # Errors
+/// [`StoreError::NotFound`] when there is no such consumer.
+pub fn consumer_give_up(tx: &mut Tx<'_>, name: &str, seq: u64, reason: &str, head: u64) -> Result<(), StoreError> {
+    let place = place(tx.conn, name)?.ok_or(StoreError::NotFound("a consumer of that name"))?;
+    if seq <= place || seq > head {
+        return Ok(());
     }
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO dead_letters (consumer, seq, at, attempts, reason)
+             SELECT name, ?2, ?3, CASE WHEN tried = ?2 THEN attempts ELSE 0 END, ?4 FROM consumers WHERE name = ?1",
+        )?
+        .execute(params![name, seq as i64, tx.now.0, reason])?;
+    consumer_ack(tx, name, seq, head)
+}
 
-    /// Puts a consumer behind `seq`, whatever it did; attempts and dead letters are forgotten.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] when there is no such consumer.
-    pub fn consumer_reset(&mut self, name: &str, seq: u64) -> Result<(), StoreError> {
-        let changed = self
-            .conn
-            .prepare_cached("UPDATE consumers SET seq = ?2, at = ?3, tried = 0, attempts = 0 WHERE name = ?1")?
-            .execute(params![name, seq as i64, self.now.0])?;
-        if changed == 0 {
-            return Err(StoreError::NotFound("a consumer of that name"));
-        }
-        self.conn.prepare_cached("DELETE FROM dead_letters WHERE consumer = ?1")?.execute([name])?;
-        Ok(())
+/// Puts a consumer behind `seq`, whatever it did; attempts and dead letters are forgotten.
+///
+/// # Errors
+/// [`StoreError::NotFound`] when there is no such consumer.
+pub fn consumer_reset(tx: &mut Tx<'_>, name: &str, seq: u64) -> Result<(), StoreError> {
+    let changed = tx
+        .conn
+        .prepare_cached("UPDATE consumers SET seq = ?2, at = ?3, tried = 0, attempts = 0 WHERE name = ?1")?
+        .execute(params![name, seq as i64, tx.now.0])?;
+    if changed == 0 {
+        return Err(StoreError::NotFound("a consumer of that name"));
     }
+    tx.conn.prepare_cached("DELETE FROM dead_letters WHERE consumer = ?1")?.execute([name])?;
+    Ok(())
+}
 
-    /// Forgets a consumer with its dead letters.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] when there is no such consumer.
-    pub fn consumer_remove(&mut self, name: &str) -> Result<(), StoreError> {
-        if self.conn.prepare_cached("DELETE FROM consumers WHERE name = ?1")?.execute([name])? == 0 {
-            return Err(StoreError::NotFound("a consumer of that name"));
-        }
-        self.conn.prepare_cached("DELETE FROM dead_letters WHERE consumer = ?1")?.execute([name])?;
-        Ok(())
+/// Forgets a consumer with its dead letters.
+///
+/// # Errors
+/// [`StoreError::NotFound`] when there is no such consumer.
+pub fn consumer_remove(tx: &mut Tx<'_>, name: &str) -> Result<(), StoreError> {
+    if tx.conn.prepare_cached("DELETE FROM consumers WHERE name = ?1")?.execute([name])? == 0 {
+        return Err(StoreError::NotFound("a consumer of that name"));
     }
+    tx.conn.prepare_cached("DELETE FROM dead_letters WHERE consumer = ?1")?.execute([name])?;
+    Ok(())
 }

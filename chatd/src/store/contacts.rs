@@ -7,12 +7,11 @@ use proto::reason::Reason;
 use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{StoreError, Tx};
 use crate::model::ids::PeerId;
 use crate::model::{ProfileRow, Trust};
 use crate::policy::contact::{ContactState, Incoming, Outgoing, Relation};
 use crate::policy::contact_ids::ContactIds;
-use crate::store::ContactRow;
+use crate::store::{ContactRow, StoreError, Tx};
 
 /// A person seen for the first time.
 #[derive(Debug, Clone)]

@@ -1,11 +1,11 @@
 //! Directories by the key that each was first known by, and the own directory's word that this account is a member.
 //!
-//! Invariant: a pin changes by the owner's wish only ([`Tx::accept_directory`]).
+//! Invariant: a pin changes by the owner's wish only ([`crate::store::domains::accept_directory`]).
 
 use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{StoreError, Tx};
+use crate::store::{StoreError, Tx};
 
 /// The key that a domain's directory is known by.
 ///
@@ -36,43 +36,33 @@ pub(super) fn pin(conn: &Connection, origin: &str, key: &[u8; 32]) -> Result<(),
     Ok(())
 }
 
-impl Tx<'_> {
-    /// Asks something of the database as this transaction sees it.
-    ///
-    /// # Errors
-    /// Those of the question.
-    pub fn reads<T>(&self, ask: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        ask(self.conn)
-    }
+/// Pins a directory by the key that it showed first (trust on first use). What was pinned before stays.
+///
+/// # Errors
+/// Those of the database.
+pub fn pin_directory(tx: &mut Tx<'_>, origin: &str, key: &[u8; 32]) -> Result<(), StoreError> {
+    pin(tx.conn, origin, key)
+}
 
-    /// Pins a directory by the key that it showed first (trust on first use). What was pinned before stays.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn pin_directory(&mut self, origin: &str, key: &[u8; 32]) -> Result<(), StoreError> {
-        pin(self.conn, origin, key)
-    }
+/// The owner accepts another key of a directory. What the one before said of the account counts no longer.
+///
+/// # Errors
+/// Those of the database.
+pub fn accept_directory(tx: &mut Tx<'_>, origin: &str, key: &[u8; 32]) -> Result<(), StoreError> {
+    tx.conn.execute(
+        "INSERT INTO directory_keys (origin, key, at) VALUES (?1, ?2, ?3)
+         ON CONFLICT (origin) DO UPDATE SET key = excluded.key, at = excluded.at",
+        params![origin, &key[..], tx.now.0],
+    )?;
+    tx.conn.execute("UPDATE account SET membership = x'' WHERE origin = ?1", [origin])?;
+    Ok(())
+}
 
-    /// The owner accepts another key of a directory. What the one before said of the account counts no longer.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn accept_directory(&mut self, origin: &str, key: &[u8; 32]) -> Result<(), StoreError> {
-        self.conn.execute(
-            "INSERT INTO directory_keys (origin, key, at) VALUES (?1, ?2, ?3)
-             ON CONFLICT (origin) DO UPDATE SET key = excluded.key, at = excluded.at",
-            params![origin, &key[..], self.now.0],
-        )?;
-        self.conn.execute("UPDATE account SET membership = x'' WHERE origin = ?1", [origin])?;
-        Ok(())
-    }
-
-    /// Keeps the directory's newest word that this account is a member.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn set_membership(&mut self, statement: &[u8]) -> Result<(), StoreError> {
-        self.conn.execute("UPDATE account SET membership = ?1", [statement])?;
-        Ok(())
-    }
+/// Keeps the directory's newest word that this account is a member.
+///
+/// # Errors
+/// Those of the database.
+pub fn set_membership(tx: &mut Tx<'_>, statement: &[u8]) -> Result<(), StoreError> {
+    tx.conn.execute("UPDATE account SET membership = ?1", [statement])?;
+    Ok(())
 }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{checksum, search};
+use crate::store::checksum;
+use crate::store::search;
 
 /// What can go wrong in a store.
 #[derive(Debug, thiserror::Error)]

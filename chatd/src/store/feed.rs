@@ -4,10 +4,14 @@ use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::history::{self, Names};
-use super::{StoreError, account, contacts, people, trace};
 use crate::model::ids::PeerId;
 use crate::model::{ContactChange, Event, EventBody, EventKind};
+use crate::store::StoreError;
+use crate::store::account;
+use crate::store::contacts;
+use crate::store::history::{self, Names};
+use crate::store::people;
+use crate::store::trace;
 
 /// What a row of `events` says beyond its columns.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -2,12 +2,13 @@
 //!
 //! The end, because ids are UUIDv7: those of one minute begin alike, and end at random.
 
+use crate::store::StoreError;
+use crate::store::account;
+use crate::store::naming::called_by_id;
 use proto::ids::MessageId;
 use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::naming::called_by_id;
-use super::{StoreError, account};
 use crate::model::FoundMessage;
 use crate::model::ids::{ConversationRow, PeerId};
 
@@ -126,7 +127,7 @@ fn ending(conn: &Connection, digits: &str) -> Result<Vec<i64>, StoreError> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::store::outbound::NewMessage;
+    use crate::store::outbound::{self, NewMessage};
     use crate::store::tests::fixture::{Person, message};
 
     #[test]
@@ -160,7 +161,7 @@ mod tests {
         };
         let send = |to: &Person, id: MessageId, text: &str| {
             let (to, new) = (alice.id(to), NewMessage { id, ..message(text) });
-            alice.write(move |tx| tx.send(to, &[new])).unwrap();
+            alice.write(move |tx| outbound::send(tx, to, &[new])).unwrap();
         };
         send(&bob, id(1), "first");
         send(&bob, id(2), "second");

@@ -5,16 +5,16 @@
 //! Invariants: a hole that is given up is told, with the number of what is missing, before anything above it is shown;
 //! it stays unacknowledged, so that its sender keeps what it has of it.
 
+use crate::store::inbound::{self, CHAIN_BROKEN, Received, Taking};
+use crate::store::shown::{self, Place, Shown};
+use crate::store::streams::{InStream, StreamKey};
+use crate::store::usage::{self, Usage};
+use crate::store::{StoreError, Tx};
 use proto::ids::sha256;
 use proto::time::Timestamp;
 use proto::wire::envelope::Core;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::inbound::{CHAIN_BROKEN, Received, Taking};
-use super::shown::{Place, Shown};
-use super::streams::{InStream, StreamKey};
-use super::usage::Usage;
-use super::{StoreError, Tx};
 use crate::model::ids::PeerId;
 use crate::policy::limits::Quotas;
 
@@ -60,192 +60,190 @@ pub fn has_hole(conn: &Connection, contact: PeerId) -> Result<bool, StoreError> 
         .exists([contact])?)
 }
 
-impl Tx<'_> {
-    /// Keeps a core until its predecessor comes.
-    pub(super) fn hold(
-        &mut self,
-        stream: &InStream,
-        seq: u64,
-        core: &[u8],
-        usage: &mut Usage,
-    ) -> Result<(), StoreError> {
-        let added = self
-            .conn
-            .prepare_cached("INSERT OR IGNORE INTO held (stream, seq, core, at) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![stream.id, seq as i64, core, self.now.0])?;
-        if added > 0 {
-            usage.held += 1;
-            usage.held_bytes += core.len() as i64;
+/// Keeps a core until its predecessor comes.
+pub(super) fn hold(
+    tx: &mut Tx<'_>,
+    stream: &InStream,
+    seq: u64,
+    core: &[u8],
+    usage: &mut Usage,
+) -> Result<(), StoreError> {
+    let added = tx
+        .conn
+        .prepare_cached("INSERT OR IGNORE INTO held (stream, seq, core, at) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![stream.id, seq as i64, core, tx.now.0])?;
+    if added > 0 {
+        usage.held += 1;
+        usage.held_bytes += core.len() as i64;
+    }
+    Ok(())
+}
+
+/// Shows what waited for what is there now, as far as one operation may; whether something of it does not link.
+pub(super) fn release_held(tx: &mut Tx<'_>, stream: &mut InStream, taking: &mut Taking) -> Result<bool, StoreError> {
+    release(tx, stream, 0, taking)
+}
+
+/// The first that is shown has `missing` before it.
+fn release(tx: &mut Tx<'_>, stream: &mut InStream, mut missing: u64, taking: &mut Taking) -> Result<bool, StoreError> {
+    let mut broken = false;
+    while let Some(high) = stream.ready() {
+        let room = SLICE.saturating_sub(taking.shown.placed);
+        if room == 0 {
+            break;
         }
-        Ok(())
+        // The numbers first: a range can hold more cores than should be in memory at a time, and a skipped one none.
+        let held: Vec<i64> = tx
+            .conn
+            .prepare_cached("SELECT seq FROM held WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq LIMIT ?4")?
+            .query_map(params![stream.id, (stream.shown + 1) as i64, high as i64, room as i64], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        let whole = held.len() < room;
+        for seq in held {
+            let bytes: Vec<u8> = tx
+                .conn
+                .prepare_cached("DELETE FROM held WHERE stream = ?1 AND seq = ?2 RETURNING core")?
+                .query_row(params![stream.id, seq], |row| row.get(0))?;
+            taking.usage.held -= 1;
+            taking.usage.held_bytes -= bytes.len() as i64;
+            let core = Core::decode(&bytes).map_err(|_| StoreError::Damaged("held core"))?;
+            if core.seq != stream.shown + 1 {
+                stream.prev = None;
+            }
+            broken |= !stream.links(&core);
+            let before = taking.shown.ids.len();
+            shown::show(tx, taking.contact, stream, &core, Place { late: false, missing }, &mut taking.shown)?;
+            if taking.shown.ids.len() > before {
+                missing = 0;
+            }
+            (stream.shown, stream.prev) = (core.seq, Some(sha256(&[&bytes])));
+        }
+        if whole && stream.shown < high {
+            (stream.shown, stream.prev) = (high, None);
+        }
     }
+    Ok(broken)
+}
 
-    /// Shows what waited for what is there now, as far as one operation may; whether something of it does not link.
-    pub(super) fn release_held(&mut self, stream: &mut InStream, taking: &mut Taking) -> Result<bool, StoreError> {
-        self.release(stream, 0, taking)
+/// Streams of which something is held, and whose they are.
+fn streams_with_held(tx: &mut Tx<'_>) -> Result<Vec<(PeerId, StreamKey)>, StoreError> {
+    type Row = (PeerId, Vec<u8>, Vec<u8>, Vec<u8>);
+    let rows: Vec<Row> = tx
+        .conn
+        .prepare_cached(
+            "SELECT s.contact, s.device, s.conversation, s.epoch FROM streams_in s
+             WHERE s.id IN (SELECT DISTINCT stream FROM held) ORDER BY s.id",
+        )?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+        .collect::<Result<_, _>>()?;
+    let key = |(contact, device, conversation, epoch): Row| {
+        let key = super::tx::stream_key(&device, &conversation, &epoch).ok_or(StoreError::Damaged("stream key"))?;
+        Ok((contact, key))
+    };
+    rows.into_iter().map(key).collect()
+}
+
+fn taking(tx: &Tx<'_>, contact: PeerId) -> Result<Taking, StoreError> {
+    let usage = usage::usage(tx, contact)?;
+    let quotas = Quotas::default();
+    Ok(Taking { contact, usage, quotas, shown: Shown::default(), result: Received::default() })
+}
+
+/// Goes on showing what one operation could not show alone; `true`: there may be more.
+///
+/// # Errors
+/// Those of the database; then nothing more is shown.
+pub fn show_ready(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+    for (contact, key) in streams_with_held(tx)? {
+        let Some(mut stream) = inbound::in_stream(tx, &key)?.filter(|stream| stream.ready().is_some()) else {
+            continue;
+        };
+        let mut taking = taking(tx, contact)?;
+        let broken = release_held(tx, &mut stream, &mut taking)?;
+        inbound::close_stream(tx, key, stream, &mut Received::default())?;
+        usage::keep_usage(tx, contact, &taking.usage)?;
+        shown::tell_shown(tx, contact, taking.shown)?;
+        if broken {
+            tx.event_gap(contact, 0, Some(CHAIN_BROKEN));
+        }
+        return Ok(true);
     }
+    Ok(false)
+}
 
-    /// The first that is shown has `missing` before it.
-    fn release(&mut self, stream: &mut InStream, mut missing: u64, taking: &mut Taking) -> Result<bool, StoreError> {
-        let mut broken = false;
-        while let Some(high) = stream.ready() {
-            let room = SLICE.saturating_sub(taking.shown.placed);
-            if room == 0 {
+/// Gives up the holes whose time is over: tells of each, and shows what was held back by it. `drained` says that
+/// nothing lies in the account's mailbox. Answers when to look again; `None`: nothing is held.
+///
+/// # Errors
+/// Those of the database; then no hole was given up.
+pub fn give_up_gaps(tx: &mut Tx<'_>, now: Timestamp, drained: bool) -> Result<Option<Timestamp>, StoreError> {
+    let wait = if drained { HOLD_MS } else { HOLD_UNDRAINED_MS };
+    // A clock that was set back must not make anybody wait for it to come round again.
+    tx.conn.prepare_cached("UPDATE held SET at = ?1 WHERE at > ?1")?.execute([now.0])?;
+    let mut again: Option<Timestamp> = None;
+    let mut placed = 0;
+    for (contact, key) in streams_with_held(tx)? {
+        let Some(mut stream) = inbound::in_stream(tx, &key)? else { continue };
+        let mut changed = false;
+        while let Some((seq, since)) = first_held(tx, &stream)? {
+            let due = since.saturating_add(wait);
+            // What is ready waits for nothing but its turn.
+            if due > now.0 || stream.ready().is_some() {
+                let due = if stream.ready().is_some() { now } else { Timestamp(due) };
+                again = Some(again.map_or(due, |at| at.min(due)));
                 break;
             }
-            // The numbers first: a range can hold more cores than should be in memory at a time, and a skipped one none.
-            let held: Vec<i64> = self
-                .conn
-                .prepare_cached(
-                    "SELECT seq FROM held WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq LIMIT ?4",
-                )?
-                .query_map(params![stream.id, (stream.shown + 1) as i64, high as i64, room as i64], |row| row.get(0))?
-                .collect::<Result<_, _>>()?;
-            let whole = held.len() < room;
-            for seq in held {
-                let bytes: Vec<u8> = self
-                    .conn
-                    .prepare_cached("DELETE FROM held WHERE stream = ?1 AND seq = ?2 RETURNING core")?
-                    .query_row(params![stream.id, seq], |row| row.get(0))?;
-                taking.usage.held -= 1;
-                taking.usage.held_bytes -= bytes.len() as i64;
-                let core = Core::decode(&bytes).map_err(|_| StoreError::Damaged("held core"))?;
-                if core.seq != stream.shown + 1 {
-                    stream.prev = None;
-                }
-                broken |= !stream.links(&core);
-                let before = taking.shown.ids.len();
-                self.show(taking.contact, stream, &core, Place { late: false, missing }, &mut taking.shown)?;
-                if taking.shown.ids.len() > before {
-                    missing = 0;
-                }
-                (stream.shown, stream.prev) = (core.seq, Some(sha256(&[&bytes])));
-            }
-            if whole && stream.shown < high {
-                (stream.shown, stream.prev) = (high, None);
-            }
-        }
-        Ok(broken)
-    }
-
-    /// Streams of which something is held, and whose they are.
-    fn streams_with_held(&mut self) -> Result<Vec<(PeerId, StreamKey)>, StoreError> {
-        type Row = (PeerId, Vec<u8>, Vec<u8>, Vec<u8>);
-        let rows: Vec<Row> = self
-            .conn
-            .prepare_cached(
-                "SELECT s.contact, s.device, s.conversation, s.epoch FROM streams_in s
-                 WHERE s.id IN (SELECT DISTINCT stream FROM held) ORDER BY s.id",
-            )?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
-            .collect::<Result<_, _>>()?;
-        let key = |(contact, device, conversation, epoch): Row| {
-            let key = super::tx::stream_key(&device, &conversation, &epoch).ok_or(StoreError::Damaged("stream key"))?;
-            Ok((contact, key))
-        };
-        rows.into_iter().map(key).collect()
-    }
-
-    fn taking(&self, contact: PeerId) -> Result<Taking, StoreError> {
-        let usage = self.usage(contact)?;
-        let quotas = Quotas::default();
-        Ok(Taking { contact, usage, quotas, shown: Shown::default(), result: Received::default() })
-    }
-
-    /// Goes on showing what one operation could not show alone; `true`: there may be more.
-    ///
-    /// # Errors
-    /// Those of the database; then nothing more is shown.
-    pub fn show_ready(&mut self) -> Result<bool, StoreError> {
-        for (contact, key) in self.streams_with_held()? {
-            let Some(mut stream) = self.in_stream(&key)?.filter(|stream| stream.ready().is_some()) else { continue };
-            let mut taking = self.taking(contact)?;
-            let broken = self.release_held(&mut stream, &mut taking)?;
-            self.close_stream(key, stream, &mut Received::default())?;
-            self.keep_usage(contact, &taking.usage)?;
-            self.tell_shown(contact, taking.shown)?;
-            if broken {
-                self.event_gap(contact, 0, Some(CHAIN_BROKEN));
-            }
-            return Ok(true);
-        }
-        Ok(false)
-    }
-
-    /// Gives up the holes whose time is over: tells of each, and shows what was held back by it. `drained` says that
-    /// nothing lies in the account's mailbox. Answers when to look again; `None`: nothing is held.
-    ///
-    /// # Errors
-    /// Those of the database; then no hole was given up.
-    pub fn give_up_gaps(&mut self, now: Timestamp, drained: bool) -> Result<Option<Timestamp>, StoreError> {
-        let wait = if drained { HOLD_MS } else { HOLD_UNDRAINED_MS };
-        // A clock that was set back must not make anybody wait for it to come round again.
-        self.conn.prepare_cached("UPDATE held SET at = ?1 WHERE at > ?1")?.execute([now.0])?;
-        let mut again: Option<Timestamp> = None;
-        let mut placed = 0;
-        for (contact, key) in self.streams_with_held()? {
-            let Some(mut stream) = self.in_stream(&key)? else { continue };
-            let mut changed = false;
-            while let Some((seq, since)) = self.first_held(&stream)? {
-                let due = since.saturating_add(wait);
-                // What is ready waits for nothing but its turn.
-                if due > now.0 || stream.ready().is_some() {
-                    let due = if stream.ready().is_some() { now } else { Timestamp(due) };
-                    again = Some(again.map_or(due, |at| at.min(due)));
-                    break;
-                }
-                placed += self.give_up(contact, &mut stream, seq)?;
-                changed = true;
-                if placed >= SLICE {
-                    break;
-                }
-            }
-            if changed {
-                self.close_stream(key, stream, &mut Received::default())?;
-            }
+            placed += give_up(tx, contact, &mut stream, seq)?;
+            changed = true;
             if placed >= SLICE {
-                return Ok(Some(now));
+                break;
             }
         }
-        Ok(again)
-    }
-
-    /// The first core that is held, and since when the oldest of its run is.
-    fn first_held(&mut self, stream: &InStream) -> Result<Option<(u64, i64)>, StoreError> {
-        let first: Option<i64> = self
-            .conn
-            .prepare_cached("SELECT seq FROM held WHERE stream = ?1 ORDER BY seq LIMIT 1")?
-            .query_row([stream.id], |row| row.get(0))
-            .optional()?;
-        let Some(first) = first else { return Ok(None) };
-        let run = stream.ranges.iter().find(|(low, high)| (*low..=*high).contains(&(first as u64)));
-        let high = run.map_or(first, |(_, high)| *high as i64);
-        let since: i64 = self
-            .conn
-            .prepare_cached("SELECT min(at) FROM held WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3")?
-            .query_row(params![stream.id, first, high], |row| row.get(0))?;
-        Ok(Some((first as u64, since)))
-    }
-
-    /// Gives up what is missing before a held core, and shows what follows up to the next hole, or as much of it as one
-    /// operation may. Answers how many cores that were.
-    fn give_up(&mut self, contact: PeerId, stream: &mut InStream, seq: u64) -> Result<usize, StoreError> {
-        let missing = stream.missing_below(seq);
-        (stream.shown, stream.prev, stream.given_up) = (seq - 1, None, self.now.0);
-        let mut taking = self.taking(contact)?;
-        let broken = self.release(stream, missing, &mut taking)?;
-        let Taking { usage, shown, .. } = taking;
-        let placed = shown.placed;
-        self.keep_usage(contact, &usage)?;
-        // Everything that was held came another way meanwhile (its sender began a new epoch): nothing is missing.
-        if missing > 0 && (shown.known == 0 || !shown.ids.is_empty()) {
-            tracing::warn!(often = "missing", %contact, missing, "messages are missing; what follows them is shown");
-            self.event_gap(contact, missing, None);
+        if changed {
+            inbound::close_stream(tx, key, stream, &mut Received::default())?;
         }
-        self.tell_shown(contact, shown)?;
-        if broken {
-            self.event_gap(contact, 0, Some(CHAIN_BROKEN));
+        if placed >= SLICE {
+            return Ok(Some(now));
         }
-        Ok(placed)
     }
+    Ok(again)
+}
+
+/// The first core that is held, and since when the oldest of its run is.
+fn first_held(tx: &mut Tx<'_>, stream: &InStream) -> Result<Option<(u64, i64)>, StoreError> {
+    let first: Option<i64> = tx
+        .conn
+        .prepare_cached("SELECT seq FROM held WHERE stream = ?1 ORDER BY seq LIMIT 1")?
+        .query_row([stream.id], |row| row.get(0))
+        .optional()?;
+    let Some(first) = first else { return Ok(None) };
+    let run = stream.ranges.iter().find(|(low, high)| (*low..=*high).contains(&(first as u64)));
+    let high = run.map_or(first, |(_, high)| *high as i64);
+    let since: i64 = tx
+        .conn
+        .prepare_cached("SELECT min(at) FROM held WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3")?
+        .query_row(params![stream.id, first, high], |row| row.get(0))?;
+    Ok(Some((first as u64, since)))
+}
+
+/// Gives up what is missing before a held core, and shows what follows up to the next hole, or as much of it as one
+/// operation may. Answers how many cores that were.
+fn give_up(tx: &mut Tx<'_>, contact: PeerId, stream: &mut InStream, seq: u64) -> Result<usize, StoreError> {
+    let missing = stream.missing_below(seq);
+    (stream.shown, stream.prev, stream.given_up) = (seq - 1, None, tx.now.0);
+    let mut taking = taking(tx, contact)?;
+    let broken = release(tx, stream, missing, &mut taking)?;
+    let Taking { usage, shown, .. } = taking;
+    let placed = shown.placed;
+    usage::keep_usage(tx, contact, &usage)?;
+    // Everything that was held came another way meanwhile (its sender began a new epoch): nothing is missing.
+    if missing > 0 && (shown.known == 0 || !shown.ids.is_empty()) {
+        tracing::warn!(often = "missing", %contact, missing, "messages are missing; what follows them is shown");
+        tx.event_gap(contact, missing, None);
+    }
+    shown::tell_shown(tx, contact, shown)?;
+    if broken {
+        tx.event_gap(contact, 0, Some(CHAIN_BROKEN));
+    }
+    Ok(placed)
 }

@@ -8,9 +8,14 @@ use proto::ids::{AccountId, ConversationId, MessageId};
 use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{StoreError, account, contacts, naming, shown, trace};
 use crate::model::ids::PeerId;
 use crate::model::{Called, Message, MessageState};
+use crate::store::StoreError;
+use crate::store::account;
+use crate::store::contacts;
+use crate::store::naming;
+use crate::store::shown;
+use crate::store::trace;
 
 /// Bytes of bodies in one page at most, so that an answer fits one RPC message with room for escapes and fields.
 const MAX_PAGE_BYTES: usize = 600_000;

@@ -7,12 +7,16 @@
 //! puts a `skip` in its place, so that the recipient sees no hole. What may have left before ends with a reason that says
 //! so; proof that exactly this message arrived takes its end back.
 
+use crate::store::giveup;
+use crate::store::outbound;
+use crate::store::settle;
+use crate::store::trace;
+use crate::store::{StoreError, Tx};
 use proto::reason::Reason;
 use proto::wire::envelope::{AckEntry, Core};
 use proto::wire::payload::{Kind, Skip};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{StoreError, Tx, trace};
 use crate::model::MessageState;
 use crate::model::ids::{OutStreamRow, PeerId};
 
@@ -50,149 +54,145 @@ pub fn expiry(seconds: u64, agreed: Option<i64>) -> i64 {
     agreed.filter(|now| *now >= 0).map_or(-seconds, |now| now.saturating_add(seconds))
 }
 
-impl Tx<'_> {
-    /// Gives a message of the outbox its end; see [`expiry`].
-    pub(super) fn set_lifetime(&mut self, stream: OutStreamRow, seq: u64, expires: i64) -> Result<(), StoreError> {
-        self.conn
-            .prepare_cached("INSERT OR REPLACE INTO lifetimes (stream, seq, expires) VALUES (?1, ?2, ?3)")?
-            .execute(params![stream, seq as i64, expires])?;
-        Ok(())
-    }
+/// Gives a message of the outbox its end; see [`expiry`].
+pub(super) fn set_lifetime(tx: &mut Tx<'_>, stream: OutStreamRow, seq: u64, expires: i64) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached("INSERT OR REPLACE INTO lifetimes (stream, seq, expires) VALUES (?1, ?2, ?3)")?
+        .execute(params![stream, seq as i64, expires])?;
+    Ok(())
+}
 
-    /// Begins the counts that have not begun, and ends what is over at the agreed time `now` (Unix seconds). `true`: there
-    /// may be more.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn expire_due(&mut self, now: i64) -> Result<bool, StoreError> {
-        self.conn
-            .prepare_cached("UPDATE lifetimes SET expires = ?1 - expires WHERE expires < 0")?
-            .execute([now.max(0)])?;
-        let due: Vec<(OutStreamRow, i64)> = self
+/// Begins the counts that have not begun, and ends what is over at the agreed time `now` (Unix seconds). `true`: there
+/// may be more.
+///
+/// # Errors
+/// Those of the database.
+pub fn expire_due(tx: &mut Tx<'_>, now: i64) -> Result<bool, StoreError> {
+    tx.conn.prepare_cached("UPDATE lifetimes SET expires = ?1 - expires WHERE expires < 0")?.execute([now.max(0)])?;
+    let due: Vec<(OutStreamRow, i64)> = tx
+        .conn
+        .prepare_cached(
+            "SELECT stream, seq FROM lifetimes WHERE expires BETWEEN 0 AND ?1 ORDER BY stream, seq LIMIT ?2",
+        )?
+        .query_map(params![now, MAX_AT_ONCE as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut run: Option<(OutStreamRow, u64, u64)> = None;
+    for (stream, seq) in &due {
+        tx.conn
+            .prepare_cached("DELETE FROM lifetimes WHERE stream = ?1 AND seq = ?2")?
+            .execute(params![stream, seq])?;
+        if !expire(tx, *stream, *seq)? {
+            continue;
+        }
+        let seq = *seq as u64;
+        run = match run {
+            Some((of, low, high)) if of == *stream && high + 1 == seq => Some((of, low, seq)),
+            other => {
+                skip_run(tx, other)?;
+                Some((*stream, seq, seq))
+            }
+        };
+    }
+    skip_run(tx, run)?;
+    Ok(giveup::give_up_signals(tx, now)? || due.len() == MAX_AT_ONCE)
+}
+
+/// Ends one message; `false` when it is not waiting any more.
+fn expire(tx: &mut Tx<'_>, stream: OutStreamRow, seq: i64) -> Result<bool, StoreError> {
+    let message: Option<i64> = tx
+        .conn
+        .prepare_cached("SELECT message FROM outbox WHERE stream = ?1 AND seq = ?2 AND message <> 0")?
+        .query_row(params![stream, seq], |row| row.get(0))
+        .optional()?;
+    let Some(message) = message else { return Ok(false) };
+    let contact = contact_of(tx, stream)?;
+    let (before, _) = trace::state_at(tx.conn, contact, stream, seq)?;
+    let has_left = matches!(before, MessageState::Sent | MessageState::Mailboxed);
+    let cause = if has_left { COPY_MAY_ARRIVE } else { LIFETIME_ENDED };
+    tx.conn.prepare_cached("DELETE FROM outbox WHERE stream = ?1 AND seq = ?2")?.execute(params![stream, seq])?;
+    // A mark of its own for each: one of them may turn out to have arrived.
+    settle::mark(tx, stream, MessageState::Expired, (seq as u64, seq as u64), cause)?;
+    let messages = settle::with_ids(tx, std::iter::once(message))?;
+    tx.event_state(contact, MessageState::Expired, Some(cause), messages)?;
+    Ok(true)
+}
+
+/// Tells the recipient that a run of seqs will never come. In a stream that is not in use any more nobody waits for
+/// them: what was not acknowledged of it was issued again.
+fn skip_run(tx: &mut Tx<'_>, run: Option<(OutStreamRow, u64, u64)>) -> Result<(), StoreError> {
+    let Some((stream, low, high)) = run else { return Ok(()) };
+    let contact = contact_of(tx, stream)?;
+    if outbound::out_stream(tx, contact.direct())?.id != stream {
+        return Ok(());
+    }
+    outbound::append_core(tx, contact, Kind::Skip, &Skip { low, high, reason: "expired" }.encode())?;
+    tx.wake_delivery(contact);
+    Ok(())
+}
+
+fn contact_of(tx: &Tx<'_>, stream: OutStreamRow) -> Result<PeerId, StoreError> {
+    Ok(tx
+        .conn
+        .prepare_cached("SELECT conversation FROM streams_out WHERE id = ?1")?
+        .query_row([stream], |row| row.get(0))?)
+}
+
+/// An acknowledgement covers messages that had expired. It proves that one arrived only if it does not cover the skip
+/// that stands for it: a recipient that has the skip counts the message as done, whether it came or not.
+pub(super) fn acknowledged_expired(
+    tx: &mut Tx<'_>,
+    contact: PeerId,
+    stream: OutStreamRow,
+    entry: &AckEntry,
+) -> Result<(), StoreError> {
+    let covers = |seq: u64| seq <= entry.contiguous || entry.ranges.iter().any(|(l, h)| (*l..=*h).contains(&seq));
+    let waiting: Vec<(i64, Vec<u8>)> = tx
+        .conn
+        .prepare_cached("SELECT seq, core FROM outbox WHERE stream = ?1 AND message = 0 ORDER BY seq LIMIT 64")?
+        .query_map([stream], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for (at, core) in waiting {
+        let Ok(core) = Core::decode(&core) else { continue };
+        let Some(Ok(skip)) = (core.kind == Kind::Skip.as_str()).then(|| Skip::decode(core.payload)) else {
+            continue;
+        };
+        if covers(at as u64) {
+            continue;
+        }
+        for seq in (skip.low..=skip.high).take(MAX_AT_ONCE).filter(|seq| covers(*seq)) {
+            arrived_after_all(tx, contact, stream, seq as i64, MessageState::Delivered)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the end of one message back, if it had expired: it is known to have arrived.
+pub(super) fn arrived_after_all(
+    tx: &mut Tx<'_>,
+    contact: PeerId,
+    stream: OutStreamRow,
+    seq: i64,
+    state: MessageState,
+) -> Result<bool, StoreError> {
+    let taken = tx
+        .conn
+        .prepare_cached("DELETE FROM marks WHERE stream = ?1 AND state = ?2 AND high = ?3 AND low = ?3")?
+        .execute(params![stream, trace::state_number(MessageState::Expired), seq])?;
+    if taken == 0 {
+        return Ok(false);
+    }
+    settle::mark(tx, stream, MessageState::Delivered, (seq as u64, seq as u64), ARRIVED_AFTER_ALL)?;
+    if state == MessageState::Delivered {
+        let row: Option<i64> = tx
             .conn
             .prepare_cached(
-                "SELECT stream, seq FROM lifetimes WHERE expires BETWEEN 0 AND ?1 ORDER BY stream, seq LIMIT ?2",
+                "SELECT id FROM messages WHERE conversation = ?1 AND stream = ?2 AND seq = ?3 AND sender = 0
+                 ORDER BY id DESC LIMIT 1",
             )?
-            .query_map(params![now, MAX_AT_ONCE as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<Result<_, _>>()?;
-        let mut run: Option<(OutStreamRow, u64, u64)> = None;
-        for (stream, seq) in &due {
-            self.conn
-                .prepare_cached("DELETE FROM lifetimes WHERE stream = ?1 AND seq = ?2")?
-                .execute(params![stream, seq])?;
-            if !self.expire(*stream, *seq)? {
-                continue;
-            }
-            let seq = *seq as u64;
-            run = match run {
-                Some((of, low, high)) if of == *stream && high + 1 == seq => Some((of, low, seq)),
-                other => {
-                    self.skip_run(other)?;
-                    Some((*stream, seq, seq))
-                }
-            };
-        }
-        self.skip_run(run)?;
-        Ok(self.give_up_signals(now)? || due.len() == MAX_AT_ONCE)
-    }
-
-    /// Ends one message; `false` when it is not waiting any more.
-    fn expire(&mut self, stream: OutStreamRow, seq: i64) -> Result<bool, StoreError> {
-        let message: Option<i64> = self
-            .conn
-            .prepare_cached("SELECT message FROM outbox WHERE stream = ?1 AND seq = ?2 AND message <> 0")?
-            .query_row(params![stream, seq], |row| row.get(0))
+            .query_row(params![contact, stream, seq], |row| row.get(0))
             .optional()?;
-        let Some(message) = message else { return Ok(false) };
-        let contact = self.contact_of(stream)?;
-        let (before, _) = trace::state_at(self.conn, contact, stream, seq)?;
-        let has_left = matches!(before, MessageState::Sent | MessageState::Mailboxed);
-        let cause = if has_left { COPY_MAY_ARRIVE } else { LIFETIME_ENDED };
-        self.conn.prepare_cached("DELETE FROM outbox WHERE stream = ?1 AND seq = ?2")?.execute(params![stream, seq])?;
-        // A mark of its own for each: one of them may turn out to have arrived.
-        self.mark(stream, MessageState::Expired, (seq as u64, seq as u64), cause)?;
-        let messages = self.with_ids(std::iter::once(message))?;
-        self.event_state(contact, MessageState::Expired, Some(cause), messages)?;
-        Ok(true)
+        let messages = settle::with_ids(tx, row.into_iter())?;
+        tx.event_state(contact, state, None, messages)?;
     }
-
-    /// Tells the recipient that a run of seqs will never come. In a stream that is not in use any more nobody waits for
-    /// them: what was not acknowledged of it was issued again.
-    fn skip_run(&mut self, run: Option<(OutStreamRow, u64, u64)>) -> Result<(), StoreError> {
-        let Some((stream, low, high)) = run else { return Ok(()) };
-        let contact = self.contact_of(stream)?;
-        if self.out_stream(contact.direct())?.id != stream {
-            return Ok(());
-        }
-        self.append_core(contact, Kind::Skip, &Skip { low, high, reason: "expired" }.encode())?;
-        self.wake_delivery(contact);
-        Ok(())
-    }
-
-    fn contact_of(&self, stream: OutStreamRow) -> Result<PeerId, StoreError> {
-        Ok(self
-            .conn
-            .prepare_cached("SELECT conversation FROM streams_out WHERE id = ?1")?
-            .query_row([stream], |row| row.get(0))?)
-    }
-
-    /// An acknowledgement covers messages that had expired. It proves that one arrived only if it does not cover the skip
-    /// that stands for it: a recipient that has the skip counts the message as done, whether it came or not.
-    pub(super) fn acknowledged_expired(
-        &mut self,
-        contact: PeerId,
-        stream: OutStreamRow,
-        entry: &AckEntry,
-    ) -> Result<(), StoreError> {
-        let covers = |seq: u64| seq <= entry.contiguous || entry.ranges.iter().any(|(l, h)| (*l..=*h).contains(&seq));
-        let waiting: Vec<(i64, Vec<u8>)> = self
-            .conn
-            .prepare_cached("SELECT seq, core FROM outbox WHERE stream = ?1 AND message = 0 ORDER BY seq LIMIT 64")?
-            .query_map([stream], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<Result<_, _>>()?;
-        for (at, core) in waiting {
-            let Ok(core) = Core::decode(&core) else { continue };
-            let Some(Ok(skip)) = (core.kind == Kind::Skip.as_str()).then(|| Skip::decode(core.payload)) else {
-                continue;
-            };
-            if covers(at as u64) {
-                continue;
-            }
-            for seq in (skip.low..=skip.high).take(MAX_AT_ONCE).filter(|seq| covers(*seq)) {
-                self.arrived_after_all(contact, stream, seq as i64, MessageState::Delivered)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the end of one message back, if it had expired: it is known to have arrived.
-    pub(super) fn arrived_after_all(
-        &mut self,
-        contact: PeerId,
-        stream: OutStreamRow,
-        seq: i64,
-        state: MessageState,
-    ) -> Result<bool, StoreError> {
-        let taken = self
-            .conn
-            .prepare_cached("DELETE FROM marks WHERE stream = ?1 AND state = ?2 AND high = ?3 AND low = ?3")?
-            .execute(params![stream, trace::state_number(MessageState::Expired), seq])?;
-        if taken == 0 {
-            return Ok(false);
-        }
-        self.mark(stream, MessageState::Delivered, (seq as u64, seq as u64), ARRIVED_AFTER_ALL)?;
-        if state == MessageState::Delivered {
-            let row: Option<i64> = self
-                .conn
-                .prepare_cached(
-                    "SELECT id FROM messages WHERE conversation = ?1 AND stream = ?2 AND seq = ?3 AND sender = 0
-                     ORDER BY id DESC LIMIT 1",
-                )?
-                .query_row(params![contact, stream, seq], |row| row.get(0))
-                .optional()?;
-            let messages = self.with_ids(row.into_iter())?;
-            self.event_state(contact, state, None, messages)?;
-        }
-        Ok(true)
-    }
+    Ok(true)
 }

@@ -5,6 +5,12 @@
 //!
 //! Invariant: whatever a contact says to have lost costs no more than [`MAX_REISSUED`] messages a day.
 
+use crate::store::epochs::{self, NUMBERS_UNKNOWN, RECIPIENT_RESTORED};
+use crate::store::prune::{self, Run};
+use crate::store::reissue::Placed;
+use crate::store::streams::MAX_SEQ;
+use crate::store::trace;
+use crate::store::{StoreError, Tx};
 use std::collections::HashMap;
 
 use proto::ids::Epoch;
@@ -12,11 +18,6 @@ use proto::wire::MAX_ACK_ENTRIES;
 use proto::wire::envelope::AckEntry;
 use rusqlite::params;
 
-use super::epochs::{NUMBERS_UNKNOWN, RECIPIENT_RESTORED};
-use super::prune::{self, Run};
-use super::reissue::Placed;
-use super::streams::MAX_SEQ;
-use super::{StoreError, Tx, trace};
 use crate::model::MessageState;
 use crate::model::ids::{OutStreamRow, PeerId};
 
@@ -26,129 +27,127 @@ pub(super) const MAX_REISSUED: u64 = 10_000;
 
 const DAY_MS: i64 = 86_400_000;
 
-impl Tx<'_> {
-    /// Messages that the contact acknowledged and that its entries no longer cover, oldest first. Their marks go: whoever
-    /// says the same again finds nothing.
-    pub(super) fn lost_by_peer(&mut self, contact: PeerId, entries: &[AckEntry]) -> Result<Vec<Placed>, StoreError> {
-        let shown: HashMap<Epoch, &AckEntry> =
-            self.of_ours(contact, entries)?.into_iter().map(|entry| (entry.epoch, entry)).collect();
-        // A list that is full may leave old streams out.
-        let complete = entries.len() < MAX_ACK_ENTRIES;
-        let streams: Vec<(OutStreamRow, Vec<u8>)> = self
+/// Messages that the contact acknowledged and that its entries no longer cover, oldest first. Their marks go: whoever
+/// says the same again finds nothing.
+pub(super) fn lost_by_peer(tx: &mut Tx<'_>, contact: PeerId, entries: &[AckEntry]) -> Result<Vec<Placed>, StoreError> {
+    let shown: HashMap<Epoch, &AckEntry> =
+        epochs::of_ours(tx, contact, entries)?.into_iter().map(|entry| (entry.epoch, entry)).collect();
+    // A list that is full may leave old streams out.
+    let complete = entries.len() < MAX_ACK_ENTRIES;
+    let streams: Vec<(OutStreamRow, Vec<u8>)> = tx
+        .conn
+        .prepare_cached("SELECT id, epoch FROM streams_out WHERE conversation = ?1")?
+        .query_map([contact], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut missing: HashMap<OutStreamRow, Vec<(u64, u64)>> = HashMap::new();
+    for (stream, epoch) in streams {
+        let entry = Epoch::from_slice(&epoch).and_then(|epoch| shown.get(&epoch));
+        if entry.is_none() && !complete {
+            continue;
+        }
+        let contiguous = entry.map_or(0, |entry| entry.contiguous.min(MAX_SEQ));
+        let marked: Vec<(i64, i64)> = tx
             .conn
-            .prepare_cached("SELECT id, epoch FROM streams_out WHERE conversation = ?1")?
-            .query_map([contact], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .prepare_cached("SELECT low, high FROM marks WHERE stream = ?1 AND state = ?2 AND high > ?3")?
+            .query_map(params![stream, trace::state_number(MessageState::Delivered), contiguous as i64], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?
             .collect::<Result<_, _>>()?;
-        let mut missing: HashMap<OutStreamRow, Vec<(u64, u64)>> = HashMap::new();
-        for (stream, epoch) in streams {
-            let entry = Epoch::from_slice(&epoch).and_then(|epoch| shown.get(&epoch));
-            if entry.is_none() && !complete {
-                continue;
-            }
-            let contiguous = entry.map_or(0, |entry| entry.contiguous.min(MAX_SEQ));
-            let marked: Vec<(i64, i64)> = self
-                .conn
-                .prepare_cached("SELECT low, high FROM marks WHERE stream = ?1 AND state = ?2 AND high > ?3")?
-                .query_map(params![stream, trace::state_number(MessageState::Delivered), contiguous as i64], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })?
-                .collect::<Result<_, _>>()?;
-            let have: Vec<(u64, u64)> = entry.map(|entry| covered(entry).collect()).unwrap_or_default();
-            let gone: Vec<(u64, u64)> =
-                marked.into_iter().flat_map(|(low, high)| subtract((low as u64, high as u64), &have)).collect();
-            if !gone.is_empty() {
-                missing.insert(stream, gone);
-            }
+        let have: Vec<(u64, u64)> = entry.map(|entry| covered(entry).collect()).unwrap_or_default();
+        let gone: Vec<(u64, u64)> =
+            marked.into_iter().flat_map(|(low, high)| subtract((low as u64, high as u64), &have)).collect();
+        if !gone.is_empty() {
+            missing.insert(stream, gone);
         }
-        if missing.is_empty() {
-            return Ok(Vec::new());
-        }
-        let room = MAX_REISSUED.saturating_sub(self.reissued_today(contact)?) as usize;
-        let mut found = Vec::new();
-        // By their numbers, the newest first: what a contact names must not be searched for in all of history.
-        let mut places: Vec<(OutStreamRow, (u64, u64))> =
-            missing.iter().flat_map(|(stream, ranges)| ranges.iter().map(|range| (*stream, *range))).collect();
-        places.sort_unstable();
-        for (stream, (low, high)) in places.into_iter().rev() {
-            let left = (room - found.len()) as i64;
-            let rows: Vec<Placed> = self
-                .conn
-                .prepare_cached(
-                    "SELECT stream, seq, id FROM messages WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3
-                     AND sender = 0 AND conversation = ?4 ORDER BY seq DESC LIMIT ?5",
-                )?
-                .query_map(params![stream, low as i64, high as i64, contact, left], |row| {
-                    Ok(Placed { stream: row.get(0)?, seq: row.get(1)?, message: row.get(2)? })
-                })?
-                .collect::<Result<_, _>>()?;
-            found.extend(rows);
-            if found.len() >= room {
-                break;
-            }
-        }
-        if found.len() == room {
-            tracing::warn!(%contact, "the contact lost more than is sent again in a day");
-        } else {
-            // Nothing but what was found has these marks: whoever says the same again is not searched for.
-            for (stream, ranges) in missing {
-                for range in ranges {
-                    self.unmark(stream, range)?;
-                }
-            }
-        }
-        found.reverse();
-        Ok(found)
     }
-
-    /// Takes numbers out of the marks that say that they arrived.
-    pub(super) fn unmark(&mut self, stream: OutStreamRow, (low, high): (u64, u64)) -> Result<(), StoreError> {
-        for state in [MessageState::Delivered, MessageState::Read].map(trace::state_number) {
-            let cut: Vec<(Run, String, Vec<u8>)> = self
-                .conn
-                .prepare_cached(
-                    "DELETE FROM marks WHERE stream = ?1 AND state = ?2 AND high >= ?3 AND low <= ?4
-                     RETURNING low, high, at, cause, runs",
-                )?
-                .query_map(params![stream, state, low as i64, high as i64], |row| {
-                    let whole = Run { low: row.get(0)?, high: row.get(1)?, at: row.get(2)? };
-                    Ok((whole, row.get(3)?, row.get(4)?))
-                })?
-                .collect::<Result<_, _>>()?;
-            for (whole, cause, runs) in cut {
-                let mut left: Vec<Run> = Vec::new();
-                for run in prune::decode(whole, &runs)? {
-                    for (from, to) in subtract((run.low as u64, run.high as u64), &[(low, high)]) {
-                        left.push(Run { low: from as i64, high: to as i64, ..run });
-                    }
-                }
-                // What is before the cut and what is behind it stay one row each.
-                for piece in left.chunk_by(|a, b| a.high + 1 == b.low) {
-                    self.mark_runs(stream, state, piece, &cause)?;
-                }
-            }
-        }
-        Ok(())
+    if missing.is_empty() {
+        return Ok(Vec::new());
     }
-
-    pub(super) fn reissued_today(&mut self, contact: PeerId) -> Result<u64, StoreError> {
-        let count: i64 = self
+    let room = MAX_REISSUED.saturating_sub(reissued_today(tx, contact)?) as usize;
+    let mut found = Vec::new();
+    // By their numbers, the newest first: what a contact names must not be searched for in all of history.
+    let mut places: Vec<(OutStreamRow, (u64, u64))> =
+        missing.iter().flat_map(|(stream, ranges)| ranges.iter().map(|range| (*stream, *range))).collect();
+    places.sort_unstable();
+    for (stream, (low, high)) in places.into_iter().rev() {
+        let left = (room - found.len()) as i64;
+        let rows: Vec<Placed> = tx
             .conn
             .prepare_cached(
-                "SELECT coalesce(sum(m.high - m.low + 1), 0) FROM streams_out s JOIN marks m ON m.stream = s.id
-                 WHERE s.conversation = ?1 AND m.state = ?2 AND m.cause IN (?3, ?4) AND m.at > ?5",
+                "SELECT stream, seq, id FROM messages WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3
+                 AND sender = 0 AND conversation = ?4 ORDER BY seq DESC LIMIT ?5",
             )?
-            .query_row(
-                params![
-                    contact,
-                    trace::state_number(MessageState::Queued),
-                    RECIPIENT_RESTORED,
-                    NUMBERS_UNKNOWN,
-                    self.now.0.saturating_sub(DAY_MS)
-                ],
-                |row| row.get(0),
-            )?;
-        Ok(count as u64)
+            .query_map(params![stream, low as i64, high as i64, contact, left], |row| {
+                Ok(Placed { stream: row.get(0)?, seq: row.get(1)?, message: row.get(2)? })
+            })?
+            .collect::<Result<_, _>>()?;
+        found.extend(rows);
+        if found.len() >= room {
+            break;
+        }
     }
+    if found.len() == room {
+        tracing::warn!(%contact, "the contact lost more than is sent again in a day");
+    } else {
+        // Nothing but what was found has these marks: whoever says the same again is not searched for.
+        for (stream, ranges) in missing {
+            for range in ranges {
+                unmark(tx, stream, range)?;
+            }
+        }
+    }
+    found.reverse();
+    Ok(found)
+}
+
+/// Takes numbers out of the marks that say that they arrived.
+pub(super) fn unmark(tx: &mut Tx<'_>, stream: OutStreamRow, (low, high): (u64, u64)) -> Result<(), StoreError> {
+    for state in [MessageState::Delivered, MessageState::Read].map(trace::state_number) {
+        let cut: Vec<(Run, String, Vec<u8>)> = tx
+            .conn
+            .prepare_cached(
+                "DELETE FROM marks WHERE stream = ?1 AND state = ?2 AND high >= ?3 AND low <= ?4
+                 RETURNING low, high, at, cause, runs",
+            )?
+            .query_map(params![stream, state, low as i64, high as i64], |row| {
+                let whole = Run { low: row.get(0)?, high: row.get(1)?, at: row.get(2)? };
+                Ok((whole, row.get(3)?, row.get(4)?))
+            })?
+            .collect::<Result<_, _>>()?;
+        for (whole, cause, runs) in cut {
+            let mut left: Vec<Run> = Vec::new();
+            for run in prune::decode(whole, &runs)? {
+                for (from, to) in subtract((run.low as u64, run.high as u64), &[(low, high)]) {
+                    left.push(Run { low: from as i64, high: to as i64, ..run });
+                }
+            }
+            // What is before the cut and what is behind it stay one row each.
+            for piece in left.chunk_by(|a, b| a.high + 1 == b.low) {
+                prune::mark_runs(tx, stream, state, piece, &cause)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn reissued_today(tx: &mut Tx<'_>, contact: PeerId) -> Result<u64, StoreError> {
+    let count: i64 = tx
+        .conn
+        .prepare_cached(
+            "SELECT coalesce(sum(m.high - m.low + 1), 0) FROM streams_out s JOIN marks m ON m.stream = s.id
+             WHERE s.conversation = ?1 AND m.state = ?2 AND m.cause IN (?3, ?4) AND m.at > ?5",
+        )?
+        .query_row(
+            params![
+                contact,
+                trace::state_number(MessageState::Queued),
+                RECIPIENT_RESTORED,
+                NUMBERS_UNKNOWN,
+                tx.now.0.saturating_sub(DAY_MS)
+            ],
+            |row| row.get(0),
+        )?;
+    Ok(count as u64)
 }
 
 /// The highest number that an entry covers.

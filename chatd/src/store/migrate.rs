@@ -15,8 +15,9 @@ use proto::fault;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::checksum::{self, Header, PAGE_BYTES, RESERVED};
-use super::{StoreError, schema};
+use crate::store::StoreError;
+use crate::store::checksum::{self, Header, PAGE_BYTES, RESERVED};
+use crate::store::schema;
 
 /// The first schema whose databases always have checksums.
 const CHECKED_SINCE: u32 = 2;

@@ -12,12 +12,11 @@ use proto::name::Address;
 use proto::who::{Who, label_key};
 use rusqlite::{Connection, params};
 
-use super::contacts::{load, select_one};
-use super::{StoreError, Tx};
 use crate::model::ids::PeerId;
 use crate::model::{Called, Trust};
 use crate::policy::contact::{Outgoing, Relation};
-use crate::store::ContactRow;
+use crate::store::contacts::{load, select_one};
+use crate::store::{ContactRow, StoreError, Tx};
 
 /// People who claim one name and are looked at at most.
 const MAX_CLAIMANTS: i64 = 64;
@@ -147,72 +146,70 @@ pub fn words(conn: &Connection, home: &str) -> Result<Vec<String>, StoreError> {
     Ok(select.query_map(params![home, MAX_SUGGESTED], |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
 
-impl Tx<'_> {
-    /// How a contact is called; kept while nothing changes it.
-    pub(super) fn called(&mut self, contact: PeerId) -> Result<Arc<Called>, StoreError> {
-        if let Some(called) = self.cache.called.get(&contact) {
-            return Ok(Arc::clone(called));
-        }
-        let own = self.own()?;
-        let called = Arc::new(called_by_id(self.conn, contact, &own.origin)?);
-        self.cache.called.insert(contact, Arc::clone(&called));
-        Ok(called)
+/// How a contact is called; kept while nothing changes it.
+pub(super) fn called_here(tx: &mut Tx<'_>, contact: PeerId) -> Result<Arc<Called>, StoreError> {
+    if let Some(called) = tx.cache.called.get(&contact) {
+        return Ok(Arc::clone(called));
     }
+    let own = tx.own()?;
+    let called = Arc::new(called_by_id(tx.conn, contact, &own.origin)?);
+    tx.cache.called.insert(contact, Arc::clone(&called));
+    Ok(called)
+}
 
-    /// Names changed: one of them may have made others ambiguous, or clear.
-    pub(super) fn names_changed(&mut self) {
-        self.cache.called.clear();
-    }
+/// Names changed: one of them may have made others ambiguous, or clear.
+pub(super) fn names_changed(tx: &mut Tx<'_>) {
+    tx.cache.called.clear();
+}
 
-    /// Gives a label, or takes it away.
-    ///
-    /// # Errors
-    /// A constraint error when another contact has the label, in whatever spelling.
-    pub fn set_label(&mut self, contact: PeerId, label: Option<&str>) -> Result<(), StoreError> {
-        self.conn.execute(
-            "UPDATE contacts SET label = ?2, label_key = ?3 WHERE id = ?1",
-            params![contact, label, label.map(label_key)],
-        )?;
-        self.names_changed();
-        Ok(())
-    }
+/// Gives a label, or takes it away.
+///
+/// # Errors
+/// A constraint error when another contact has the label, in whatever spelling.
+pub fn set_label(tx: &mut Tx<'_>, contact: PeerId, label: Option<&str>) -> Result<(), StoreError> {
+    tx.conn.execute(
+        "UPDATE contacts SET label = ?2, label_key = ?3 WHERE id = ?1",
+        params![contact, label, label.map(label_key)],
+    )?;
+    names_changed(tx);
+    Ok(())
+}
 
-    /// The directory of `origin` answered with this account when it was asked for `name`. Whoever had the name here before has
-    /// given it up there; but one whom the owner knows by nothing else keeps it here, until the owner has removed or labelled
-    /// that contact.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn confirm_name(&mut self, contact: PeerId, name: &str, origin: &str) -> Result<Confirmation, StoreError> {
-        let holder = select_one(self.conn, "c.name = ?1 AND c.origin = ?2 AND c.confirmed = 1", (name, origin))?;
-        match holder {
-            Some(holder) if holder.id == contact => return Ok(Confirmation::Given),
-            Some(holder) if relied_on(&holder) => return Ok(Confirmation::HeldBy(holder.id)),
-            Some(holder) => {
-                tracing::info!(account = %holder.account, name, "the name is another account's now");
-                self.conn.execute("UPDATE contacts SET confirmed = 0 WHERE id = ?1", [holder.id])?;
-                if holder.handle.is_none() {
-                    self.give_handle(holder.id)?;
-                }
+/// The directory of `origin` answered with this account when it was asked for `name`. Whoever had the name here before has
+/// given it up there; but one whom the owner knows by nothing else keeps it here, until the owner has removed or labelled
+/// that contact.
+///
+/// # Errors
+/// Those of the database.
+pub fn confirm_name(tx: &mut Tx<'_>, contact: PeerId, name: &str, origin: &str) -> Result<Confirmation, StoreError> {
+    let holder = select_one(tx.conn, "c.name = ?1 AND c.origin = ?2 AND c.confirmed = 1", (name, origin))?;
+    match holder {
+        Some(holder) if holder.id == contact => return Ok(Confirmation::Given),
+        Some(holder) if relied_on(&holder) => return Ok(Confirmation::HeldBy(holder.id)),
+        Some(holder) => {
+            tracing::info!(account = %holder.account, name, "the name is another account's now");
+            tx.conn.execute("UPDATE contacts SET confirmed = 0 WHERE id = ?1", [holder.id])?;
+            if holder.handle.is_none() {
+                give_handle(tx, holder.id)?;
             }
-            None => {}
         }
-        self.conn.execute(
-            "UPDATE contacts SET confirmed = 1, name = ?2, origin = ?3 WHERE id = ?1",
-            params![contact, name, origin],
-        )?;
-        self.names_changed();
-        Ok(Confirmation::Given)
+        None => {}
     }
+    tx.conn.execute(
+        "UPDATE contacts SET confirmed = 1, name = ?2, origin = ?3 WHERE id = ?1",
+        params![contact, name, origin],
+    )?;
+    names_changed(tx);
+    Ok(Confirmation::Given)
+}
 
-    /// The next handle, for a request that came, or for somebody who has no other name left.
-    pub(super) fn give_handle(&mut self, contact: PeerId) -> Result<(), StoreError> {
-        let number: i64 =
-            self.conn.query_row("UPDATE account SET handles = handles + 1 RETURNING handles", [], |row| row.get(0))?;
-        self.conn.execute("UPDATE contacts SET handle = ?2 WHERE id = ?1", params![contact, number])?;
-        self.names_changed();
-        Ok(())
-    }
+/// The next handle, for a request that came, or for somebody who has no other name left.
+pub(super) fn give_handle(tx: &mut Tx<'_>, contact: PeerId) -> Result<(), StoreError> {
+    let number: i64 =
+        tx.conn.query_row("UPDATE account SET handles = handles + 1 RETURNING handles", [], |row| row.get(0))?;
+    tx.conn.execute("UPDATE contacts SET handle = ?2 WHERE id = ?1", params![contact, number])?;
+    names_changed(tx);
+    Ok(())
 }
 
 /// Whether the owner writes to somebody by the name alone.

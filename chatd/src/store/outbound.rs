@@ -1,12 +1,15 @@
 //! Own messages: storing them with their place in the chain, and reading what waits. `super::settle` takes them out.
 
+use crate::store::contacts;
+use crate::store::lifetimes;
+use crate::store::trace;
+use crate::store::{ContactRow, StoreError, Tx};
 use proto::ids::{DeviceId, Epoch, MessageId, sha256};
 use proto::time::Timestamp;
 use proto::wire::envelope::Core;
 use proto::wire::payload::{Kind, Text};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{ContactRow, StoreError, Tx, contacts, trace};
 use crate::model::ids::{ConversationRow, OutStreamRow, PeerId};
 use crate::model::{AccountRow, Format, MessageState, Priority};
 
@@ -129,149 +132,147 @@ pub(super) fn flags(priority: Priority, format: Format, late: bool) -> i64 {
     priority | format << 2 | i64::from(late) << 4
 }
 
-impl Tx<'_> {
-    pub(super) fn out_stream(&mut self, conversation: ConversationRow) -> Result<OutStream, StoreError> {
-        if let Some(stream) = self.cache.out.get(&conversation) {
-            return Ok(stream.clone());
-        }
-        let found = self
-            .conn
-            .prepare_cached(
-                "SELECT id, epoch, seq, prev FROM streams_out WHERE conversation = ?1 ORDER BY id DESC LIMIT 1",
-            )?
-            .query_row([conversation], |row| {
-                Ok((
-                    row.get::<_, OutStreamRow>(0)?,
-                    row.get::<_, Vec<u8>>(1)?,
-                    row.get::<_, i64>(2)?,
-                    row.get::<_, Vec<u8>>(3)?,
-                ))
-            })
-            .optional()?;
-        match found {
-            Some((id, epoch, seq, prev)) => Ok(OutStream {
-                id,
-                epoch: Epoch::from_slice(&epoch).ok_or(StoreError::Damaged("epoch"))?,
-                seq: seq as u64,
-                prev: prev.try_into().map_err(|_| StoreError::Damaged("prev"))?,
-            }),
-            None => self.new_epoch(conversation),
-        }
+pub(super) fn out_stream(tx: &mut Tx<'_>, conversation: ConversationRow) -> Result<OutStream, StoreError> {
+    if let Some(stream) = tx.cache.out.get(&conversation) {
+        return Ok(stream.clone());
     }
-
-    /// Begins a new epoch in a conversation: the next own core is its number 1.
-    pub(super) fn new_epoch(&mut self, conversation: ConversationRow) -> Result<OutStream, StoreError> {
-        let epoch = Epoch(rand::random());
-        let prev = [0u8; 32];
-        self.conn
-            .prepare_cached("INSERT INTO streams_out (conversation, epoch, seq, prev) VALUES (?1, ?2, 0, ?3)")?
-            .execute(params![conversation, epoch.as_bytes(), &prev[..]])?;
-        self.cache.out.remove(&conversation);
-        Ok(OutStream { id: OutStreamRow(self.conn.last_insert_rowid()), epoch, seq: 0, prev })
+    let found = tx
+        .conn
+        .prepare_cached(
+            "SELECT id, epoch, seq, prev FROM streams_out WHERE conversation = ?1 ORDER BY id DESC LIMIT 1",
+        )?
+        .query_row([conversation], |row| {
+            Ok((
+                row.get::<_, OutStreamRow>(0)?,
+                row.get::<_, Vec<u8>>(1)?,
+                row.get::<_, i64>(2)?,
+                row.get::<_, Vec<u8>>(3)?,
+            ))
+        })
+        .optional()?;
+    match found {
+        Some((id, epoch, seq, prev)) => Ok(OutStream {
+            id,
+            epoch: Epoch::from_slice(&epoch).ok_or(StoreError::Damaged("epoch"))?,
+            seq: seq as u64,
+            prev: prev.try_into().map_err(|_| StoreError::Damaged("prev"))?,
+        }),
+        None => new_epoch(tx, conversation),
     }
+}
 
-    /// Stores messages to a contact in the order given. An id that was stored before is answered with its present state.
-    ///
-    /// # Errors
-    /// Those of the database; then none of them is stored.
-    pub fn send(&mut self, contact: PeerId, messages: &[NewMessage]) -> Result<Vec<Stored>, StoreError> {
-        self.needs_room()?;
-        let own = self.own()?;
-        let row = contacts::load(self.conn, contact)?;
-        let mut stream = self.out_stream(contact.direct())?;
-        let reason = contacts::wait_reason(&row).map(|reason| reason.to_string());
-        let mut stored = Vec::with_capacity(messages.len());
-        let mut fresh = Vec::with_capacity(messages.len());
-        let mut insert_message = self.conn.prepare_cached(
-            "INSERT OR IGNORE INTO messages (msgid, conversation, sender, stream, seq, sent_at, received_at, flags, tags, reply_to, body)
-             VALUES (?1, ?2, 0, ?3, ?4, ?5, ?5, ?6, ?7, ?8, ?9)",
-        )?;
-        let mut insert_outbox =
-            self.conn.prepare_cached("INSERT INTO outbox (stream, seq, message, core) VALUES (?1, ?2, ?3, ?4)")?;
-        for message in messages {
-            let seq = stream.seq + 1;
-            let mut tags = String::new();
-            for tag in &message.tags {
-                tags.push_str(tag);
-                tags.push('\n');
-            }
-            let inserted = insert_message.execute(params![
-                message.id.as_bytes(),
-                contact,
-                stream.id,
-                seq as i64,
-                self.now.0,
-                flags(message.priority, message.format, false),
-                tags,
-                message.reply_to.as_ref().map(|id| &id.0[..]),
-                message.body,
-            ])?;
-            if inserted == 0 {
-                if trace::own_recipient(self.conn, &message.id)? != Some(contact) {
-                    return Err(StoreError::IdTaken(message.id));
-                }
-                let (state, reason) = trace::own_state(self.conn, &message.id)?;
-                stored.push(Stored { id: message.id, state, reason });
-                continue;
-            }
-            let local = self.conn.last_insert_rowid();
-            let text = Text {
-                body: &message.body,
-                format: u8::from(message.format == Format::Markdown),
-                priority: wire_priority(message.priority),
-                tags: message.tags.iter().map(String::as_str).collect(),
-                reply_to: message.reply_to,
-            };
-            let payload = text.encode();
-            let core = unplaced(&own, &row, message.id, self.now.0, Kind::Text, &payload);
-            let core = stream.append(own.device, core);
-            insert_outbox.execute(params![stream.id, seq as i64, local, core])?;
-            if let Some(expires) = message.expires {
-                self.set_lifetime(stream.id, seq, expires)?;
-            }
-            fresh.push((local, message.id));
-            stored.push(Stored { id: message.id, state: MessageState::Queued, reason: reason.clone() });
+/// Begins a new epoch in a conversation: the next own core is its number 1.
+pub(super) fn new_epoch(tx: &mut Tx<'_>, conversation: ConversationRow) -> Result<OutStream, StoreError> {
+    let epoch = Epoch(rand::random());
+    let prev = [0u8; 32];
+    tx.conn
+        .prepare_cached("INSERT INTO streams_out (conversation, epoch, seq, prev) VALUES (?1, ?2, 0, ?3)")?
+        .execute(params![conversation, epoch.as_bytes(), &prev[..]])?;
+    tx.cache.out.remove(&conversation);
+    Ok(OutStream { id: OutStreamRow(tx.conn.last_insert_rowid()), epoch, seq: 0, prev })
+}
+
+/// Stores messages to a contact in the order given. An id that was stored before is answered with its present state.
+///
+/// # Errors
+/// Those of the database; then none of them is stored.
+pub fn send(tx: &mut Tx<'_>, contact: PeerId, messages: &[NewMessage]) -> Result<Vec<Stored>, StoreError> {
+    tx.needs_room()?;
+    let own = tx.own()?;
+    let row = contacts::load(tx.conn, contact)?;
+    let mut stream = out_stream(tx, contact.direct())?;
+    let reason = contacts::wait_reason(&row).map(|reason| reason.to_string());
+    let mut stored = Vec::with_capacity(messages.len());
+    let mut fresh = Vec::with_capacity(messages.len());
+    let mut insert_message = tx.conn.prepare_cached(
+        "INSERT OR IGNORE INTO messages (msgid, conversation, sender, stream, seq, sent_at, received_at, flags, tags, reply_to, body)
+         VALUES (?1, ?2, 0, ?3, ?4, ?5, ?5, ?6, ?7, ?8, ?9)",
+    )?;
+    let mut insert_outbox =
+        tx.conn.prepare_cached("INSERT INTO outbox (stream, seq, message, core) VALUES (?1, ?2, ?3, ?4)")?;
+    for message in messages {
+        let seq = stream.seq + 1;
+        let mut tags = String::new();
+        for tag in &message.tags {
+            tags.push_str(tag);
+            tags.push('\n');
         }
-        drop((insert_message, insert_outbox));
-        if let Some((newest, _)) = fresh.last() {
-            self.stored_message(*newest);
-            self.keep_out_stream(contact, stream)?;
-            self.wake_delivery(contact);
-        } else {
-            self.cache.out.insert(contact.direct(), stream);
-        }
-        self.event_state(contact, MessageState::Queued, reason.as_deref(), fresh)?;
-        Ok(stored)
-    }
-
-    /// Puts a core that is no message (a skip) at the end of the own stream, and into the outbox.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn append_core(&mut self, contact: PeerId, kind: Kind, payload: &[u8]) -> Result<(), StoreError> {
-        let own = self.own()?;
-        let row = contacts::load(self.conn, contact)?;
-        let mut stream = self.out_stream(contact.direct())?;
-        let core = unplaced(&own, &row, MessageId::now(), self.now.0, kind, payload);
-        let core = stream.append(own.device, core);
-        self.conn
-            .prepare_cached("INSERT INTO outbox (stream, seq, message, core) VALUES (?1, ?2, 0, ?3)")?
-            .execute(params![stream.id, stream.seq as i64, core])?;
-        self.keep_out_stream(contact, stream)?;
-        self.wake_delivery(contact);
-        Ok(())
-    }
-
-    /// Writes down how far an own stream is.
-    pub(super) fn keep_out_stream(&mut self, contact: PeerId, stream: OutStream) -> Result<(), StoreError> {
-        self.conn.prepare_cached("UPDATE streams_out SET seq = ?2, prev = ?3 WHERE id = ?1")?.execute(params![
+        let inserted = insert_message.execute(params![
+            message.id.as_bytes(),
+            contact,
             stream.id,
-            stream.seq as i64,
-            &stream.prev[..]
+            seq as i64,
+            tx.now.0,
+            flags(message.priority, message.format, false),
+            tags,
+            message.reply_to.as_ref().map(|id| &id.0[..]),
+            message.body,
         ])?;
-        self.cache.out.insert(contact.direct(), stream);
-        Ok(())
+        if inserted == 0 {
+            if trace::own_recipient(tx.conn, &message.id)? != Some(contact) {
+                return Err(StoreError::IdTaken(message.id));
+            }
+            let (state, reason) = trace::own_state(tx.conn, &message.id)?;
+            stored.push(Stored { id: message.id, state, reason });
+            continue;
+        }
+        let local = tx.conn.last_insert_rowid();
+        let text = Text {
+            body: &message.body,
+            format: u8::from(message.format == Format::Markdown),
+            priority: wire_priority(message.priority),
+            tags: message.tags.iter().map(String::as_str).collect(),
+            reply_to: message.reply_to,
+        };
+        let payload = text.encode();
+        let core = unplaced(&own, &row, message.id, tx.now.0, Kind::Text, &payload);
+        let core = stream.append(own.device, core);
+        insert_outbox.execute(params![stream.id, seq as i64, local, core])?;
+        if let Some(expires) = message.expires {
+            lifetimes::set_lifetime(tx, stream.id, seq, expires)?;
+        }
+        fresh.push((local, message.id));
+        stored.push(Stored { id: message.id, state: MessageState::Queued, reason: reason.clone() });
     }
+    drop((insert_message, insert_outbox));
+    if let Some((newest, _)) = fresh.last() {
+        tx.stored_message(*newest);
+        keep_out_stream(tx, contact, stream)?;
+        tx.wake_delivery(contact);
+    } else {
+        tx.cache.out.insert(contact.direct(), stream);
+    }
+    tx.event_state(contact, MessageState::Queued, reason.as_deref(), fresh)?;
+    Ok(stored)
+}
+
+/// Puts a core that is no message (a skip) at the end of the own stream, and into the outbox.
+///
+/// # Errors
+/// Those of the database.
+pub fn append_core(tx: &mut Tx<'_>, contact: PeerId, kind: Kind, payload: &[u8]) -> Result<(), StoreError> {
+    let own = tx.own()?;
+    let row = contacts::load(tx.conn, contact)?;
+    let mut stream = out_stream(tx, contact.direct())?;
+    let core = unplaced(&own, &row, MessageId::now(), tx.now.0, kind, payload);
+    let core = stream.append(own.device, core);
+    tx.conn
+        .prepare_cached("INSERT INTO outbox (stream, seq, message, core) VALUES (?1, ?2, 0, ?3)")?
+        .execute(params![stream.id, stream.seq as i64, core])?;
+    keep_out_stream(tx, contact, stream)?;
+    tx.wake_delivery(contact);
+    Ok(())
+}
+
+/// Writes down how far an own stream is.
+pub(super) fn keep_out_stream(tx: &mut Tx<'_>, contact: PeerId, stream: OutStream) -> Result<(), StoreError> {
+    tx.conn.prepare_cached("UPDATE streams_out SET seq = ?2, prev = ?3 WHERE id = ?1")?.execute(params![
+        stream.id,
+        stream.seq as i64,
+        &stream.prev[..]
+    ])?;
+    tx.cache.out.insert(contact.direct(), stream);
+    Ok(())
 }
 
 /// The stream of an epoch.

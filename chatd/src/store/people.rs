@@ -4,13 +4,13 @@ use proto::ids::AccountId;
 use proto::time::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::contacts::{by_account, load};
-use super::trace::ACCOUNT_GONE;
-use super::{StoreError, naming};
 use crate::crypto::safety::fingerprint;
 use crate::model::{Contact, ContactStage, Unread};
 use crate::policy::contact::{Incoming, Outgoing, Relation};
-use crate::store::ContactRow;
+use crate::store::contacts::{by_account, load};
+use crate::store::naming;
+use crate::store::trace::ACCOUNT_GONE;
+use crate::store::{ContactRow, StoreError};
 
 /// Bytes of one page about, so that an answer fits one RPC message with room for escapes and fields.
 const MAX_PAGE_BYTES: usize = 500_000;

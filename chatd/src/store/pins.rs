@@ -9,11 +9,10 @@ use proto::reason::Reason;
 use proto::time::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::contacts::{NewContact, by_account, device_of, load, node_of};
-use super::{StoreError, Tx};
 use crate::model::ids::PeerId;
 use crate::model::{ContactChange, ProfileRow, Trust};
-use crate::store::ContactRow;
+use crate::store::contacts::{NewContact, by_account, device_of, load, node_of};
+use crate::store::{ContactRow, StoreError, Tx};
 
 /// Reasons of `contact.key_changed`: the old key signed the new one.
 pub const KEY_ROTATED: &str = Reason::Rotated.as_str();
@@ -37,7 +36,7 @@ pub fn pending_requests(conn: &Connection) -> Result<u32, StoreError> {
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// Whether [`Tx::take_record`] would do anything with a record: it is whole, and may take the place of what is known. What may
+/// Whether [`crate::store::pins::take_record`] would do anything with a record: it is whole, and may take the place of what is known. What may
 /// not never stands in the writer's queue.
 ///
 /// # Errors
@@ -60,7 +59,7 @@ pub fn may_replace_record(conn: &Connection, contact: PeerId, record: &[u8]) -> 
     Ok(higher || known().is_some_and(|known| supersedes(&known, &new).is_ok()))
 }
 
-/// The same of [`Tx::take_reach`].
+/// The same of [`crate::store::pins::take_reach`].
 ///
 /// # Errors
 /// Those of the database.
@@ -71,293 +70,276 @@ pub fn is_newer_reach(conn: &Connection, contact: PeerId, reach: &[u8]) -> Resul
     Ok(newer.is_some_and(|new| new.verify(&record).is_ok()))
 }
 
-impl Tx<'_> {
-    /// Requests that wait for the user.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn pending_requests(&self) -> Result<u32, StoreError> {
-        pending_requests(self.conn)
+/// Remembers a person, or brings what is known of one up to date; answers the local number. Never changes a pin, and
+/// never confirms a name: [`crate::store::naming::confirm_name`] does.
+///
+/// # Errors
+/// Those of the database.
+pub fn upsert_contact(tx: &mut Tx<'_>, new: &NewContact) -> Result<PeerId, StoreError> {
+    if let Some(row) = by_account(tx.conn, new.account)? {
+        take_record(tx, row.id, &new.record)?;
+        take_reach(tx, row.id, &new.reach)?;
+        return Ok(row.id);
     }
+    let own = tx.own()?;
+    let conversation = ConversationId::direct(own.id, new.account);
+    tx.conn.execute("INSERT INTO conversations (conversation, kind) VALUES (?1, 0)", [conversation.as_bytes()])?;
+    let id = PeerId(tx.conn.last_insert_rowid());
+    tx.conn.execute(
+        "INSERT INTO contacts (id, account, name, origin, state, trust, confirmed, record, record_seq, identity_key,
+           reach, reach_seq, node, ids, request_text, profile_version, display_name, status, bio)
+         VALUES (?1, ?2, ?3, ?4, 0, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, zeroblob(64), '', 0, '', '', '')",
+        params![
+            id,
+            new.account.as_bytes(),
+            new.name,
+            new.origin,
+            new.record,
+            new.record_seq as i64,
+            &new.identity_key[..],
+            new.reach,
+            new.reach_seq as i64,
+            node_of(&new.reach),
+        ],
+    )?;
+    index_devices(tx, id, &new.record)?;
+    Ok(id)
+}
 
-    /// Remembers a person, or brings what is known of one up to date; answers the local number. Never changes a pin, and
-    /// never confirms a name: [`Tx::confirm_name`] does.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn upsert_contact(&mut self, new: &NewContact) -> Result<PeerId, StoreError> {
-        if let Some(row) = by_account(self.conn, new.account)? {
-            self.take_record(row.id, &new.record)?;
-            self.take_reach(row.id, &new.reach)?;
-            return Ok(row.id);
-        }
-        let own = self.own()?;
-        let conversation = ConversationId::direct(own.id, new.account);
-        self.conn
-            .execute("INSERT INTO conversations (conversation, kind) VALUES (?1, 0)", [conversation.as_bytes()])?;
-        let id = PeerId(self.conn.last_insert_rowid());
-        self.conn.execute(
-            "INSERT INTO contacts (id, account, name, origin, state, trust, confirmed, record, record_seq, identity_key,
-               reach, reach_seq, node, ids, request_text, profile_version, display_name, status, bio)
-             VALUES (?1, ?2, ?3, ?4, 0, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, zeroblob(64), '', 0, '', '', '')",
-            params![
-                id,
-                new.account.as_bytes(),
-                new.name,
-                new.origin,
-                new.record,
-                new.record_seq as i64,
-                &new.identity_key[..],
-                new.reach,
-                new.reach_seq as i64,
-                node_of(&new.reach),
-            ],
+/// Keeps the devices that a record names findable by their id.
+fn index_devices(tx: &mut Tx<'_>, contact: PeerId, record: &[u8]) -> Result<(), StoreError> {
+    let Ok(record) = SignedRecord::decode(record).and_then(|signed| signed.verify()) else {
+        return Err(StoreError::Damaged("a contact's record"));
+    };
+    let known: Vec<Vec<u8>> = tx
+        .conn
+        .prepare_cached("SELECT device FROM contact_devices WHERE contact = ?1")?
+        .query_map([contact], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for gone in known.iter().filter(|id| record.devices.iter().all(|device| device.id.as_bytes() != id.as_slice())) {
+        tx.conn.execute("DELETE FROM contact_devices WHERE contact = ?1 AND device = ?2", params![contact, gone])?;
+    }
+    for device in &record.devices {
+        tx.conn.execute(
+            "INSERT OR IGNORE INTO contact_devices (device, contact, key, proved) VALUES (?1, ?2, ?3, 0)",
+            params![device.id.as_bytes(), contact, &device.key[..]],
         )?;
-        self.index_devices(id, &new.record)?;
-        Ok(id)
     }
+    Ok(())
+}
 
-    /// Keeps the devices that a record names findable by their id.
-    fn index_devices(&mut self, contact: PeerId, record: &[u8]) -> Result<(), StoreError> {
-        let Ok(record) = SignedRecord::decode(record).and_then(|signed| signed.verify()) else {
-            return Err(StoreError::Damaged("a contact's record"));
-        };
-        let known: Vec<Vec<u8>> = self
-            .conn
-            .prepare_cached("SELECT device FROM contact_devices WHERE contact = ?1")?
-            .query_map([contact], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        for gone in known.iter().filter(|id| record.devices.iter().all(|device| device.id.as_bytes() != id.as_slice()))
-        {
-            self.conn
-                .execute("DELETE FROM contact_devices WHERE contact = ?1 AND device = ?2", params![contact, gone])?;
-        }
-        for device in &record.devices {
-            self.conn.execute(
-                "INSERT OR IGNORE INTO contact_devices (device, contact, key, proved) VALUES (?1, ?2, ?3, 0)",
-                params![device.id.as_bytes(), contact, &device.key[..]],
-            )?;
-        }
-        Ok(())
+/// Whether the newest record of an account names a device.
+///
+/// # Errors
+/// Those of the database.
+pub fn has_device(tx: &Tx<'_>, account: AccountId, device: DeviceId) -> Result<bool, StoreError> {
+    Ok(device_of(tx.conn, account, device)?.is_some())
+}
+
+/// A device signed an envelope that names this contact's account as its own.
+///
+/// # Errors
+/// Those of the database.
+pub fn device_proved(tx: &mut Tx<'_>, contact: PeerId, device: DeviceId) -> Result<(), StoreError> {
+    tx.conn.execute(
+        "UPDATE contact_devices SET proved = 1 WHERE contact = ?1 AND device = ?2",
+        params![contact, device.as_bytes()],
+    )?;
+    Ok(())
+}
+
+/// Takes a record that says it is a contact's, as far as the pinned key vouches for it: a newer one is kept, with its
+/// rotations; one that leaves the pinned key without a valid rotation stops sending. `false`: it is not theirs. What it
+/// says of a name confirms nothing, wherever it comes from: anybody writes into a record what he likes.
+///
+/// # Errors
+/// Those of the database.
+pub fn take_record(tx: &mut Tx<'_>, contact: PeerId, record: &[u8]) -> Result<bool, StoreError> {
+    let row = load(tx.conn, contact)?;
+    let read = |bytes: &[u8]| SignedRecord::decode(bytes).and_then(|signed| signed.verify()).ok();
+    let (Some(old), Some(new)) = (read(&row.record), read(record)) else { return Ok(false) };
+    if new.account() != row.account {
+        return Ok(false);
     }
-
-    /// Whether the newest record of an account names a device.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn has_device(&self, account: AccountId, device: DeviceId) -> Result<bool, StoreError> {
-        Ok(device_of(self.conn, account, device)?.is_some())
-    }
-
-    /// A device signed an envelope that names this contact's account as its own.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn device_proved(&mut self, contact: PeerId, device: DeviceId) -> Result<(), StoreError> {
-        self.conn.execute(
-            "UPDATE contact_devices SET proved = 1 WHERE contact = ?1 AND device = ?2",
-            params![contact, device.as_bytes()],
-        )?;
-        Ok(())
-    }
-
-    /// Takes a record that says it is a contact's, as far as the pinned key vouches for it: a newer one is kept, with its
-    /// rotations; one that leaves the pinned key without a valid rotation stops sending. `false`: it is not theirs. What it
-    /// says of a name confirms nothing, wherever it comes from: anybody writes into a record what he likes.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn take_record(&mut self, contact: PeerId, record: &[u8]) -> Result<bool, StoreError> {
-        let row = load(self.conn, contact)?;
-        let read = |bytes: &[u8]| SignedRecord::decode(bytes).and_then(|signed| signed.verify()).ok();
-        let (Some(old), Some(new)) = (read(&row.record), read(record)) else { return Ok(false) };
-        if new.account() != row.account {
+    match supersedes(&old, &new) {
+        Ok(()) => {}
+        // Not newer; what the recovery key resets is.
+        Err(_) if new.seq <= row.record_seq => return Ok(true),
+        Err(_) => {
+            reject_record(tx, &row, record, &new)?;
             return Ok(false);
         }
-        match supersedes(&old, &new) {
-            Ok(()) => {}
-            // Not newer; what the recovery key resets is.
-            Err(_) if new.seq <= row.record_seq => return Ok(true),
-            Err(_) => {
-                self.reject_record(&row, record, &new)?;
-                return Ok(false);
-            }
+    }
+    update_record(tx, contact, record, (row.record_seq, new.seq))?;
+    if new.identity_key != row.identity_key {
+        let trust = if row.trust == Trust::Verified { Trust::Rotated } else { row.trust };
+        let recovered = new.rotations.iter().any(|link| link.recovery_key.is_some() && !old.rotations.contains(link));
+        let reason = if recovered { KEY_RECOVERED } else { KEY_ROTATED };
+        if recovered {
+            tracing::warn!(contact = %row.account, "the recovery key of a contact gave it a new identity key");
         }
-        self.update_record(contact, record, (row.record_seq, new.seq))?;
-        if new.identity_key != row.identity_key {
-            let trust = if row.trust == Trust::Verified { Trust::Rotated } else { row.trust };
-            let recovered =
-                new.rotations.iter().any(|link| link.recovery_key.is_some() && !old.rotations.contains(link));
-            let reason = if recovered { KEY_RECOVERED } else { KEY_ROTATED };
-            if recovered {
-                tracing::warn!(contact = %row.account, "the recovery key of a contact gave it a new identity key");
-            }
-            self.set_key(contact, &new.identity_key, trust, reason)?;
-        }
-        Ok(true)
+        set_key(tx, contact, &new.identity_key, trust, reason)?;
     }
+    Ok(true)
+}
 
-    /// Keeps a record for which the pinned key does not vouch, until `verify` decides: nothing is sealed to what it names,
-    /// and nothing is sent meanwhile. One whose key `verify` has refused before changes nothing.
-    fn reject_record(&mut self, row: &ContactRow, record: &[u8], new: &Record) -> Result<(), StoreError> {
-        let held = row.rejected_record.as_ref();
-        let held = held.and_then(|bytes| SignedRecord::decode(bytes).and_then(|signed| signed.peek()).ok());
-        let same_key = held.as_ref().is_some_and(|held| held.identity_key == new.identity_key);
-        if row.trust != Trust::Changed && same_key {
-            return Ok(());
-        }
-        if held.as_ref().is_some_and(|held| row.trust == Trust::Changed && held.seq >= new.seq) {
-            return Ok(());
-        }
-        self.conn.execute("UPDATE contacts SET rejected_record = ?2 WHERE id = ?1", params![row.id, record])?;
-        if row.trust != Trust::Changed || !same_key {
-            tracing::warn!(contact = %row.account, "another key without a valid rotation: sending stops until it is verified");
-            self.set_trust(row.id, Trust::Changed)?;
-            self.event_contact_because(ContactChange::KeyChanged, row.id, KEY_NOT_VOUCHED);
-        }
-        Ok(())
+/// Keeps a record for which the pinned key does not vouch, until `verify` decides: nothing is sealed to what it names,
+/// and nothing is sent meanwhile. One whose key `verify` has refused before changes nothing.
+fn reject_record(tx: &mut Tx<'_>, row: &ContactRow, record: &[u8], new: &Record) -> Result<(), StoreError> {
+    let held = row.rejected_record.as_ref();
+    let held = held.and_then(|bytes| SignedRecord::decode(bytes).and_then(|signed| signed.peek()).ok());
+    let same_key = held.as_ref().is_some_and(|held| held.identity_key == new.identity_key);
+    if row.trust != Trust::Changed && same_key {
+        return Ok(());
     }
+    if held.as_ref().is_some_and(|held| row.trust == Trust::Changed && held.seq >= new.seq) {
+        return Ok(());
+    }
+    tx.conn.execute("UPDATE contacts SET rejected_record = ?2 WHERE id = ?1", params![row.id, record])?;
+    if row.trust != Trust::Changed || !same_key {
+        tracing::warn!(contact = %row.account, "another key without a valid rotation: sending stops until it is verified");
+        set_trust(tx, row.id, Trust::Changed)?;
+        tx.event_contact_because(ContactChange::KeyChanged, row.id, KEY_NOT_VOUCHED);
+    }
+    Ok(())
+}
 
-    /// Takes the key that changed, as the user decided: its record, its devices, and what waits may go. `key` is the one
-    /// that the user decided on: another may have come meanwhile.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] when no such key waits.
-    pub fn adopt_changed_key(&mut self, contact: PeerId, key: &[u8; 32], trust: Trust) -> Result<(), StoreError> {
-        let row = load(self.conn, contact)?;
-        let waits = StoreError::NotFound("the changed key that was decided on");
-        let Some(record) = row.rejected_record.as_ref().filter(|_| row.new_key() == Some(*key)) else {
-            return Err(waits);
-        };
-        let new = SignedRecord::decode(record).and_then(|signed| signed.verify()).map_err(|_| waits)?;
-        self.conn.execute(
-            "UPDATE contacts SET record = ?2, record_seq = ?3, rejected_record = NULL WHERE id = ?1",
-            params![contact, record, new.seq as i64],
-        )?;
-        self.index_devices(contact, record)?;
-        self.set_key(contact, &new.identity_key, trust, KEY_ACCEPTED)
-    }
+/// Takes the key that changed, as the user decided: its record, its devices, and what waits may go. `key` is the one
+/// that the user decided on: another may have come meanwhile.
+///
+/// # Errors
+/// [`StoreError::NotFound`] when no such key waits.
+pub fn adopt_changed_key(tx: &mut Tx<'_>, contact: PeerId, key: &[u8; 32], trust: Trust) -> Result<(), StoreError> {
+    let row = load(tx.conn, contact)?;
+    let waits = StoreError::NotFound("the changed key that was decided on");
+    let Some(record) = row.rejected_record.as_ref().filter(|_| row.new_key() == Some(*key)) else {
+        return Err(waits);
+    };
+    let new = SignedRecord::decode(record).and_then(|signed| signed.verify()).map_err(|_| waits)?;
+    tx.conn.execute(
+        "UPDATE contacts SET record = ?2, record_seq = ?3, rejected_record = NULL WHERE id = ?1",
+        params![contact, record, new.seq as i64],
+    )?;
+    index_devices(tx, contact, record)?;
+    set_key(tx, contact, &new.identity_key, trust, KEY_ACCEPTED)
+}
 
-    /// The pinned key was found to be the right one after all: the other is remembered as refused, and what waits may go.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn keep_pinned_key(&mut self, contact: PeerId) -> Result<(), StoreError> {
-        self.set_trust(contact, Trust::Verified)?;
-        self.event_contact_because(ContactChange::KeyChanged, contact, KEY_KEPT);
-        Ok(())
-    }
+/// The pinned key was found to be the right one after all: the other is remembered as refused, and what waits may go.
+///
+/// # Errors
+/// Those of the database.
+pub fn keep_pinned_key(tx: &mut Tx<'_>, contact: PeerId) -> Result<(), StoreError> {
+    set_trust(tx, contact, Trust::Verified)?;
+    tx.event_contact_because(ContactChange::KeyChanged, contact, KEY_KEPT);
+    Ok(())
+}
 
-    /// Takes a reach that says it is of one of a contact's devices.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn take_reach(&mut self, contact: PeerId, reach: &[u8]) -> Result<(), StoreError> {
-        let row = load(self.conn, contact)?;
-        let Ok(record) = SignedRecord::decode(&row.record).and_then(|signed| signed.peek()) else { return Ok(()) };
-        if let Ok(verified) = SignedReach::decode(reach).and_then(|signed| signed.verify(&record)) {
-            self.update_reach(contact, reach, verified.seq)?;
-        }
-        Ok(())
+/// Takes a reach that says it is of one of a contact's devices.
+///
+/// # Errors
+/// Those of the database.
+pub fn take_reach(tx: &mut Tx<'_>, contact: PeerId, reach: &[u8]) -> Result<(), StoreError> {
+    let row = load(tx.conn, contact)?;
+    let Ok(record) = SignedRecord::decode(&row.record).and_then(|signed| signed.peek()) else { return Ok(()) };
+    if let Ok(verified) = SignedReach::decode(reach).and_then(|signed| signed.verify(&record)) {
+        update_reach(tx, contact, reach, verified.seq)?;
     }
+    Ok(())
+}
 
-    /// Keeps a newer record of a contact whose identity key is the pinned one.
-    fn update_record(&mut self, contact: PeerId, record: &[u8], (held, seq): (u64, u64)) -> Result<(), StoreError> {
-        let newer = self
-            .conn
-            .prepare_cached("UPDATE contacts SET record = ?2, record_seq = ?3 WHERE id = ?1 AND record_seq = ?4")?
-            .execute(params![contact, record, seq as i64, held as i64])?;
-        if newer > 0 {
-            self.index_devices(contact, record)?;
-        }
-        self.wake_delivery(contact);
-        Ok(())
+/// Keeps a newer record of a contact whose identity key is the pinned one.
+fn update_record(tx: &mut Tx<'_>, contact: PeerId, record: &[u8], (held, seq): (u64, u64)) -> Result<(), StoreError> {
+    let newer = tx
+        .conn
+        .prepare_cached("UPDATE contacts SET record = ?2, record_seq = ?3 WHERE id = ?1 AND record_seq = ?4")?
+        .execute(params![contact, record, seq as i64, held as i64])?;
+    if newer > 0 {
+        index_devices(tx, contact, record)?;
     }
+    tx.wake_delivery(contact);
+    Ok(())
+}
 
-    /// Keeps a newer reach.
-    fn update_reach(&mut self, contact: PeerId, reach: &[u8], seq: u64) -> Result<(), StoreError> {
-        self.conn
-            .prepare_cached(
-                "UPDATE contacts SET reach = ?2, reach_seq = ?3, node = ?4 WHERE id = ?1 AND reach_seq < ?3",
-            )?
-            .execute(params![contact, reach, seq as i64, node_of(reach)])?;
-        Ok(())
-    }
+/// Keeps a newer reach.
+fn update_reach(tx: &mut Tx<'_>, contact: PeerId, reach: &[u8], seq: u64) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached("UPDATE contacts SET reach = ?2, reach_seq = ?3, node = ?4 WHERE id = ?1 AND reach_seq < ?3")?
+        .execute(params![contact, reach, seq as i64, node_of(reach)])?;
+    Ok(())
+}
 
-    /// Pins another identity key, with the trust that goes with it, and tells.
-    fn set_key(
-        &mut self,
-        contact: PeerId,
-        identity_key: &[u8; 32],
-        trust: Trust,
-        reason: &str,
-    ) -> Result<(), StoreError> {
-        self.conn
-            .execute("UPDATE contacts SET identity_key = ?2 WHERE id = ?1", params![contact, &identity_key[..]])?;
-        self.set_trust(contact, trust)?;
-        self.event_contact_because(ContactChange::KeyChanged, contact, reason);
-        Ok(())
-    }
+/// Pins another identity key, with the trust that goes with it, and tells.
+fn set_key(
+    tx: &mut Tx<'_>,
+    contact: PeerId,
+    identity_key: &[u8; 32],
+    trust: Trust,
+    reason: &str,
+) -> Result<(), StoreError> {
+    tx.conn.execute("UPDATE contacts SET identity_key = ?2 WHERE id = ?1", params![contact, &identity_key[..]])?;
+    set_trust(tx, contact, trust)?;
+    tx.event_contact_because(ContactChange::KeyChanged, contact, reason);
+    Ok(())
+}
 
-    /// Sets the trust in a contact's key.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn set_trust(&mut self, contact: PeerId, trust: Trust) -> Result<(), StoreError> {
-        let number = match trust {
-            Trust::Unverified => 0,
-            Trust::Verified => 1,
-            Trust::Rotated => 2,
-            Trust::Changed => 3,
-        };
-        self.conn.execute("UPDATE contacts SET trust = ?2 WHERE id = ?1", params![contact, number])?;
-        self.wake_delivery(contact);
-        Ok(())
-    }
+/// Sets the trust in a contact's key.
+///
+/// # Errors
+/// Those of the database.
+pub fn set_trust(tx: &mut Tx<'_>, contact: PeerId, trust: Trust) -> Result<(), StoreError> {
+    let number = match trust {
+        Trust::Unverified => 0,
+        Trust::Verified => 1,
+        Trust::Rotated => 2,
+        Trust::Changed => 3,
+    };
+    tx.conn.execute("UPDATE contacts SET trust = ?2 WHERE id = ?1", params![contact, number])?;
+    tx.wake_delivery(contact);
+    Ok(())
+}
 
-    /// Sets the trust in a contact's key, if it is this one.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] when the key changed since.
-    pub fn trust_key(&mut self, contact: PeerId, key: &[u8; 32], trust: Trust) -> Result<(), StoreError> {
-        let row = load(self.conn, contact)?;
-        if row.identity_key != *key || row.new_key().is_some() {
-            return Err(StoreError::NotFound("the key that was compared: it changed meanwhile, and"));
-        }
-        self.set_trust(contact, trust)
+/// Sets the trust in a contact's key, if it is this one.
+///
+/// # Errors
+/// [`StoreError::NotFound`] when the key changed since.
+pub fn trust_key(tx: &mut Tx<'_>, contact: PeerId, key: &[u8; 32], trust: Trust) -> Result<(), StoreError> {
+    let row = load(tx.conn, contact)?;
+    if row.identity_key != *key || row.new_key().is_some() {
+        return Err(StoreError::NotFound("the key that was compared: it changed meanwhile, and"));
     }
+    set_trust(tx, contact, trust)
+}
 
-    /// Mutes until a time, or unmutes.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn set_muted(&mut self, contact: PeerId, until: Option<Timestamp>) -> Result<(), StoreError> {
-        self.conn.execute(
-            "UPDATE conversations SET muted_until = ?2 WHERE id = ?1",
-            params![contact, until.map(|time| time.0)],
-        )?;
-        Ok(())
-    }
+/// Mutes until a time, or unmutes.
+///
+/// # Errors
+/// Those of the database.
+pub fn set_muted(tx: &mut Tx<'_>, contact: PeerId, until: Option<Timestamp>) -> Result<(), StoreError> {
+    tx.conn.execute(
+        "UPDATE conversations SET muted_until = ?2 WHERE id = ?1",
+        params![contact, until.map(|time| time.0)],
+    )?;
+    Ok(())
+}
 
-    /// Keeps what a contact says of itself, if it is newer.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn set_contact_profile(&mut self, contact: PeerId, profile: &ProfileRow) -> Result<(), StoreError> {
-        let changed = self.conn.execute(
-            "UPDATE contacts SET profile_version = ?2, display_name = ?3, status = ?4, bio = ?5
-             WHERE id = ?1 AND profile_version < ?2",
-            params![
-                contact,
-                i64::try_from(profile.version).unwrap_or(i64::MAX),
-                profile.display_name,
-                profile.status,
-                profile.bio
-            ],
-        )?;
-        if changed > 0 {
-            self.event_contact(ContactChange::Profile, contact);
-        }
-        Ok(())
+/// Keeps what a contact says of itself, if it is newer.
+///
+/// # Errors
+/// Those of the database.
+pub fn set_contact_profile(tx: &mut Tx<'_>, contact: PeerId, profile: &ProfileRow) -> Result<(), StoreError> {
+    let changed = tx.conn.execute(
+        "UPDATE contacts SET profile_version = ?2, display_name = ?3, status = ?4, bio = ?5
+         WHERE id = ?1 AND profile_version < ?2",
+        params![
+            contact,
+            i64::try_from(profile.version).unwrap_or(i64::MAX),
+            profile.display_name,
+            profile.status,
+            profile.bio
+        ],
+    )?;
+    if changed > 0 {
+        tx.event_contact(ContactChange::Profile, contact);
     }
+    Ok(())
 }

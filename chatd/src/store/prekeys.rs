@@ -17,9 +17,10 @@ use proto::fault;
 use proto::ids::PrekeyId;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{StoreError, checksum};
 use crate::crypto::prekey::PrekeySecret;
 use crate::policy::clock::{Birth, Checkpoint, Moment};
+use crate::store::StoreError;
+use crate::store::checksum;
 
 /// Migration `n` brings `user_version` from `n` to `n + 1`. Never edit one that was released; append.
 const MIGRATIONS: &[&str] = &[V1, V2];

@@ -8,11 +8,11 @@
 use proto::ids::MessageId;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::StoreError;
-use super::history::{self, Names};
-use super::search::words;
 use crate::model::Message;
 use crate::model::ids::{ConversationRow, PeerId};
+use crate::store::StoreError;
+use crate::store::history::{self, Names};
+use crate::store::search::words;
 
 /// Messages that are tokenised in one go: bounds memory.
 const CHUNK: i64 = 2_000;

@@ -4,7 +4,7 @@
 
 use rusqlite::Connection;
 
-use super::StoreError;
+use crate::store::StoreError;
 
 /// Migration `n` brings `user_version` from `n` to `n + 1`. Never edit one that was released; append.
 pub(super) const MIGRATIONS: &[&str] = &[V1, V2];

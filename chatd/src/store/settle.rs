@@ -3,6 +3,13 @@
 //! A message's state is not a column: it follows from the marks and attempts that cover its (stream, seq), so that one
 //! acknowledgement of 10,000 messages writes one row and deletes the outbox rows.
 
+use crate::store::contacts;
+use crate::store::deposits;
+use crate::store::epochs;
+use crate::store::lifetimes;
+use crate::store::outbound::{self, AttemptNote};
+use crate::store::trace;
+use crate::store::{StoreError, Tx};
 use std::collections::HashSet;
 
 use proto::ids::{Epoch, MessageId};
@@ -10,268 +17,258 @@ use proto::reason::Reason;
 use proto::wire::envelope::AckEntry;
 use rusqlite::{OptionalExtension, params};
 
-use super::outbound::AttemptNote;
-use super::{StoreError, Tx, contacts, trace};
 use crate::model::MessageState;
 use crate::model::ids::{OutStreamRow, PeerId};
 
-impl Tx<'_> {
-    /// A contact's device committed these: their outbox rows go, a mark per run stays.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn acknowledged(&mut self, contact: PeerId, entries: &[AckEntry]) -> Result<(), StoreError> {
-        if entries.is_empty() {
-            return Ok(());
-        }
-        // Before anything is taken out: an acknowledgement of what we do not know of may mean other messages than ours.
-        if !self.heed_epochs(contact, entries)? {
-            return Ok(());
-        }
-        let device = self.own()?.device;
-        let conversation = contacts::load(self.conn, contact)?.conversation;
-        let ours = |entry: &&AckEntry| entry.from_device == device && entry.conversation == conversation;
-        let mut done: HashSet<Epoch> = HashSet::new();
-        // The last word of each stream: whoever says the same a hundred times in a frame makes no more work.
-        for entry in entries.iter().rev().filter(ours).filter(|entry| done.insert(entry.epoch)) {
-            let stream: Option<OutStreamRow> = self
-                .conn
-                .prepare_cached("SELECT id FROM streams_out WHERE conversation = ?1 AND epoch = ?2")?
-                .query_row(params![contact, entry.epoch.as_bytes()], |row| row.get(0))
-                .optional()?;
-            let Some(stream) = stream else { continue };
-            self.acknowledged_deposits(contact, stream, entry)?;
-            let contiguous = (1, entry.contiguous);
-            for (low, high) in std::iter::once(contiguous).chain(entry.ranges.iter().copied()) {
-                // Beyond an i64 there is nothing of ours.
-                if high >= low && i64::try_from(low).is_ok() {
-                    self.settle(contact, stream, low, high, MessageState::Delivered, "acknowledged")?;
-                }
-            }
-            self.acknowledged_expired(contact, stream, entry)?;
-        }
-        Ok(())
+/// A contact's device committed these: their outbox rows go, a mark per run stays.
+///
+/// # Errors
+/// Those of the database.
+pub fn acknowledged(tx: &mut Tx<'_>, contact: PeerId, entries: &[AckEntry]) -> Result<(), StoreError> {
+    if entries.is_empty() {
+        return Ok(());
     }
-
-    /// Takes a range out of the outbox with a final or delivered state, and tells.
-    fn settle(
-        &mut self,
-        contact: PeerId,
-        stream: OutStreamRow,
-        low: u64,
-        high: u64,
-        state: MessageState,
-        cause: &str,
-    ) -> Result<(), StoreError> {
-        let mut gone: Vec<(u64, i64)> = Vec::new();
-        {
-            let mut delete = self.conn.prepare_cached(
-                "DELETE FROM outbox WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3 RETURNING seq, message",
-            )?;
-            let high = i64::try_from(high).unwrap_or(i64::MAX);
-            let mut rows = delete.query(params![stream, low as i64, high])?;
-            while let Some(row) = rows.next()? {
-                gone.push((row.get::<_, i64>(0)? as u64, row.get(1)?));
-            }
-        }
-        gone.sort_unstable();
-        let mut run: Option<(u64, u64)> = None;
-        for (seq, _) in &gone {
-            run = match run {
-                Some((low, high)) if high + 1 == *seq => Some((low, *seq)),
-                Some(done) => {
-                    self.mark(stream, state, done, cause)?;
-                    Some((*seq, *seq))
-                }
-                None => Some((*seq, *seq)),
-            };
-        }
-        if let Some(done) = run {
-            self.mark(stream, state, done, cause)?;
-        }
-        let reason = (state >= MessageState::Rejected).then_some(cause);
-        let messages = self.with_ids(gone.into_iter().map(|(_, message)| message))?;
-        self.event_state(contact, state, reason, messages)
+    // Before anything is taken out: an acknowledgement of what we do not know of may mean other messages than ours.
+    if !epochs::heed_epochs(tx, contact, entries)? {
+        return Ok(());
     }
-
-    pub(super) fn mark(
-        &mut self,
-        stream: OutStreamRow,
-        state: MessageState,
-        (low, high): (u64, u64),
-        cause: &str,
-    ) -> Result<(), StoreError> {
-        self.conn
-            .prepare_cached(
-                "INSERT OR IGNORE INTO marks (stream, state, high, low, at, cause) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute(params![stream, trace::state_number(state), high as i64, low as i64, self.now.0, cause])?;
-        Ok(())
-    }
-
-    /// Message ids for event building; zeros where nobody listens, because then they are not used.
-    pub(super) fn with_ids(&self, rows: impl Iterator<Item = i64>) -> Result<Vec<(i64, MessageId)>, StoreError> {
-        let mut select = self.conn.prepare_cached("SELECT msgid FROM messages WHERE id = ?1")?;
-        let mut out = Vec::new();
-        for row in rows.filter(|row| *row != 0) {
-            let id = if self.listeners {
-                let bytes: Option<Vec<u8>> = select.query_row([row], |r| r.get(0)).optional()?;
-                bytes.and_then(|b| MessageId::from_slice(&b)).unwrap_or(MessageId([0; 16]))
-            } else {
-                MessageId([0; 16])
-            };
-            out.push((row, id));
-        }
-        Ok(out)
-    }
-
-    /// Everything that waits for a contact will never be sent: it ends as `rejected`, or as `withdrawn` if that was the
-    /// owner's doing, and the conversation goes on in a new epoch, because the old one would show the recipient a hole. What
-    /// has left, to the recipient or into its mailbox, cannot be called back: its cause says that too.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn reject_queued(&mut self, contact: PeerId, state: MessageState, cause: Reason) -> Result<(), StoreError> {
-        let stream = self.out_stream(contact.direct())?;
-        let waiting: Vec<OutStreamRow> = self
+    let device = tx.own()?.device;
+    let conversation = contacts::load(tx.conn, contact)?.conversation;
+    let ours = |entry: &&AckEntry| entry.from_device == device && entry.conversation == conversation;
+    let mut done: HashSet<Epoch> = HashSet::new();
+    // The last word of each stream: whoever says the same a hundred times in a frame makes no more work.
+    for entry in entries.iter().rev().filter(ours).filter(|entry| done.insert(entry.epoch)) {
+        let stream: Option<OutStreamRow> = tx
             .conn
-            .prepare_cached(
-                "SELECT id FROM streams_out s WHERE conversation = ?1
-                 AND EXISTS (SELECT 1 FROM outbox o WHERE o.stream = s.id) ORDER BY id",
-            )?
-            .query_map([contact], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        for stream in waiting {
-            let left: i64 = self
-                .conn
-                .prepare_cached(
-                    "SELECT coalesce(max(high), 0) FROM attempts WHERE stream = ?1 AND outcome IN ('sent', 'deposited')",
-                )?
-                .query_row([stream], |row| row.get(0))?;
-            let left = left.max(0) as u64;
-            self.settle(contact, stream, 1, left, state, &cause.with_copy())?;
-            self.settle(contact, stream, left + 1, i64::MAX as u64, state, cause.as_str())?;
-        }
-        if stream.seq > 0 {
-            self.new_epoch(contact.direct())?;
-        }
-        Ok(())
-    }
-
-    /// Remembers an envelope that was put on the way (or could not be).
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn attempt(&mut self, contact: PeerId, note: &AttemptNote) -> Result<(), StoreError> {
-        // What lies in a mailbox is further than `sent`.
-        let told_before: i64 = self
-            .conn
-            .prepare_cached(
-                "SELECT max((SELECT coalesce(max(high), 0) FROM attempts WHERE stream = ?1 AND outcome = 'sent'),
-                            (SELECT coalesce(max(high), 0) FROM deposits WHERE stream = ?1))",
-            )?
-            .query_row([note.stream], |row| row.get(0))?;
-        self.note_attempt(note)?;
-        if note.outcome != "sent" {
-            return Ok(());
-        }
-        let rows: Vec<i64> = self
-            .conn
-            .prepare_cached("SELECT message FROM outbox WHERE stream = ?1 AND seq > ?2 AND seq BETWEEN ?3 AND ?4")?
-            .query_map(params![note.stream, told_before, note.low as i64, note.high as i64], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        let messages = self.with_ids(rows.into_iter())?;
-        self.event_state(contact, MessageState::Sent, None, messages)
-    }
-
-    /// Somebody who is away for a month is not a month of rows, nor is one who has the same sent again and again: of equal
-    /// attempts the first and the last are kept.
-    pub(super) fn note_attempt(&mut self, note: &AttemptNote) -> Result<(), StoreError> {
-        let (low, high) = (note.low as i64, note.high as i64);
-        let same: Vec<i64> = self
-            .conn
-            .prepare_cached(
-                "SELECT id FROM attempts WHERE stream = ?1 AND high = ?2 AND low = ?3 AND path = ?4 AND outcome = ?5
-                 ORDER BY id DESC LIMIT 2",
-            )?
-            .query_map(params![note.stream, high, low, note.path, note.outcome], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        if let [newest, _] = same[..] {
-            self.conn
-                .prepare_cached("UPDATE attempts SET at = ?2 WHERE id = ?1")?
-                .execute(params![newest, note.at.0])?;
-            return Ok(());
-        }
-        self.conn
-            .prepare_cached(
-                "INSERT INTO attempts (stream, low, high, at, path, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute(params![note.stream, note.low as i64, note.high as i64, note.at.0, note.path, note.outcome])?;
-        Ok(())
-    }
-
-    /// Remembers that a contact, or its mailbox, was not reached: one row for everything that waits for it.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn attempt_failed(&mut self, contact: PeerId, path: &'static str, outcome: &str) -> Result<(), StoreError> {
-        let waiting: Option<(OutStreamRow, i64, i64)> = self
-            .conn
-            .prepare_cached(
-                "SELECT o.stream, min(o.seq), max(o.seq) FROM streams_out s JOIN outbox o ON o.stream = s.id
-                 WHERE s.conversation = ?1 GROUP BY o.stream ORDER BY o.stream DESC LIMIT 1",
-            )?
-            .query_row([contact], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .prepare_cached("SELECT id FROM streams_out WHERE conversation = ?1 AND epoch = ?2")?
+            .query_row(params![contact, entry.epoch.as_bytes()], |row| row.get(0))
             .optional()?;
-        let Some((stream, low, high)) = waiting else { return Ok(()) };
-        let (low, high, at) = (low as u64, high as u64, self.now);
-        self.note_attempt(&AttemptNote { stream, low, high, path, outcome: outcome.to_owned(), at })
-    }
-
-    /// A contact read everything up to a message of ours.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn read_by(&mut self, contact: PeerId, upto: &MessageId) -> Result<(), StoreError> {
-        let last: Option<(i64, OutStreamRow, i64)> = self
-            .conn
-            .prepare_cached(
-                "SELECT id, stream, seq FROM messages WHERE msgid = ?1 AND sender = 0 AND conversation = ?2",
-            )?
-            .query_row(params![upto.as_bytes(), contact], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .optional()?;
-        let Some((row, stream, seq)) = last else { return Ok(()) };
-        let before: i64 = self
-            .conn
-            .prepare_cached("SELECT coalesce(max(high), 0) FROM marks WHERE stream = ?1 AND state = ?2")?
-            .query_row(params![stream, trace::state_number(MessageState::Read)], |row| row.get(0))?;
-        // A receipt names one message; of those before it that had expired, nobody knows whether they came.
-        let back = self.arrived_after_all(contact, stream, seq, MessageState::Read)?;
-        if seq <= before {
-            let messages = self.with_ids(back.then_some(row).into_iter())?;
-            return self.event_state(contact, MessageState::Read, None, messages);
-        }
-        // What was read was received, even if the acknowledgement itself is still on its way.
-        self.settle(contact, stream, 1, seq as u64, MessageState::Delivered, "read")?;
-        self.mark(stream, MessageState::Read, (before as u64 + 1, seq as u64), "read")?;
-        let mut rows = Vec::new();
-        {
-            let mut walk = self.conn.prepare_cached(
-                "SELECT id, stream, seq FROM messages WHERE conversation = ?1 AND id <= ?2 AND sender = 0 ORDER BY id DESC",
-            )?;
-            let mut found = walk.query(params![contact, row])?;
-            while let Some(r) = found.next()? {
-                let (id, of, seq): (i64, OutStreamRow, i64) = (r.get(0)?, r.get(1)?, r.get(2)?);
-                if of != stream || seq <= before {
-                    break;
-                }
-                if !trace::is_expired(self.conn, stream, seq)? {
-                    rows.push(id);
-                }
+        let Some(stream) = stream else { continue };
+        deposits::acknowledged_deposits(tx, contact, stream, entry)?;
+        let contiguous = (1, entry.contiguous);
+        for (low, high) in std::iter::once(contiguous).chain(entry.ranges.iter().copied()) {
+            // Beyond an i64 there is nothing of ours.
+            if high >= low && i64::try_from(low).is_ok() {
+                settle(tx, contact, stream, low, high, MessageState::Delivered, "acknowledged")?;
             }
         }
-        rows.reverse();
-        let messages = self.with_ids(rows.into_iter())?;
-        self.event_state(contact, MessageState::Read, None, messages)
+        lifetimes::acknowledged_expired(tx, contact, stream, entry)?;
     }
+    Ok(())
+}
+
+/// Takes a range out of the outbox with a final or delivered state, and tells.
+fn settle(
+    tx: &mut Tx<'_>,
+    contact: PeerId,
+    stream: OutStreamRow,
+    low: u64,
+    high: u64,
+    state: MessageState,
+    cause: &str,
+) -> Result<(), StoreError> {
+    let mut gone: Vec<(u64, i64)> = Vec::new();
+    {
+        let mut delete = tx
+            .conn
+            .prepare_cached("DELETE FROM outbox WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3 RETURNING seq, message")?;
+        let high = i64::try_from(high).unwrap_or(i64::MAX);
+        let mut rows = delete.query(params![stream, low as i64, high])?;
+        while let Some(row) = rows.next()? {
+            gone.push((row.get::<_, i64>(0)? as u64, row.get(1)?));
+        }
+    }
+    gone.sort_unstable();
+    let mut run: Option<(u64, u64)> = None;
+    for (seq, _) in &gone {
+        run = match run {
+            Some((low, high)) if high + 1 == *seq => Some((low, *seq)),
+            Some(done) => {
+                mark(tx, stream, state, done, cause)?;
+                Some((*seq, *seq))
+            }
+            None => Some((*seq, *seq)),
+        };
+    }
+    if let Some(done) = run {
+        mark(tx, stream, state, done, cause)?;
+    }
+    let reason = (state >= MessageState::Rejected).then_some(cause);
+    let messages = with_ids(tx, gone.into_iter().map(|(_, message)| message))?;
+    tx.event_state(contact, state, reason, messages)
+}
+
+pub(super) fn mark(
+    tx: &mut Tx<'_>,
+    stream: OutStreamRow,
+    state: MessageState,
+    (low, high): (u64, u64),
+    cause: &str,
+) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached(
+            "INSERT OR IGNORE INTO marks (stream, state, high, low, at, cause) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![stream, trace::state_number(state), high as i64, low as i64, tx.now.0, cause])?;
+    Ok(())
+}
+
+/// Message ids for event building; zeros where nobody listens, because then they are not used.
+pub(super) fn with_ids(tx: &Tx<'_>, rows: impl Iterator<Item = i64>) -> Result<Vec<(i64, MessageId)>, StoreError> {
+    let mut select = tx.conn.prepare_cached("SELECT msgid FROM messages WHERE id = ?1")?;
+    let mut out = Vec::new();
+    for row in rows.filter(|row| *row != 0) {
+        let id = if tx.listeners {
+            let bytes: Option<Vec<u8>> = select.query_row([row], |r| r.get(0)).optional()?;
+            bytes.and_then(|b| MessageId::from_slice(&b)).unwrap_or(MessageId([0; 16]))
+        } else {
+            MessageId([0; 16])
+        };
+        out.push((row, id));
+    }
+    Ok(out)
+}
+
+/// Everything that waits for a contact will never be sent: it ends as `rejected`, or as `withdrawn` if that was the
+/// owner's doing, and the conversation goes on in a new epoch, because the old one would show the recipient a hole. What
+/// has left, to the recipient or into its mailbox, cannot be called back: its cause says that too.
+///
+/// # Errors
+/// Those of the database.
+pub fn reject_queued(tx: &mut Tx<'_>, contact: PeerId, state: MessageState, cause: Reason) -> Result<(), StoreError> {
+    let stream = outbound::out_stream(tx, contact.direct())?;
+    let waiting: Vec<OutStreamRow> = tx
+        .conn
+        .prepare_cached(
+            "SELECT id FROM streams_out s WHERE conversation = ?1
+             AND EXISTS (SELECT 1 FROM outbox o WHERE o.stream = s.id) ORDER BY id",
+        )?
+        .query_map([contact], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for stream in waiting {
+        let left: i64 = tx
+            .conn
+            .prepare_cached(
+                "SELECT coalesce(max(high), 0) FROM attempts WHERE stream = ?1 AND outcome IN ('sent', 'deposited')",
+            )?
+            .query_row([stream], |row| row.get(0))?;
+        let left = left.max(0) as u64;
+        settle(tx, contact, stream, 1, left, state, &cause.with_copy())?;
+        settle(tx, contact, stream, left + 1, i64::MAX as u64, state, cause.as_str())?;
+    }
+    if stream.seq > 0 {
+        outbound::new_epoch(tx, contact.direct())?;
+    }
+    Ok(())
+}
+
+/// Remembers an envelope that was put on the way (or could not be).
+///
+/// # Errors
+/// Those of the database.
+pub fn attempt(tx: &mut Tx<'_>, contact: PeerId, note: &AttemptNote) -> Result<(), StoreError> {
+    // What lies in a mailbox is further than `sent`.
+    let told_before: i64 = tx
+        .conn
+        .prepare_cached(
+            "SELECT max((SELECT coalesce(max(high), 0) FROM attempts WHERE stream = ?1 AND outcome = 'sent'),
+                        (SELECT coalesce(max(high), 0) FROM deposits WHERE stream = ?1))",
+        )?
+        .query_row([note.stream], |row| row.get(0))?;
+    note_attempt(tx, note)?;
+    if note.outcome != "sent" {
+        return Ok(());
+    }
+    let rows: Vec<i64> = tx
+        .conn
+        .prepare_cached("SELECT message FROM outbox WHERE stream = ?1 AND seq > ?2 AND seq BETWEEN ?3 AND ?4")?
+        .query_map(params![note.stream, told_before, note.low as i64, note.high as i64], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let messages = with_ids(tx, rows.into_iter())?;
+    tx.event_state(contact, MessageState::Sent, None, messages)
+}
+
+/// Somebody who is away for a month is not a month of rows, nor is one who has the same sent again and again: of equal
+/// attempts the first and the last are kept.
+pub(super) fn note_attempt(tx: &mut Tx<'_>, note: &AttemptNote) -> Result<(), StoreError> {
+    let (low, high) = (note.low as i64, note.high as i64);
+    let same: Vec<i64> = tx
+        .conn
+        .prepare_cached(
+            "SELECT id FROM attempts WHERE stream = ?1 AND high = ?2 AND low = ?3 AND path = ?4 AND outcome = ?5
+             ORDER BY id DESC LIMIT 2",
+        )?
+        .query_map(params![note.stream, high, low, note.path, note.outcome], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    if let [newest, _] = same[..] {
+        tx.conn.prepare_cached("UPDATE attempts SET at = ?2 WHERE id = ?1")?.execute(params![newest, note.at.0])?;
+        return Ok(());
+    }
+    tx.conn
+        .prepare_cached("INSERT INTO attempts (stream, low, high, at, path, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .execute(params![note.stream, note.low as i64, note.high as i64, note.at.0, note.path, note.outcome])?;
+    Ok(())
+}
+
+/// Remembers that a contact, or its mailbox, was not reached: one row for everything that waits for it.
+///
+/// # Errors
+/// Those of the database.
+pub fn attempt_failed(tx: &mut Tx<'_>, contact: PeerId, path: &'static str, outcome: &str) -> Result<(), StoreError> {
+    let waiting: Option<(OutStreamRow, i64, i64)> = tx
+        .conn
+        .prepare_cached(
+            "SELECT o.stream, min(o.seq), max(o.seq) FROM streams_out s JOIN outbox o ON o.stream = s.id
+             WHERE s.conversation = ?1 GROUP BY o.stream ORDER BY o.stream DESC LIMIT 1",
+        )?
+        .query_row([contact], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((stream, low, high)) = waiting else { return Ok(()) };
+    let (low, high, at) = (low as u64, high as u64, tx.now);
+    note_attempt(tx, &AttemptNote { stream, low, high, path, outcome: outcome.to_owned(), at })
+}
+
+/// A contact read everything up to a message of ours.
+///
+/// # Errors
+/// Those of the database.
+pub fn read_by(tx: &mut Tx<'_>, contact: PeerId, upto: &MessageId) -> Result<(), StoreError> {
+    let last: Option<(i64, OutStreamRow, i64)> = tx
+        .conn
+        .prepare_cached("SELECT id, stream, seq FROM messages WHERE msgid = ?1 AND sender = 0 AND conversation = ?2")?
+        .query_row(params![upto.as_bytes(), contact], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((row, stream, seq)) = last else { return Ok(()) };
+    let before: i64 = tx
+        .conn
+        .prepare_cached("SELECT coalesce(max(high), 0) FROM marks WHERE stream = ?1 AND state = ?2")?
+        .query_row(params![stream, trace::state_number(MessageState::Read)], |row| row.get(0))?;
+    // A receipt names one message; of those before it that had expired, nobody knows whether they came.
+    let back = lifetimes::arrived_after_all(tx, contact, stream, seq, MessageState::Read)?;
+    if seq <= before {
+        let messages = with_ids(tx, back.then_some(row).into_iter())?;
+        return tx.event_state(contact, MessageState::Read, None, messages);
+    }
+    // What was read was received, even if the acknowledgement itself is still on its way.
+    settle(tx, contact, stream, 1, seq as u64, MessageState::Delivered, "read")?;
+    mark(tx, stream, MessageState::Read, (before as u64 + 1, seq as u64), "read")?;
+    let mut rows = Vec::new();
+    {
+        let mut walk = tx.conn.prepare_cached(
+            "SELECT id, stream, seq FROM messages WHERE conversation = ?1 AND id <= ?2 AND sender = 0 ORDER BY id DESC",
+        )?;
+        let mut found = walk.query(params![contact, row])?;
+        while let Some(r) = found.next()? {
+            let (id, of, seq): (i64, OutStreamRow, i64) = (r.get(0)?, r.get(1)?, r.get(2)?);
+            if of != stream || seq <= before {
+                break;
+            }
+            if !trace::is_expired(tx.conn, stream, seq)? {
+                rows.push(id);
+            }
+        }
+    }
+    rows.reverse();
+    let messages = with_ids(tx, rows.into_iter())?;
+    tx.event_state(contact, MessageState::Read, None, messages)
 }

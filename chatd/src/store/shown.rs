@@ -1,12 +1,15 @@
 //! Giving cores of others their place in history, and telling of it.
 
+use crate::store::inbound;
+use crate::store::naming;
+use crate::store::outbound;
+use crate::store::streams::InStream;
+use crate::store::{StoreError, Tx};
 use proto::time::Timestamp;
 use proto::wire::envelope::Core;
 use proto::wire::payload::{Kind, Text};
 use rusqlite::params;
 
-use super::streams::InStream;
-use super::{StoreError, Tx, outbound};
 use crate::model::ids::PeerId;
 use crate::model::{Called, Event, EventBody, Format, Message, MessageState, Priority};
 
@@ -41,108 +44,106 @@ pub(super) struct Place {
     pub missing: u64,
 }
 
-impl Tx<'_> {
-    /// Counts and tells of what was shown.
-    pub(super) fn tell_shown(&mut self, contact: PeerId, shown: Shown) -> Result<(), StoreError> {
-        if let Some(newest) = shown.ids.last() {
-            self.stored_message(*newest);
-            self.conn
-                .prepare_cached("UPDATE conversations SET unread = unread + ?2 WHERE id = ?1")?
-                .execute(params![contact, shown.ids.len() as i64])?;
-        }
-        let built = self.listeners.then_some(shown.built);
-        self.event_received(contact, shown.ids, built);
-        Ok(())
+/// Counts and tells of what was shown.
+pub(super) fn tell_shown(tx: &mut Tx<'_>, contact: PeerId, shown: Shown) -> Result<(), StoreError> {
+    if let Some(newest) = shown.ids.last() {
+        tx.stored_message(*newest);
+        tx.conn
+            .prepare_cached("UPDATE conversations SET unread = unread + ?2 WHERE id = ?1")?
+            .execute(params![contact, shown.ids.len() as i64])?;
     }
+    let built = tx.listeners.then_some(shown.built);
+    tx.event_received(contact, shown.ids, built);
+    Ok(())
+}
 
-    /// Gives a core its place in history, if it is one that shows.
-    pub(super) fn show(
-        &mut self,
-        contact: PeerId,
-        stream: &InStream,
-        core: &Core<'_>,
-        place: Place,
-        shown: &mut Shown,
-    ) -> Result<(), StoreError> {
-        shown.placed += 1;
-        let text = match Kind::parse(core.kind) {
-            Some(Kind::Text) => Text::decode(core.payload).ok(),
-            _ => None,
+/// Gives a core its place in history, if it is one that shows.
+pub(super) fn show(
+    tx: &mut Tx<'_>,
+    contact: PeerId,
+    stream: &InStream,
+    core: &Core<'_>,
+    place: Place,
+    shown: &mut Shown,
+) -> Result<(), StoreError> {
+    shown.placed += 1;
+    let text = match Kind::parse(core.kind) {
+        Some(Kind::Text) => Text::decode(core.payload).ok(),
+        _ => None,
+    };
+    // The chain goes on: what cannot be read is not shown, but it was there.
+    let Some(text) = text else { return inbound::unseen(tx, stream, core) };
+    let (format, priority) = (format_of(text.format), priority_of(text.priority));
+    let kept: Vec<&str> = text.tags.iter().copied().filter(|tag| !tag.contains('\n')).collect();
+    let tags: String = kept.iter().flat_map(|tag| [*tag, "\n"]).collect();
+    let inserted = tx
+        .conn
+        .prepare_cached(
+            "INSERT OR IGNORE INTO messages
+               (msgid, conversation, sender, stream, seq, sent_at, received_at, flags, tags, reply_to, body)
+             VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?
+        .execute(params![
+            core.id.as_bytes(),
+            contact,
+            stream.id,
+            core.seq as i64,
+            core.time,
+            tx.now.0,
+            outbound::flags(priority, format, place.late) | missing_flags(place.missing),
+            tags,
+            text.reply_to.as_ref().map(|id| &id.0[..]),
+            text.body,
+        ])?;
+    if inserted == 0 {
+        shown.known += 1;
+        return inbound::unseen(tx, stream, core);
+    }
+    shown.ids.push(tx.conn.last_insert_rowid());
+    if tx.listeners && shown.bytes <= MAX_BUILT_BYTES {
+        shown.bytes += text.body.len();
+        let (own, called) = (tx.own()?, naming::called_here(tx, contact)?);
+        let message = Box::new(Message {
+            id: core.id,
+            conversation: core.conversation,
+            from: called.who.clone(),
+            to: own.name.clone(),
+            peer: called.account,
+            label: called.label.clone(),
+            body: text.body.to_owned(),
+            format,
+            tags: kept.into_iter().map(str::to_owned).collect(),
+            priority,
+            sent_at: Timestamp(core.time),
+            received_at: Some(tx.now),
+            state: MessageState::Delivered,
+            reason: None,
+            state_at: Some(tx.now),
+            reply_to: text.reply_to,
+            late: place.late,
+            missing: place.missing,
+        });
+        let muted = match shown.muted {
+            Some(muted) => muted,
+            None => *shown.muted.insert(muted(tx, contact)?),
         };
-        // The chain goes on: what cannot be read is not shown, but it was there.
-        let Some(text) = text else { return self.unseen(stream, core) };
-        let (format, priority) = (format_of(text.format), priority_of(text.priority));
-        let kept: Vec<&str> = text.tags.iter().copied().filter(|tag| !tag.contains('\n')).collect();
-        let tags: String = kept.iter().flat_map(|tag| [*tag, "\n"]).collect();
-        let inserted = self
-            .conn
-            .prepare_cached(
-                "INSERT OR IGNORE INTO messages
-                   (msgid, conversation, sender, stream, seq, sent_at, received_at, flags, tags, reply_to, body)
-                 VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-            )?
-            .execute(params![
-                core.id.as_bytes(),
-                contact,
-                stream.id,
-                core.seq as i64,
-                core.time,
-                self.now.0,
-                outbound::flags(priority, format, place.late) | missing_flags(place.missing),
-                tags,
-                text.reply_to.as_ref().map(|id| &id.0[..]),
-                text.body,
-            ])?;
-        if inserted == 0 {
-            shown.known += 1;
-            return self.unseen(stream, core);
-        }
-        shown.ids.push(self.conn.last_insert_rowid());
-        if self.listeners && shown.bytes <= MAX_BUILT_BYTES {
-            shown.bytes += text.body.len();
-            let (own, called) = (self.own()?, self.called(contact)?);
-            let message = Box::new(Message {
-                id: core.id,
-                conversation: core.conversation,
-                from: called.who.clone(),
-                to: own.name.clone(),
-                peer: called.account,
-                label: called.label.clone(),
-                body: text.body.to_owned(),
-                format,
-                tags: kept.into_iter().map(str::to_owned).collect(),
-                priority,
-                sent_at: Timestamp(core.time),
-                received_at: Some(self.now),
-                state: MessageState::Delivered,
-                reason: None,
-                state_at: Some(self.now),
-                reply_to: text.reply_to,
-                late: place.late,
-                missing: place.missing,
-            });
-            let muted = match shown.muted {
-                Some(muted) => muted,
-                None => *shown.muted.insert(self.muted(contact)?),
-            };
-            shown.built.push(Event {
-                seq: 0,
-                at: self.now,
-                account: own.name.clone(),
-                about: Some(Called::clone(&called)),
-                body: EventBody::Received { message, muted },
-            });
-        }
-        Ok(())
+        shown.built.push(Event {
+            seq: 0,
+            at: tx.now,
+            account: own.name.clone(),
+            about: Some(Called::clone(&called)),
+            body: EventBody::Received { message, muted },
+        });
     }
+    Ok(())
+}
 
-    fn muted(&self, contact: PeerId) -> Result<bool, StoreError> {
-        let until: Option<i64> = self
-            .conn
-            .prepare_cached("SELECT muted_until FROM conversations WHERE id = ?1")?
-            .query_row([contact], |row| row.get(0))?;
-        Ok(until.is_some_and(|until| until > self.now.0))
-    }
+fn muted(tx: &Tx<'_>, contact: PeerId) -> Result<bool, StoreError> {
+    let until: Option<i64> = tx
+        .conn
+        .prepare_cached("SELECT muted_until FROM conversations WHERE id = ?1")?
+        .query_row([contact], |row| row.get(0))?;
+    Ok(until.is_some_and(|until| until > tx.now.0))
 }
 
 fn missing_flags(missing: u64) -> i64 {

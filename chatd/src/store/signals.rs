@@ -6,10 +6,13 @@ use proto::wire::envelope::Core;
 use proto::wire::payload::{ContactCard, Kind, Profile, Receipt};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{StoreError, Tx, account, contacts, domains};
 use crate::model::ProfileRow;
 use crate::model::ids::PeerId;
 use crate::policy::lives::life_seconds;
+use crate::store::account;
+use crate::store::contacts;
+use crate::store::domains;
+use crate::store::{StoreError, Tx};
 
 /// A signal that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,70 +29,68 @@ pub struct SignalRow {
     pub deposited_until: i64,
 }
 
-impl Tx<'_> {
-    /// Queues a signal in place of an older one of its kind.
-    pub(super) fn queue_signal(
-        &mut self,
-        contact: PeerId,
-        kind: Kind,
-        id: MessageId,
-        payload: &[u8],
-    ) -> Result<(), StoreError> {
-        self.drop_signals(contact, kind)?;
-        self.conn
-            .prepare_cached(
-                "INSERT INTO signals (contact, kind, msgid, payload, at, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute(params![contact, kind.as_str(), id.as_bytes(), payload, self.now.0, -life_seconds(kind)])?;
-        self.wake_delivery(contact);
-        Ok(())
-    }
+/// Queues a signal in place of an older one of its kind.
+pub(super) fn queue_signal(
+    tx: &mut Tx<'_>,
+    contact: PeerId,
+    kind: Kind,
+    id: MessageId,
+    payload: &[u8],
+) -> Result<(), StoreError> {
+    drop_signals(tx, contact, kind)?;
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO signals (contact, kind, msgid, payload, at, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![contact, kind.as_str(), id.as_bytes(), payload, tx.now.0, -life_seconds(kind)])?;
+    tx.wake_delivery(contact);
+    Ok(())
+}
 
-    /// Drops what waits of a kind.
-    pub(super) fn drop_signals(&mut self, contact: PeerId, kind: Kind) -> Result<(), StoreError> {
-        self.conn
-            .prepare_cached("DELETE FROM signals WHERE contact = ?1 AND kind = ?2")?
-            .execute(params![contact, kind.as_str()])?;
-        Ok(())
-    }
+/// Drops what waits of a kind.
+pub(super) fn drop_signals(tx: &mut Tx<'_>, contact: PeerId, kind: Kind) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached("DELETE FROM signals WHERE contact = ?1 AND kind = ?2")?
+        .execute(params![contact, kind.as_str()])?;
+    Ok(())
+}
 
-    /// Drops signals that the contact acknowledged by id (or that need no acknowledgement and are on their way).
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn signals_done(&mut self, contact: PeerId, ids: &[MessageId]) -> Result<(), StoreError> {
-        let mut delete = self.conn.prepare_cached("DELETE FROM signals WHERE contact = ?1 AND msgid = ?2")?;
-        for id in ids {
-            delete.execute(params![contact, id.as_bytes()])?;
-        }
-        Ok(())
+/// Drops signals that the contact acknowledged by id (or that need no acknowledgement and are on their way).
+///
+/// # Errors
+/// Those of the database.
+pub fn signals_done(tx: &mut Tx<'_>, contact: PeerId, ids: &[MessageId]) -> Result<(), StoreError> {
+    let mut delete = tx.conn.prepare_cached("DELETE FROM signals WHERE contact = ?1 AND msgid = ?2")?;
+    for id in ids {
+        delete.execute(params![contact, id.as_bytes()])?;
     }
+    Ok(())
+}
 
-    /// Queues a receipt for everything of the contact up to a local message.
-    pub(super) fn queue_receipt(&mut self, contact: PeerId, upto: i64) -> Result<(), StoreError> {
-        let last: Option<(Vec<u8>, i64, Vec<u8>)> = self
-            .conn
-            .prepare_cached(
-                "SELECT s.epoch, m.seq, m.msgid FROM messages m JOIN streams_in s ON s.id = m.stream
-                 WHERE m.conversation = ?1 AND m.id <= ?2 AND m.sender <> 0 ORDER BY m.id DESC LIMIT 1",
-            )?
-            .query_row(params![contact, upto], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .optional()?;
-        let Some((epoch, seq, id)) = last else { return Ok(()) };
-        let (Ok(epoch), Some(id)) = (epoch.try_into(), MessageId::from_slice(&id)) else { return Ok(()) };
-        let receipt = Receipt { epoch, seq: seq as u64, id };
-        self.queue_signal(contact, Kind::Receipt, MessageId::now(), &receipt.encode())
-    }
+/// Queues a receipt for everything of the contact up to a local message.
+pub(super) fn queue_receipt(tx: &mut Tx<'_>, contact: PeerId, upto: i64) -> Result<(), StoreError> {
+    let last: Option<(Vec<u8>, i64, Vec<u8>)> = tx
+        .conn
+        .prepare_cached(
+            "SELECT s.epoch, m.seq, m.msgid FROM messages m JOIN streams_in s ON s.id = m.stream
+             WHERE m.conversation = ?1 AND m.id <= ?2 AND m.sender <> 0 ORDER BY m.id DESC LIMIT 1",
+        )?
+        .query_row(params![contact, upto], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((epoch, seq, id)) = last else { return Ok(()) };
+    let (Ok(epoch), Some(id)) = (epoch.try_into(), MessageId::from_slice(&id)) else { return Ok(()) };
+    let receipt = Receipt { epoch, seq: seq as u64, id };
+    queue_signal(tx, contact, Kind::Receipt, MessageId::now(), &receipt.encode())
+}
 
-    pub(super) fn queue_profile(&mut self, contact: PeerId, profile: &ProfileRow) -> Result<(), StoreError> {
-        let payload = Profile {
-            version: profile.version,
-            display_name: &profile.display_name,
-            status: &profile.status,
-            bio: &profile.bio,
-        };
-        self.queue_signal(contact, Kind::Profile, MessageId::now(), &payload.encode())
-    }
+pub(super) fn queue_profile(tx: &mut Tx<'_>, contact: PeerId, profile: &ProfileRow) -> Result<(), StoreError> {
+    let payload = Profile {
+        version: profile.version,
+        display_name: &profile.display_name,
+        status: &profile.status,
+        bio: &profile.bio,
+    };
+    queue_signal(tx, contact, Kind::Profile, MessageId::now(), &payload.encode())
 }
 
 /// Whether our acceptance is not acknowledged yet.

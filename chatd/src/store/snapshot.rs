@@ -13,9 +13,12 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use zeroize::Zeroizing;
 
-use super::account::OwnCard;
-use super::{Store, StoreError, account, checksum, migrate, schema};
 use crate::model::AccountRow;
+use crate::store::account::{self, OwnCard};
+use crate::store::checksum;
+use crate::store::migrate;
+use crate::store::schema;
+use crate::store::{Store, StoreError};
 
 /// The format of the table `backup`.
 const FORMAT: i64 = 1;

@@ -5,10 +5,12 @@ use proto::reason::Reason;
 use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::prune::{self, Run, Tried};
-use super::{StoreError, contacts, deposits};
 use crate::model::ids::{OutStreamRow, PeerId};
 use crate::model::{MessageState, Step, TraceStep};
+use crate::store::StoreError;
+use crate::store::contacts;
+use crate::store::deposits;
+use crate::store::prune::{self, Run, Tried};
 
 /// The outcome of an attempt, and the reason of a message, when the directory knows the recipient no more.
 pub const ACCOUNT_GONE: &str = Reason::AccountGone.as_str();

@@ -1,5 +1,12 @@
 //! What an operation sees of the running transaction: the connection, a cache of hot rows, and the events it makes.
 
+use crate::store::StoreError;
+use crate::store::account;
+use crate::store::feed::StoredEvent;
+use crate::store::naming;
+use crate::store::outbound::OutStream;
+use crate::store::streams::{InStream, StreamKey};
+use crate::store::trace;
 use std::collections::HashMap;
 
 use std::sync::Arc;
@@ -8,10 +15,6 @@ use proto::ids::{ConversationId, DeviceId, Epoch, MessageId};
 use proto::time::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::feed::StoredEvent;
-use super::outbound::OutStream;
-use super::streams::{InStream, StreamKey};
-use super::{StoreError, account, trace};
 use crate::events::EventBatch;
 use crate::model::ids::{ConversationRow, PeerId};
 use crate::model::{AccountRow, Called, ContactChange, Event, EventBody, EventKind, MessageState};
@@ -153,6 +156,14 @@ impl<'t> Tx<'t> {
         Ok(Finished { events, newest_message: self.newest_message, dirty: self.dirty })
     }
 
+    /// Runs a query on what this transaction sees, its own changes among it.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub fn read<T>(&self, query: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        query(self.conn)
+    }
+
     /// For what only a test does to a database.
     #[cfg(test)]
     pub(crate) fn test_conn(&self) -> &Connection {
@@ -211,7 +222,7 @@ impl<'t> Tx<'t> {
             return Ok(());
         }
         let built = if self.listeners {
-            let (own, called) = (self.own()?, self.called(contact)?);
+            let (own, called) = (self.own()?, naming::called_here(self, contact)?);
             let make = |(_, id): &(i64, MessageId)| Event {
                 seq: 0,
                 at: self.now,

@@ -8,9 +8,9 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{StoreError, Tx};
 use crate::model::ids::PeerId;
 use crate::policy::limits::Quotas;
+use crate::store::{StoreError, Tx};
 
 /// How often a contact can have what waits for it written into a new epoch in a day. An honest one needs that once for each
 /// time that one of the two disks went back.
@@ -74,117 +74,115 @@ impl Usage {
     }
 }
 
-impl Tx<'_> {
-    pub(super) fn usage(&self, contact: PeerId) -> Result<Usage, StoreError> {
-        let today = self.now.0.div_euclid(DAY_MS);
-        let found = self
-            .conn
-            .prepare_cached(
-                "SELECT day, messages, bytes, all_messages, all_bytes, epochs, renewals, rewritten, owed, told, held,
-                   held_bytes FROM usage WHERE contact = ?1",
-            )?
-            .query_row([contact], |row| {
-                Ok(Usage {
-                    day: row.get(0)?,
-                    messages: row.get(1)?,
-                    bytes: row.get(2)?,
-                    all_messages: row.get(3)?,
-                    all_bytes: row.get(4)?,
-                    epochs: row.get(5)?,
-                    renewals: row.get(6)?,
-                    rewritten: row.get(7)?,
-                    owed: row.get(8)?,
-                    told: row.get(9)?,
-                    held: row.get(10)?,
-                    held_bytes: row.get(11)?,
-                })
+pub(super) fn usage(tx: &Tx<'_>, contact: PeerId) -> Result<Usage, StoreError> {
+    let today = tx.now.0.div_euclid(DAY_MS);
+    let found = tx
+        .conn
+        .prepare_cached(
+            "SELECT day, messages, bytes, all_messages, all_bytes, epochs, renewals, rewritten, owed, told, held,
+               held_bytes FROM usage WHERE contact = ?1",
+        )?
+        .query_row([contact], |row| {
+            Ok(Usage {
+                day: row.get(0)?,
+                messages: row.get(1)?,
+                bytes: row.get(2)?,
+                all_messages: row.get(3)?,
+                all_bytes: row.get(4)?,
+                epochs: row.get(5)?,
+                renewals: row.get(6)?,
+                rewritten: row.get(7)?,
+                owed: row.get(8)?,
+                told: row.get(9)?,
+                held: row.get(10)?,
+                held_bytes: row.get(11)?,
             })
-            .optional()?;
-        let usage = found.unwrap_or_default();
-        if usage.day == today {
-            return Ok(usage);
-        }
-        let Usage { all_messages, all_bytes, owed, held, held_bytes, .. } = usage;
-        Ok(Usage { day: today, all_messages, all_bytes, owed, held, held_bytes, ..Usage::default() })
+        })
+        .optional()?;
+    let usage = found.unwrap_or_default();
+    if usage.day == today {
+        return Ok(usage);
     }
+    let Usage { all_messages, all_bytes, owed, held, held_bytes, .. } = usage;
+    Ok(Usage { day: today, all_messages, all_bytes, owed, held, held_bytes, ..Usage::default() })
+}
 
-    pub(super) fn keep_usage(&mut self, contact: PeerId, usage: &Usage) -> Result<(), StoreError> {
-        self.conn
-            .prepare_cached(
-                "INSERT OR REPLACE INTO usage
-                   (contact, day, messages, bytes, all_messages, all_bytes, epochs, renewals, rewritten, owed, told, held,
-                    held_bytes)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-            )?
-            .execute(params![
-                contact,
-                usage.day,
-                usage.messages,
-                usage.bytes,
-                usage.all_messages,
-                usage.all_bytes,
-                usage.epochs,
-                usage.renewals,
-                usage.rewritten,
-                usage.owed,
-                usage.told,
-                usage.held,
-                usage.held_bytes
-            ])?;
-        Ok(())
-    }
+pub(super) fn keep_usage(tx: &mut Tx<'_>, contact: PeerId, usage: &Usage) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached(
+            "INSERT OR REPLACE INTO usage
+               (contact, day, messages, bytes, all_messages, all_bytes, epochs, renewals, rewritten, owed, told, held,
+                held_bytes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        )?
+        .execute(params![
+            contact,
+            usage.day,
+            usage.messages,
+            usage.bytes,
+            usage.all_messages,
+            usage.all_bytes,
+            usage.epochs,
+            usage.renewals,
+            usage.rewritten,
+            usage.owed,
+            usage.told,
+            usage.held,
+            usage.held_bytes
+        ])?;
+    Ok(())
+}
 
-    /// Whether what a contact says may make us write what waits for it anew. Cheap once the answer of a day is no.
-    pub(super) fn may_renew(&mut self, contact: PeerId) -> Result<bool, StoreError> {
-        let mut usage = self.usage(contact)?;
-        if usage.renewals >= MAX_RENEWALS {
-            return Ok(false);
-        }
-        if usage.renewals == 0 {
-            return Ok(true);
-        }
-        let room = (MAX_REWRITTEN - usage.rewritten).max(0);
-        let waiting: i64 = self
-            .conn
-            .prepare_cached(
-                "SELECT coalesce(sum(weight), 0) FROM (
-                   SELECT 1 + length(o.core) / 1024 AS weight FROM streams_out s JOIN outbox o ON o.stream = s.id
-                   WHERE s.conversation = ?1 LIMIT ?2)",
-            )?
-            .query_row(params![contact, room + 1], |row| row.get(0))?;
-        if waiting > room {
-            usage.renewals = MAX_RENEWALS;
-            self.keep_usage(contact, &usage)?;
-            tracing::warn!(%contact, "the contact has doubted our numbers often enough for today");
-            return Ok(false);
-        }
-        Ok(true)
+/// Whether what a contact says may make us write what waits for it anew. Cheap once the answer of a day is no.
+pub(super) fn may_renew(tx: &mut Tx<'_>, contact: PeerId) -> Result<bool, StoreError> {
+    let mut usage = usage(tx, contact)?;
+    if usage.renewals >= MAX_RENEWALS {
+        return Ok(false);
     }
+    if usage.renewals == 0 {
+        return Ok(true);
+    }
+    let room = (MAX_REWRITTEN - usage.rewritten).max(0);
+    let waiting: i64 = tx
+        .conn
+        .prepare_cached(
+            "SELECT coalesce(sum(weight), 0) FROM (
+               SELECT 1 + length(o.core) / 1024 AS weight FROM streams_out s JOIN outbox o ON o.stream = s.id
+               WHERE s.conversation = ?1 LIMIT ?2)",
+        )?
+        .query_row(params![contact, room + 1], |row| row.get(0))?;
+    if waiting > room {
+        usage.renewals = MAX_RENEWALS;
+        keep_usage(tx, contact, &usage)?;
+        tracing::warn!(%contact, "the contact has doubted our numbers often enough for today");
+        return Ok(false);
+    }
+    Ok(true)
+}
 
-    /// What waits for a contact was written anew because of what it said.
-    pub(super) fn renewed(&mut self, contact: PeerId, rows: usize) -> Result<(), StoreError> {
-        // All of it waits in the new epoch now.
-        let weight: i64 = self
-            .conn
-            .prepare_cached(
-                "SELECT coalesce(sum(1 + length(o.core) / 1024), 0) FROM streams_out s JOIN outbox o ON o.stream = s.id
-                 WHERE s.conversation = ?1",
-            )?
-            .query_row([contact], |row| row.get(0))?;
-        let mut usage = self.usage(contact)?;
-        usage.renewals += 1;
-        usage.rewritten += weight.max(rows as i64);
-        usage.owed = false;
-        self.keep_usage(contact, &usage)
-    }
+/// What waits for a contact was written anew because of what it said.
+pub(super) fn renewed(tx: &mut Tx<'_>, contact: PeerId, rows: usize) -> Result<(), StoreError> {
+    // All of it waits in the new epoch now.
+    let weight: i64 = tx
+        .conn
+        .prepare_cached(
+            "SELECT coalesce(sum(1 + length(o.core) / 1024), 0) FROM streams_out s JOIN outbox o ON o.stream = s.id
+             WHERE s.conversation = ?1",
+        )?
+        .query_row([contact], |row| row.get(0))?;
+    let mut usage = usage(tx, contact)?;
+    usage.renewals += 1;
+    usage.rewritten += weight.max(rows as i64);
+    usage.owed = false;
+    keep_usage(tx, contact, &usage)
+}
 
-    /// A new epoch is owed to a contact, and not begun today.
-    pub(super) fn owe_epoch(&mut self, contact: PeerId) -> Result<(), StoreError> {
-        let mut usage = self.usage(contact)?;
-        if !usage.owed {
-            usage.owed = true;
-            self.keep_usage(contact, &usage)?;
-        }
-        Ok(())
+/// A new epoch is owed to a contact, and not begun today.
+pub(super) fn owe_epoch(tx: &mut Tx<'_>, contact: PeerId) -> Result<(), StoreError> {
+    let mut usage = usage(tx, contact)?;
+    if !usage.owed {
+        usage.owed = true;
+        keep_usage(tx, contact, &usage)?;
     }
+    Ok(())
 }

@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use super::StoreError;
 use crate::model::ids::PeerId;
+use crate::store::StoreError;
 
 /// Tells delivery for whom there may be something to do, without knowing delivery.
 #[derive(Debug, Default)]

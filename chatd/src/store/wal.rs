@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use rusqlite::ffi;
 use zeroize::Zeroizing;
 
-use super::vfs::{Below, Code};
+use crate::store::vfs::{Below, Code};
 
 /// Header of a frame; <https://sqlite.org/fileformat2.html#wal_file_format>.
 pub(super) const FRAME_HEADER: usize = 24;

@@ -15,14 +15,16 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use super::care::Care;
-use super::queue::{Lane, Queue};
-use super::search::Search;
-use super::space::Space;
-use super::tx::{Cache, Tx};
-use super::{Pending, StoreError, Wake, checksum, schema};
 use crate::events::EventHub;
 use crate::model::ids::PeerId;
+use crate::store::care::Care;
+use crate::store::checksum;
+use crate::store::queue::{Lane, Queue};
+use crate::store::schema;
+use crate::store::search::Search;
+use crate::store::space::Space;
+use crate::store::tx::{Cache, Tx};
+use crate::store::{Pending, StoreError, Wake};
 
 /// Operations in one transaction at most, so that the first does not wait for ever.
 const MAX_GROUP: usize = 64;

@@ -1,5 +1,10 @@
 //! Envelopes of people whose key is known.
 
+use crate::store::consent;
+use crate::store::inbound::resume_entries;
+use crate::store::outbound::{self, AttemptNote};
+use crate::store::settle;
+use crate::store::tests::fixture::{Link, stream, text_payload};
 use proto::ids::{ConversationId, DeviceId};
 use proto::wire::envelope::{AckEntry, Core, Wrap};
 use proto::wire::payload::{Kind, Profile, Receipt};
@@ -8,9 +13,6 @@ use super::*;
 use crate::model::MessageState;
 use crate::model::ids::OutStreamRow;
 use crate::policy::contact::Event;
-use crate::store::inbound::resume_entries;
-use crate::store::outbound::{self, AttemptNote};
-use crate::store::tests::fixture::{Link, stream, text_payload};
 
 fn friends() -> (Person, Person) {
     let (alice, bob) = (Person::new("alice"), Person::new("bob"));
@@ -126,8 +128,11 @@ fn a_block_that_comes_first_counts() {
     let receipt = run(async {
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let first = bob.store.enqueue(move |_| Ok(wait.recv().is_ok())).await.unwrap();
-        let block =
-            bob.store.enqueue(move |tx| tx.contact_wish(contact, Event::UserBlocks, "").map(drop)).await.unwrap();
+        let block = bob
+            .store
+            .enqueue(move |tx| consent::contact_wish(tx, contact, Event::UserBlocks, "").map(drop))
+            .await
+            .unwrap();
         // Opened while the block is not committed yet.
         let Verdict::Taken(taken) = inbox.take(envelope, Way::Link).await else { panic!("not taken") };
         go.send(()).unwrap();
@@ -148,7 +153,7 @@ fn acknowledgements_ride_along() {
         .write(move |tx| {
             let at = proto::time::Timestamp::now();
             let outcome = "sent".to_owned();
-            tx.attempt(contact, &AttemptNote { stream, low: 1, high: 1, path: "direct", outcome, at })
+            settle::attempt(tx, contact, &AttemptNote { stream, low: 1, high: 1, path: "direct", outcome, at })
         })
         .unwrap();
     let received = bob.receive(&alice, &alice.outbox(&bob));

@@ -1,5 +1,8 @@
 //! Who may ask under the policy `members`, whose budget a request uses, and what work buys.
 
+use crate::store::account;
+use crate::store::pins;
+use crate::store::tests::fixture::{HOME, HOME_KEY, sign_record};
 use ed25519_dalek::SigningKey as DalekKey;
 use proto::directory::membership::{CLOCK_SKEW_SECONDS, MEMBERSHIP_SECONDS};
 use proto::directory::{ContactPolicy, Membership, SignedMembership};
@@ -8,7 +11,6 @@ use proto::time::Timestamp;
 use proto::wire::work::{shown, solve};
 
 use super::*;
-use crate::store::tests::fixture::{HOME, HOME_KEY, sign_record};
 
 fn now() -> i64 {
     Timestamp::now().unix_seconds()
@@ -23,14 +25,14 @@ fn request(from: &Person, to: &Person, membership: &[u8]) -> Vec<u8> {
 }
 
 fn pending(person: &Person) -> u32 {
-    person.write(|tx| tx.pending_requests()).unwrap()
+    person.write(|tx| tx.read(pins::pending_requests)).unwrap()
 }
 
 /// Somebody who takes requests from anyone.
 fn open_person(name: &str) -> Person {
     let person = Person::new(name);
     let record = sign_record(&person.identity, name, 2, &[&person.device], Some(&person.prekey), ContactPolicy::Open);
-    person.write(move |tx| tx.set_own_record(&record, 2)).unwrap();
+    person.write(move |tx| account::set_own_record(tx, &record, 2)).unwrap();
     person
 }
 

@@ -1,5 +1,10 @@
 //! The stranger lane: one request, small, in the name of who signs it, and not too many.
 
+use crate::store::account;
+use crate::store::contacts::device_of;
+use crate::store::feed::read_events;
+use crate::store::pins;
+use crate::store::tests::fixture::{sign_record, text_payload};
 use proto::directory::rotation::Statement;
 use proto::directory::{ContactPolicy, Rotation, SignedRecord};
 use proto::wire::envelope::Core;
@@ -10,9 +15,6 @@ use super::*;
 use crate::crypto::keys::SigningKey;
 use crate::model::{ContactChange, EventKind, Trust};
 use crate::policy::contact::{Event, Incoming, Relation};
-use crate::store::contacts::device_of;
-use crate::store::feed::read_events;
-use crate::store::tests::fixture::{sign_record, text_payload};
 
 fn pair() -> (Person, Person) {
     (Person::new("alice"), Person::new("bob"))
@@ -23,7 +25,7 @@ fn request(from: &Person, to: &Person) -> Vec<u8> {
 }
 
 fn pending(person: &Person) -> u32 {
-    person.write(|tx| tx.pending_requests()).unwrap()
+    person.write(|tx| tx.read(pins::pending_requests)).unwrap()
 }
 
 /// The same person on another device, with the record that says so.
@@ -177,7 +179,7 @@ fn a_closed_account_hears_no_stranger() {
     for policy in [ContactPolicy::Closed, ContactPolicy::Invite] {
         let (alice, bob) = pair();
         let record = sign_record(&bob.identity, "bob", 2, &[&bob.device], Some(&bob.prekey), policy);
-        bob.write(move |tx| tx.set_own_record(&record, 2)).unwrap();
+        bob.write(move |tx| account::set_own_record(tx, &record, 2)).unwrap();
         let before = fingerprint(&bob);
         assert!(take(&inbox(&bob), sealed(&alice, &bob, &[request(&alice, &bob)])).is_ignored());
         assert_eq!(fingerprint(&bob), before);
@@ -244,7 +246,7 @@ fn an_identity_key_that_was_given_up_names_no_devices() {
     record.rotations = vec![Rotation::by_identity(&statement, alice.identity.inner())];
     (record.identity_key, record.seq) = (new_key.public(), 2);
     let rotated = SignedRecord::sign(&record, new_key.inner()).unwrap().encode();
-    assert!(bob.write(move |tx| tx.take_record(contact, &rotated)).unwrap());
+    assert!(bob.write(move |tx| pins::take_record(tx, contact, &rotated)).unwrap());
     assert_eq!(bob.row(&alice).identity_key, new_key.public());
     // Whoever has the old key makes a record with a higher seq and a device of their own.
     let thief = on_new_device(&alice, 9);

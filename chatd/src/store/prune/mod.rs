@@ -21,12 +21,13 @@
 mod packs;
 mod runs;
 
+use crate::store::consumers;
+use crate::store::{StoreError, Tx};
 use rusqlite::{OptionalExtension, params};
 
 pub(super) use packs::{Tried, packed};
-pub(super) use runs::{Run, decode};
+pub(super) use runs::{Run, decode, mark_runs};
 
-use super::{StoreError, Tx};
 use crate::model::ids::OutStreamRow;
 
 /// Events kept for whoever asks.
@@ -58,95 +59,93 @@ pub enum Progress {
     Attempts(OutStreamRow, i64, i64),
 }
 
-impl Tx<'_> {
-    /// Prunes one slice and says where to go on; `None`: the round is done. Consumers that are `read` now stay.
-    ///
-    /// # Errors
-    /// Those of the database; then nothing of the slice is done.
-    pub fn prune(&mut self, at: Progress, read: &[String]) -> Result<Option<Progress>, StoreError> {
-        Ok(Some(match at {
-            Progress::Events if self.prune_events()? => Progress::Events,
-            Progress::Events => Progress::Consumers,
-            Progress::Consumers => {
-                self.prune_consumers(read)?;
-                Progress::Unseen(0)
-            }
-            Progress::Unseen(stream) => match self.prune_unseen(stream)? {
-                Some(next) => Progress::Unseen(next),
-                None => Progress::Marks(OutStreamRow(0), 0, 0),
-            },
-            Progress::Marks(stream, state, high) => match self.merge_marks((stream, state, high), SLICE)? {
-                Some((stream, state, high)) => Progress::Marks(stream, state, high),
-                None => Progress::Attempts(OutStreamRow(0), 0, 0),
-            },
-            Progress::Attempts(stream, high, id) => match self.pack_attempts((stream, high, id), SLICE)? {
-                Some((stream, high, id)) => Progress::Attempts(stream, high, id),
-                None => return Ok(None),
-            },
-        }))
-    }
-
-    /// `true`: there are more.
-    fn prune_events(&mut self) -> Result<bool, StoreError> {
-        let head: i64 =
-            self.conn.prepare_cached("SELECT coalesce(max(last), 0) FROM events")?.query_row([], |row| row.get(0))?;
-        let wanted: Option<i64> = self
-            .conn
-            .prepare_cached(
-                "SELECT min(seq) FROM (SELECT min(seq) AS seq FROM consumers UNION ALL SELECT min(seq) - 1 FROM dead_letters)",
-            )?
-            .query_row([], |row| row.get(0))?;
-        let kept = head - KEEP_EVENTS;
-        let upto = wanted.map_or(kept, |wanted| kept.min(wanted.max(head - KEEP_FOR_CONSUMERS)));
-        let gone = self
-            .conn
-            .prepare_cached(
-                "DELETE FROM events WHERE last IN (SELECT last FROM events WHERE last <= ?1 ORDER BY last LIMIT ?2)",
-            )?
-            .execute(params![upto, SLICE])?;
-        Ok(gone as i64 == SLICE)
-    }
-
-    fn prune_consumers(&mut self, read: &[String]) -> Result<(), StoreError> {
-        let head: i64 =
-            self.conn.prepare_cached("SELECT coalesce(max(last), 0) FROM events")?.query_row([], |row| row.get(0))?;
-        let idle: Vec<String> = self
-            .conn
-            .prepare_cached("SELECT name FROM consumers WHERE at < ?1 AND seq < ?2")?
-            .query_map(params![self.now.0.saturating_sub(IDLE_MS), head - KEEP_EVENTS], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        for name in idle.iter().filter(|name| !read.contains(name)) {
-            tracing::info!(name, "a consumer that nobody has read for a year is forgotten");
-            self.consumer_remove(name)?;
+/// Prunes one slice and says where to go on; `None`: the round is done. Consumers that are `read` now stay.
+///
+/// # Errors
+/// Those of the database; then nothing of the slice is done.
+pub fn prune(tx: &mut Tx<'_>, at: Progress, read: &[String]) -> Result<Option<Progress>, StoreError> {
+    Ok(Some(match at {
+        Progress::Events if prune_events(tx)? => Progress::Events,
+        Progress::Events => Progress::Consumers,
+        Progress::Consumers => {
+            prune_consumers(tx, read)?;
+            Progress::Unseen(0)
         }
-        Ok(())
-    }
+        Progress::Unseen(stream) => match prune_unseen(tx, stream)? {
+            Some(next) => Progress::Unseen(next),
+            None => Progress::Marks(OutStreamRow(0), 0, 0),
+        },
+        Progress::Marks(stream, state, high) => match runs::merge_marks(tx, (stream, state, high), SLICE)? {
+            Some((stream, state, high)) => Progress::Marks(stream, state, high),
+            None => Progress::Attempts(OutStreamRow(0), 0, 0),
+        },
+        Progress::Attempts(stream, high, id) => match packs::pack_attempts(tx, (stream, high, id), SLICE)? {
+            Some((stream, high, id)) => Progress::Attempts(stream, high, id),
+            None => return Ok(None),
+        },
+    }))
+}
 
-    /// Looks at the next stream; `None`: there is none.
-    fn prune_unseen(&mut self, after: i64) -> Result<Option<i64>, StoreError> {
-        let next: Option<i64> = self
-            .conn
-            .prepare_cached("SELECT stream FROM unseen WHERE stream > ?1 ORDER BY stream LIMIT 1")?
-            .query_row([after], |row| row.get(0))
-            .optional()?;
-        let Some(stream) = next else { return Ok(None) };
-        let newer: i64 = self
-            .conn
-            .prepare_cached(
-                "SELECT count(*) FROM (SELECT 1 FROM streams_in n JOIN streams_in o ON o.contact = n.contact
-                   WHERE o.id = ?1 AND n.id > ?1 LIMIT ?2)",
-            )?
-            .query_row(params![stream, STREAMS_WITH_UNSEEN], |row| row.get(0))?;
-        if newer < STREAMS_WITH_UNSEEN {
-            return Ok(Some(stream));
-        }
-        let gone = self
-            .conn
-            .prepare_cached(
-                "DELETE FROM unseen WHERE stream = ?1
-                 AND seq IN (SELECT seq FROM unseen WHERE stream = ?1 ORDER BY seq LIMIT ?2)",
-            )?
-            .execute(params![stream, SLICE])?;
-        Ok(Some(if gone as i64 == SLICE { after } else { stream }))
+/// `true`: there are more.
+fn prune_events(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+    let head: i64 =
+        tx.conn.prepare_cached("SELECT coalesce(max(last), 0) FROM events")?.query_row([], |row| row.get(0))?;
+    let wanted: Option<i64> = tx
+        .conn
+        .prepare_cached(
+            "SELECT min(seq) FROM (SELECT min(seq) AS seq FROM consumers UNION ALL SELECT min(seq) - 1 FROM dead_letters)",
+        )?
+        .query_row([], |row| row.get(0))?;
+    let kept = head - KEEP_EVENTS;
+    let upto = wanted.map_or(kept, |wanted| kept.min(wanted.max(head - KEEP_FOR_CONSUMERS)));
+    let gone = tx
+        .conn
+        .prepare_cached(
+            "DELETE FROM events WHERE last IN (SELECT last FROM events WHERE last <= ?1 ORDER BY last LIMIT ?2)",
+        )?
+        .execute(params![upto, SLICE])?;
+    Ok(gone as i64 == SLICE)
+}
+
+fn prune_consumers(tx: &mut Tx<'_>, read: &[String]) -> Result<(), StoreError> {
+    let head: i64 =
+        tx.conn.prepare_cached("SELECT coalesce(max(last), 0) FROM events")?.query_row([], |row| row.get(0))?;
+    let idle: Vec<String> = tx
+        .conn
+        .prepare_cached("SELECT name FROM consumers WHERE at < ?1 AND seq < ?2")?
+        .query_map(params![tx.now.0.saturating_sub(IDLE_MS), head - KEEP_EVENTS], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for name in idle.iter().filter(|name| !read.contains(name)) {
+        tracing::info!(name, "a consumer that nobody has read for a year is forgotten");
+        consumers::consumer_remove(tx, name)?;
     }
+    Ok(())
+}
+
+/// Looks at the next stream; `None`: there is none.
+fn prune_unseen(tx: &mut Tx<'_>, after: i64) -> Result<Option<i64>, StoreError> {
+    let next: Option<i64> = tx
+        .conn
+        .prepare_cached("SELECT stream FROM unseen WHERE stream > ?1 ORDER BY stream LIMIT 1")?
+        .query_row([after], |row| row.get(0))
+        .optional()?;
+    let Some(stream) = next else { return Ok(None) };
+    let newer: i64 = tx
+        .conn
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM streams_in n JOIN streams_in o ON o.contact = n.contact
+               WHERE o.id = ?1 AND n.id > ?1 LIMIT ?2)",
+        )?
+        .query_row(params![stream, STREAMS_WITH_UNSEEN], |row| row.get(0))?;
+    if newer < STREAMS_WITH_UNSEEN {
+        return Ok(Some(stream));
+    }
+    let gone = tx
+        .conn
+        .prepare_cached(
+            "DELETE FROM unseen WHERE stream = ?1
+             AND seq IN (SELECT seq FROM unseen WHERE stream = ?1 ORDER BY seq LIMIT ?2)",
+        )?
+        .execute(params![stream, SLICE])?;
+    Ok(Some(if gone as i64 == SLICE { after } else { stream }))
 }

@@ -3,8 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::super::{StoreError, Tx};
 use crate::model::ids::OutStreamRow;
+use crate::store::{StoreError, Tx};
 
 /// Attempts in one pack at most: `trace` goes through all of them.
 const MAX_PACKED: usize = 128;
@@ -76,71 +76,69 @@ pub(in crate::store) fn packed(conn: &Connection, stream: OutStreamRow, seq: i64
     Ok(out)
 }
 
-impl Tx<'_> {
-    /// Packs what may be packed behind a place (stream, high, id); where to go on, if there is more.
-    pub(super) fn pack_attempts(
-        &mut self,
-        (stream, high, id): (OutStreamRow, i64, i64),
-        limit: i64,
-    ) -> Result<Option<(OutStreamRow, i64, i64)>, StoreError> {
-        let rows: Vec<(OutStreamRow, Tried)> = self
+/// Packs what may be packed behind a place (stream, high, id); where to go on, if there is more.
+pub(super) fn pack_attempts(
+    tx: &mut Tx<'_>,
+    (stream, high, id): (OutStreamRow, i64, i64),
+    limit: i64,
+) -> Result<Option<(OutStreamRow, i64, i64)>, StoreError> {
+    let rows: Vec<(OutStreamRow, Tried)> = tx
+        .conn
+        .prepare_cached(
+            "SELECT stream, id, low, high, at, path, outcome FROM attempts INDEXED BY attempts_by_stream
+             WHERE (stream, high, id) > (?1, ?2, ?3) ORDER BY stream, high, id LIMIT ?4",
+        )?
+        .query_map(params![stream, high, id, limit], |row| {
+            let (id, low, high, at) = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
+            Ok((row.get(0)?, Tried { id, low, high, at, path: row.get(5)?, outcome: row.get(6)? }))
+        })?
+        .collect::<Result<_, _>>()?;
+    let next = rows.last().map(|(stream, tried)| (*stream, tried.high, tried.id));
+    let full = rows.len() as i64 == limit;
+    for of_one in rows.chunk_by(|a, b| a.0 == b.0) {
+        let stream = of_one[0].0;
+        let waits: Option<i64> = tx
             .conn
-            .prepare_cached(
-                "SELECT stream, id, low, high, at, path, outcome FROM attempts INDEXED BY attempts_by_stream
-                 WHERE (stream, high, id) > (?1, ?2, ?3) ORDER BY stream, high, id LIMIT ?4",
-            )?
-            .query_map(params![stream, high, id, limit], |row| {
-                let (id, low, high, at) = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
-                Ok((row.get(0)?, Tried { id, low, high, at, path: row.get(5)?, outcome: row.get(6)? }))
-            })?
-            .collect::<Result<_, _>>()?;
-        let next = rows.last().map(|(stream, tried)| (*stream, tried.high, tried.id));
-        let full = rows.len() as i64 == limit;
-        for of_one in rows.chunk_by(|a, b| a.0 == b.0) {
-            let stream = of_one[0].0;
-            let waits: Option<i64> = self
-                .conn
-                .prepare_cached("SELECT min(seq) FROM outbox WHERE stream = ?1")?
-                .query_row([stream], |row| row.get(0))?;
-            let done: Vec<Tried> = of_one
-                .iter()
-                .map(|(_, tried)| tried)
-                .filter(|tried| waits.is_none_or(|waits| tried.high < waits))
-                .cloned()
-                .collect();
-            self.pack(stream, done)?;
-        }
-        Ok(next.filter(|_| full))
+            .prepare_cached("SELECT min(seq) FROM outbox WHERE stream = ?1")?
+            .query_row([stream], |row| row.get(0))?;
+        let done: Vec<Tried> = of_one
+            .iter()
+            .map(|(_, tried)| tried)
+            .filter(|tried| waits.is_none_or(|waits| tried.high < waits))
+            .cloned()
+            .collect();
+        pack(tx, stream, done)?;
     }
+    Ok(next.filter(|_| full))
+}
 
-    fn pack(&mut self, stream: OutStreamRow, mut tried: Vec<Tried>) -> Result<(), StoreError> {
-        if tried.is_empty() {
-            return Ok(());
-        }
-        for one in &tried {
-            self.conn.prepare_cached("DELETE FROM attempts WHERE id = ?1")?.execute([one.id])?;
-        }
-        // The newest pack is filled before another is begun.
-        let newest: Option<(i64, Vec<u8>)> = self
-            .conn
-            .prepare_cached("SELECT id, body FROM packs WHERE stream = ?1 ORDER BY high DESC, id DESC LIMIT 1")?
-            .query_row([stream], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        if let Some((id, body)) = newest {
-            let mut before = decode(&body)?;
-            if before.len() < MAX_PACKED {
-                self.conn.prepare_cached("DELETE FROM packs WHERE id = ?1")?.execute([id])?;
-                before.append(&mut tried);
-                tried = before;
-            }
-        }
-        for pack in tried.chunks(MAX_PACKED) {
-            let low = pack.iter().map(|one| one.low).min().unwrap_or(0);
-            let high = pack.iter().map(|one| one.high).max().unwrap_or(0);
-            self.conn
-                .prepare_cached("INSERT INTO packs (stream, high, low, body) VALUES (?1, ?2, ?3, ?4)")?
-                .execute(params![stream, high, low, encode(pack)])?;
-        }
-        Ok(())
+fn pack(tx: &mut Tx<'_>, stream: OutStreamRow, mut tried: Vec<Tried>) -> Result<(), StoreError> {
+    if tried.is_empty() {
+        return Ok(());
     }
+    for one in &tried {
+        tx.conn.prepare_cached("DELETE FROM attempts WHERE id = ?1")?.execute([one.id])?;
+    }
+    // The newest pack is filled before another is begun.
+    let newest: Option<(i64, Vec<u8>)> = tx
+        .conn
+        .prepare_cached("SELECT id, body FROM packs WHERE stream = ?1 ORDER BY high DESC, id DESC LIMIT 1")?
+        .query_row([stream], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    if let Some((id, body)) = newest {
+        let mut before = decode(&body)?;
+        if before.len() < MAX_PACKED {
+            tx.conn.prepare_cached("DELETE FROM packs WHERE id = ?1")?.execute([id])?;
+            before.append(&mut tried);
+            tried = before;
+        }
+    }
+    for pack in tried.chunks(MAX_PACKED) {
+        let low = pack.iter().map(|one| one.low).min().unwrap_or(0);
+        let high = pack.iter().map(|one| one.high).max().unwrap_or(0);
+        tx.conn
+            .prepare_cached("INSERT INTO packs (stream, high, low, body) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![stream, high, low, encode(pack)])?;
+    }
+    Ok(())
 }

@@ -2,11 +2,11 @@
 
 use rusqlite::params;
 
-use super::super::{StoreError, Tx};
-use super::COUNTED_MS;
 use crate::model::MessageState;
 use crate::model::ids::OutStreamRow;
+use crate::store::prune::COUNTED_MS;
 use crate::store::trace::state_number;
+use crate::store::{StoreError, Tx};
 
 /// Parts that one row takes at most: a mark is read by going through them.
 const MAX_RUNS: usize = 256;
@@ -70,84 +70,82 @@ fn goes_on_in(group: &[Row], next: &Row) -> bool {
         && runs + next.runs.len() <= MAX_RUNS
 }
 
-impl Tx<'_> {
-    /// Writes runs that follow each other without a hole as one mark.
-    pub(in crate::store) fn mark_runs(
-        &mut self,
-        stream: OutStreamRow,
-        state: i64,
-        runs: &[Run],
-        cause: &str,
-    ) -> Result<(), StoreError> {
-        let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Ok(()) };
-        self.conn
-            .prepare_cached(
-                "INSERT OR IGNORE INTO marks (stream, state, high, low, at, cause, runs)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            )?
-            .execute(params![stream, state, last.high, first.low, first.at, cause, encode(runs)])?;
-        Ok(())
-    }
+/// Writes runs that follow each other without a hole as one mark.
+pub(in crate::store) fn mark_runs(
+    tx: &mut Tx<'_>,
+    stream: OutStreamRow,
+    state: i64,
+    runs: &[Run],
+    cause: &str,
+) -> Result<(), StoreError> {
+    let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Ok(()) };
+    tx.conn
+        .prepare_cached(
+            "INSERT OR IGNORE INTO marks (stream, state, high, low, at, cause, runs)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![stream, state, last.high, first.low, first.at, cause, encode(runs)])?;
+    Ok(())
+}
 
-    /// Merges the marks behind a key, and drops those that only counted; where to go on, if there are more.
-    pub(super) fn merge_marks(
-        &mut self,
-        (stream, state, high): (OutStreamRow, i64, i64),
-        limit: i64,
-    ) -> Result<Option<(OutStreamRow, i64, i64)>, StoreError> {
-        let rows: Vec<(Row, Vec<u8>)> = self
-            .conn
-            .prepare_cached(
-                "SELECT stream, state, high, low, at, cause, runs FROM marks WHERE (stream, state, high) > (?1, ?2, ?3)
-                 ORDER BY stream, state, high LIMIT ?4",
-            )?
-            .query_map(params![stream, state, high, limit], |row| {
-                let key: (OutStreamRow, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-                let whole = Run { low: row.get(3)?, high: key.2, at: row.get(4)? };
-                Ok((Row { key, cause: row.get(5)?, runs: vec![whole] }, row.get(6)?))
-            })?
-            .collect::<Result<_, _>>()?;
-        let full = rows.len() as i64 == limit;
-        let mut groups: Vec<Vec<Row>> = Vec::new();
-        let mergeable = [MessageState::Mailboxed, MessageState::Delivered, MessageState::Read].map(state_number);
-        let mut last = None;
-        for (mut row, column) in rows {
-            row.runs = decode(row.runs[0], &column)?;
-            last = Some(row.key);
-            if row.key.1 == state_number(MessageState::Queued) {
-                if row.runs[0].at < self.now.0.saturating_sub(COUNTED_MS) {
-                    self.drop_mark(row.key)?;
-                }
-            } else if mergeable.contains(&row.key.1) {
-                match groups.last_mut() {
-                    Some(group) if goes_on_in(group, &row) => group.push(row),
-                    _ => groups.push(vec![row]),
-                }
+/// Merges the marks behind a key, and drops those that only counted; where to go on, if there are more.
+pub(super) fn merge_marks(
+    tx: &mut Tx<'_>,
+    (stream, state, high): (OutStreamRow, i64, i64),
+    limit: i64,
+) -> Result<Option<(OutStreamRow, i64, i64)>, StoreError> {
+    let rows: Vec<(Row, Vec<u8>)> = tx
+        .conn
+        .prepare_cached(
+            "SELECT stream, state, high, low, at, cause, runs FROM marks WHERE (stream, state, high) > (?1, ?2, ?3)
+             ORDER BY stream, state, high LIMIT ?4",
+        )?
+        .query_map(params![stream, state, high, limit], |row| {
+            let key: (OutStreamRow, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let whole = Run { low: row.get(3)?, high: key.2, at: row.get(4)? };
+            Ok((Row { key, cause: row.get(5)?, runs: vec![whole] }, row.get(6)?))
+        })?
+        .collect::<Result<_, _>>()?;
+    let full = rows.len() as i64 == limit;
+    let mut groups: Vec<Vec<Row>> = Vec::new();
+    let mergeable = [MessageState::Mailboxed, MessageState::Delivered, MessageState::Read].map(state_number);
+    let mut last = None;
+    for (mut row, column) in rows {
+        row.runs = decode(row.runs[0], &column)?;
+        last = Some(row.key);
+        if row.key.1 == state_number(MessageState::Queued) {
+            if row.runs[0].at < tx.now.0.saturating_sub(COUNTED_MS) {
+                drop_mark(tx, row.key)?;
+            }
+        } else if mergeable.contains(&row.key.1) {
+            match groups.last_mut() {
+                Some(group) if goes_on_in(group, &row) => group.push(row),
+                _ => groups.push(vec![row]),
             }
         }
-        let mut next = last.filter(|_| full);
-        if full && let Some(group) = groups.pop() {
-            // It may go on behind this slice: the next one begins with it, unless it is all there is.
-            match groups.is_empty() {
-                true => groups.push(group),
-                false => next = group.first().map(|row| (row.key.0, row.key.1, row.key.2 - 1)),
-            }
-        }
-        for group in groups.into_iter().filter(|group| group.len() > 1) {
-            let (stream, state, _) = group[0].key;
-            for row in &group {
-                self.drop_mark(row.key)?;
-            }
-            let runs: Vec<Run> = group.iter().flat_map(|row| row.runs.iter().copied()).collect();
-            self.mark_runs(stream, state, &runs, &group[0].cause)?;
-        }
-        Ok(next)
     }
+    let mut next = last.filter(|_| full);
+    if full && let Some(group) = groups.pop() {
+        // It may go on behind this slice: the next one begins with it, unless it is all there is.
+        match groups.is_empty() {
+            true => groups.push(group),
+            false => next = group.first().map(|row| (row.key.0, row.key.1, row.key.2 - 1)),
+        }
+    }
+    for group in groups.into_iter().filter(|group| group.len() > 1) {
+        let (stream, state, _) = group[0].key;
+        for row in &group {
+            drop_mark(tx, row.key)?;
+        }
+        let runs: Vec<Run> = group.iter().flat_map(|row| row.runs.iter().copied()).collect();
+        mark_runs(tx, stream, state, &runs, &group[0].cause)?;
+    }
+    Ok(next)
+}
 
-    fn drop_mark(&mut self, (stream, state, high): (OutStreamRow, i64, i64)) -> Result<(), StoreError> {
-        self.conn
-            .prepare_cached("DELETE FROM marks WHERE stream = ?1 AND state = ?2 AND high = ?3")?
-            .execute(params![stream, state, high])?;
-        Ok(())
-    }
+fn drop_mark(tx: &mut Tx<'_>, (stream, state, high): (OutStreamRow, i64, i64)) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached("DELETE FROM marks WHERE stream = ?1 AND state = ?2 AND high = ?3")?
+        .execute(params![stream, state, high])?;
+    Ok(())
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::index::Step;
-use super::reader::{Failure, Reader};
+use crate::store::search::index::Step;
+use crate::store::search::reader::{Failure, Reader};
 
 /// How far the index of an account is.
 #[derive(Debug, Clone, Default)]

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
 
-use super::super::checksum;
-use super::{BATCH_ROWS, BATCH_TIME, fold, words};
 use crate::model::ids::ConversationRow;
+use crate::store::checksum;
+use crate::store::search::fold;
+use crate::store::search::words;
+use crate::store::search::{BATCH_ROWS, BATCH_TIME};
 
 /// `PRAGMA user_version` of a file that this code made. Any other value: made anew.
 const SCHEMA_VERSION: i64 = 3;

@@ -10,9 +10,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::account::{Account, Progress, lock};
-use super::index::{Fault, Index, Step, remove};
-use super::{BATCH_ROWS, BATCH_TIME};
+use crate::store::search::account::{Account, Progress, lock};
+use crate::store::search::index::{Fault, Index, Step, remove};
+use crate::store::search::{BATCH_ROWS, BATCH_TIME};
 
 /// Indexes open at a time (two connections each, about 0.5 MB).
 const MAX_OPEN: usize = 8;

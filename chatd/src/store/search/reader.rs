@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
-use super::index::{is_damage, message, open_read_only};
-use super::{MAX_TAIL_BYTES, MAX_TAIL_ROWS, words};
 use crate::model::ids::ConversationRow;
+use crate::store::search::index::{is_damage, message, open_read_only};
+use crate::store::search::words;
+use crate::store::search::{MAX_TAIL_BYTES, MAX_TAIL_ROWS};
 
 /// What to look for.
 #[derive(Debug)]

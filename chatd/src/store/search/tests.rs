@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
 
-use super::account::Progress;
-use super::{Indexer, MAX_TAIL_ROWS, Search, SearchError};
 use crate::model::ids::ConversationRow;
+use crate::store::search::account::Progress;
+use crate::store::search::{Indexer, MAX_TAIL_ROWS, Search, SearchError};
 
 /// Alice's main store, as far as the search sees it.
 struct Alice {

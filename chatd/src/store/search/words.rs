@@ -11,9 +11,9 @@
 
 use std::fmt::Write as _;
 
-use super::SearchError;
-use super::fold::{Folder, Kind, Token};
 use crate::model::ids::ConversationRow;
+use crate::store::search::SearchError;
+use crate::store::search::fold::{Folder, Kind, Token};
 
 /// Length of a query: a longer one is pasted text, not words.
 pub const MAX_QUERY_BYTES: usize = 1_024;

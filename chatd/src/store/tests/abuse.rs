@@ -1,17 +1,19 @@
 //! What a contact may make us do: no more than what it sends is worth, however much there is of ours.
 
+use crate::store::Tx;
+use crate::store::epochs;
+use crate::store::gaps::{self, HOLD_MS};
+use crate::store::inbound::{self, OVER_QUOTA, Received};
+use crate::store::settle;
+use crate::store::tests::fixture::{Link, Person, stream, text_payload};
+use crate::store::usage::{MAX_HELD, MAX_RENEWALS};
+use crate::store::writer::steps;
 use proto::ids::{ConversationId, Epoch, MessageId};
 use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
 
-use super::fixture::{Link, Person, stream, text_payload};
 use crate::model::MessageState::{Delivered, Queued};
 use crate::policy::limits::Quotas;
-use crate::store::Tx;
-use crate::store::gaps::HOLD_MS;
-use crate::store::inbound::{OVER_QUOTA, Received};
-use crate::store::usage::{MAX_HELD, MAX_RENEWALS};
-use crate::store::writer::steps;
 
 fn friends() -> (Person, Person) {
     let (alice, bob) = (Person::new("alice"), Person::new("bob"));
@@ -39,7 +41,7 @@ fn receive_for(person: &Person, from: &Person, cores: &[Vec<u8>]) -> (Received, 
         let list: Vec<(&[u8], Core<'_>)> =
             cores.iter().map(|bytes| (bytes.as_slice(), Core::decode(bytes).unwrap())).collect();
         let refs: Vec<(&[u8], &Core<'_>)> = list.iter().map(|(bytes, core)| (*bytes, core)).collect();
-        tx.receive(contact, &refs, &Quotas::default())
+        inbound::receive(tx, contact, &refs, &Quotas::default())
     })
 }
 
@@ -112,7 +114,7 @@ fn acknowledgements_of_invented_epochs_rewrite_the_outbox_a_few_times_a_day() {
     let (mut rewrites, mut costs) = (0, Vec::new());
     for n in 0..200 {
         let (before, entry, contact) = (epoch_of(&alice), invented(&alice, &bob, n), alice.id(&bob));
-        let ((), took) = cost(&alice, move |tx| tx.acknowledged(contact, &[entry]));
+        let ((), took) = cost(&alice, move |tx| settle::acknowledged(tx, contact, &[entry]));
         rewrites += i64::from(epoch_of(&alice) != before);
         costs.push(took);
     }
@@ -163,7 +165,7 @@ fn one_who_lost_one_message_again_and_again_costs_the_same_however_long_history_
         let (epoch, seq) = Core::decode(&core).map(|core| (core.epoch, core.seq)).unwrap();
         let entry = AckEntry { epoch, contiguous: seq - 1, ..invented(&alice, &bob, 0) };
         let (contact, device) = (alice.id(&bob), bob.device_id());
-        let (resumed, took) = cost(&alice, move |tx| tx.peer_resumed(contact, device, &[entry]));
+        let (resumed, took) = cost(&alice, move |tx| epochs::peer_resumed(tx, contact, device, &[entry]));
         assert_eq!(resumed.reissued, 1);
         took
     };
@@ -187,7 +189,7 @@ fn what_waits_behind_a_hole_is_bounded_and_shown_in_slices() {
     assert_eq!(contiguous, MAX_HELD as u64 + 1, "all of it is on disk");
     let mut slowest = first;
     loop {
-        let (more, took) = cost(&bob, |tx| tx.show_ready());
+        let (more, took) = cost(&bob, |tx| gaps::show_ready(tx));
         slowest = slowest.max(took);
         if !more {
             break;
@@ -209,9 +211,9 @@ fn what_is_given_up_is_shown_in_slices_too() {
     let at = Timestamp(Timestamp::now().0 + HOLD_MS);
     let mut rounds = 0;
     let mut before = 0;
-    while let Some(again) = bob.write(move |tx| tx.give_up_gaps(at, true)).unwrap() {
+    while let Some(again) = bob.write(move |tx| gaps::give_up_gaps(tx, at, true)).unwrap() {
         assert!(again <= at);
-        bob.write(|tx| tx.show_ready()).unwrap();
+        bob.write(|tx| gaps::show_ready(tx)).unwrap();
         let shown = bob.shown(&alice).len();
         assert!(shown - before <= 1_024);
         (before, rounds) = (shown, rounds + 1);
@@ -231,7 +233,7 @@ fn a_quota_refuses_what_is_beyond_tells_once_and_goes_on_the_next_day() {
             let list: Vec<(&[u8], Core<'_>)> =
                 cores.iter().map(|bytes| (bytes.as_slice(), Core::decode(bytes).unwrap())).collect();
             let refs: Vec<(&[u8], &Core<'_>)> = list.iter().map(|(bytes, core)| (*bytes, core)).collect();
-            tx.receive(contact, &refs, &quotas)
+            inbound::receive(tx, contact, &refs, &quotas)
         })
         .unwrap()
     };

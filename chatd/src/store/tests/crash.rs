@@ -3,19 +3,26 @@
 //!
 //! A few points of each by default; all of them with `CHATD_TORTURE=1`.
 
+use crate::store::contacts;
+use crate::store::inbound;
+use crate::store::migrate;
+use crate::store::outbound;
+use crate::store::search::Indexer;
+use crate::store::settle;
+use crate::store::tests::fixture::dump;
+use crate::store::tests::fixture::{Person, message, run};
+use crate::store::tests::shim::{self, Disk, Entry, Mode};
+use crate::store::trace;
+use crate::store::{PrekeyStore, Store};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use proto::ids::MessageId;
 
-use super::fixture::{Person, dump, message, run};
-use super::shim::{self, Disk, Entry, Mode};
 use crate::crypto::prekey::PrekeySecret;
 use crate::model::MessageState;
 use crate::model::ids::PeerId;
-use crate::store::search::Indexer;
-use crate::store::{PrekeyStore, Store, contacts, migrate, trace};
 
 /// Which work a child process does, and where.
 const WORK: &str = "CHATD_TEST_CRASH";
@@ -111,14 +118,14 @@ fn work(store: &Store, contact: PeerId, cores: &[Vec<u8>], mut told: impl FnMut(
     for round in 0..ROUNDS {
         let texts: Vec<_> =
             (0..1 + round % 3).map(|n| message(&format!("{round}/{n} {}", "w ".repeat(n * 4_000)))).collect();
-        if let Ok(stored) = run(store.write(move |tx| tx.send(contact, &texts))) {
+        if let Ok(stored) = run(store.write(move |tx| outbound::send(tx, contact, &texts))) {
             stored.iter().for_each(|stored| told(format!("sent {}", stored.id)));
         }
         let two: Vec<Vec<u8>> = cores[round * 2..round * 2 + 2].to_vec();
         let received = run(store.write(move |tx| {
             let list: Vec<_> = two.iter().map(|bytes| proto::wire::envelope::Core::decode(bytes).unwrap()).collect();
             let refs: Vec<_> = two.iter().map(Vec::as_slice).zip(&list).collect();
-            tx.receive(contact, &refs, &Default::default())
+            inbound::receive(tx, contact, &refs, &Default::default())
                 .map(|received| (received, list.iter().map(|core| core.id).collect::<Vec<_>>()))
         }));
         if let Ok((received, ids)) = received {
@@ -154,7 +161,7 @@ fn acknowledge(store: &Store, contact: PeerId, told: &mut impl FnMut(String)) {
         contiguous: seq as u64,
         ranges: Vec::new(),
     };
-    if run(store.write(move |tx| tx.acknowledged(contact, &[entry]))).is_ok() {
+    if run(store.write(move |tx| settle::acknowledged(tx, contact, &[entry]))).is_ok() {
         ids.iter().for_each(|id| told(format!("delivered {}", MessageId::from_slice(id).unwrap())));
     }
 }

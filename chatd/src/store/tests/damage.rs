@@ -1,13 +1,15 @@
 //! Bytes that the disk turned: nothing panics, and nothing wrong is read.
 
+use crate::store::checksum::{self, PAGE_BYTES};
+use crate::store::outbound;
+use crate::store::search::Indexer;
+use crate::store::tests::fixture::dump;
+use crate::store::tests::fixture::{Person, message, run};
+use crate::store::{Store, StoreError};
 use std::path::{Path, PathBuf};
 
-use super::fixture::{Person, dump, message, run};
 use crate::crypto::prekey::PrekeySecret;
 use crate::model::ids::OutStreamRow;
-use crate::store::checksum::{self, PAGE_BYTES};
-use crate::store::search::Indexer;
-use crate::store::{Store, StoreError, outbound};
 
 /// Alice, with some of everything that bob and she wrote.
 fn written() -> (Person, Person) {
@@ -138,7 +140,7 @@ fn a_wal_that_is_cut_or_flipped_gives_what_was_committed_or_nothing() {
     let mut states = vec![dump(&store).unwrap()];
     for n in 0..24 {
         let text = format!("{n} {}", "x".repeat(n * 400));
-        run(store.write(move |tx| tx.send(contact, &[message(&text)]))).unwrap();
+        run(store.write(move |tx| outbound::send(tx, contact, &[message(&text)]))).unwrap();
         states.push(dump(&store).unwrap());
     }
     // As a kill leaves it: the WAL is there.
@@ -185,7 +187,7 @@ fn a_page_that_turns_bad_while_the_store_runs_stops_writing() {
     assert!(read.is_err_and(|error| error.is_damage()));
     assert!(watch.has_changed().unwrap() && watch.borrow_and_update().is_some());
     let before = std::fs::read(&path).unwrap();
-    let answer = run(store.write(move |tx| tx.send(contact, &[message("never")]).map(drop)));
+    let answer = run(store.write(move |tx| outbound::send(tx, contact, &[message("never")]).map(drop)));
     assert!(matches!(&answer, Err(StoreError::ReadOnly(text)) if text.contains(", page ")), "{answer:?}");
     run(store.close());
     drop(store);

@@ -1,15 +1,15 @@
 //! What lies in a mailbox: what need not go there again, and what has to.
 
+use crate::store::deposits::{self, Deposit};
+use crate::store::outbound::stream_of;
+use crate::store::tests::fixture::Person;
+use crate::store::trace::trace;
 use proto::reason::Reason;
 use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
 
-use super::fixture::Person;
 use crate::model::MessageState::{Delivered, Mailboxed, Queued};
 use crate::model::ids::OutStreamRow;
-use crate::store::deposits::{self, Deposit};
-use crate::store::outbound::stream_of;
-use crate::store::trace::trace;
 
 const URL: &str = "http://127.0.0.1:1";
 
@@ -29,7 +29,7 @@ fn deposit(alice: &Person, bob: &Person, (low, high): (u64, u64), number: u64, f
     let (contact, stream) = (alice.id(bob), stream(alice, bob));
     let mailbox = URL.to_owned();
     let deposit = Deposit { stream, low, high, mailbox, number, floor, at: Timestamp(at), seconds: 604_800 };
-    alice.write(move |tx| tx.deposited(contact, &deposit)).unwrap();
+    alice.write(move |tx| deposits::deposited(tx, contact, &deposit)).unwrap();
 }
 
 /// Seqs that do not lie in bob's mailbox.
@@ -52,13 +52,13 @@ fn what_lies_there_stays_in_the_outbox_and_goes_again_when_its_time_is_over() {
     let states: Vec<_> = ids.iter().map(|id| alice.state(*id).0).collect();
     assert_eq!(states, [Mailboxed, Mailboxed, Queued, Mailboxed]);
     let week = 604_800_000;
-    alice.write(move |tx| tx.end_deposits(now + week - 1)).unwrap();
+    alice.write(move |tx| deposits::end_deposits(tx, now + week - 1)).unwrap();
     assert_eq!(open(&alice, &bob), [3], "not a moment before");
-    alice.write(move |tx| tx.end_deposits(now + week)).unwrap();
+    alice.write(move |tx| deposits::end_deposits(tx, now + week)).unwrap();
     assert_eq!(open(&alice, &bob), [1, 2, 3, 4]);
     assert_eq!(alice.state(ids[0]).0, Queued);
     deposit(&alice, &bob, (1, 4), 3, 2, now);
-    alice.write(move |tx| tx.end_deposits(now - 1)).unwrap();
+    alice.write(move |tx| deposits::end_deposits(tx, now - 1)).unwrap();
     assert_eq!(open(&alice, &bob), [1, 2, 3, 4], "after a clock that went back nothing is there for certain");
     deposit(&alice, &bob, (1, 4), 3, 2, now);
     assert!(open(&alice, &bob).is_empty());
@@ -102,7 +102,7 @@ fn acknowledgements_end_deposits_and_show_what_was_lost() {
         at: Timestamp(now),
         seconds: 604_800,
     };
-    alice.write(move |tx| tx.deposited(contact, &late)).unwrap();
+    alice.write(move |tx| deposits::deposited(tx, contact, &late)).unwrap();
     assert_eq!(alice.count("SELECT count(*) FROM deposits"), 0);
 }
 
@@ -127,8 +127,8 @@ fn a_directory_that_went_back_is_given_again_what_it_lost() {
     assert_eq!(alice.read(|conn| deposits::highest_of(conn, URL)), 15);
     alice
         .write(|tx| {
-            let contacts = tx.deposited_at(URL)?;
-            tx.mailbox_went_back(URL, &contacts)
+            let contacts = deposits::deposited_at(tx, URL)?;
+            deposits::mailbox_went_back(tx, URL, &contacts)
         })
         .unwrap();
     assert_eq!(open(&alice, &bob), [1, 2, 3, 4]);
@@ -138,7 +138,7 @@ fn a_directory_that_went_back_is_given_again_what_it_lost() {
 fn an_acknowledgement_is_due_until_it_was_told() {
     let (alice, bob) = friends();
     let contact = bob.id(&alice);
-    bob.write(move |tx| tx.set_ack_due(contact, true)).unwrap();
+    bob.write(move |tx| deposits::set_ack_due(tx, contact, true)).unwrap();
     assert!(bob.read(|conn| deposits::ack_is_due(conn, contact)));
     assert_eq!(bob.read(crate::store::contacts::with_pending), [contact], "a restart does not forget it");
     bob.receive(&alice, &[]);
@@ -146,6 +146,6 @@ fn an_acknowledgement_is_due_until_it_was_told() {
     bob.receive(&alice, &alice.outbox(&bob));
     let acks: Vec<AckEntry> = bob.read(|conn| deposits::acks_for(conn, contact, alice.device_id()));
     assert_eq!(acks.iter().map(|entry| entry.contiguous).collect::<Vec<_>>(), [1]);
-    bob.write(move |tx| tx.set_ack_due(contact, false)).unwrap();
+    bob.write(move |tx| deposits::set_ack_due(tx, contact, false)).unwrap();
     assert!(!bob.read(|conn| deposits::ack_is_due(conn, contact)));
 }

@@ -1,18 +1,19 @@
 //! Own epochs: after a restore, a rolled-back disk, or a contact that lost what it had, nothing is lost and no number is
 //! used twice.
 
+use crate::store::epochs::{self, RECIPIENT_RESTORED, RESTORED, Resumed};
+use crate::store::feed::read_events;
+use crate::store::inbound::resume_entries;
+use crate::store::outbound::{self, AttemptNote, stream_of};
+use crate::store::settle;
+use crate::store::tests::fixture::Person;
 use proto::ids::{ConversationId, Epoch};
 use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
 use proto::wire::payload::{Kind, Skip};
 
-use super::fixture::Person;
 use crate::model::MessageState::{Delivered, Queued};
 use crate::model::{Event, EventBody};
-use crate::store::epochs::{RECIPIENT_RESTORED, RESTORED, Resumed};
-use crate::store::feed::read_events;
-use crate::store::inbound::resume_entries;
-use crate::store::outbound::{AttemptNote, stream_of};
 
 fn friends() -> (Person, Person) {
     let (alice, bob) = (Person::new("alice"), Person::new("bob"));
@@ -37,7 +38,7 @@ fn resume(bob: &Person, alice: &Person) -> Vec<AckEntry> {
 
 fn resumed(alice: &Person, bob: &Person, entries: Vec<AckEntry>) -> Resumed {
     let (contact, device) = (alice.id(bob), bob.device_id());
-    alice.write(move |tx| tx.peer_resumed(contact, device, &entries)).unwrap()
+    alice.write(move |tx| epochs::peer_resumed(tx, contact, device, &entries)).unwrap()
 }
 
 fn attempted(alice: &Person, bob: &Person) {
@@ -46,7 +47,7 @@ fn attempted(alice: &Person, bob: &Person) {
     let stream = alice.read(|conn| stream_of(conn, contact, places[0].0)).unwrap();
     let (low, high) = (places[0].1, places[places.len() - 1].1);
     let note = AttemptNote { stream, low, high, path: "direct", outcome: "sent".into(), at: Timestamp::now() };
-    alice.write(move |tx| tx.attempt(contact, &note)).unwrap();
+    alice.write(move |tx| settle::attempt(tx, contact, &note)).unwrap();
 }
 
 /// A copy of everything that a store holds of its streams and messages, and its way back: as if the disk went back.
@@ -75,11 +76,13 @@ fn what_waits_is_issued_again_under_its_id_and_skips_are_not() {
     let ids = alice.send(&bob, &["1", "2", "3"]);
     alice.deliver(&bob);
     let more = alice.send(&bob, &["4", "5"]);
-    alice.write(move |tx| tx.append_core(contact, Kind::Skip, &Skip { low: 9, high: 9, reason: "" }.encode())).unwrap();
-    alice.write(move |tx| tx.append_core(contact, Kind::parse("skip").unwrap(), b"")).unwrap();
+    alice
+        .write(move |tx| outbound::append_core(tx, contact, Kind::Skip, &Skip { low: 9, high: 9, reason: "" }.encode()))
+        .unwrap();
+    alice.write(move |tx| outbound::append_core(tx, contact, Kind::parse("skip").unwrap(), b"")).unwrap();
     assert_eq!(waiting(&alice, &bob).iter().map(|place| place.1).collect::<Vec<_>>(), [4, 5, 6, 7]);
     let old = waiting(&alice, &bob)[0].0;
-    assert_eq!(alice.write(|tx| tx.begin_epochs(RESTORED)).unwrap(), 1);
+    assert_eq!(alice.write(|tx| epochs::begin_epochs(tx, RESTORED)).unwrap(), 1);
     let places = waiting(&alice, &bob);
     assert_eq!(places.iter().map(|place| place.1).collect::<Vec<_>>(), [1, 2]);
     assert!(places.iter().all(|place| place.0 != old));
@@ -98,7 +101,7 @@ fn what_was_acknowledged_above_a_hole_is_repeated() {
     let cores = alice.outbox(&bob);
     let received = bob.receive(&alice, &[cores[0].clone(), cores[2].clone()]);
     alice.acknowledged(&bob, received.entries);
-    alice.write(|tx| tx.begin_epochs(RESTORED)).unwrap();
+    alice.write(|tx| epochs::begin_epochs(tx, RESTORED)).unwrap();
     assert_eq!(waiting(&alice, &bob).len(), 2);
     assert_eq!(ids.iter().map(|id| alice.state(*id).0).collect::<Vec<_>>(), [Delivered, Queued, Queued]);
     alice.deliver(&bob);
@@ -109,7 +112,7 @@ fn what_was_acknowledged_above_a_hole_is_repeated() {
 #[test]
 fn a_session_counter_that_did_not_count_on_begins_epochs() {
     let (alice, bob) = friends();
-    let counted = |counter| alice.write(move |tx| tx.session_counted(counter)).unwrap();
+    let counted = |counter| alice.write(move |tx| epochs::session_counted(tx, counter)).unwrap();
     assert!(!counted(1));
     alice.send(&bob, &["1"]);
     assert!(!counted(2) && !counted(3));

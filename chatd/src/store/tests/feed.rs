@@ -1,14 +1,18 @@
 //! The feed: numbers without holes, the same from the hub as from the store.
 
-use proptest::prelude::*;
-use proto::reason::Reason;
-
-use super::fixture::{Link, Person, message, stream, text_payload};
-use crate::model::{ContactChange, Event, EventBody, EventKind, MessageState, ProfileRow};
 use crate::store::StoreError;
 use crate::store::consumers;
 use crate::store::feed::{kind_number, kind_of, read_events};
+use crate::store::gaps;
+use crate::store::outbound;
+use crate::store::pins;
+use crate::store::settle;
+use crate::store::tests::fixture::{Link, Person, message, stream, text_payload};
 use crate::store::trace::{state_number, state_of};
+use proptest::prelude::*;
+use proto::reason::Reason;
+
+use crate::model::{ContactChange, Event, EventBody, EventKind, MessageState, ProfileRow};
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
@@ -66,17 +70,17 @@ proptest! {
                 Step::Profile => {
                     let version = alice.row(&bob).profile.version + 1;
                     let row = ProfileRow { version, display_name: "Bob".into(), ..ProfileRow::default() };
-                    alice.write(move |tx| tx.set_contact_profile(contact, &row)).unwrap();
+                    alice.write(move |tx| pins::set_contact_profile(tx, contact, &row)).unwrap();
                 }
                 Step::Presence(online) => alice.write(move |tx| { tx.event_presence(contact, online); Ok(()) }).unwrap(),
                 Step::Fail => {
                     let failed = alice.write(move |tx| {
-                        tx.send(contact, &[message("never")])?;
+                        outbound::send(tx, contact, &[message("never")])?;
                         Err::<(), _>(StoreError::NotFound("anything"))
                     });
                     prop_assert!(failed.is_err());
                 }
-                Step::Reject => alice.write(move |tx| tx.reject_queued(contact, MessageState::Rejected, Reason::Blocked)).unwrap(),
+                Step::Reject => alice.write(move |tx| settle::reject_queued(tx, contact, MessageState::Rejected, Reason::Blocked)).unwrap(),
             }
             let mut told = head;
             while let Ok(batch) = hub.try_recv() {
@@ -154,11 +158,11 @@ fn what_is_no_longer_stored_is_said_to_be_missing() {
 #[test]
 fn a_consumer_never_goes_back() {
     let alice = Person::new("alice");
-    let ack = |seq: u64, head: u64| alice.write(move |tx| tx.consumer_ack("bot", seq, head)).unwrap();
+    let ack = |seq: u64, head: u64| alice.write(move |tx| consumers::consumer_ack(tx, "bot", seq, head)).unwrap();
     let at = || alice.read(|conn| consumers::place(conn, "bot"));
     assert_eq!(at(), None);
-    assert!(alice.write(|tx| tx.consumer_ack("bot", 5, 10)).is_err(), "nobody subscribed under that name");
-    alice.write(|tx| tx.consumer_begin("bot", 0)).unwrap();
+    assert!(alice.write(|tx| consumers::consumer_ack(tx, "bot", 5, 10)).is_err(), "nobody subscribed under that name");
+    alice.write(|tx| consumers::consumer_begin(tx, "bot", 0)).unwrap();
     ack(5, 10);
     ack(3, 10);
     assert_eq!(at(), Some(5));
@@ -173,13 +177,14 @@ fn attempts_and_dead_letters_are_kept() {
     let begin = alice.store.hub().head();
     alice.send(&bob, &["one", "two"]);
     let head = alice.store.hub().head();
-    let attempt = |name: &'static str, seq: u64| alice.write(move |tx| tx.consumer_attempt(name, seq));
-    let give_up = |seq: u64| alice.write(move |tx| tx.consumer_give_up("bot", seq, "exit code 3", head)).unwrap();
+    let attempt = |name: &'static str, seq: u64| alice.write(move |tx| consumers::consumer_attempt(tx, name, seq));
+    let give_up =
+        |seq: u64| alice.write(move |tx| consumers::consumer_give_up(tx, "bot", seq, "exit code 3", head)).unwrap();
     let now = || alice.read(move |conn| consumers::one(conn, "bot", head));
     let letters = || alice.read(|conn| consumers::dead_letters(conn, "bot", 0, 10)).0;
     assert!(matches!(attempt("bot", 1), Err(StoreError::NotFound(_))), "of nobody");
-    assert_eq!(alice.write(move |tx| tx.consumer_begin("bot", begin)).unwrap(), 1);
-    assert_eq!(alice.write(move |tx| tx.consumer_begin("bot", 0)).unwrap(), 1, "it is there");
+    assert_eq!(alice.write(move |tx| consumers::consumer_begin(tx, "bot", begin)).unwrap(), 1);
+    assert_eq!(alice.write(move |tx| consumers::consumer_begin(tx, "bot", 0)).unwrap(), 1, "it is there");
     assert_eq!((attempt("bot", begin + 1).unwrap(), attempt("bot", begin + 1).unwrap()), (1, 2));
     assert_eq!((now().attempts, now().waiting), (2, head - begin));
     give_up(begin + 1);
@@ -191,10 +196,10 @@ fn attempts_and_dead_letters_are_kept() {
     let letter = letters().remove(0);
     assert_eq!((letter.seq, letter.attempts, letter.reason.as_str()), (begin + 1, 2, "exit code 3"));
     assert_eq!(letter.event.map(|event| event.seq), Some(begin + 1));
-    alice.write(move |tx| tx.consumer_reset("bot", begin)).unwrap();
+    alice.write(move |tx| consumers::consumer_reset(tx, "bot", begin)).unwrap();
     assert_eq!((now().seq, now().attempts, letters().len()), (begin, 0, 0));
-    alice.write(|tx| tx.consumer_remove("bot")).unwrap();
-    assert!(alice.write(|tx| tx.consumer_remove("bot")).is_err());
+    alice.write(|tx| consumers::consumer_remove(tx, "bot")).unwrap();
+    assert!(alice.write(|tx| consumers::consumer_remove(tx, "bot")).is_err());
     assert!(alice.read(|conn| consumers::page(conn, "", 10, 0)).is_empty());
 }
 
@@ -202,7 +207,7 @@ fn attempts_and_dead_letters_are_kept() {
 fn consumers_are_counted() {
     let alice = Person::new("alice");
     let most = consumers::MAX_CONSUMERS;
-    let begin = |n: u64| alice.write(move |tx| tx.consumer_begin(&format!("c{n:04}"), 0)).unwrap();
+    let begin = |n: u64| alice.write(move |tx| consumers::consumer_begin(tx, &format!("c{n:04}"), 0)).unwrap();
     for n in 0..most {
         assert_eq!(begin(n), n + 1);
     }
@@ -218,7 +223,7 @@ fn a_profile_counts_if_it_is_newer() {
     let contact = alice.id(&bob);
     let set = |version: u64, name: &str| {
         let row = ProfileRow { version, display_name: name.to_owned(), ..ProfileRow::default() };
-        alice.write(move |tx| tx.set_contact_profile(contact, &row)).unwrap();
+        alice.write(move |tx| pins::set_contact_profile(tx, contact, &row)).unwrap();
     };
     set(2, "Bob");
     set(1, "Old");
@@ -240,7 +245,7 @@ fn a_stream_that_was_held_for_long_is_shown_in_pages() {
     alice.receive(&bob, &cores[..1]);
     let batch = hub.try_recv().unwrap();
     assert!(batch.events.is_none(), "12 MB of texts are not kept for listeners");
-    while alice.write(|tx| tx.show_ready()).unwrap() {}
+    while alice.write(|tx| gaps::show_ready(tx)).unwrap() {}
     let last = alice.store.hub().head();
     // One more than messages for each of two slices: these do not link, and that is told.
     assert_eq!((batch.first, batch.last, last), (begin + 1, begin + 513, begin + 602));

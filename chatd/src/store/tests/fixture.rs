@@ -4,6 +4,18 @@ mod dump;
 
 pub(crate) use dump::{dump, rows, tables};
 
+use crate::store::account::NewAccount;
+use crate::store::consent;
+use crate::store::contacts::{self, NewContact};
+use crate::store::inbound::{self, Received};
+use crate::store::naming;
+use crate::store::outbound::{self, NewMessage};
+use crate::store::pins;
+use crate::store::search::Indexer;
+use crate::store::settle;
+use crate::store::signals;
+use crate::store::trace;
+use crate::store::{ContactRow, Store, StoreError, Tx};
 use std::future::Future;
 use std::sync::{Arc, LazyLock};
 
@@ -23,12 +35,6 @@ use crate::crypto::prekey::PrekeySecret;
 use crate::model::ids::{OutStreamRow, PeerId};
 use crate::model::{AccountRow, Format, MessageState, Priority};
 use crate::policy::contact::Event;
-use crate::store::account::NewAccount;
-use crate::store::contacts::{self, NewContact};
-use crate::store::inbound::Received;
-use crate::store::outbound::{self, NewMessage};
-use crate::store::search::Indexer;
-use crate::store::{ContactRow, Store, StoreError, Tx, signals, trace};
 
 static INDEXER: LazyLock<Indexer> = LazyLock::new(Indexer::start);
 
@@ -129,8 +135,8 @@ impl Person {
         }
         let new = other.as_contact();
         self.write(move |tx| {
-            let contact = tx.upsert_contact(&new)?;
-            tx.confirm_name(contact, &new.name, &new.origin)?;
+            let contact = pins::upsert_contact(tx, &new)?;
+            naming::confirm_name(tx, contact, &new.name, &new.origin)?;
             Ok(contact)
         })
         .unwrap()
@@ -146,7 +152,7 @@ impl Person {
 
     pub fn wish(&self, other: &Self, event: Event) {
         let contact = self.meet(other);
-        self.write(move |tx| tx.contact_wish(contact, event, "").map(drop)).unwrap();
+        self.write(move |tx| consent::contact_wish(tx, contact, event, "").map(drop)).unwrap();
     }
 
     /// Cores of the contact protocol that wait for somebody.
@@ -163,7 +169,8 @@ impl Person {
             let kind = Kind::parse(core.kind).unwrap();
             let card = ContactCard::decode(core.payload).ok();
             let text = card.as_ref().map_or("", |card| card.text);
-            tx.contact_signal(contact, kind, core.id, text, card.as_ref().map(|card| &card.deposit_token)).map(drop)
+            consent::contact_signal(tx, contact, kind, core.id, text, card.as_ref().map(|card| &card.deposit_token))
+                .map(drop)
         })
         .unwrap();
     }
@@ -177,7 +184,7 @@ impl Person {
             other.hear(self, &signal.core);
             let contact = self.id(other);
             if signal.kind != Kind::ContactRequest {
-                self.write(move |tx| tx.signals_done(contact, &[signal.msgid])).unwrap();
+                self.write(move |tx| signals::signals_done(tx, contact, &[signal.msgid])).unwrap();
             }
         }
     }
@@ -194,7 +201,11 @@ impl Person {
     pub fn send(&self, other: &Self, texts: &[&str]) -> Vec<MessageId> {
         let contact = self.id(other);
         let messages: Vec<NewMessage> = texts.iter().map(|text| message(text)).collect();
-        self.write(move |tx| tx.send(contact, &messages)).unwrap().into_iter().map(|stored| stored.id).collect()
+        self.write(move |tx| outbound::send(tx, contact, &messages))
+            .unwrap()
+            .into_iter()
+            .map(|stored| stored.id)
+            .collect()
     }
 
     /// The cores that wait for somebody, as they are.
@@ -210,14 +221,14 @@ impl Person {
             let list: Vec<(&[u8], Core<'_>)> =
                 cores.iter().map(|bytes| (bytes.as_slice(), Core::decode(bytes).unwrap())).collect();
             let refs: Vec<(&[u8], &Core<'_>)> = list.iter().map(|(bytes, core)| (*bytes, core)).collect();
-            tx.receive(contact, &refs, &Default::default())
+            inbound::receive(tx, contact, &refs, &Default::default())
         })
         .unwrap()
     }
 
     pub fn acknowledged(&self, by: &Self, entries: Vec<AckEntry>) {
         let contact = self.id(by);
-        self.write(move |tx| tx.acknowledged(contact, &entries)).unwrap();
+        self.write(move |tx| settle::acknowledged(tx, contact, &entries)).unwrap();
     }
 
     /// Everything that waits is received and acknowledged.

@@ -1,8 +1,9 @@
 //! Forgetting a conversation, or the older part of it.
 
+use crate::store::forget;
+use crate::store::tests::fixture::{Person, run};
 use proto::time::Timestamp;
 
-use super::fixture::{Person, run};
 use crate::policy::limits::Quotas;
 
 fn friends() -> (Person, Person) {
@@ -15,7 +16,7 @@ fn forget(person: &Person, other: &Person, before: Option<Timestamp>) -> u64 {
     let contact = person.id(other);
     let mut all = 0;
     loop {
-        let forgotten = person.write(move |tx| tx.forget(contact, before)).unwrap();
+        let forgotten = person.write(move |tx| forget::forget(tx, contact, before)).unwrap();
         all += forgotten.messages;
         if !forgotten.more {
             return all;

@@ -1,13 +1,13 @@
 //! Holes: held back, asked for, given up, told, filled late; and what does not fit is not taken.
 
+use crate::store::feed::read_events;
+use crate::store::gaps::{self, HOLD_MS, HOLD_UNDRAINED_MS, has_hole, holes};
+use crate::store::history;
+use crate::store::tests::fixture::{Link, Person, stream};
 use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
 
-use super::fixture::{Link, Person, stream};
 use crate::model::{Event, EventBody};
-use crate::store::feed::read_events;
-use crate::store::gaps::{HOLD_MS, HOLD_UNDRAINED_MS, has_hole, holes};
-use crate::store::history;
 
 fn friends() -> (Person, Person) {
     let (alice, bob) = (Person::new("alice"), Person::new("bob"));
@@ -25,7 +25,7 @@ fn later(ms: i64) -> Timestamp {
 }
 
 fn give_up(person: &Person, at: Timestamp, drained: bool) -> Option<Timestamp> {
-    person.write(move |tx| tx.give_up_gaps(at, drained)).unwrap()
+    person.write(move |tx| gaps::give_up_gaps(tx, at, drained)).unwrap()
 }
 
 /// Gaps and messages in the order in which a reader of the feed sees them.

@@ -1,13 +1,18 @@
 //! What ends because nobody answers, or because there is nobody.
 
+use crate::store::Tx;
+use crate::store::contacts;
+use crate::store::deposits;
+use crate::store::feed::read_events;
+use crate::store::giveup;
+use crate::store::lifetimes;
+use crate::store::people;
+use crate::store::tests::fixture::{HOME, Person};
 use proto::wire::payload::Kind;
 
-use super::fixture::{HOME, Person};
 use crate::model::ids::PeerId;
 use crate::model::{ContactChange, ContactStage, EventKind, MessageState};
 use crate::policy::contact::{Event, Outgoing, Relation};
-use crate::store::feed::read_events;
-use crate::store::{Tx, contacts, giveup, lifetimes, people};
 
 const NOW: i64 = 1_800_000_000;
 const DAY: i64 = 86_400;
@@ -17,12 +22,12 @@ fn pair() -> (Person, Person) {
 }
 
 fn expire(alice: &Person, now: i64) {
-    alice.write(move |tx: &mut Tx<'_>| tx.expire_due(now)).unwrap();
+    alice.write(move |tx: &mut Tx<'_>| lifetimes::expire_due(tx, now)).unwrap();
 }
 
 fn gone(alice: &Person, bob: &Person, sure: bool) {
     let contact = alice.id(bob);
-    alice.write(move |tx: &mut Tx<'_>| tx.account_gone(contact, "mailbox", sure)).unwrap();
+    alice.write(move |tx: &mut Tx<'_>| giveup::account_gone(tx, contact, "mailbox", sure)).unwrap();
 }
 
 /// How its owner sees it: stage and reason.
@@ -80,12 +85,12 @@ fn messages_to_a_contact_who_is_gone_wait_and_what_is_owed_to_it_does_not() {
     alice.befriend(&bob);
     let id = alice.send(&bob, &["are you there?"])[0];
     let contact = alice.id(&bob);
-    alice.write(move |tx: &mut Tx<'_>| tx.set_ack_due(contact, true)).unwrap();
+    alice.write(move |tx: &mut Tx<'_>| deposits::set_ack_due(tx, contact, true)).unwrap();
     gone(&alice, &bob, true);
     assert_eq!(shown(&alice, &bob), (ContactStage::Accepted, Some("account_gone".into())));
     assert_eq!(alice.state(id), (MessageState::Queued, Some("account_gone".into())));
     assert_eq!(alice.count("SELECT count(*) FROM contacts WHERE ack_due = 1"), 0);
-    alice.write(move |tx: &mut Tx<'_>| tx.account_found(contact)).unwrap();
+    alice.write(move |tx: &mut Tx<'_>| giveup::account_found(tx, contact)).unwrap();
     assert_eq!(shown(&alice, &bob), (ContactStage::Accepted, None));
     // A removal has nobody to reach.
     alice.wish(&bob, Event::UserRemoves);

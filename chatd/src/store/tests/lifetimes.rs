@@ -1,14 +1,17 @@
 //! Own messages that end by themselves, and whose ends are taken back.
 
+use crate::store::Tx;
+use crate::store::account;
+use crate::store::inbound;
+use crate::store::lifetimes::{self, COPY_MAY_ARRIVE, LIFETIME_ENDED, expiry};
+use crate::store::outbound::{self, AttemptNote};
+use crate::store::settle;
+use crate::store::tests::fixture::{Person, message};
 use proto::ids::MessageId;
 use proto::time::Timestamp;
 
-use super::fixture::{Person, message};
 use crate::model::MessageState;
 use crate::model::ids::OutStreamRow;
-use crate::store::lifetimes::{self, COPY_MAY_ARRIVE, LIFETIME_ENDED, expiry};
-use crate::store::outbound::{self, AttemptNote};
-use crate::store::{Tx, account};
 
 const NOW: i64 = 1_800_000_000;
 
@@ -22,11 +25,11 @@ fn pair() -> (Person, Person) {
 fn send(alice: &Person, bob: &Person, text: &str, expires: Option<i64>) -> MessageId {
     let contact = alice.id(bob);
     let new = outbound::NewMessage { expires, ..message(text) };
-    alice.write(move |tx| tx.send(contact, &[new])).unwrap()[0].id
+    alice.write(move |tx| outbound::send(tx, contact, &[new])).unwrap()[0].id
 }
 
 fn expire(alice: &Person, now: i64) {
-    alice.write(move |tx: &mut Tx<'_>| tx.expire_due(now)).unwrap();
+    alice.write(move |tx: &mut Tx<'_>| lifetimes::expire_due(tx, now)).unwrap();
 }
 
 fn sent(alice: &Person, bob: &Person, low: u64, high: u64) {
@@ -40,7 +43,7 @@ fn sent(alice: &Person, bob: &Person, low: u64, high: u64) {
         outcome: "sent".into(),
         at: Timestamp(NOW * 1_000),
     };
-    alice.write(move |tx| tx.attempt(contact, &note)).unwrap();
+    alice.write(move |tx| settle::attempt(tx, contact, &note)).unwrap();
 }
 
 fn ended(alice: &Person, id: MessageId) -> (MessageState, String) {
@@ -117,12 +120,12 @@ fn a_read_receipt_speaks_of_its_own_message_only() {
     sent(&alice, &bob, 1, 3);
     expire(&alice, NOW + 60);
     let contact = alice.id(&bob);
-    alice.write(move |tx| tx.read_by(contact, &three)).unwrap();
+    alice.write(move |tx| settle::read_by(tx, contact, &three)).unwrap();
     assert_eq!(alice.state(three).0, MessageState::Read);
     for id in [one, two] {
         assert_eq!(alice.state(id).0, MessageState::Expired);
     }
-    alice.write(move |tx| tx.read_by(contact, &two)).unwrap();
+    alice.write(move |tx| settle::read_by(tx, contact, &two)).unwrap();
     assert_eq!(alice.state(two).0, MessageState::Read);
     assert_eq!(alice.state(one).0, MessageState::Expired);
 }
@@ -134,15 +137,15 @@ fn read_receipts_can_be_switched_off() {
     alice.deliver(&bob);
     let contact = bob.id(&alice);
     let receipts = || bob.count("SELECT count(*) FROM signals WHERE kind = 'receipt'");
-    assert_eq!(bob.write(move |tx| tx.mark_read(contact, None)).unwrap(), 1);
+    assert_eq!(bob.write(move |tx| inbound::mark_read(tx, contact, None)).unwrap(), 1);
     assert_eq!(receipts(), 1);
-    let settings = bob.write(|tx| tx.set_settings(Some(false), Some(60))).unwrap();
+    let settings = bob.write(|tx| account::set_settings(tx, Some(false), Some(60))).unwrap();
     assert_eq!(settings, account::Settings { read_receipts: false, lifetime: Some(60) });
     assert_eq!(receipts(), 0, "what has not left stays");
     alice.send(&bob, &["two"]);
     alice.deliver(&bob);
-    assert_eq!(bob.write(move |tx| tx.mark_read(contact, None)).unwrap(), 1, "read here all the same");
+    assert_eq!(bob.write(move |tx| inbound::mark_read(tx, contact, None)).unwrap(), 1, "read here all the same");
     assert_eq!(receipts(), 0);
-    let settings = bob.write(|tx| tx.set_settings(Some(true), Some(0))).unwrap();
+    let settings = bob.write(|tx| account::set_settings(tx, Some(true), Some(0))).unwrap();
     assert_eq!(settings, account::Settings { read_receipts: true, lifetime: None });
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, params};
 
-use crate::store::{care, migrate};
+use crate::store::care;
+use crate::store::migrate;
 
 /// Reads and writes that this thread asked of the system.
 fn calls() -> (u64, u64) {

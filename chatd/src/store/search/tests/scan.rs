@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::{Alice, until_indexed};
 use crate::model::ids::ConversationRow;
+use crate::store::search::tests::{Alice, until_indexed};
 
 /// Words with accents, cut and folded without FTS5's help.
 fn naive(body: &str) -> Vec<String> {

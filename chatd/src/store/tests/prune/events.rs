@@ -1,7 +1,9 @@
 //! Events and consumers that are pruned.
 
-use super::*;
 use crate::model::EventKind;
+use crate::store::consumers;
+use crate::store::prune;
+use crate::store::tests::prune::*;
 
 /// Rows of many numbers each, so that the bounds are reached soon.
 fn fill_events(person: &Person, upto: i64) {
@@ -26,14 +28,14 @@ fn events_are_kept_for_consumers_up_to_a_bound_and_numbers_go_on() {
     let head = KEEP_FOR_CONSUMERS + 500_000;
     fill_events(&alice, head);
     for (name, seq) in [("far", 100_000), ("behind", head - KEEP_EVENTS - 300_000), ("near", head)] {
-        alice.write(move |tx| tx.consumer_begin(name, seq as u64)).unwrap();
+        alice.write(move |tx| consumers::consumer_begin(tx, name, seq as u64)).unwrap();
     }
     prune(&alice);
     let bound = head - KEEP_FOR_CONSUMERS;
     assert!((bound - 1_000..=bound + 1).contains(&oldest(&alice)), "no consumer holds more than the bound");
     let page = alice.read(|conn| feed::read_events(conn, 100_000, 10));
     assert_eq!(page.events[0].kind(), EventKind::FeedLagged, "it is told what it missed");
-    alice.write(|tx| tx.consumer_remove("far")).unwrap();
+    alice.write(|tx| consumers::consumer_remove(tx, "far")).unwrap();
     prune(&alice);
     let bound = head - KEEP_EVENTS - 300_000;
     assert!((bound - 1_000..=bound + 1).contains(&oldest(&alice)), "what one waits for is kept");
@@ -41,15 +43,15 @@ fn events_are_kept_for_consumers_up_to_a_bound_and_numbers_go_on() {
     let dead = head - KEEP_EVENTS - 200_000;
     alice
         .write(move |tx| {
-            tx.consumer_begin("late", dead as u64 - 1)?;
-            tx.consumer_give_up("late", dead as u64, "exit code 1", head as u64)?;
-            tx.consumer_ack("late", head as u64, head as u64)?;
-            tx.consumer_reset("behind", head as u64)
+            consumers::consumer_begin(tx, "late", dead as u64 - 1)?;
+            consumers::consumer_give_up(tx, "late", dead as u64, "exit code 1", head as u64)?;
+            consumers::consumer_ack(tx, "late", head as u64, head as u64)?;
+            consumers::consumer_reset(tx, "behind", head as u64)
         })
         .unwrap();
     prune(&alice);
     assert!((dead - 1_000..=dead).contains(&oldest(&alice)), "{} for {dead}", oldest(&alice));
-    alice.write(move |tx| tx.consumer_reset("late", head as u64)).unwrap();
+    alice.write(move |tx| consumers::consumer_reset(tx, "late", head as u64)).unwrap();
     prune(&alice);
     let bound = head - KEEP_EVENTS;
     assert!((bound - 1_000..=bound + 1).contains(&oldest(&alice)));
@@ -70,9 +72,9 @@ fn a_consumer_goes_when_it_is_idle_and_far_behind_and_not_read() {
     let (alice, _bob) = friends();
     let head = KEEP_EVENTS + 1_000;
     for name in ["idle", "read", "young"] {
-        alice.write(move |tx| tx.consumer_begin(name, 1)).unwrap();
+        alice.write(move |tx| consumers::consumer_begin(tx, name, 1)).unwrap();
     }
-    alice.write(move |tx| tx.consumer_begin("near", 900)).unwrap();
+    alice.write(move |tx| consumers::consumer_begin(tx, "near", 900)).unwrap();
     fill_events(&alice, head);
     let old = Timestamp::now().0 - IDLE_MS - 1_000;
     alice
@@ -83,7 +85,7 @@ fn a_consumer_goes_when_it_is_idle_and_far_behind_and_not_read() {
             )?)
         })
         .unwrap();
-    alice.write(|tx| tx.prune(Progress::Consumers, &["read".to_owned()])).unwrap();
+    alice.write(|tx| prune::prune(tx, Progress::Consumers, &["read".to_owned()])).unwrap();
     let left: Vec<String> =
         alice.read(|conn| consumers::page(conn, "", 10, 0)).into_iter().map(|one| one.name).collect();
     assert_eq!(left, ["near", "read", "young"]);

@@ -1,5 +1,15 @@
 //! One side: the real store over a database in memory, and what a daemon forgets when it ends.
 
+use crate::store::StoreError;
+use crate::store::account::{self, NewAccount};
+use crate::store::acks;
+use crate::store::epochs::{self, RESTORED};
+use crate::store::inbound::{self, Received, resume_entries};
+use crate::store::outbound::{AttemptNote, NewMessage};
+use crate::store::prune::{self, Progress};
+use crate::store::schema;
+use crate::store::settle;
+use crate::store::tx::{Cache, Tx};
 use proto::ids::{AccountId, ConversationId, DeviceId, MessageId};
 use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
@@ -7,14 +17,6 @@ use rusqlite::{Connection, params};
 
 use crate::model::ids::{OutStreamRow, PeerId};
 use crate::model::{AccountRow, Format, Priority};
-use crate::store::account::{self, NewAccount};
-use crate::store::acks;
-use crate::store::epochs::RESTORED;
-use crate::store::inbound::{Received, resume_entries};
-use crate::store::outbound::{AttemptNote, NewMessage};
-use crate::store::prune::Progress;
-use crate::store::tx::{Cache, Tx};
-use crate::store::{StoreError, schema};
 
 /// The only contact.
 pub const CONTACT: PeerId = PeerId(1);
@@ -177,7 +179,7 @@ impl Node {
         self.take_from("copy");
         if let Some(device) = restored_as {
             self.set_device(device);
-            self.tx(now, |tx| tx.begin_epochs(RESTORED));
+            self.tx(now, |tx| epochs::begin_epochs(tx, RESTORED));
         }
     }
 
@@ -196,12 +198,12 @@ impl Node {
         let sql = self.conn.unchecked_transaction().unwrap();
         let mut tx = Tx::new(&sql, &mut self.cache, self.head, (false, false), Timestamp(now));
         for note in self.life.notes.drain(..) {
-            tx.attempt(CONTACT, &note).unwrap();
+            settle::attempt(&mut tx, CONTACT, &note).unwrap();
         }
         self.count += 1;
         let mut prune = self.count.is_multiple_of(7).then(Progress::default);
         while let Some(at) = prune {
-            prune = tx.prune(at, &[]).unwrap();
+            prune = prune::prune(&mut tx, at, &[]).unwrap();
         }
         let out = op(&mut tx).unwrap();
         let finished = tx.finish().unwrap();
@@ -220,7 +222,7 @@ impl Node {
         let before = self.conn.total_changes();
         let sql = self.conn.unchecked_transaction().unwrap();
         let mut tx = Tx::new(&sql, &mut self.cache, self.head, (false, false), Timestamp(now));
-        tx.acknowledged(CONTACT, entries).unwrap();
+        settle::acknowledged(&mut tx, CONTACT, entries).unwrap();
         let finished = tx.finish().unwrap();
         sql.commit().unwrap();
         self.head = finished.events.map_or(self.head, |batch| batch.last);
@@ -272,12 +274,12 @@ impl Node {
 
 /// Takes acknowledgements and cores as an inbox does.
 pub fn receive(tx: &mut Tx<'_>, acks: &[AckEntry], cores: &[Vec<u8>]) -> Result<Received, StoreError> {
-    tx.heed_mailed(CONTACT, acks)?;
-    tx.acknowledged(CONTACT, acks)?;
+    epochs::heed_mailed(tx, CONTACT, acks)?;
+    settle::acknowledged(tx, CONTACT, acks)?;
     let list: Vec<(&[u8], Core<'_>)> =
         cores.iter().map(|bytes| (bytes.as_slice(), Core::decode(bytes).unwrap())).collect();
     let refs: Vec<(&[u8], &Core<'_>)> = list.iter().map(|(bytes, core)| (*bytes, core)).collect();
-    if refs.is_empty() { Ok(Received::default()) } else { tx.receive(CONTACT, &refs, &Default::default()) }
+    if refs.is_empty() { Ok(Received::default()) } else { inbound::receive(tx, CONTACT, &refs, &Default::default()) }
 }
 
 pub fn message(number: u64, expires: Option<i64>) -> NewMessage {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use proto::ids::{DeviceId, Epoch, MessageId, sha256};
 use proto::wire::envelope::Core;
 
-use super::node::Node;
+use crate::store::tests::sim::node::Node;
 
 /// What a message's flags say.
 const LATE: i64 = 16;

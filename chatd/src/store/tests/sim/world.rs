@@ -2,6 +2,12 @@
 
 mod faults;
 
+use crate::store::deposits::{self, Deposit};
+use crate::store::epochs;
+use crate::store::outbound::{self, AttemptNote, OutboxRow, outbox_after};
+use crate::store::settle;
+use crate::store::tests::sim::node::{CONTACT, Node, device, message, receive};
+use crate::store::tests::sim::oracle::Oracle;
 use std::collections::HashSet;
 use std::rc::Rc;
 
@@ -9,11 +15,7 @@ use proto::ids::{DeviceId, MessageId};
 use proto::time::Timestamp;
 use proto::wire::envelope::AckEntry;
 
-use super::node::{CONTACT, Node, device, message, receive};
-use super::oracle::Oracle;
 use crate::model::ids::OutStreamRow;
-use crate::store::deposits::{self, Deposit};
-use crate::store::outbound::{AttemptNote, OutboxRow, outbox_after};
 
 const URL: &str = "http://127.0.0.1:7470";
 const WEEK_SECONDS: u64 = 604_800;
@@ -176,10 +178,10 @@ impl<'n> World<'n> {
         }
         let now = self.now;
         if self.random.chance(3) {
-            self.nodes[side].crash_in(now, |tx| tx.send(CONTACT, &new));
+            self.nodes[side].crash_in(now, |tx| outbound::send(tx, CONTACT, &new));
             return self.restart(side);
         }
-        self.nodes[side].tx(now, |tx| tx.send(CONTACT, &new));
+        self.nodes[side].tx(now, |tx| outbound::send(tx, CONTACT, &new));
         self.say(|| format!("{side}: sends {} messages up to {}", new.len(), self.messages * 2 + side as u64));
         for message in new {
             let number = u64::from_be_bytes(message.id.0[8..].try_into().unwrap());
@@ -249,8 +251,8 @@ impl<'n> World<'n> {
         match frame {
             Frame::Resume(from, entries) => {
                 self.say(|| format!("{side}: hears the resume {}", shown(&entries)));
-                let resumed = self.nodes[side].tx(now, |tx| tx.peer_resumed(CONTACT, from, &entries));
-                self.nodes[side].tx(now, |tx| tx.acknowledged(CONTACT, &entries));
+                let resumed = self.nodes[side].tx(now, |tx| epochs::peer_resumed(tx, CONTACT, from, &entries));
+                self.nodes[side].tx(now, |tx| settle::acknowledged(tx, CONTACT, &entries));
                 self.say(|| format!("{side}: {resumed:?}"));
                 self.known[side] = from;
                 let life = &mut self.nodes[side].life;

@@ -1,6 +1,10 @@
 //! What becomes of links, mailboxes, clocks and disks while messages are under way.
 
-use super::*;
+use crate::store::deposits;
+use crate::store::epochs;
+use crate::store::gaps;
+use crate::store::lifetimes;
+use crate::store::tests::sim::world::*;
 
 impl World<'_> {
     pub(super) fn toggle_link(&mut self) {
@@ -37,7 +41,7 @@ impl World<'_> {
     pub(super) fn start_session(&mut self, side: usize) {
         self.sessions[side] += 1;
         let (now, counter) = (self.now, self.sessions[side]);
-        let lost = self.nodes[side].tx(now, |tx| tx.session_counted(counter));
+        let lost = self.nodes[side].tx(now, |tx| epochs::session_counted(tx, counter));
         self.nodes[side].life.session = true;
         self.say(|| format!("{side}: session {counter}{}", if lost { ", and new epochs" } else { "" }));
     }
@@ -61,7 +65,7 @@ impl World<'_> {
             self.known[side] = self.nodes[there].device;
         }
         self.mailboxes[there].entries.retain(|(_, at, _)| now - at < WEEK_SECONDS as i64 * 1_000);
-        self.nodes[side].tx(now, |tx| tx.end_deposits(now));
+        self.nodes[side].tx(now, |tx| deposits::end_deposits(tx, now));
         let mut rows = self.nodes[side].read(|conn| deposits::undeposited(conn, CONTACT, 600));
         // One envelope holds consecutive numbers: a deposit covers them all.
         Self::fit(&mut rows, true);
@@ -94,7 +98,7 @@ impl World<'_> {
             at: Timestamp(now),
             seconds: WEEK_SECONDS,
         };
-        self.nodes[side].tx(now, |tx| tx.deposited(CONTACT, &deposit));
+        self.nodes[side].tx(now, |tx| deposits::deposited(tx, CONTACT, &deposit));
         true
     }
 
@@ -128,7 +132,7 @@ impl World<'_> {
         self.say(|| format!("{} s pass", ms / 1_000));
         for side in [0, 1] {
             let (now, drained) = (self.now, self.nodes[side].life.drained);
-            self.nodes[side].tx(now, |tx| tx.give_up_gaps(Timestamp(now), drained));
+            self.nodes[side].tx(now, |tx| gaps::give_up_gaps(tx, Timestamp(now), drained));
             self.oracle.look(side, &self.nodes[side]);
         }
     }
@@ -136,7 +140,7 @@ impl World<'_> {
     /// What is over ends.
     pub(super) fn expire(&mut self, side: usize) {
         let now = self.now;
-        self.nodes[side].tx(now, |tx| tx.expire_due(now / 1_000));
+        self.nodes[side].tx(now, |tx| lifetimes::expire_due(tx, now / 1_000));
         let expired = self.nodes[side].own_messages(true);
         self.say(|| format!("{side}: {} messages expired by now", expired.len()));
         self.oracle.expired(expired);

@@ -1,19 +1,18 @@
 //! What the store costs: a batch of 256 messages sent, and one received, each in a transaction that is on disk at its end.
 
-use chatd::store::consent;
-use chatd::store::inbound;
-use chatd::store::outbound;
-use chatd::store::pins;
+use chatd::store::account::NewAccount;
+use chatd::store::contacts::requests;
+use chatd::store::history::search::Indexer;
+use chatd::store::log::incoming;
+use chatd::store::log::outgoing::{self, NewMessage};
+use chatd::store::peers::NewContact;
+use chatd::store::peers::trust;
+use chatd::store::{Store, StoreError};
 use std::cell::Cell;
 
 use chatd::model::ids::PeerId;
 use chatd::model::{AccountRow, Format, Priority};
 use chatd::policy::contact::Event;
-use chatd::store::account::NewAccount;
-use chatd::store::contacts::NewContact;
-use chatd::store::outbound::NewMessage;
-use chatd::store::search::Indexer;
-use chatd::store::{Store, StoreError};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use proto::directory::{ContactPolicy, Device, Record, SignedRecord, recovery_hash};
 use proto::ids::{AccountId, ConversationId, DeviceId, Epoch, MessageId, sha256};
@@ -100,9 +99,9 @@ async fn store(alice: &Person, bob: &Person, folder: &std::path::Path, indexer: 
     };
     let contact = store
         .write(move |tx| {
-            let contact = pins::upsert_contact(tx, &new)?;
-            consent::contact_signal(tx, contact, Kind::ContactRequest, MessageId::now(), "", None)?;
-            consent::contact_wish(tx, contact, Event::UserAccepts, "")?;
+            let contact = trust::upsert_contact(tx, &new)?;
+            requests::contact_signal(tx, contact, Kind::ContactRequest, MessageId::now(), "", None)?;
+            requests::contact_wish(tx, contact, Event::UserAccepts, "")?;
             Ok(contact)
         })
         .await
@@ -155,7 +154,7 @@ async fn receive(store: &Store, contact: PeerId, cores: Vec<Vec<u8>>) -> Result<
             let decoded: Vec<(&[u8], Core<'_>)> =
                 cores.iter().filter_map(|bytes| Some((bytes.as_slice(), Core::decode(bytes).ok()?))).collect();
             let refs: Vec<(&[u8], &Core<'_>)> = decoded.iter().map(|(bytes, core)| (*bytes, core)).collect();
-            Ok(inbound::receive(tx, contact, &refs, &Default::default())?.shown)
+            Ok(incoming::receive(tx, contact, &refs, &Default::default())?.shown)
         })
         .await
 }
@@ -171,7 +170,7 @@ fn benches(c: &mut Criterion) {
     group.bench_function("send 256", |b| {
         b.iter_batched(
             batch,
-            |messages| assert!(runtime.block_on(store.write(move |tx| outbound::send(tx, contact, &messages))).is_ok()),
+            |messages| assert!(runtime.block_on(store.write(move |tx| outgoing::send(tx, contact, &messages))).is_ok()),
             BatchSize::PerIteration,
         )
     });

@@ -169,6 +169,59 @@ fn rooms_below_the_service_know_no_rpc() {
     assert_eq!(seen.len(), below.len(), "a room was not found: {below:?}, {seen:?}");
 }
 
+/// The rooms of chatd's store, from what knows least to what knows most. A room uses those before it only.
+const STORE: &[&str] = &[
+    "disk", "error", "engine", "account", "peers", "delivery", "log", "history", "contacts", "feed", "prune", "handle",
+    "snapshot",
+];
+
+/// What one room of the store uses of a later one, as bad as a ring: `error` is at home below all that fail by it.
+const STORE_EXCEPTIONS: &[(&str, &str)] = &[("disk", "error")];
+
+#[test]
+fn rooms_of_the_store_stand_in_their_order() {
+    let place = |room: &str| STORE.iter().position(|known| *known == room);
+    let (mut wrong, mut seen) = (Vec::new(), BTreeSet::new());
+    for (name, text) in sources() {
+        let Some(inside) = name.strip_prefix("chatd/src/store/") else { continue };
+        let room = inside.split('/').next().unwrap_or(inside).trim_end_matches(".rs");
+        if matches!(room, "mod" | "tests") || inside.ends_with("tests.rs") {
+            continue;
+        }
+        let Some(own) = place(room) else {
+            wrong.push(format!("{name}: {room} has no place in the order"));
+            continue;
+        };
+        seen.insert(own);
+        let code = without_comments(&text);
+        // Tests at the end of a file may set up what they like.
+        let code = code.split("#[cfg(test)]\n#[allow(clippy::unwrap_used)]\nmod tests").next().unwrap_or(&code);
+        for used in paths_of("crate::store", code) {
+            match place(&used) {
+                _ if used == "tests" => {}
+                Some(at) if at <= own || STORE_EXCEPTIONS.contains(&(room, &used)) => {}
+                Some(_) => wrong.push(format!("{name}: {room} uses {used}, which stands above it")),
+                None => wrong.push(format!("{name}: `crate::store::{used}` hides in which room it is")),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!(seen.len(), STORE.len(), "a room was not found: {seen:?} of {STORE:?}");
+}
+
+#[test]
+fn the_transaction_is_a_small_handle() {
+    let mut files = Vec::new();
+    for (name, text) in sources().into_iter().filter(|(name, _)| name.starts_with("chatd/src/")) {
+        let code = without_comments(&text);
+        if code.lines().any(|line| line.starts_with("impl") && line.contains(" Tx<") && !line.contains(" for ")) {
+            let block = code.split("\nimpl").filter(|block| block.lines().next().is_some_and(|l| l.contains("Tx<")));
+            files.push((name, block.map(|block| block.matches("    pub").count()).sum::<usize>()));
+        }
+    }
+    assert!(matches!(files[..], [(_, methods)] if methods <= 14), "functions of rooms, not methods of Tx: {files:?}");
+}
+
 fn crate_paths(code: &str) -> BTreeSet<String> {
     paths_of("crate", code)
 }

@@ -1,16 +1,11 @@
 //! Acknowledgements on their way to the store: those of a contact that come while an operation for it runs wait and become one
 //! operation, and what cannot change anything becomes none.
 //!
-//! Not its job: to say what can change something (`store::acks`), or to write it.
+//! Not its job: to say what can change something (`store::log::ack_filter`), or to write it.
 //!
 //! Invariants: one operation at a time for each contact; what waits is bounded; the order is that of coming. What is left out is
 //! acknowledged again after the next `resume`.
 
-use crate::store::acks;
-use crate::store::outbound;
-use crate::store::settle;
-use crate::store::signals;
-use crate::store::{Store, StoreError};
 use std::collections::{HashMap, HashSet};
 
 use proto::ids::{DeviceId, Epoch, MessageId};
@@ -23,6 +18,9 @@ use tokio::sync::oneshot;
 use super::engine::Engine;
 use super::finished::Finished;
 use crate::model::ids::PeerId;
+use crate::store::delivery::control;
+use crate::store::log::{ack_filter, acks, outgoing};
+use crate::store::{Store, StoreError};
 
 /// So much is looked up where it comes; more goes to a thread for what blocks.
 const FEW: usize = 8;
@@ -65,7 +63,7 @@ impl Batch {
             // A few indexed rows are not worth a thread of the pool, which may be busy with backups.
             let few = entries.len() + ids.len() <= FEW;
             let look = move |conn: &rusqlite::Connection| {
-                let changes = acks::would_change(conn, contact, device, (&entries, &ids), Timestamp::now())?;
+                let changes = ack_filter::would_change(conn, contact, device, (&entries, &ids), Timestamp::now())?;
                 Ok(changes.then_some((entries, ids)))
             };
             match if few { store.read_blocking(look) } else { store.read(look).await }? {
@@ -74,8 +72,8 @@ impl Batch {
             }
         };
         let write = move |tx: &mut crate::store::Tx<'_>| {
-            settle::acknowledged(tx, contact, &entries)?;
-            signals::signals_done(tx, contact, &ids)
+            acks::acknowledged(tx, contact, &entries)?;
+            control::signals_done(tx, contact, &ids)
         };
         store.write_for(contact, write).await.map(|()| done)
     }
@@ -164,7 +162,7 @@ impl Engine {
             let stream = match self.streams.get(&key) {
                 Some(stream) => Some(*stream),
                 None => {
-                    let found = self.read(|conn| outbound::stream_of(conn, contact, entry.epoch)).flatten();
+                    let found = self.read(|conn| outgoing::stream_of(conn, contact, entry.epoch)).flatten();
                     self.streams.extend(found.map(|stream| (key, stream)));
                     found
                 }
@@ -205,7 +203,8 @@ mod tests {
     use proto::wire::envelope::Core;
 
     use super::*;
-    use crate::store::tests::fixture::{Person, run};
+    use crate::store::tests::fixture::Person;
+    use crate::store::tests::fixture::run;
 
     /// Alice, whose outbox for bob holds 300 messages, and bob.
     fn waiting() -> (Person, Person) {

@@ -1,11 +1,5 @@
 //! The delivery task of one account: turns news into steps of routes.
 
-use crate::store::StoreError;
-use crate::store::account;
-use crate::store::contacts;
-use crate::store::epochs;
-use crate::store::settle;
-use crate::store::signals;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -22,6 +16,9 @@ use super::route::{AFTER_ACCEPT, Phase, Route};
 use super::routes::Routes;
 use super::{Context, News, OpenLink};
 use crate::model::ids::{OutStreamRow, PeerId};
+use crate::store::delivery::{attempts, control};
+use crate::store::log::recovery::{self, epochs};
+use crate::store::{StoreError, account, peers};
 
 /// Results of its own jobs that wait at most. A job that finds no room waits: none holds anything that others need.
 const RESULTS: usize = 256;
@@ -67,7 +64,7 @@ impl Engine {
         let stop = self.stop.clone();
         if self.read(account::is_restored).unwrap_or(false) {
             // Killed between a restore and this: what waits names a device that is lost.
-            let begun = self.context.store.write(|tx| epochs::begin_epochs(tx, epochs::RESTORED)).await;
+            let begun = self.context.store.write(|tx| epochs::begin_epochs(tx, recovery::RESTORED)).await;
             if let Err(error) = begun {
                 tracing::error!(%error, "a restored account cannot begin anew, and sends nothing");
                 return;
@@ -223,7 +220,7 @@ impl Engine {
             }
             Some(Problem::NoPrekey) => {
                 self.context.store.note(move |tx| {
-                    settle::attempt_failed(tx, contact, "direct", Reason::RecipientKeysExpired.as_str())
+                    attempts::attempt_failed(tx, contact, "direct", Reason::RecipientKeysExpired.as_str())
                 });
                 let route = self.route(contact);
                 route.refresh_record = true;
@@ -262,7 +259,7 @@ impl Engine {
             }
             return;
         };
-        let Some(row) = self.read(|conn| contacts::load(conn, contact)) else {
+        let Some(row) = self.read(|conn| peers::load(conn, contact)) else {
             // Out of descriptors, for one: nothing else would ever come back to it.
             self.fail(contact, now);
             return;
@@ -275,7 +272,7 @@ impl Engine {
         let ready = route.phase == Phase::Ready;
         // Until our acceptance has arrived, the other side refuses a claim of ours; it claims when it has.
         let unheard = !route.accepted;
-        let unheard = unheard && self.read(|conn| signals::accept_waits(conn, contact)).unwrap_or(false);
+        let unheard = unheard && self.read(|conn| control::accept_waits(conn, contact)).unwrap_or(false);
         let Some(route) = self.routes.get_mut(contact) else { return };
         if row.state.may_talk() && !unheard && !ready && route.claimed_on.is_none() {
             let device = route.device.or_else(|| {

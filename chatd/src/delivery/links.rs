@@ -1,10 +1,5 @@
 //! Dialling, and what the coming and going of links, and refusals on them, do to routes.
 
-use crate::store::contacts;
-use crate::store::giveup;
-use crate::store::outbound;
-use crate::store::settle;
-use crate::store::trace::RECIPIENT_QUOTA;
 use std::time::{Duration, Instant};
 
 use proto::ids::{DeviceId, NodeId};
@@ -17,12 +12,16 @@ use super::reach::{self, ReachError, Refresh};
 use super::route::{Phase, Route};
 use crate::link::{CloseCode, LinkSender};
 use crate::model::ids::PeerId;
+use crate::store::contacts::giveup;
+use crate::store::delivery::trace::RECIPIENT_QUOTA;
+use crate::store::delivery::{attempts, outbox};
+use crate::store::peers::devices;
 
 impl Engine {
     pub(super) fn link_up(&mut self, link: OpenLink) {
         self.links.insert(link.sender.link_id(), link.clone());
         let node = link.peer;
-        for contact in self.read(|conn| contacts::by_node(conn, node)).unwrap_or_default() {
+        for contact in self.read(|conn| devices::by_node(conn, node)).unwrap_or_default() {
             let Some(route) = self.routes.get_mut(contact) else { continue };
             if route.pending && route.link.is_none() {
                 route.attach(link.clone());
@@ -91,7 +90,7 @@ impl Engine {
                 // Its mailbox would only keep what is not wanted.
                 let route = self.route(contact);
                 (route.mailbox.absent, route.mailbox.wanted) = (false, false);
-                self.context.store.note(move |tx| settle::attempt_failed(tx, contact, "direct", RECIPIENT_QUOTA));
+                self.context.store.note(move |tx| attempts::attempt_failed(tx, contact, "direct", RECIPIENT_QUOTA));
             }
         }
     }
@@ -135,7 +134,7 @@ impl Engine {
                     self.route(contact).wait(now, *pause, rand::random());
                 }
                 let outcome = Reason::PeerUnreachable.with(&error);
-                self.context.store.note(move |tx| settle::attempt_failed(tx, contact, "direct", &outcome));
+                self.context.store.note(move |tx| attempts::attempt_failed(tx, contact, "direct", &outcome));
             }
         }
     }
@@ -158,7 +157,7 @@ impl Engine {
 
     pub(super) fn dial(&mut self, contact: PeerId) {
         // What waited may have ended meanwhile: then nobody is looked for.
-        let waits = self.read(|conn| outbound::anything_waits(conn, contact)).unwrap_or(true);
+        let waits = self.read(|conn| outbox::anything_waits(conn, contact)).unwrap_or(true);
         let bearer = self.bearer.clone();
         let route = self.route(contact);
         if !waits && !route.asks {

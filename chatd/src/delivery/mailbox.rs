@@ -3,13 +3,6 @@
 //! One job at a time per contact. Nothing leaves the outbox by it: the recipient's own acknowledgement ends a message, and
 //! comes by the same way if need be, inside of an envelope.
 
-use crate::store::account::{self, OwnCard};
-use crate::store::contacts;
-use crate::store::deposits::{self, Deposit};
-use crate::store::outbound::{self, OutboxRow};
-use crate::store::settle;
-use crate::store::signals::{self, SignalRow};
-use crate::store::{ContactRow, StoreError};
 use std::time::Instant;
 
 use proto::directory::SignedRecord;
@@ -32,6 +25,13 @@ use crate::crypto::envelope::{SealTo, capacity, seal};
 use crate::directory::{DirectoryClient, DirectoryError};
 use crate::model::Trust;
 use crate::model::ids::PeerId;
+use crate::store::account::{self, OwnCard};
+use crate::store::delivery::attempts;
+use crate::store::delivery::control::{self, SignalRow};
+use crate::store::delivery::deposits::{self, Deposit};
+use crate::store::delivery::outbox::{self, OutboxRow};
+use crate::store::log::told;
+use crate::store::{ContactRow, StoreError, peers};
 
 /// Prekeys are renewed every day: one that is older than this has a successor, if its owner was there.
 const PREKEY_IS_OLD_SECONDS: i64 = 26 * 3_600;
@@ -152,7 +152,7 @@ impl Depositing {
             }
         }
         let contact = self.contact;
-        let rest = self.context.store.read_blocking(|conn| outbound::anything_waits(conn, contact))?;
+        let rest = self.context.store.read_blocking(|conn| outbox::anything_waits(conn, contact))?;
         Ok(Left { any, all: !rest })
     }
 
@@ -207,7 +207,7 @@ impl Depositing {
                 .store
                 .write(move |tx| {
                     if acked {
-                        deposits::set_ack_due(tx, contact, false)?;
+                        told::set_ack_due(tx, contact, false)?;
                     }
                     let Some((stream, low, high)) = place else { return Ok(()) };
                     let (number, seconds) = (answer.number, answer.expires_in);
@@ -236,7 +236,7 @@ impl Depositing {
 
     fn acks(&self, to: &SealTo) -> Result<Vec<AckEntry>, StoreError> {
         let (contact, device) = (self.contact, to.device);
-        self.context.store.read_blocking(|conn| deposits::acks_for(conn, contact, device))
+        self.context.store.read_blocking(|conn| told::acks_for(conn, contact, device))
     }
 }
 
@@ -282,7 +282,7 @@ impl Engine {
                     route.mailbox.wait(Instant::now(), *retry_after, rand::random());
                 }
                 let outcome = error.to_string();
-                self.context.store.note(move |tx| settle::attempt_failed(tx, contact, "mailbox", &outcome));
+                self.context.store.note(move |tx| attempts::attempt_failed(tx, contact, "mailbox", &outcome));
             }
         }
         self.advance(contact);
@@ -297,17 +297,17 @@ impl Engine {
 
 fn read(conn: &Connection, context: &Context, contact: PeerId) -> Result<Option<Waiting>, StoreError> {
     let now = Timestamp(context.clock.judged() * 1_000);
-    let row = contacts::load(conn, contact)?;
+    let row = peers::load(conn, contact)?;
     if row.state.blocked {
         return Ok(None);
     }
     let may_talk = row.state.may_talk() && row.trust != Trust::Changed;
-    let signals: Vec<SignalRow> = signals::waiting(conn, contact, now.0)?
+    let signals: Vec<SignalRow> = control::waiting(conn, contact, now.0)?
         .into_iter()
         .filter(|signal| signal.deposited_until <= now.0 && (may_talk || is_contact_kind(signal.kind)))
         .collect();
-    let rows = if may_talk { deposits::undeposited(conn, contact, READ_BYTES)? } else { Vec::new() };
-    let ack_due = may_talk && deposits::ack_is_due(conn, contact)?;
+    let rows = if may_talk { outbox::undeposited(conn, contact, READ_BYTES)? } else { Vec::new() };
+    let ack_due = may_talk && told::ack_is_due(conn, contact)?;
     if signals.is_empty() && rows.is_empty() && !ack_due {
         return Ok(None);
     }
@@ -327,7 +327,7 @@ fn signal_left(
     until: i64,
 ) -> Result<(), StoreError> {
     match kind {
-        Kind::ContactReject | Kind::ContactRemove => signals::signals_done(tx, contact, &[id]),
+        Kind::ContactReject | Kind::ContactRemove => control::signals_done(tx, contact, &[id]),
         _ => deposits::signals_deposited(tx, contact, &[id], until),
     }
 }

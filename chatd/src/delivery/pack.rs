@@ -3,12 +3,6 @@
 //! One job at a time per contact runs off the delivery task: reading and sealing on a blocking thread, sending under the
 //! link's own backpressure.
 
-use crate::store::account::{self, OwnCard};
-use crate::store::contacts;
-use crate::store::outbound::{self, AttemptNote, OutboxRow};
-use crate::store::settle;
-use crate::store::signals::{self, SignalRow};
-use crate::store::{ContactRow, Store, StoreError};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -30,6 +24,11 @@ use crate::crypto::prekey::PrekeyPublic;
 use crate::link::PathKind;
 use crate::model::Trust;
 use crate::model::ids::{OutStreamRow, PeerId};
+use crate::store::account::{self, OwnCard};
+use crate::store::delivery::attempts::{self, AttemptNote};
+use crate::store::delivery::control::{self, SignalRow};
+use crate::store::delivery::outbox::{self, OutboxRow};
+use crate::store::{ContactRow, Store, StoreError, peers};
 
 /// Envelopes sealed in one go at most: half a millisecond of one core.
 const MAX_ENVELOPES: usize = 4;
@@ -175,7 +174,7 @@ impl Job {
                 done.cursor = (stream, high);
                 done.in_flight.push(InFlight { number: envelope.number, stream, high, bytes });
                 let note = AttemptNote { stream, low, high, path, outcome: "sent".into(), at: Timestamp::now() };
-                store.note(move |tx| settle::attempt(tx, contact, &note));
+                store.note(move |tx| attempts::attempt(tx, contact, &note));
             }
             for (id, kind) in envelope.signals {
                 done.signalled.push(id);
@@ -212,8 +211,8 @@ impl Job {
     /// What waits and may go now.
     fn read(&self, conn: &Connection) -> Result<Option<Waiting>, StoreError> {
         let now = Timestamp::now();
-        let row = contacts::load(conn, self.contact)?;
-        let signals: Vec<SignalRow> = signals::waiting(conn, self.contact, now.0)?
+        let row = peers::load(conn, self.contact)?;
+        let signals: Vec<SignalRow> = control::waiting(conn, self.contact, now.0)?
             .into_iter()
             .filter(|signal| !self.signalled.contains(&signal.msgid))
             .filter(|signal| self.ready || is_contact_kind(signal.kind))
@@ -222,7 +221,7 @@ impl Job {
         let may_talk = self.ready && row.state.may_talk() && row.trust != Trust::Changed;
         let room = self.room.min(MAX_ENVELOPES);
         let rows = if may_talk && room > 0 {
-            outbound::outbox_after(conn, self.contact, self.cursor, room * capacity(0))?
+            outbox::outbox_after(conn, self.contact, self.cursor, room * capacity(0))?
         } else {
             Vec::new()
         };

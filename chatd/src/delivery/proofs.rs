@@ -1,9 +1,5 @@
 //! What both ends of a link say to each other before messages flow.
 
-use crate::store::account;
-use crate::store::deposits;
-use crate::store::inbound;
-use crate::store::signals;
 use std::time::Instant;
 
 use proto::ids::DeviceId;
@@ -13,6 +9,9 @@ use super::OpenLink;
 use super::engine::Engine;
 use crate::crypto::claim::{Session, sign_claim};
 use crate::model::ids::PeerId;
+use crate::store::account;
+use crate::store::delivery::control;
+use crate::store::log::told;
 
 impl Engine {
     pub(super) fn claimed(&mut self, contact: PeerId, device: DeviceId, link: OpenLink) {
@@ -39,7 +38,7 @@ impl Engine {
                 frames.push(Frame::Reach { from_device: own, to_device: device, reach: card.reach });
             }
         }
-        let entries = self.read(|conn| inbound::resume_entries(conn, contact, device)).unwrap_or_default();
+        let entries = self.read(|conn| told::resume_entries(conn, contact, device)).unwrap_or_default();
         frames.push(Frame::Resume { from_device: own, to_device: device, entries });
         link.answer(frames);
     }
@@ -55,28 +54,28 @@ impl Engine {
             self.advance(contact);
             return;
         };
-        let entries = self.read(|conn| inbound::resume_entries(conn, contact, device)).unwrap_or_default();
+        let entries = self.read(|conn| told::resume_entries(conn, contact, device)).unwrap_or_default();
         link.answer(vec![Frame::Resume { from_device: own, to_device: device, entries }]);
     }
 
     /// What came by mailbox while the link stands is acknowledged on it: no claim follows with which that would go along.
     pub(super) fn tell_what_came_by_mailbox(&mut self, contact: PeerId, link: &OpenLink) {
         let Some(device) = self.route(contact).device else { return };
-        if !self.read(|conn| deposits::ack_is_due(conn, contact)).unwrap_or(false) {
+        if !self.read(|conn| told::ack_is_due(conn, contact)).unwrap_or(false) {
             return;
         }
         let (store, own, link) = (self.context.store.clone(), self.context.device, link.clone());
         tokio::spawn(async move {
             // First, lest what comes meanwhile, and is not read below, counts as told.
-            let noted = store.write_for(contact, move |tx| deposits::set_ack_due(tx, contact, false)).await;
-            let entries = store.read_blocking(|conn| deposits::acks_for(conn, contact, device));
+            let noted = store.write_for(contact, move |tx| told::set_ack_due(tx, contact, false)).await;
+            let entries = store.read_blocking(|conn| told::acks_for(conn, contact, device));
             match (noted, entries) {
                 // It came from another device of the contact's, which is told when it claims.
                 (Ok(()), Ok(entries)) if entries.is_empty() => {}
                 (Ok(()), Ok(entries)) if !link.sender.is_closed() => {
                     link.answer(vec![Frame::Ack { from_device: own, to_device: device, entries, ids: Vec::new() }]);
                 }
-                _ => store.note(move |tx| deposits::set_ack_due(tx, contact, true)),
+                _ => store.note(move |tx| told::set_ack_due(tx, contact, true)),
             }
         });
     }
@@ -93,7 +92,7 @@ impl Engine {
             let route = self.route(contact);
             if let Some(at) = route.pinged.iter().position(|(number, _)| *number == nonce) {
                 let (_, id) = route.pinged.swap_remove(at);
-                self.context.store.note(move |tx| signals::signals_done(tx, contact, &[id]));
+                self.context.store.note(move |tx| control::signals_done(tx, contact, &[id]));
                 return;
             }
         }

@@ -1,8 +1,5 @@
 //! Where a contact is: the reach that is stored, or a newer one from the directory.
 
-use crate::store::contacts;
-use crate::store::pins;
-use crate::store::{ContactRow, StoreError};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -16,6 +13,8 @@ use crate::directory::DirectoryError;
 use crate::link::{LinkError, LinkSender};
 use crate::model::ids::PeerId;
 use crate::policy::dial::{DialContext, Source, may_dial};
+use crate::store::peers::{self, trust};
+use crate::store::{ContactRow, StoreError};
 
 /// Why there is no link.
 #[derive(Debug, thiserror::Error)]
@@ -78,14 +77,14 @@ pub(super) async fn connect(
     bearer: Option<String>,
     refresh: Refresh,
 ) -> Result<(NodeId, LinkSender), ReachError> {
-    let mut row = context.store.read(move |conn| contacts::load(conn, contact)).await?;
+    let mut row = context.store.read(move |conn| peers::load(conn, contact)).await?;
     let mut said = Said::Enough;
     if refresh.record {
         said = refresh_record(context, &row, bearer.as_deref()).await?;
     }
     if said == Said::Enough && (refresh.reach || row.reach.is_empty()) {
         said = refresh_reach(context, &row, bearer.as_deref()).await?;
-        row = context.store.read(move |conn| contacts::load(conn, contact)).await?;
+        row = context.store.read(move |conn| peers::load(conn, contact)).await?;
     }
     // Whatever it said: who gave a name up may still be where they were.
     link_to(context, &row).await.map_err(|error| said.explain(error))
@@ -139,7 +138,7 @@ async fn refresh_reach(context: &Context, row: &ContactRow, bearer: Option<&str>
     }
     for bytes in found {
         let contact = row.id;
-        context.store.write(move |tx| pins::take_reach(tx, contact, &bytes)).await?;
+        context.store.write(move |tx| trust::take_reach(tx, contact, &bytes)).await?;
     }
     Ok(Said::Enough)
 }
@@ -159,7 +158,7 @@ pub(super) async fn refresh_record(
     match found {
         Ok(found) => {
             let contact = row.id;
-            context.store.write(move |tx| pins::take_record(tx, contact, &found.record).map(drop)).await?;
+            context.store.write(move |tx| trust::take_record(tx, contact, &found.record).map(drop)).await?;
             Ok(Said::Enough)
         }
         Err(DirectoryError::NotFound) => Ok(Said::Gone),

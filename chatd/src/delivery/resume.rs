@@ -1,9 +1,5 @@
 //! What a peer says it has of our streams, at the beginning of a link: heeded on disk first, then by the route.
 
-use crate::store::StoreError;
-use crate::store::deposits;
-use crate::store::epochs;
-use crate::store::settle;
 use std::time::Instant;
 
 use proto::ids::DeviceId;
@@ -14,6 +10,9 @@ use super::finished::Finished;
 use super::route::Phase;
 use crate::link::CloseCode;
 use crate::model::ids::PeerId;
+use crate::store::StoreError;
+use crate::store::log::recovery::epochs;
+use crate::store::log::{acks, told};
 
 /// Resumes and acknowledgements of one contact that wait for the disk at most; an honest peer sends one resume for each claim.
 const MOST: u32 = 4;
@@ -43,7 +42,7 @@ impl Engine {
             let result = store
                 .write_for(contact, move |tx| {
                     epochs::peer_resumed(tx, contact, device, &said)?;
-                    settle::acknowledged(tx, contact, &said)
+                    acks::acknowledged(tx, contact, &said)
                 })
                 .await;
             let _ = stored.send(());
@@ -86,7 +85,7 @@ impl Engine {
             }
             route.rewind();
             // What came by mailbox is told by the marks that went along with the claim.
-            self.context.store.note(move |tx| deposits::set_ack_due(tx, contact, false));
+            self.context.store.note(move |tx| told::set_ack_due(tx, contact, false));
             self.advance(contact);
         }
     }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::engine::Engine;
 use super::route::Phase;
 use crate::model::ids::PeerId;
-use crate::store::contacts;
-use crate::store::giveup;
+use crate::store::contacts::giveup;
+use crate::store::peers;
 
 /// Where many are tried at once (after a start, or when the network changed), one in so long: thousands of look-ups in one moment
 /// only run into limits.
@@ -20,7 +20,7 @@ impl Engine {
     pub(super) fn begin(&mut self) {
         let now = Instant::now();
         let gone: HashSet<PeerId> = self.read(giveup::gone).unwrap_or_default().into_iter().collect();
-        let pending = self.read(contacts::with_pending).unwrap_or_default();
+        let pending = self.read(peers::with_pending).unwrap_or_default();
         let within = spread(pending.len());
         for contact in pending {
             let route = self.want(contact);

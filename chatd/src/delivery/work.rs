@@ -1,10 +1,6 @@
 //! Work for a request that finds a lane full: done once for each refusal, on a thread of its own with the lowest priority,
 //! one at a time in the whole process, for so long and no longer.
 
-use crate::store::account;
-use crate::store::contacts;
-use crate::store::settle;
-use crate::store::signals;
 use std::time::{Duration, Instant};
 
 use proto::reason::Reason;
@@ -20,6 +16,8 @@ use super::pack::{Problem, next_number, sender, target};
 use super::{Context, OpenLink};
 use crate::crypto::envelope::seal;
 use crate::model::ids::PeerId;
+use crate::store::delivery::{attempts, control};
+use crate::store::{account, peers};
 
 /// Processor time that a stamp may take, in seconds of one core; also what waiting for another one's may take.
 pub(super) const WORK_TIME: Duration = Duration::from_secs(30);
@@ -81,8 +79,8 @@ async fn ask_with_work(
 ) -> Result<Option<u64>, Problem> {
     let now = context.clock.judged();
     let read = context.store.read_blocking(|conn| {
-        let row = contacts::load(conn, contact)?;
-        let request = signals::waiting(conn, contact, now * 1_000)?;
+        let row = peers::load(conn, contact)?;
+        let request = control::waiting(conn, contact, now * 1_000)?;
         let request = request.into_iter().find(|signal| signal.kind == Kind::ContactRequest);
         Ok(request.filter(|_| !row.state.blocked).map(|request| (row, request, account::own_card(conn))))
     })?;
@@ -131,7 +129,7 @@ impl Engine {
             Err(problem) => {
                 tracing::info!(often = "work", %contact, %problem, "the request was not sent with work");
                 let outcome = problem.outcome();
-                self.context.store.note(move |tx| settle::attempt_failed(tx, contact, "direct", &outcome));
+                self.context.store.note(move |tx| attempts::attempt_failed(tx, contact, "direct", &outcome));
             }
         }
     }

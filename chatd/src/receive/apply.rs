@@ -1,12 +1,5 @@
 //! What a proved envelope of a known person does, inside the transaction.
 
-use crate::store::consent;
-use crate::store::contacts::{self, KnownDevice};
-use crate::store::epochs;
-use crate::store::inbound;
-use crate::store::pins;
-use crate::store::settle;
-use crate::store::{StoreError, Tx};
 use proto::ids::ConversationId;
 use proto::wire::envelope::Core;
 use proto::wire::payload::{ContactCard, Kind, Profile, Receipt as ReadReceipt};
@@ -15,6 +8,12 @@ use super::{Receipt, Rules};
 use crate::crypto::envelope::Proved;
 use crate::model::ProfileRow;
 use crate::model::ids::PeerId;
+use crate::store::contacts::requests;
+use crate::store::log::recovery::epochs;
+use crate::store::log::{acks, incoming};
+use crate::store::peers::devices::{self, KnownDevice};
+use crate::store::peers::{self, profiles, trust};
+use crate::store::{StoreError, Tx};
 
 /// Applies the cores and acknowledgements of one envelope. Messages count only from a contact; the contact protocol counts
 /// from anybody whose key is known.
@@ -26,13 +25,13 @@ pub(super) fn apply(
 ) -> Result<Receipt, StoreError> {
     let cores = proved.cores().map_err(|_| StoreError::Damaged("cores of a proved envelope"))?;
     // As it is now: the user may have blocked or removed it since the envelope was opened.
-    let row = contacts::by_id(tx, device.contact)?;
+    let row = peers::by_id(tx, device.contact)?;
     let silent = Receipt { silent: true, ..Receipt::default() };
     if row.state.blocked {
         return Ok(silent);
     }
     if !device.proved {
-        pins::device_proved(tx, row.id, cores.wrap.from_device)?;
+        devices::device_proved(tx, row.id, cores.wrap.from_device)?;
     }
     let own = rules.account;
     let direct = ConversationId::direct(own, row.account);
@@ -58,13 +57,13 @@ pub(super) fn apply(
         }
     }
     // The contact protocol may just have changed the state: an accept and the first messages may share an envelope.
-    if !contacts::by_id(tx, contact)?.state.may_talk() {
+    if !peers::by_id(tx, contact)?.state.may_talk() {
         return Ok(silent);
     }
     epochs::heed_mailed(tx, contact, &cores.wrap.acks)?;
-    settle::acknowledged(tx, contact, &cores.wrap.acks)?;
+    acks::acknowledged(tx, contact, &cores.wrap.acks)?;
     if !chain.is_empty() {
-        let received = inbound::receive(tx, contact, &chain, &rules.quotas)?;
+        let received = incoming::receive(tx, contact, &chain, &rules.quotas)?;
         if received.chain_broken {
             tracing::warn!(often = "chain", from = %row.account, "consecutive messages do not link: chain_broken");
         }
@@ -81,29 +80,29 @@ pub(super) fn apply(
 /// One core outside of the chain; whether it may be acknowledged.
 fn signal(tx: &mut Tx<'_>, rules: &Rules, contact: PeerId, kind: Kind, core: &Core<'_>) -> Result<bool, StoreError> {
     // Each may change what the next one meets.
-    let row = contacts::by_id(tx, contact)?;
+    let row = peers::by_id(tx, contact)?;
     match kind {
         Kind::ContactRequest | Kind::ContactAccept => {
             let Ok(card) = ContactCard::decode(core.payload) else { return Ok(false) };
-            let asks = kind == Kind::ContactRequest && !contacts::is_pending(&row) && !row.state.may_talk();
+            let asks = kind == Kind::ContactRequest && !peers::is_pending(&row) && !row.state.may_talk();
             if asks && !rules.may_ask(tx, &row, &card)? {
                 tracing::info!(often = "requests", from = %row.account, "too many contact requests");
                 return Ok(false);
             }
-            if !pins::take_record(tx, contact, card.record)? {
+            if !trust::take_record(tx, contact, card.record)? {
                 return Ok(false);
             }
-            pins::take_reach(tx, contact, card.reach)?;
-            consent::contact_signal(tx, contact, kind, core.id, card.text, Some(&card.deposit_token))?;
+            trust::take_reach(tx, contact, card.reach)?;
+            requests::contact_signal(tx, contact, kind, core.id, card.text, Some(&card.deposit_token))?;
             Ok(true)
         }
         Kind::ContactReject | Kind::ContactRemove => {
-            consent::contact_signal(tx, contact, kind, core.id, "", None)?;
+            requests::contact_signal(tx, contact, kind, core.id, "", None)?;
             Ok(true)
         }
         Kind::Receipt if row.state.may_talk() => {
             if let Ok(receipt) = ReadReceipt::decode(core.payload) {
-                settle::read_by(tx, contact, &receipt.id)?;
+                acks::read_by(tx, contact, &receipt.id)?;
             }
             Ok(true)
         }
@@ -115,7 +114,7 @@ fn signal(tx: &mut Tx<'_>, rules: &Rules, contact: PeerId, kind: Kind, core: &Co
                     status: profile.status.to_owned(),
                     bio: profile.bio.to_owned(),
                 };
-                pins::set_contact_profile(tx, contact, &profile)?;
+                profiles::set_contact_profile(tx, contact, &profile)?;
             }
             Ok(true)
         }

@@ -6,8 +6,7 @@ use rusqlite::Connection;
 
 use super::Rules;
 use crate::store::StoreError;
-use crate::store::account;
-use crate::store::domains;
+use crate::store::account::{self, domains};
 
 /// What an account lets in: its policy, and its own domain.
 pub(super) struct Door {

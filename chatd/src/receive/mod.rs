@@ -16,9 +16,6 @@ mod stranger;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-use crate::store::contacts;
-use crate::store::pins;
-use crate::store::{ContactRow, Pending, Store, StoreError, Tx};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -38,6 +35,8 @@ use crate::policy::limits::Quotas;
 use crate::policy::rate::SharedLimits;
 use crate::policy::timekeeper::AccountClock;
 use crate::policy::work::Over;
+use crate::store::peers::{self, devices, trust};
+use crate::store::{ContactRow, Pending, Store, StoreError, Tx};
 
 /// Ciphertexts up to this size are opened where they arrive; larger ones on a blocking thread, so that a runtime thread
 /// is never held for longer than about a fifth of a millisecond.
@@ -84,7 +83,7 @@ impl Rules {
             return Ok(false);
         }
         let in_time = self.limits.now().requests.check(self.account, row.account, domain.as_deref()).is_ok();
-        Ok(in_time && tx.read(pins::pending_requests)? < self.max_pending)
+        Ok(in_time && tx.read(trust::pending_requests)? < self.max_pending)
     }
 
     /// The work that an envelope shows, in bits.
@@ -282,12 +281,12 @@ impl Inbox {
         let (from, from_device) = (opened.wrap().from, opened.wrap().from_device);
         let (named, hash) = (opened.wrap().record_seq, opened.wrap().record_hash);
         let found = self.store.read_blocking(|conn| {
-            let Some((known, record)) = contacts::record_of(conn, from)? else { return Ok(None) };
+            let Some((known, record)) = peers::record_of(conn, from)? else { return Ok(None) };
             let is_other = named == known && sha256(&[&record]) != hash;
             if named <= known && !is_other {
                 return Ok(None);
             }
-            Ok(Some((contacts::by_account(conn, from)?, contacts::device_of(conn, from, from_device)?, is_other)))
+            Ok(Some((peers::by_account(conn, from)?, devices::device_of(conn, from, from_device)?, is_other)))
         })?;
         let Some((Some(row), device, is_other)) = found else { return Ok(None) };
         let proved = match &device {
@@ -313,8 +312,8 @@ impl Inbox {
         let (from, from_device) = (opened.wrap().from, opened.wrap().from_device);
         // Two indexed rows: not worth a thread of its own.
         let known = self.store.read_blocking(|conn| {
-            let Some(device) = contacts::device_of(conn, from, from_device)? else { return Ok(None) };
-            Ok(Some((device, contacts::load(conn, device.contact)?.state.blocked)))
+            let Some(device) = devices::device_of(conn, from, from_device)? else { return Ok(None) };
+            Ok(Some((device, peers::load(conn, device.contact)?.state.blocked)))
         })?;
         match known {
             Some((_, true)) => Ok(Verdict::Dropped { blame: false }),

@@ -1,9 +1,5 @@
 //! The stranger lane: the only thing that somebody unknown may send is a contact request, alone in a small envelope.
 
-use crate::store::ContactRow;
-use crate::store::consent;
-use crate::store::contacts::{self, NewContact};
-use crate::store::pins;
 use proto::directory::{SignedReach, SignedRecord};
 use proto::ids::ConversationId;
 use proto::wire::payload::{ContactCard, Kind};
@@ -14,6 +10,9 @@ use super::{Inbox, Receipt, Reject, Taken, Verdict};
 use crate::crypto::envelope::Opened;
 use crate::model::ids::PeerId;
 use crate::policy::rate::Lane;
+use crate::store::ContactRow;
+use crate::store::contacts::requests;
+use crate::store::peers::{self, NewContact, devices, trust};
 
 pub(super) async fn take(inbox: &Inbox, opened: Opened, (size, work): (usize, u8)) -> Result<Verdict, Reject> {
     if size > MAX_STRANGER_ENVELOPE_BYTES || opened.plaintext_len() > MAX_STRANGER_PLAINTEXT_BYTES {
@@ -47,7 +46,7 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, (size, work): (usize, u8
     let rules = &inbox.rules;
     let (domain, door, waiting, known) = inbox.store.read_blocking(|conn| {
         let domain = rules.proved_domain(conn, (from, &record), card.membership)?;
-        Ok((domain, Door::of(conn)?, pins::pending_requests(conn)?, contacts::by_account(conn, from)?))
+        Ok((domain, Door::of(conn)?, trust::pending_requests(conn)?, peers::by_account(conn, from)?))
     })?;
     if !door.lets_in(domain.as_deref()) {
         return Ok(Verdict::Dropped { blame: false });
@@ -80,22 +79,22 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, (size, work): (usize, u8
         // All strangers have one share.
         .enqueue_for(PeerId::STRANGERS, move |tx| {
             let silent = Receipt { silent: true, ..Receipt::default() };
-            let known = contacts::by_account_in(tx, from)?;
+            let known = peers::by_account_in(tx, from)?;
             if known.as_ref().is_some_and(|row| row.state.blocked) {
                 return Ok(silent);
             }
-            if !waits(known.as_ref()) && tx.read(pins::pending_requests)? >= max_pending {
+            if !waits(known.as_ref()) && tx.read(trust::pending_requests)? >= max_pending {
                 tracing::info!(often = "too many", %from, "too many contact requests wait");
                 return Ok(silent);
             }
-            let contact = pins::upsert_contact(tx, &new)?;
+            let contact = trust::upsert_contact(tx, &new)?;
             // Somebody known on a device that was not: their newest record must name it, and the pinned key vouch for that.
-            if !pins::has_device(tx, from, from_device)? {
+            if !devices::has_device(tx, from, from_device)? {
                 tracing::info!(often = "device", %from, "a request came from a device that its account's newest record does not name");
                 return Ok(silent);
             }
-            pins::device_proved(tx, contact, from_device)?;
-            consent::contact_signal(tx, contact, Kind::ContactRequest, id, &text, Some(&token))?;
+            devices::device_proved(tx, contact, from_device)?;
+            requests::contact_signal(tx, contact, Kind::ContactRequest, id, &text, Some(&token))?;
             Ok(silent)
         })
         .await?;
@@ -104,5 +103,5 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, (size, work): (usize, u8
 
 /// Whether a request of this one takes no further place.
 fn waits(known: Option<&ContactRow>) -> bool {
-    known.is_some_and(|row| row.state.may_talk() || contacts::is_pending(row))
+    known.is_some_and(|row| row.state.may_talk() || peers::is_pending(row))
 }

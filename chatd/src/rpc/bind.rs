@@ -5,19 +5,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use proto::directory::api::ErrorCode as DirectoryCode;
-use proto::rpc::methods as m;
 use proto::rpc::methods::Method;
 use proto::rpc::types::{SendParams, SendResult, SubscribeParams, SubscribeResult};
-use proto::rpc::{ErrorCode, RpcError};
+use proto::rpc::{ErrorCode, RpcError, methods as m};
 
 use super::api::{Api, FeedSource, with_methods};
 use crate::crypto::archive::ArchiveError;
 use crate::directory::DirectoryError;
 use crate::model::{Caller, Clients, Event};
 use crate::service::{Feed, Service, ServiceError};
-use crate::store::StoreError;
-use crate::store::search::SearchError;
 use crate::store::snapshot::SnapshotError;
+use crate::store::{SearchError, StoreError};
 
 impl FeedSource for Feed {
     async fn next(&mut self) -> Option<Arc<Vec<Event>>> {

@@ -20,8 +20,7 @@ use crate::directory::{Directories, DirectoryClient};
 use crate::model::{AccountRow, Standing};
 use crate::policy::timekeeper::AccountClock;
 use crate::receive::Inbox;
-use crate::store::account;
-use crate::store::domains;
+use crate::store::account::{self, domains};
 use crate::store::{PrekeyStore, Store};
 
 /// How long a call that brings an account online waits for its directory session.

@@ -7,9 +7,6 @@
 //! A restored account is a new device with new prekeys: its streams begin anew, so no number is used twice, and what was
 //! sealed to the lost device is sent again by those who sent it.
 
-use crate::store::PrekeyStore;
-use crate::store::epochs::{self, RESTORED};
-use crate::store::snapshot::{self, Contents, NewHome};
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -35,6 +32,9 @@ use crate::crypto::keys::SigningKey;
 use crate::crypto::prekey::PrekeySecret;
 use crate::crypto::random_bytes;
 use crate::model::Caller;
+use crate::store::PrekeyStore;
+use crate::store::log::recovery::{RESTORED, epochs};
+use crate::store::snapshot::{self, Contents, NewHome};
 
 /// Bytes of one part at most: half of what an RPC message holds.
 const MAX_PART_BYTES: usize = 524_288;

@@ -3,7 +3,6 @@
 //! A name has one reader at a time. The reader's subscription holds the name and gives it back when it is dropped, and the
 //! connection drops its subscriptions when it ends, however it does.
 
-use crate::store::consumers;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +14,7 @@ use proto::rpc::types::{
 use super::account::Account;
 use super::{Service, ServiceError};
 use crate::model::Caller;
+use crate::store::feed::consumers;
 
 /// Bytes of a consumer's name at most.
 const MAX_NAME_BYTES: usize = 128;

@@ -1,7 +1,5 @@
 //! Making, opening, closing and deleting accounts.
 
-use crate::store::account::{self, NewAccount};
-use crate::store::{PrekeyStore, Store, Tx};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
@@ -20,6 +18,8 @@ use crate::crypto::keys::SigningKey;
 use crate::crypto::prekey::PrekeySecret;
 use crate::directory::{DirectoryClient, DirectoryError};
 use crate::model::{AccountRow, Caller, Standing};
+use crate::store::account::{self, NewAccount};
+use crate::store::{PrekeyStore, Store, Tx};
 
 pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ServiceError + '_ {
     move |source| ServiceError::Io { path: path.to_owned(), source }

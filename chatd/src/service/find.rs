@@ -4,7 +4,7 @@ use proto::rpc::types::{MessageFindParams, MessageFindResult};
 
 use super::{Service, ServiceError};
 use crate::model::Caller;
-use crate::store::find::{self, MIN_DIGITS, Wanted};
+use crate::store::history::find::{self, MIN_DIGITS, Wanted};
 
 impl Service {
     /// `message.find`.

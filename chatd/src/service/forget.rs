@@ -1,10 +1,10 @@
 //! `message.forget`: deletes messages of a conversation, in slices between which others are served.
 
-use crate::store::forget;
 use proto::rpc::types::{ForgetParams, ForgetResult};
 
 use super::{Service, ServiceError};
 use crate::model::Caller;
+use crate::store::history::forget;
 
 impl Service {
     /// `message.forget`. What waits for its recipient stays.

@@ -1,12 +1,10 @@
 //! Watches over holes in what contacts send: asks for what is missing, and gives it up when its time is over.
 //!
-//! Not its job: to decide what a hole is, or how long it is awaited (`store::gaps`).
+//! Not its job: to decide what a hole is, or how long it is awaited (`store::log::reorder`).
 //!
 //! A timer runs only while something is held. A hole is asked for after a few seconds, not at once: what comes by mailbox
 //! and by link at the same time is out of order for a moment.
 
-use crate::store::StoreError;
-use crate::store::gaps::{self, HOLD_MS, holes};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::account::Account;
 use crate::delivery::News;
 use crate::model::ids::PeerId;
+use crate::store::StoreError;
+use crate::store::log::reorder::{self, HOLD_MS, holes};
 
 /// A hole is asked for when it is so old.
 const ASK_AFTER_MS: i64 = 5_000;
@@ -73,7 +73,7 @@ async fn look(account: &Account, asked: &mut Asked) -> Result<bool, StoreError> 
         return Ok(false);
     }
     for _ in 0..MAX_SLICES {
-        if !account.store.write(|tx| gaps::show_ready(tx)).await? {
+        if !account.store.write(|tx| reorder::show_ready(tx)).await? {
             break;
         }
     }
@@ -96,9 +96,9 @@ async fn look(account: &Account, asked: &mut Asked) -> Result<bool, StoreError> 
     if found.iter().any(|hole| age(hole.since) >= HOLD_MS) {
         let drained = account.is_drained_for(DRAINED_FOR);
         for _ in 0..MAX_SLICES {
-            match account.store.write(move |tx| gaps::give_up_gaps(tx, tx.now, drained)).await? {
+            match account.store.write(move |tx| reorder::give_up_gaps(tx, tx.now, drained)).await? {
                 Some(again) if again <= Timestamp::now() => {
-                    account.store.write(|tx| gaps::show_ready(tx)).await?;
+                    account.store.write(|tx| reorder::show_ready(tx)).await?;
                 }
                 again => return Ok(again.is_some()),
             }

@@ -5,9 +5,8 @@
 //! directory is told. The start finishes what the committed record tells of, and undoes the rest
 //! ([`super::identity::Keys::load`]); the directory is told by the session, which compares seqs.
 //!
-//! Not its job: what contacts make of it (`store::pins`).
+//! Not its job: what contacts make of it (`store::peers::trust`).
 
-use crate::store::account;
 use std::sync::Arc;
 
 use proto::directory::{MAX_SEQ_STEP, Record, Rotation, SignedRecord, Statement, recovery_hash, supersedes};
@@ -23,6 +22,7 @@ use super::{Service, ServiceError, session};
 use crate::crypto::keys::SigningKey;
 use crate::directory::DirectoryError;
 use crate::model::Caller;
+use crate::store::account;
 
 /// How often a rotation is begun anew because the record was renewed meanwhile.
 const TRIES: usize = 4;

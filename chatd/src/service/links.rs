@@ -1,8 +1,6 @@
 //! Runs every link: frames of peers go to the inbox and to delivery, within what the link has proved and what its node may
 //! cost; what was committed is acknowledged.
 
-use crate::store::contacts;
-use crate::store::pins;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +19,7 @@ use crate::model::ids::PeerId;
 use crate::policy::failures::{FailureGate, Verdict as Failure};
 use crate::policy::frames::weight;
 use crate::receive::{Verdict, Way};
+use crate::store::peers::{self, devices, trust};
 
 /// A peer that was asked whether it lives has so long to answer. Longer than any round trip that a person would wait for,
 /// much shorter than QUIC's own idle timeout of 30 s: after a crash, the peer is dialled anew where it is now.
@@ -135,19 +134,20 @@ impl Runner {
                 if let Some((account, contact)) = self.proved(to_device, from_device)
                     && account
                         .store
-                        .read_blocking(|conn| pins::may_replace_record(conn, contact, &record))
+                        .read_blocking(|conn| trust::may_replace_record(conn, contact, &record))
                         .unwrap_or(false)
                 {
                     let taken =
-                        account.store.write_for(contact, move |tx| pins::take_record(tx, contact, &record)).await;
+                        account.store.write_for(contact, move |tx| trust::take_record(tx, contact, &record)).await;
                     log_failure(taken.map(drop), "a contact's record was not stored");
                 }
             }
             Frame::Reach { from_device, to_device, reach } => {
                 if let Some((account, contact)) = self.proved(to_device, from_device)
-                    && account.store.read_blocking(|conn| pins::is_newer_reach(conn, contact, &reach)).unwrap_or(false)
+                    && account.store.read_blocking(|conn| trust::is_newer_reach(conn, contact, &reach)).unwrap_or(false)
                 {
-                    let taken = account.store.write_for(contact, move |tx| pins::take_reach(tx, contact, &reach)).await;
+                    let taken =
+                        account.store.write_for(contact, move |tx| trust::take_reach(tx, contact, &reach)).await;
                     log_failure(taken, "a contact's reach was not stored");
                 }
             }
@@ -253,8 +253,8 @@ impl Runner {
         }
         let found = self.account_of(to).and_then(|account| {
             let row = account.store.read_blocking(|conn| {
-                let Some((contact, key)) = contacts::by_device(conn, from)? else { return Ok(None) };
-                Ok(Some((contacts::load(conn, contact)?, key)))
+                let Some((contact, key)) = devices::by_device(conn, from)? else { return Ok(None) };
+                Ok(Some((peers::load(conn, contact)?, key)))
             });
             let (row, key) = row.ok().flatten()?;
             row.state.may_talk().then_some((account, row.id, key))

@@ -4,7 +4,6 @@
 //! Invariants: an envelope that could not be stored now stays in the mailbox; what nobody can read any more does not stop
 //! what comes behind it; that something came is told to its sender even if the two are never online together.
 
-use crate::store::deposits;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use tokio::sync::mpsc;
 use super::account::Account;
 use crate::directory::session::{Mail, SessionCommand};
 use crate::receive::{Taken, Verdict, Way};
+use crate::store::log::told;
 
 /// When something could not be stored, the mailbox is asked for it again after so long.
 const ASK_AGAIN: Duration = Duration::from_secs(3);
@@ -111,7 +111,7 @@ async fn finish(account: &Account, mut round: Round) -> Option<Duration> {
             Ok(receipt) => {
                 // Before the envelope is deleted: after a crash it comes again, and with it this.
                 let due = !receipt.silent && !receipt.entries.is_empty();
-                if due && account.store.write(move |tx| deposits::set_ack_due(tx, contact, true)).await.is_err() {
+                if due && account.store.write(move |tx| told::set_ack_due(tx, contact, true)).await.is_err() {
                     round.release.push(number);
                 } else if receipt.refused {
                     tracing::info!(

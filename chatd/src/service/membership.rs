@@ -1,7 +1,6 @@
 //! The account's standing with its directory: the pinned key, the statement of membership that requests carry, and the
 //! keys of the directories of other domains.
 
-use crate::store::domains;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use proto::rpc::types::{DirectoryKeyParams, DirectoryKeyResult};
 use super::account::Account;
 use super::{Service, ServiceError};
 use crate::model::Caller;
+use crate::store::account::domains;
 
 /// How often it is looked whether the statement has to be renewed.
 pub(super) const LOOK: Duration = Duration::from_secs(600);

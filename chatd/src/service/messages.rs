@@ -1,17 +1,5 @@
 //! Messages: sending, waiting for a state, history, search, read marks, traces.
 
-use crate::store::account;
-use crate::store::consent;
-use crate::store::contacts;
-use crate::store::history;
-use crate::store::inbound;
-use crate::store::lifetimes;
-use crate::store::naming;
-use crate::store::outbound::{self, NewMessage, Stored};
-use crate::store::people;
-use crate::store::salvage;
-use crate::store::trace;
-use crate::store::{ContactRow, Pending, StoreError};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +17,13 @@ use super::{Service, ServiceError, storage};
 use crate::model::ids::PeerId;
 use crate::model::{Caller, MessageState, Standing, Trust};
 use crate::policy::contact::{ContactError, Event, Incoming, Outgoing, Relation};
+use crate::store::contacts::{list, requests};
+use crate::store::delivery::trace;
+use crate::store::history::{self, conversations, salvage};
+use crate::store::log::expiry;
+use crate::store::log::outgoing::{self, NewMessage, Stored};
+use crate::store::peers::{self, names};
+use crate::store::{ContactRow, Pending, StoreError, account};
 
 /// Messages in one answer at most.
 const MAX_PAGE: u32 = 1_000;
@@ -234,7 +229,7 @@ impl Service {
         let account = self.account_to_read(caller, params.account.as_deref())?;
         let (after, limit) = super::people::place(&params)?;
         let home = account.row().origin;
-        let read = account.store.read(move |conn| people::unread(conn, &home, after, limit));
+        let read = account.store.read(move |conn| list::unread(conn, &home, after, limit));
         let (conversations, more, total) = read.await?;
         let next = conversations.last().filter(|_| more).map(|unread| unread.account.to_string());
         Ok(UnreadResult { conversations: conversations.into_iter().map(Into::into).collect(), total, next })
@@ -247,8 +242,11 @@ impl Service {
     pub async fn message_read(&self, caller: &Caller, params: ReadParams) -> Result<ReadResult, ServiceError> {
         let account = self.account(caller, params.account.as_deref())?;
         let contact = self.known(&account, &params.who).await?.id;
-        let marked =
-            account.store.write(move |tx| inbound::mark_read(tx, contact, params.up_to)).await.map_err(no_message)?;
+        let marked = account
+            .store
+            .write(move |tx| conversations::mark_read(tx, contact, params.up_to))
+            .await
+            .map_err(no_message)?;
         Ok(ReadResult { marked })
     }
 
@@ -264,8 +262,8 @@ impl Service {
             .store
             .read(move |conn| {
                 let trace = trace::trace(conn, &id)?;
-                let row = contacts::load(conn, trace.contact)?;
-                let called = naming::called(conn, &row, &home)?;
+                let row = peers::load(conn, trace.contact)?;
+                let called = names::called(conn, &row, &home)?;
                 Ok((trace, called))
             })
             .await
@@ -322,7 +320,7 @@ fn new_message(params: SendParams, target: &Target) -> Result<NewMessage, Servic
         reply_to: params.reply_to,
         expires: match params.lifetime.unwrap_or(target.lifetime) {
             0 => None,
-            seconds => Some(lifetimes::expiry(seconds, target.agreed)),
+            seconds => Some(expiry::expiry(seconds, target.agreed)),
         },
     })
 }
@@ -336,12 +334,12 @@ async fn flush(run: Option<(Target, Vec<NewMessage>)>, parts: &mut Vec<Part>) {
         .enqueue(move |tx| {
             if ask {
                 // Another call may have asked since the look-up; that is as good.
-                match consent::contact_wish(tx, contact, Event::UserAdds, "") {
+                match requests::contact_wish(tx, contact, Event::UserAdds, "") {
                     Ok(_) | Err(StoreError::Contact(ContactError::AlreadyContact)) => {}
                     Err(error) => return Err(error),
                 }
             }
-            outbound::send(tx, contact, &messages)
+            outgoing::send(tx, contact, &messages)
         })
         .await;
     parts.push(match queued {

@@ -59,8 +59,8 @@ use crate::directory::Directories;
 use crate::link::{Link, LinkCaps, LinkConfig, Node, PeerTable};
 use crate::model::Clients;
 use crate::policy::rate::SharedLimits;
-use crate::store::search::Indexer;
-use crate::store::space::Space;
+use crate::store::disk::reserve::Space;
+use crate::store::history::search::Indexer;
 use account::Account;
 use config::Config;
 

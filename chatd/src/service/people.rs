@@ -1,11 +1,5 @@
 //! Contacts: asking, answering, ending, naming, trusting, silencing. And who is in the directory.
 
-use crate::store::StoreError;
-use crate::store::consent;
-use crate::store::contacts;
-use crate::store::naming;
-use crate::store::people::{self, Kept};
-use crate::store::pins;
 use proto::directory::api::{User as Entry, UsersQuery};
 use proto::ids::AccountId;
 use proto::rpc::types::{
@@ -25,6 +19,11 @@ use crate::directory::DirectoryError;
 use crate::model::ids::PeerId;
 use crate::model::{Caller, Trust};
 use crate::policy::contact::{ContactError, Event};
+use crate::store::StoreError;
+use crate::store::contacts::list::{self, Kept};
+use crate::store::contacts::requests;
+use crate::store::history::conversations;
+use crate::store::peers::{self, names, trust};
 
 /// 9999-12-31T23:59:59Z: muted until unmuted.
 const FOREVER_MS: i64 = 253_402_300_799_000;
@@ -37,7 +36,7 @@ const MAX_LABEL_BYTES: usize = 64;
 impl Service {
     async fn view(&self, account: &Account, id: PeerId) -> Result<Contact, ServiceError> {
         let home = account.row().origin;
-        let read = account.store.read(move |conn| people::describe(conn, &contacts::load(conn, id)?, &home));
+        let read = account.store.read(move |conn| list::describe(conn, &peers::load(conn, id)?, &home));
         Ok(with_presence(account, read.await?.into()))
     }
 
@@ -54,7 +53,7 @@ impl Service {
         let id = row.id;
         account
             .store
-            .write(move |tx| consent::contact_wish(tx, id, event, "").map(drop))
+            .write(move |tx| requests::contact_wish(tx, id, event, "").map(drop))
             .await
             .map_err(|e| explain(e, &params.who))?;
         self.view(&account, id).await
@@ -76,7 +75,7 @@ impl Service {
         let row = self.to_add(&account, &params.who).await?;
         let id = row.id;
         let asked =
-            account.store.write(move |tx| consent::contact_wish(tx, id, Event::UserAdds, &text).map(drop)).await;
+            account.store.write(move |tx| requests::contact_wish(tx, id, Event::UserAdds, &text).map(drop)).await;
         match asked {
             Ok(()) | Err(StoreError::Contact(ContactError::AlreadyContact)) => self.view(&account, id).await,
             Err(error) => Err(explain(error, &params.who)),
@@ -104,10 +103,10 @@ impl Service {
         let (after, limit) = place(&params)?;
         let home = account.row().origin;
         let read = move |conn: &Connection| {
-            let (rows, more) = people::page(conn, kept, after, limit)?;
+            let (rows, more) = list::page(conn, kept, after, limit)?;
             let next = rows.last().filter(|_| more).map(|row| row.account.to_string());
             let contacts: Result<Vec<_>, StoreError> =
-                rows.iter().map(|row| people::describe(conn, row, &home)).collect();
+                rows.iter().map(|row| list::describe(conn, row, &home)).collect();
             Ok((contacts?, next))
         };
         let (contacts, next) = account.store.read(read).await?;
@@ -161,7 +160,7 @@ impl Service {
             found => found?,
         };
         let id = row.id;
-        account.store.write(move |tx| consent::contact_wish(tx, id, Event::UserBlocks, "").map(drop)).await?;
+        account.store.write(move |tx| requests::contact_wish(tx, id, Event::UserBlocks, "").map(drop)).await?;
         self.view(&account, id).await
     }
 
@@ -192,13 +191,13 @@ impl Service {
         }
         let home = account.row().origin;
         let wanted = label.clone();
-        let taken = account.store.read(move |conn| naming::meant(conn, &wanted, &home)).await?;
+        let taken = account.store.read(move |conn| names::meant(conn, &wanted, &home)).await?;
         if [taken.labelled, taken.named].into_iter().flatten().any(|other| other.id != row.id) {
             return Err(ServiceError::AlreadyExists(format!("another contact is called {label} already")));
         }
         let id = row.id;
         let label = (!label.is_empty()).then_some(label);
-        account.store.write(move |tx| naming::set_label(tx, id, label.as_deref())).await?;
+        account.store.write(move |tx| names::set_label(tx, id, label.as_deref())).await?;
         self.view(&account, id).await
     }
 
@@ -218,9 +217,9 @@ impl Service {
         if let Some(typed) = &params.safety_number {
             if let Some(key) = changed {
                 if same_number(typed, &number) {
-                    account.store.write(move |tx| pins::adopt_changed_key(tx, id, &key, Trust::Verified)).await?;
+                    account.store.write(move |tx| trust::adopt_changed_key(tx, id, &key, Trust::Verified)).await?;
                 } else if same_number(typed, &number_of(&row.identity_key)) {
-                    account.store.write(move |tx| pins::keep_pinned_key(tx, id)).await?;
+                    account.store.write(move |tx| trust::keep_pinned_key(tx, id)).await?;
                 } else {
                     return Err(ServiceError::KeyNotTrusted(format!(
                         "the number is neither that of the new key nor that of the old one: nothing is sent to {0}. \
@@ -228,7 +227,7 @@ impl Service {
                         params.who
                     )));
                 }
-                let row = account.store.read(move |conn| contacts::load(conn, id)).await?;
+                let row = account.store.read(move |conn| peers::load(conn, id)).await?;
                 return Ok(VerifyResult {
                     safety_number: number_of(&row.identity_key),
                     contact: self.view(&account, id).await?,
@@ -242,11 +241,11 @@ impl Service {
             }
             // Only while it is still that key: it may have been rotated since it was read.
             let key = row.identity_key;
-            account.store.write(move |tx| pins::trust_key(tx, id, &key, Trust::Verified)).await?;
+            account.store.write(move |tx| trust::trust_key(tx, id, &key, Trust::Verified)).await?;
         } else if params.accept_unverified
             && let Some(key) = changed
         {
-            account.store.write(move |tx| pins::adopt_changed_key(tx, id, &key, Trust::Unverified)).await?;
+            account.store.write(move |tx| trust::adopt_changed_key(tx, id, &key, Trust::Unverified)).await?;
         }
         Ok(VerifyResult { safety_number: number, contact: self.view(&account, row.id).await? })
     }
@@ -283,7 +282,7 @@ impl Service {
     ) -> Result<Contact, ServiceError> {
         let account = self.account(caller, account)?;
         let id = self.known(&account, who).await?.id;
-        account.store.write(move |tx| pins::set_muted(tx, id, until)).await?;
+        account.store.write(move |tx| conversations::set_muted(tx, id, until)).await?;
         self.view(&account, id).await
     }
 
@@ -316,7 +315,7 @@ impl Service {
             .store
             .read(move |conn| {
                 let user = |user: Entry| -> Result<User, StoreError> {
-                    let known = contacts::by_account(conn, user.account)?;
+                    let known = peers::by_account(conn, user.account)?;
                     Ok(User {
                         contact: known.is_some_and(|row| row.state.may_talk()),
                         name: user.name.as_str().to_owned(),

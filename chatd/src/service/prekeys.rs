@@ -5,8 +5,6 @@
 //! Invariants: a secret is committed before a record names it; the one that the own record names is never destroyed; a secret
 //! is destroyed by what has surely passed, never by what a clock shows.
 
-use crate::store::account;
-use crate::store::{PrekeyAge, PrekeyStore, StoreError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +23,7 @@ use crate::crypto::prekey::PrekeySecret;
 use crate::policy::clock::Reading;
 use crate::policy::prekeys::{Fate, Mailbox, fate, renewal_due};
 use crate::policy::timekeeper::{AccountClock, Skew, Whose};
+use crate::store::{PrekeyAge, PrekeyStore, StoreError, account};
 
 /// How often clocks are looked at, and what is due by them.
 const LOOK: Duration = Duration::from_secs(60);

@@ -1,11 +1,12 @@
 //! Profiles: one's own, and what contacts say of themselves.
 
-use crate::store::account;
 use proto::rpc::types::{Profile, ProfileSetParams, ProfileShowParams};
 use proto::wire::payload::Profile as Wire;
 
 use super::{Service, ServiceError};
 use crate::model::Caller;
+use crate::store::account;
+use crate::store::contacts::profiles;
 
 impl Service {
     /// `profile.show`.
@@ -39,7 +40,7 @@ impl Service {
         let row = account
             .store
             .write(move |tx| {
-                account::set_profile(
+                profiles::set_profile(
                     tx,
                     params.display_name.as_deref(),
                     params.status.as_deref(),

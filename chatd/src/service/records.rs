@@ -1,16 +1,15 @@
 //! Fetches the newer record that an envelope named, and lets what waited for it be judged.
 //!
-//! Not its job: to decide what waits (`receive::parked`), or whether a record is taken (`store::pins`).
+//! Not its job: to decide what waits (`receive::parked`), or whether a record is taken (`store::peers::trust`).
 
-use crate::store::contacts;
-use crate::store::deposits;
-use crate::store::pins;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::account::Account;
 use crate::model::ids::PeerId;
+use crate::store::log::told;
+use crate::store::peers::{self, trust};
 
 /// A directory that takes longer is given up; the known record then has to do.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -59,7 +58,7 @@ pub(super) fn fetch(account: &Arc<Account>, contact: PeerId) {
             match taken.outcome.outcome().await {
                 Ok(receipt) if !receipt.silent && !receipt.entries.is_empty() => {
                     // The link that brought it may be gone: the mark goes out the way all do.
-                    let due = account.store.write(move |tx| deposits::set_ack_due(tx, contact, true)).await;
+                    let due = account.store.write(move |tx| told::set_ack_due(tx, contact, true)).await;
                     if let Err(error) = due {
                         tracing::warn!(%error, "an acknowledgement waits for the sender to ask again");
                     }
@@ -72,12 +71,12 @@ pub(super) fn fetch(account: &Arc<Account>, contact: PeerId) {
 }
 
 async fn newest(account: &Account, contact: PeerId) {
-    let Ok(row) = account.store.read(move |conn| contacts::load(conn, contact)).await else { return };
+    let Ok(row) = account.store.read(move |conn| peers::load(conn, contact)).await else { return };
     let Some(directory) = account.directories.of(&row.origin) else { return };
     let bearer = account.bearer().filter(|_| account.directories.is_home(&row.origin));
     match directory.lookup_account(row.account, bearer.as_deref()).await {
         Ok(found) => {
-            let taken = account.store.write(move |tx| pins::take_record(tx, contact, &found.record)).await;
+            let taken = account.store.write(move |tx| trust::take_record(tx, contact, &found.record)).await;
             if let Err(error) = taken {
                 tracing::warn!(%error, "a contact's record was not stored");
             }

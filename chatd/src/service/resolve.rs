@@ -3,10 +3,6 @@
 //! One resolver for all calls. A word is the owner's label or a name that the directory confirmed, in any spelling; what means
 //! two people is refused. What a stranger says of itself is no name: it is reached by the handle of its request.
 
-use crate::store::ContactRow;
-use crate::store::contacts::{self, NewContact};
-use crate::store::naming::{self, Confirmation, Meant};
-use crate::store::pins;
 use std::sync::Arc;
 
 use proto::directory::{Record, SignedRecord};
@@ -18,6 +14,9 @@ use super::account::Account;
 use super::{Service, ServiceError};
 use crate::directory::DirectoryError;
 use crate::model::{AccountRow, Caller};
+use crate::store::ContactRow;
+use crate::store::peers::names::{self, Confirmation, Meant};
+use crate::store::peers::{self, NewContact, trust};
 
 /// Nobody's uid (overflow): accounts are never given to it.
 pub(super) const OVERFLOW_UID: u32 = 65_534;
@@ -100,12 +99,12 @@ impl Service {
     pub(super) async fn resolve(&self, account: &Account, who: &str, about: About) -> Result<ContactRow, ServiceError> {
         let word = match Who::parse(who) {
             Who::Id(id) => {
-                let found = account.store.read_blocking(|conn| contacts::by_account(conn, id))?;
+                let found = account.store.read_blocking(|conn| peers::by_account(conn, id))?;
                 return found
                     .ok_or_else(|| ServiceError::NotFound(format!("you know nobody with the account id {id}")));
             }
             Who::Handle(number) => {
-                let found = account.store.read_blocking(|conn| naming::by_handle(conn, number))?;
+                let found = account.store.read_blocking(|conn| names::by_handle(conn, number))?;
                 return found.ok_or_else(|| {
                     let handle = Who::Handle(number);
                     ServiceError::NotFound(format!(
@@ -119,9 +118,9 @@ impl Service {
         // A few indexed rows, and on the way of every message: not worth a thread of its own.
         let known = || {
             account.store.read_blocking(|conn| {
-                let meant = naming::meant(conn, &word, &home)?;
+                let meant = names::meant(conn, &word, &home)?;
                 let stranger = match (&meant.labelled, &meant.named) {
-                    (Some(_), Some(named)) => about == About::Contact && naming::is_stranger(conn, named)?,
+                    (Some(_), Some(named)) => about == About::Contact && names::is_stranger(conn, named)?,
                     _ => false,
                 };
                 Ok(choose(&word, meant, stranger))
@@ -147,7 +146,7 @@ impl Service {
         let Ok(address) = word.parse::<Address>() else { return Ok(None) };
         let origin = address.domain.unwrap_or(own.origin);
         let (name, domain) = (address.name.to_string(), origin.clone());
-        let claimants = account.store.read_blocking(|conn| naming::claimants(conn, &name, &domain))?;
+        let claimants = account.store.read_blocking(|conn| names::claimants(conn, &name, &domain))?;
         let Some(newest) = claimants.first() else { return Ok(None) };
         let asked = look_up(account, &address.name, &origin).await;
         if let Ok(Some(found)) = &asked
@@ -155,7 +154,7 @@ impl Service {
         {
             return self.keep_found(account, found).await.map(Some);
         }
-        let known = account.store.read_blocking(|conn| naming::called(conn, newest, &account.row().origin))?;
+        let known = account.store.read_blocking(|conn| names::called(conn, newest, &account.row().origin))?;
         let why = match asked {
             Ok(_) => "the directory does not say so".to_owned(),
             Err(error) => format!("the directory could not be asked ({error})"),
@@ -171,7 +170,7 @@ impl Service {
     /// The error for a word that means nobody, with the nearest one that means somebody.
     async fn nobody(&self, account: &Account, word: &str) -> Result<ServiceError, ServiceError> {
         let home = account.row().origin;
-        let words = account.store.read(move |conn| naming::words(conn, &home)).await?;
+        let words = account.store.read(move |conn| names::words(conn, &home)).await?;
         let hint = match nearest(word, words.iter().map(String::as_str)) {
             Some(name) => format!("; did you mean {name}?"),
             None => format!("; to ask somebody of that name in the directory: chatctl add {word}"),
@@ -197,7 +196,7 @@ impl Service {
         let row = self.found(account, &word, None).await?;
         let key = word.clone();
         let home = account.row().origin;
-        let meant = account.store.read_blocking(|conn| naming::meant(conn, &key, &home))?;
+        let meant = account.store.read_blocking(|conn| names::meant(conn, &key, &home))?;
         match meant.labelled.filter(|other| other.id != row.id) {
             Some(other) => Err(ambiguous(&word, &other, &row)),
             None => Ok(row),
@@ -251,11 +250,11 @@ impl Service {
             reach_seq: 0,
         };
         let outcome = account.store.write(move |tx| {
-            let contact = pins::upsert_contact(tx, &new)?;
-            Ok((contact, naming::confirm_name(tx, contact, &new.name, &new.origin)?))
+            let contact = trust::upsert_contact(tx, &new)?;
+            Ok((contact, names::confirm_name(tx, contact, &new.name, &new.origin)?))
         });
         let (contact, confirmation) = outcome.await?;
-        let row = account.store.read(move |conn| contacts::load(conn, contact)).await?;
+        let row = account.store.read(move |conn| peers::load(conn, contact)).await?;
         match confirmation {
             Confirmation::Given => Ok(row),
             Confirmation::HeldBy(_) => Err(ServiceError::KeyNotTrusted(format!(

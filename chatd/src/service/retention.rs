@@ -3,12 +3,12 @@
 //! Not at the start, when there is other work, and rarely: a while after it, then once a day. An account in which nothing happened
 //! meanwhile is not looked at.
 
-use crate::store::StoreError;
-use crate::store::prune::{self, Progress};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::account::Account;
+use crate::store::StoreError;
+use crate::store::prune::{self, Progress};
 
 /// After the start.
 const FIRST: Duration = Duration::from_secs(600);

@@ -1,10 +1,5 @@
 //! An account's life with its directory: the session, publishing record and reach, tokens, presence.
 
-use crate::store::Tx;
-use crate::store::account;
-use crate::store::contacts;
-use crate::store::deposits;
-use crate::store::epochs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +17,9 @@ use crate::delivery::News;
 use crate::directory::DirectoryError;
 use crate::directory::session::{self, SessionCommand, SessionEvent};
 use crate::model::Standing;
+use crate::store::delivery::deposits;
+use crate::store::log::recovery::epochs;
+use crate::store::{Tx, account, emit, peers};
 
 /// Commands to the session that wait at most.
 pub(super) const COMMANDS: usize = 64;
@@ -196,13 +194,13 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
             if !account.set_presence(who, online) {
                 return;
             }
-            let contact = account.store.read(move |conn| contacts::by_account(conn, who)).await.ok().flatten();
+            let contact = account.store.read(move |conn| peers::by_account(conn, who)).await.ok().flatten();
             if let Some(contact) = contact {
                 let id = contact.id;
                 let _ = account
                     .store
                     .write(move |tx| {
-                        tx.event_presence(id, online);
+                        emit::presence(tx, id, online);
                         Ok(())
                     })
                     .await;

@@ -1,7 +1,5 @@
 //! What an account's owner chose, and the task that ends messages whose lifetime is over.
 
-use crate::store::account::{self, Settings};
-use crate::store::lifetimes::{self, MAX_LIFETIME_SECONDS};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +8,9 @@ use proto::rpc::types::{SettingsParams, SettingsResult};
 use super::account::Account;
 use super::{Service, ServiceError};
 use crate::model::Caller;
+use crate::store::account::{self, Settings};
+use crate::store::contacts::giveup;
+use crate::store::log::expiry::{self, MAX_LIFETIME_SECONDS};
 
 /// While something is to expire, the clock is looked at this often at least: it may have been set.
 const LOOK: Duration = Duration::from_secs(30);
@@ -86,7 +87,7 @@ pub(super) async fn watch_lifetimes(account: Arc<Account>) {
 /// Ends what is due; how long nothing more is.
 async fn expire(account: &Account) -> Result<Option<Duration>, ServiceError> {
     loop {
-        let (next, uncounted) = account.store.read(lifetimes::next).await?;
+        let (next, uncounted) = account.store.read(expiry::next).await?;
         let Some(now) = account.agreed() else {
             return Ok((next.is_some() || uncounted).then_some(NO_CLOCK));
         };
@@ -94,6 +95,6 @@ async fn expire(account: &Account) -> Result<Option<Duration>, ServiceError> {
             let left = next.map(|next| Duration::from_secs(next.saturating_sub(now).max(0) as u64));
             return Ok(left.map(|left| left.clamp(PAUSE, LOOK)));
         }
-        account.store.write(move |tx| lifetimes::expire_due(tx, now)).await?;
+        account.store.write(move |tx| giveup::expire_due(tx, now)).await?;
     }
 }

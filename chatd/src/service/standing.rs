@@ -1,6 +1,5 @@
 //! Which accounts there are, which of them is the default, and how one ends.
 
-use crate::store::account;
 use std::sync::PoisonError;
 
 use proto::ids::hex;
@@ -15,6 +14,7 @@ use super::{Service, ServiceError};
 use crate::crypto::safety::fingerprint;
 use crate::directory::DirectoryError;
 use crate::model::{AccountRow, Caller};
+use crate::store::account;
 
 impl Service {
     /// `account.use`. The daemon keeps the choice, with the account itself: an account's name means something on its own daemon

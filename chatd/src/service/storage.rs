@@ -19,9 +19,8 @@ use super::account::{Account, Parts};
 use super::identity::Keys;
 use super::{Service, ServiceError};
 use crate::model::{AccountRow, Caller, Message};
-use crate::store::account;
-use crate::store::salvage::Salvaged;
-use crate::store::{PrekeyStore, Store, StoreError};
+use crate::store::history::salvage::Salvaged;
+use crate::store::{PrekeyStore, Store, StoreError, account};
 
 impl Service {
     /// Opens an account, whatever state it is in. `None`: nothing of it can be shown; that is logged.

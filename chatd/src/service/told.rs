@@ -1,10 +1,6 @@
 //! What the directory was told in a session, and what it has to be told: deposit tokens, whom to watch, and which names to
 //! confirm.
 
-use crate::store::ContactRow;
-use crate::store::contacts;
-use crate::store::naming::{self, Confirmation};
-use crate::store::pins;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -18,6 +14,9 @@ use super::resolve::look_up;
 use crate::directory::session::SessionCommand;
 use crate::model::ids::PeerId;
 use crate::policy::contact::Relation;
+use crate::store::ContactRow;
+use crate::store::peers::names::{self, Confirmation};
+use crate::store::peers::{self, trust};
 
 /// Names confirmed in one go at most: a flood of requests must not become a flood of look-ups.
 const CONFIRMATIONS: usize = 4;
@@ -37,7 +36,7 @@ pub(super) struct Told {
 
 /// What the directory has to be told of deposit tokens; from then on it counts as told.
 pub(super) async fn changed_tokens(account: &Account, told: &mut Told) -> Result<Option<SessionCommand>, ServiceError> {
-    let everybody = account.store.read(contacts::all).await?;
+    let everybody = account.store.read(peers::all).await?;
     let tokens: HashSet<[u8; 32]> =
         everybody.iter().filter_map(|row| row.token_given.as_ref().map(token_hash)).collect();
     let add: Vec<[u8; 32]> = tokens.difference(&told.tokens).copied().collect();
@@ -48,7 +47,7 @@ pub(super) async fn changed_tokens(account: &Account, told: &mut Told) -> Result
 
 /// Brings tokens and watches at the directory in line with the contacts, and confirms names.
 pub(super) async fn sync(account: &Arc<Account>, told: &mut Told) -> Result<(), ServiceError> {
-    let everybody = account.store.read(contacts::all).await?;
+    let everybody = account.store.read(peers::all).await?;
     if let Some(tokens) = changed_tokens(account, told).await? {
         account.command(tokens).await;
     }
@@ -93,8 +92,8 @@ async fn confirm_names(account: &Arc<Account>, told: &mut Told, everybody: &[Con
                 let (contact, bytes) = (row.id, found.bytes);
                 let (name, origin) = (row.name.clone(), row.origin.clone());
                 let confirmed = account.store.write(move |tx| {
-                    pins::take_record(tx, contact, &bytes)?;
-                    naming::confirm_name(tx, contact, &name, &origin)
+                    trust::take_record(tx, contact, &bytes)?;
+                    names::confirm_name(tx, contact, &name, &origin)
                 });
                 if confirmed.await? != Confirmation::Given {
                     tracing::warn!(name = %row.name, account = %row.account, "the name belongs to another account now than \

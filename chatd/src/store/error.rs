@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::store::checksum;
-use crate::store::search;
+use crate::store::disk::checksum;
 
 /// What can go wrong in a store.
 #[derive(Debug, thiserror::Error)]
@@ -61,18 +60,18 @@ pub enum StoreError {
     Contact(#[from] crate::policy::contact::ContactError),
     /// Full-text search failed.
     #[error(transparent)]
-    Search(#[from] search::SearchError),
+    Search(#[from] SearchError),
 }
 
 impl StoreError {
     /// SQLITE_FULL becomes [`StoreError::Full`], so that it can be told as what it is; so does the failure to make the
     /// WAL's index larger, which is what a full disk looks like there.
-    pub(super) fn classify(self) -> Self {
+    pub(in crate::store) fn classify(self) -> Self {
         if self.is_full() { Self::Full } else { self }
     }
 
     /// What all are told whose operations end with this one.
-    pub(super) fn for_neighbours(&self) -> Self {
+    pub(in crate::store) fn for_neighbours(&self) -> Self {
         match self {
             error if error.is_full() => Self::Full,
             Self::NotStored(text) => Self::NotStored(text.clone()),
@@ -86,13 +85,13 @@ impl StoreError {
         let rusqlite_error = match self {
             Self::Corrupt(_) => return true,
             Self::Sqlite(error) => error,
-            Self::Search(search::SearchError::Main { source, .. }) => source,
+            Self::Search(SearchError::Main { source, .. }) => source,
             _ => return false,
         };
         checksum::is_damage(rusqlite_error)
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(in crate::store) fn is_full(&self) -> bool {
         use rusqlite::ffi::{SQLITE_FULL, SQLITE_IOERR_SHMSIZE};
         match self {
             Self::Full => true,
@@ -102,4 +101,61 @@ impl StoreError {
             _ => false,
         }
     }
+}
+
+/// Why a search has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    /// The query holds nothing to look for.
+    #[error("the search has no words: give at least one letter or digit")]
+    NoWords,
+    /// The query is longer than `max`.
+    #[error("the search text is {got} bytes; the limit is {max}")]
+    TooLong {
+        /// Bytes given.
+        got: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// The query has more words and phrases than `max`.
+    #[error("the search has {got} words; the limit is {max}")]
+    TooManyWords {
+        /// Words and phrases given.
+        got: usize,
+        /// Words and phrases allowed.
+        max: usize,
+    },
+    /// The index is being built and is not there yet.
+    #[error("the search index is being built (messages left: {remaining}); try again in a moment")]
+    Building {
+        /// Message ids between the index and the newest message.
+        remaining: i64,
+    },
+    /// The indexer cannot do its work (a full disk, permissions).
+    #[error("the search index cannot be written: {reason}")]
+    Unavailable {
+        /// The indexer's last error.
+        reason: String,
+    },
+    /// The daemon is stopping.
+    #[error("the search index is closed: the daemon is stopping")]
+    Stopped,
+    /// The account's message store cannot be read.
+    #[error("cannot read the message store {}", path.display())]
+    Main {
+        /// `messages.db`.
+        path: PathBuf,
+        /// What SQLite said.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The index cannot be read, and is not damaged in a way that a rebuild cures.
+    #[error("cannot read the search index {}", path.display())]
+    Index {
+        /// `search.db`.
+        path: PathBuf,
+        /// What SQLite said.
+        #[source]
+        source: rusqlite::Error,
+    },
 }

@@ -15,10 +15,10 @@ use zeroize::Zeroizing;
 
 use crate::model::AccountRow;
 use crate::store::account::{self, OwnCard};
-use crate::store::checksum;
-use crate::store::migrate;
-use crate::store::schema;
-use crate::store::{Store, StoreError};
+use crate::store::disk::{checksum, connection};
+use crate::store::engine::{migrate, schema};
+use crate::store::error::StoreError;
+use crate::store::handle::Store;
 
 /// The format of the table `backup`.
 const FORMAT: i64 = 1;
@@ -169,7 +169,7 @@ const HANDLES_SKIPPED: i64 = 10_000;
 pub fn move_in(folder: &Path, home: &NewHome) -> Result<(), StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(folder.join("messages.db"), flags)?;
-    schema::prepare_writer(&conn)?;
+    connection::prepare_writer(&conn)?;
     let row = &home.row;
     conn.execute(
         "UPDATE account SET device = ?1, uid = ?2, user = ?3, logged_in = ?4, record = ?5, record_seq = ?6,

@@ -107,7 +107,7 @@ fn payload(alice: &Person, word: &str) -> Vec<u8> {
 
 /// All that a core could change of bob's, the contact's state included.
 fn trace(alice: &Person, bob: &Person) -> (Vec<i64>, String) {
-    let contact = bob.read(|conn| crate::store::contacts::by_account(conn, alice.account));
+    let contact = bob.read(|conn| crate::store::peers::by_account(conn, alice.account));
     (fingerprint(bob), contact.map_or_else(String::new, |row| format!("{:?} {}", row.state, row.profile.version)))
 }
 

@@ -1,10 +1,5 @@
 //! Envelopes of people whose key is known.
 
-use crate::store::consent;
-use crate::store::inbound::resume_entries;
-use crate::store::outbound::{self, AttemptNote};
-use crate::store::settle;
-use crate::store::tests::fixture::{Link, stream, text_payload};
 use proto::ids::{ConversationId, DeviceId};
 use proto::wire::envelope::{AckEntry, Core, Wrap};
 use proto::wire::payload::{Kind, Profile, Receipt};
@@ -13,6 +8,11 @@ use super::*;
 use crate::model::MessageState;
 use crate::model::ids::OutStreamRow;
 use crate::policy::contact::Event;
+use crate::store::contacts::requests;
+use crate::store::delivery::attempts::{self, AttemptNote};
+use crate::store::delivery::outbox;
+use crate::store::log::told::resume_entries;
+use crate::store::tests::fixture::{Link, stream, text_payload};
 
 fn friends() -> (Person, Person) {
     let (alice, bob) = (Person::new("alice"), Person::new("bob"));
@@ -130,7 +130,7 @@ fn a_block_that_comes_first_counts() {
         let first = bob.store.enqueue(move |_| Ok(wait.recv().is_ok())).await.unwrap();
         let block = bob
             .store
-            .enqueue(move |tx| consent::contact_wish(tx, contact, Event::UserBlocks, "").map(drop))
+            .enqueue(move |tx| requests::contact_wish(tx, contact, Event::UserBlocks, "").map(drop))
             .await
             .unwrap();
         // Opened while the block is not committed yet.
@@ -148,12 +148,12 @@ fn acknowledgements_ride_along() {
     let (alice, bob) = friends();
     let ids = alice.send(&bob, &["one"]);
     let contact = alice.id(&bob);
-    let stream = alice.read(|conn| outbound::outbox_after(conn, contact, (OutStreamRow(0), 0), 1))[0].stream;
+    let stream = alice.read(|conn| outbox::outbox_after(conn, contact, (OutStreamRow(0), 0), 1))[0].stream;
     alice
         .write(move |tx| {
             let at = proto::time::Timestamp::now();
             let outcome = "sent".to_owned();
-            settle::attempt(tx, contact, &AttemptNote { stream, low: 1, high: 1, path: "direct", outcome, at })
+            attempts::attempt(tx, contact, &AttemptNote { stream, low: 1, high: 1, path: "direct", outcome, at })
         })
         .unwrap();
     let received = bob.receive(&alice, &alice.outbox(&bob));

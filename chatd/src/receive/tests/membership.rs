@@ -1,8 +1,5 @@
 //! Who may ask under the policy `members`, whose budget a request uses, and what work buys.
 
-use crate::store::account;
-use crate::store::pins;
-use crate::store::tests::fixture::{HOME, HOME_KEY, sign_record};
 use ed25519_dalek::SigningKey as DalekKey;
 use proto::directory::membership::{CLOCK_SKEW_SECONDS, MEMBERSHIP_SECONDS};
 use proto::directory::{ContactPolicy, Membership, SignedMembership};
@@ -11,6 +8,9 @@ use proto::time::Timestamp;
 use proto::wire::work::{shown, solve};
 
 use super::*;
+use crate::store::account;
+use crate::store::peers::trust;
+use crate::store::tests::fixture::{HOME, HOME_KEY, sign_record};
 
 fn now() -> i64 {
     Timestamp::now().unix_seconds()
@@ -25,7 +25,7 @@ fn request(from: &Person, to: &Person, membership: &[u8]) -> Vec<u8> {
 }
 
 fn pending(person: &Person) -> u32 {
-    person.write(|tx| tx.read(pins::pending_requests)).unwrap()
+    person.write(|tx| tx.read(trust::pending_requests)).unwrap()
 }
 
 /// Somebody who takes requests from anyone.

@@ -1,12 +1,12 @@
 //! Envelopes that name a newer record than is known.
 
-use crate::store::pins;
-use crate::store::tests::fixture::{sign_record, text_payload};
 use proto::directory::ContactPolicy;
 
 use super::*;
 use crate::crypto::keys::SigningKey;
 use crate::model::ids::PeerId;
+use crate::store::peers::trust;
+use crate::store::tests::fixture::{sign_record, text_payload};
 
 fn friends() -> (Person, Person) {
     let (alice, bob) = (Person::new("alice"), Person::new("bob"));
@@ -36,7 +36,7 @@ fn a_newer_record_is_awaited_and_then_the_envelope_counts() {
     assert!(matches!(take(&inbox, envelope), Outcome::Parked { proved: true }));
     assert!(bob.shown(&alice).is_empty());
     let contact = bob.id(&alice);
-    assert!(bob.write(move |tx| pins::take_record(tx, contact, &newer)).unwrap());
+    assert!(bob.write(move |tx| trust::take_record(tx, contact, &newer)).unwrap());
     assert_eq!(retried(&inbox, contact), 1);
     assert_eq!(bob.shown(&alice), ["one"]);
     assert_eq!(retried(&inbox, contact), 0);
@@ -51,7 +51,7 @@ fn a_newer_record_that_takes_the_device_away_takes_its_words_away() {
     assert!(matches!(take(&inbox, envelope), Outcome::Parked { .. }));
     let (contact, other) = (bob.id(&alice), SigningKey::generate().unwrap());
     let newer = sign_record(&alice.identity, "alice", 2, &[&other], None, ContactPolicy::Members);
-    bob.write(move |tx| pins::take_record(tx, contact, &newer)).unwrap();
+    bob.write(move |tx| trust::take_record(tx, contact, &newer)).unwrap();
     assert_eq!(retried(&inbox, contact), 0);
     assert!(bob.shown(&alice).is_empty());
 }
@@ -85,7 +85,7 @@ fn a_device_that_no_known_record_names_waits_however_long() {
     let contact = bob.id(&alice);
     assert_eq!(retried(&inbox, contact), 0, "without the record, nothing vouches for it");
     assert!(matches!(take(&inbox, envelope), Outcome::Parked { proved: false }));
-    bob.write(move |tx| pins::take_record(tx, contact, &newer)).unwrap();
+    bob.write(move |tx| trust::take_record(tx, contact, &newer)).unwrap();
     assert_eq!(retried(&inbox, contact), 1);
     assert_eq!(bob.shown(&alice), ["from the new device"]);
 }
@@ -137,7 +137,7 @@ fn another_record_of_the_same_number_is_awaited_then_refused_until_a_newer_one_i
     alice.send(&bob, &["two"]);
     let newer = sign_record(&alice.identity, "alice", 2, &[&alice.device], Some(&alice.prekey), ContactPolicy::Members);
     alice.record = newer.clone();
-    bob.write(move |tx| pins::take_record(tx, contact, &newer)).unwrap();
+    bob.write(move |tx| trust::take_record(tx, contact, &newer)).unwrap();
     assert!(!take(&inbox, sealed_naming(2, &alice, &bob, Vec::new(), &alice.outbox(&bob))).receipt().silent);
     alice.record = with_hers;
     assert!(!take(&inbox, sealed_naming(1, &alice, &bob, Vec::new(), &alice.outbox(&bob))).receipt().silent);

@@ -1,10 +1,5 @@
 //! The stranger lane: one request, small, in the name of who signs it, and not too many.
 
-use crate::store::account;
-use crate::store::contacts::device_of;
-use crate::store::feed::read_events;
-use crate::store::pins;
-use crate::store::tests::fixture::{sign_record, text_payload};
 use proto::directory::rotation::Statement;
 use proto::directory::{ContactPolicy, Rotation, SignedRecord};
 use proto::wire::envelope::Core;
@@ -15,6 +10,11 @@ use super::*;
 use crate::crypto::keys::SigningKey;
 use crate::model::{ContactChange, EventKind, Trust};
 use crate::policy::contact::{Event, Incoming, Relation};
+use crate::store::account;
+use crate::store::feed::read_events;
+use crate::store::peers::devices::device_of;
+use crate::store::peers::trust;
+use crate::store::tests::fixture::{sign_record, text_payload};
 
 fn pair() -> (Person, Person) {
     (Person::new("alice"), Person::new("bob"))
@@ -25,7 +25,7 @@ fn request(from: &Person, to: &Person) -> Vec<u8> {
 }
 
 fn pending(person: &Person) -> u32 {
-    person.write(|tx| tx.read(pins::pending_requests)).unwrap()
+    person.write(|tx| tx.read(trust::pending_requests)).unwrap()
 }
 
 /// The same person on another device, with the record that says so.
@@ -246,7 +246,7 @@ fn an_identity_key_that_was_given_up_names_no_devices() {
     record.rotations = vec![Rotation::by_identity(&statement, alice.identity.inner())];
     (record.identity_key, record.seq) = (new_key.public(), 2);
     let rotated = SignedRecord::sign(&record, new_key.inner()).unwrap().encode();
-    assert!(bob.write(move |tx| pins::take_record(tx, contact, &rotated)).unwrap());
+    assert!(bob.write(move |tx| trust::take_record(tx, contact, &rotated)).unwrap());
     assert_eq!(bob.row(&alice).identity_key, new_key.public());
     // Whoever has the old key makes a record with a higher seq and a device of their own.
     let thief = on_new_device(&alice, 9);

@@ -1,19 +1,20 @@
 //! What a contact may make us do: no more than what it sends is worth, however much there is of ours.
 
-use crate::store::Tx;
-use crate::store::epochs;
-use crate::store::gaps::{self, HOLD_MS};
-use crate::store::inbound::{self, OVER_QUOTA, Received};
-use crate::store::settle;
-use crate::store::tests::fixture::{Link, Person, stream, text_payload};
-use crate::store::usage::{MAX_HELD, MAX_RENEWALS};
-use crate::store::writer::steps;
 use proto::ids::{ConversationId, Epoch, MessageId};
 use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
 
 use crate::model::MessageState::{Delivered, Queued};
 use crate::policy::limits::Quotas;
+use crate::store::engine::tx::Tx;
+use crate::store::engine::writer::steps;
+use crate::store::log::acks;
+use crate::store::log::incoming::{self, OVER_QUOTA};
+use crate::store::log::recovery::epochs;
+use crate::store::log::reorder::{self, HOLD_MS};
+use crate::store::log::taking::Received;
+use crate::store::peers::usage::{MAX_HELD, MAX_RENEWALS};
+use crate::store::tests::fixture::{Link, Person, stream, text_payload};
 
 fn friends() -> (Person, Person) {
     let (alice, bob) = (Person::new("alice"), Person::new("bob"));
@@ -41,7 +42,7 @@ fn receive_for(person: &Person, from: &Person, cores: &[Vec<u8>]) -> (Received, 
         let list: Vec<(&[u8], Core<'_>)> =
             cores.iter().map(|bytes| (bytes.as_slice(), Core::decode(bytes).unwrap())).collect();
         let refs: Vec<(&[u8], &Core<'_>)> = list.iter().map(|(bytes, core)| (*bytes, core)).collect();
-        inbound::receive(tx, contact, &refs, &Quotas::default())
+        incoming::receive(tx, contact, &refs, &Quotas::default())
     })
 }
 
@@ -74,7 +75,7 @@ fn duplicates_cost_the_same_however_long_history_is() {
         let mut took = 0;
         for core in &again {
             bob.write(|tx| {
-                tx.cache.inbound.clear();
+                crate::store::log::streams::forget_cached(tx);
                 Ok(tx.conn.execute("UPDATE streams_in SET reused = 0", [])?)
             })
             .unwrap();
@@ -114,7 +115,7 @@ fn acknowledgements_of_invented_epochs_rewrite_the_outbox_a_few_times_a_day() {
     let (mut rewrites, mut costs) = (0, Vec::new());
     for n in 0..200 {
         let (before, entry, contact) = (epoch_of(&alice), invented(&alice, &bob, n), alice.id(&bob));
-        let ((), took) = cost(&alice, move |tx| settle::acknowledged(tx, contact, &[entry]));
+        let ((), took) = cost(&alice, move |tx| acks::acknowledged(tx, contact, &[entry]));
         rewrites += i64::from(epoch_of(&alice) != before);
         costs.push(took);
     }
@@ -189,7 +190,7 @@ fn what_waits_behind_a_hole_is_bounded_and_shown_in_slices() {
     assert_eq!(contiguous, MAX_HELD as u64 + 1, "all of it is on disk");
     let mut slowest = first;
     loop {
-        let (more, took) = cost(&bob, |tx| gaps::show_ready(tx));
+        let (more, took) = cost(&bob, |tx| reorder::show_ready(tx));
         slowest = slowest.max(took);
         if !more {
             break;
@@ -211,9 +212,9 @@ fn what_is_given_up_is_shown_in_slices_too() {
     let at = Timestamp(Timestamp::now().0 + HOLD_MS);
     let mut rounds = 0;
     let mut before = 0;
-    while let Some(again) = bob.write(move |tx| gaps::give_up_gaps(tx, at, true)).unwrap() {
+    while let Some(again) = bob.write(move |tx| reorder::give_up_gaps(tx, at, true)).unwrap() {
         assert!(again <= at);
-        bob.write(|tx| gaps::show_ready(tx)).unwrap();
+        bob.write(|tx| reorder::show_ready(tx)).unwrap();
         let shown = bob.shown(&alice).len();
         assert!(shown - before <= 1_024);
         (before, rounds) = (shown, rounds + 1);
@@ -233,7 +234,7 @@ fn a_quota_refuses_what_is_beyond_tells_once_and_goes_on_the_next_day() {
             let list: Vec<(&[u8], Core<'_>)> =
                 cores.iter().map(|bytes| (bytes.as_slice(), Core::decode(bytes).unwrap())).collect();
             let refs: Vec<(&[u8], &Core<'_>)> = list.iter().map(|(bytes, core)| (*bytes, core)).collect();
-            inbound::receive(tx, contact, &refs, &quotas)
+            incoming::receive(tx, contact, &refs, &quotas)
         })
         .unwrap()
     };

@@ -1,15 +1,15 @@
 //! Who is who, who may what: cards, records, devices, labels, blocks.
 
-use crate::store::contacts::{by_device, device_of};
-use crate::store::feed::read_events;
-use crate::store::pins;
-use crate::store::tests::fixture::{Person, sign_record};
 use proto::directory::ContactPolicy;
 use proto::ids::DeviceId;
 use proto::wire::payload::Kind;
 
 use crate::model::{ContactChange, EventKind, Trust};
 use crate::policy::contact::{Event, Incoming, Outgoing, Relation};
+use crate::store::feed::read_events;
+use crate::store::peers::devices::{self, by_device, device_of};
+use crate::store::peers::trust;
+use crate::store::tests::fixture::{Person, sign_record};
 
 fn pair() -> (Person, Person) {
     (Person::new("alice"), Person::new("bob"))
@@ -99,7 +99,7 @@ fn a_block_outlasts_what_the_other_sends() {
     bob.hear(&alice, &alice.core(&bob, "contact.remove", 0, b""));
     let after = bob.row(&alice);
     assert_eq!((before.state, before.token_held, before.ids), (after.state, after.token_held, after.ids));
-    assert!(bob.write(|tx| tx.read(pins::pending_requests)).unwrap() == 0);
+    assert!(bob.write(|tx| tx.read(trust::pending_requests)).unwrap() == 0);
 }
 
 #[test]
@@ -110,20 +110,20 @@ fn naming_somebodys_device_does_not_take_it() {
         sign_record(&mallory.identity, "mallory", 1, &[&mallory.device, &bob.device], None, ContactPolicy::Open);
     let mut new = mallory.as_contact();
     new.record = squat;
-    let thief = alice.write(move |tx| pins::upsert_contact(tx, &new)).unwrap();
+    let thief = alice.write(move |tx| trust::upsert_contact(tx, &new)).unwrap();
     let real = alice.meet(&bob);
     let device = bob.device_id();
     let found = alice.read(|conn| device_of(conn, bob.account, device)).unwrap();
     assert_eq!((found.contact, found.proved), (real, false));
-    alice.write(move |tx| pins::device_proved(tx, real, device)).unwrap();
+    alice.write(move |tx| devices::device_proved(tx, real, device)).unwrap();
     assert_eq!(alice.read(|conn| by_device(conn, device)).unwrap().0, real);
     // A newer record of bob's keeps what is proved, and drops what it does not name.
     let second = crate::crypto::keys::SigningKey::generate().unwrap();
     let both = sign_record(&bob.identity, "bob", 2, &[&bob.device, &second], None, ContactPolicy::Members);
-    assert!(alice.write(move |tx| pins::take_record(tx, real, &both)).unwrap());
+    assert!(alice.write(move |tx| trust::take_record(tx, real, &both)).unwrap());
     assert!(alice.read(|conn| device_of(conn, bob.account, device)).unwrap().proved);
     let one = sign_record(&bob.identity, "bob", 3, &[&second], None, ContactPolicy::Members);
-    assert!(alice.write(move |tx| pins::take_record(tx, real, &one)).unwrap());
+    assert!(alice.write(move |tx| trust::take_record(tx, real, &one)).unwrap());
     assert_eq!(alice.read(|conn| device_of(conn, bob.account, device)), None);
     assert_eq!(alice.read(|conn| by_device(conn, device)).unwrap().0, thief);
     assert!(alice.read(|conn| by_device(conn, DeviceId::of_key(&second.public()))).is_some());
@@ -135,12 +135,12 @@ fn an_old_record_is_not_taken_and_a_foreign_one_neither() {
     let contact = alice.meet(&bob);
     let newer = sign_record(&bob.identity, "bob", 5, &[&bob.device], None, ContactPolicy::Members);
     let (take, old) = (newer.clone(), bob.record.clone());
-    assert!(alice.write(move |tx| pins::take_record(tx, contact, &take)).unwrap());
-    assert!(alice.write(move |tx| pins::take_record(tx, contact, &old)).unwrap(), "theirs, but old");
+    assert!(alice.write(move |tx| trust::take_record(tx, contact, &take)).unwrap());
+    assert!(alice.write(move |tx| trust::take_record(tx, contact, &old)).unwrap(), "theirs, but old");
     assert_eq!((alice.row(&bob).record, alice.row(&bob).record_seq), (newer, 5));
     let mallory = Person::new("mallory");
-    assert!(!alice.write(move |tx| pins::take_record(tx, contact, &mallory.record)).unwrap());
-    assert!(!alice.write(move |tx| pins::take_record(tx, contact, b"no record")).unwrap());
+    assert!(!alice.write(move |tx| trust::take_record(tx, contact, &mallory.record)).unwrap());
+    assert!(!alice.write(move |tx| trust::take_record(tx, contact, b"no record")).unwrap());
     assert_eq!(alice.row(&bob).trust, Trust::Unverified);
 }
 
@@ -150,9 +150,9 @@ fn a_newer_reach_counts_and_only_that_of_a_named_device() {
     let contact = alice.meet(&bob);
     let (new, old) = (bob.reach(9), bob.reach(8));
     for reach in [new.clone(), old] {
-        alice.write(move |tx| pins::take_reach(tx, contact, &reach)).unwrap();
+        alice.write(move |tx| trust::take_reach(tx, contact, &reach)).unwrap();
     }
     let foreign = Person::new("mallory").reach(10);
-    alice.write(move |tx| pins::take_reach(tx, contact, &foreign)).unwrap();
+    alice.write(move |tx| trust::take_reach(tx, contact, &foreign)).unwrap();
     assert_eq!(alice.row(&bob).reach, new);
 }

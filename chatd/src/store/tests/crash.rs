@@ -3,17 +3,6 @@
 //!
 //! A few points of each by default; all of them with `CHATD_TORTURE=1`.
 
-use crate::store::contacts;
-use crate::store::inbound;
-use crate::store::migrate;
-use crate::store::outbound;
-use crate::store::search::Indexer;
-use crate::store::settle;
-use crate::store::tests::fixture::dump;
-use crate::store::tests::fixture::{Person, message, run};
-use crate::store::tests::shim::{self, Disk, Entry, Mode};
-use crate::store::trace;
-use crate::store::{PrekeyStore, Store};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -23,6 +12,14 @@ use proto::ids::MessageId;
 use crate::crypto::prekey::PrekeySecret;
 use crate::model::MessageState;
 use crate::model::ids::PeerId;
+use crate::store::account::prekeys::PrekeyStore;
+use crate::store::delivery::trace;
+use crate::store::engine::migrate;
+use crate::store::history::search::Indexer;
+use crate::store::log::{acks, incoming, outgoing};
+use crate::store::tests::fixture::{Person, dump, message, run};
+use crate::store::tests::shim::{self, Disk, Entry, Mode};
+use crate::store::{Store, peers};
 
 /// Which work a child process does, and where.
 const WORK: &str = "CHATD_TEST_CRASH";
@@ -118,14 +115,14 @@ fn work(store: &Store, contact: PeerId, cores: &[Vec<u8>], mut told: impl FnMut(
     for round in 0..ROUNDS {
         let texts: Vec<_> =
             (0..1 + round % 3).map(|n| message(&format!("{round}/{n} {}", "w ".repeat(n * 4_000)))).collect();
-        if let Ok(stored) = run(store.write(move |tx| outbound::send(tx, contact, &texts))) {
+        if let Ok(stored) = run(store.write(move |tx| outgoing::send(tx, contact, &texts))) {
             stored.iter().for_each(|stored| told(format!("sent {}", stored.id)));
         }
         let two: Vec<Vec<u8>> = cores[round * 2..round * 2 + 2].to_vec();
         let received = run(store.write(move |tx| {
             let list: Vec<_> = two.iter().map(|bytes| proto::wire::envelope::Core::decode(bytes).unwrap()).collect();
             let refs: Vec<_> = two.iter().map(Vec::as_slice).zip(&list).collect();
-            inbound::receive(tx, contact, &refs, &Default::default())
+            incoming::receive(tx, contact, &refs, &Default::default())
                 .map(|received| (received, list.iter().map(|core| core.id).collect::<Vec<_>>()))
         }));
         if let Ok((received, ids)) = received {
@@ -150,7 +147,7 @@ fn acknowledge(store: &Store, contact: PeerId, told: &mut impl FnMut(String)) {
                 Ok((r.get(0)?, r.get(1)?))
             })?;
         let own = crate::store::account::load(conn)?;
-        let row = contacts::load(conn, contact)?;
+        let row = peers::load(conn, contact)?;
         Ok((ids, epoch, seq, own.device, row.conversation))
     });
     let Ok((ids, epoch, seq, from_device, conversation)) = own else { return };
@@ -161,7 +158,7 @@ fn acknowledge(store: &Store, contact: PeerId, told: &mut impl FnMut(String)) {
         contiguous: seq as u64,
         ranges: Vec::new(),
     };
-    if run(store.write(move |tx| settle::acknowledged(tx, contact, &[entry]))).is_ok() {
+    if run(store.write(move |tx| acks::acknowledged(tx, contact, &[entry]))).is_ok() {
         ids.iter().for_each(|id| told(format!("delivered {}", MessageId::from_slice(id).unwrap())));
     }
 }

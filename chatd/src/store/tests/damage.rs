@@ -1,15 +1,16 @@
 //! Bytes that the disk turned: nothing panics, and nothing wrong is read.
 
-use crate::store::checksum::{self, PAGE_BYTES};
-use crate::store::outbound;
-use crate::store::search::Indexer;
-use crate::store::tests::fixture::dump;
-use crate::store::tests::fixture::{Person, message, run};
-use crate::store::{Store, StoreError};
 use std::path::{Path, PathBuf};
 
 use crate::crypto::prekey::PrekeySecret;
 use crate::model::ids::OutStreamRow;
+use crate::store::Store;
+use crate::store::delivery::outbox;
+use crate::store::disk::checksum::{self, PAGE_BYTES};
+use crate::store::error::StoreError;
+use crate::store::history::search::Indexer;
+use crate::store::log::outgoing;
+use crate::store::tests::fixture::{Person, dump, message, run};
 
 /// Alice, with some of everything that bob and she wrote.
 fn written() -> (Person, Person) {
@@ -140,7 +141,7 @@ fn a_wal_that_is_cut_or_flipped_gives_what_was_committed_or_nothing() {
     let mut states = vec![dump(&store).unwrap()];
     for n in 0..24 {
         let text = format!("{n} {}", "x".repeat(n * 400));
-        run(store.write(move |tx| outbound::send(tx, contact, &[message(&text)]))).unwrap();
+        run(store.write(move |tx| outgoing::send(tx, contact, &[message(&text)]))).unwrap();
         states.push(dump(&store).unwrap());
     }
     // As a kill leaves it: the WAL is there.
@@ -183,11 +184,11 @@ fn a_page_that_turns_bad_while_the_store_runs_stops_writing() {
     }
     let mut watch = store.damage_watch();
     // Nothing of it is in memory yet.
-    let read = store.read_blocking(|conn| outbound::outbox_after(conn, contact, (OutStreamRow(0), 0), usize::MAX));
+    let read = store.read_blocking(|conn| outbox::outbox_after(conn, contact, (OutStreamRow(0), 0), usize::MAX));
     assert!(read.is_err_and(|error| error.is_damage()));
     assert!(watch.has_changed().unwrap() && watch.borrow_and_update().is_some());
     let before = std::fs::read(&path).unwrap();
-    let answer = run(store.write(move |tx| outbound::send(tx, contact, &[message("never")]).map(drop)));
+    let answer = run(store.write(move |tx| outgoing::send(tx, contact, &[message("never")]).map(drop)));
     assert!(matches!(&answer, Err(StoreError::ReadOnly(text)) if text.contains(", page ")), "{answer:?}");
     run(store.close());
     drop(store);

@@ -1,15 +1,17 @@
 //! What lies in a mailbox: what need not go there again, and what has to.
 
-use crate::store::deposits::{self, Deposit};
-use crate::store::outbound::stream_of;
-use crate::store::tests::fixture::Person;
-use crate::store::trace::trace;
 use proto::reason::Reason;
 use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
 
 use crate::model::MessageState::{Delivered, Mailboxed, Queued};
 use crate::model::ids::OutStreamRow;
+use crate::store::delivery::deposits::{self, Deposit};
+use crate::store::delivery::outbox;
+use crate::store::delivery::trace::trace;
+use crate::store::log::outgoing::stream_of;
+use crate::store::log::told;
+use crate::store::tests::fixture::Person;
 
 const URL: &str = "http://127.0.0.1:1";
 
@@ -35,7 +37,7 @@ fn deposit(alice: &Person, bob: &Person, (low, high): (u64, u64), number: u64, f
 /// Seqs that do not lie in bob's mailbox.
 fn open(alice: &Person, bob: &Person) -> Vec<u64> {
     let contact = alice.id(bob);
-    let rows = alice.read(|conn| deposits::undeposited(conn, contact, usize::MAX));
+    let rows = alice.read(|conn| outbox::undeposited(conn, contact, usize::MAX));
     rows.into_iter().map(|row| row.seq).collect()
 }
 
@@ -138,14 +140,14 @@ fn a_directory_that_went_back_is_given_again_what_it_lost() {
 fn an_acknowledgement_is_due_until_it_was_told() {
     let (alice, bob) = friends();
     let contact = bob.id(&alice);
-    bob.write(move |tx| deposits::set_ack_due(tx, contact, true)).unwrap();
-    assert!(bob.read(|conn| deposits::ack_is_due(conn, contact)));
-    assert_eq!(bob.read(crate::store::contacts::with_pending), [contact], "a restart does not forget it");
+    bob.write(move |tx| told::set_ack_due(tx, contact, true)).unwrap();
+    assert!(bob.read(|conn| told::ack_is_due(conn, contact)));
+    assert_eq!(bob.read(crate::store::peers::with_pending), [contact], "a restart does not forget it");
     bob.receive(&alice, &[]);
     alice.send(&bob, &["one"]);
     bob.receive(&alice, &alice.outbox(&bob));
-    let acks: Vec<AckEntry> = bob.read(|conn| deposits::acks_for(conn, contact, alice.device_id()));
+    let acks: Vec<AckEntry> = bob.read(|conn| told::acks_for(conn, contact, alice.device_id()));
     assert_eq!(acks.iter().map(|entry| entry.contiguous).collect::<Vec<_>>(), [1]);
-    bob.write(move |tx| deposits::set_ack_due(tx, contact, false)).unwrap();
-    assert!(!bob.read(|conn| deposits::ack_is_due(conn, contact)));
+    bob.write(move |tx| told::set_ack_due(tx, contact, false)).unwrap();
+    assert!(!bob.read(|conn| told::ack_is_due(conn, contact)));
 }

@@ -1,12 +1,6 @@
 //! Own epochs: after a restore, a rolled-back disk, or a contact that lost what it had, nothing is lost and no number is
 //! used twice.
 
-use crate::store::epochs::{self, RECIPIENT_RESTORED, RESTORED, Resumed};
-use crate::store::feed::read_events;
-use crate::store::inbound::resume_entries;
-use crate::store::outbound::{self, AttemptNote, stream_of};
-use crate::store::settle;
-use crate::store::tests::fixture::Person;
 use proto::ids::{ConversationId, Epoch};
 use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
@@ -14,6 +8,13 @@ use proto::wire::payload::{Kind, Skip};
 
 use crate::model::MessageState::{Delivered, Queued};
 use crate::model::{Event, EventBody};
+use crate::store::delivery::attempts::{self, AttemptNote};
+use crate::store::feed::read_events;
+use crate::store::log::outgoing::{self, stream_of};
+use crate::store::log::recovery::epochs::{self, Resumed};
+use crate::store::log::recovery::{RECIPIENT_RESTORED, RESTORED};
+use crate::store::log::told::resume_entries;
+use crate::store::tests::fixture::Person;
 
 fn friends() -> (Person, Person) {
     let (alice, bob) = (Person::new("alice"), Person::new("bob"));
@@ -47,7 +48,7 @@ fn attempted(alice: &Person, bob: &Person) {
     let stream = alice.read(|conn| stream_of(conn, contact, places[0].0)).unwrap();
     let (low, high) = (places[0].1, places[places.len() - 1].1);
     let note = AttemptNote { stream, low, high, path: "direct", outcome: "sent".into(), at: Timestamp::now() };
-    alice.write(move |tx| settle::attempt(tx, contact, &note)).unwrap();
+    alice.write(move |tx| attempts::attempt(tx, contact, &note)).unwrap();
 }
 
 /// A copy of everything that a store holds of its streams and messages, and its way back: as if the disk went back.
@@ -63,7 +64,7 @@ fn roll_back(person: &Person) {
         TABLES.iter().map(|t| format!("DELETE FROM {t}; INSERT INTO {t} SELECT * FROM copy_{t};")).collect();
     person
         .write(move |tx| {
-            *tx.cache = crate::store::tx::Cache::default();
+            *tx.cache = crate::store::engine::cache::Cache::default();
             Ok(tx.conn.execute_batch(&sql)?)
         })
         .unwrap();
@@ -77,9 +78,9 @@ fn what_waits_is_issued_again_under_its_id_and_skips_are_not() {
     alice.deliver(&bob);
     let more = alice.send(&bob, &["4", "5"]);
     alice
-        .write(move |tx| outbound::append_core(tx, contact, Kind::Skip, &Skip { low: 9, high: 9, reason: "" }.encode()))
+        .write(move |tx| outgoing::append_core(tx, contact, Kind::Skip, &Skip { low: 9, high: 9, reason: "" }.encode()))
         .unwrap();
-    alice.write(move |tx| outbound::append_core(tx, contact, Kind::parse("skip").unwrap(), b"")).unwrap();
+    alice.write(move |tx| outgoing::append_core(tx, contact, Kind::parse("skip").unwrap(), b"")).unwrap();
     assert_eq!(waiting(&alice, &bob).iter().map(|place| place.1).collect::<Vec<_>>(), [4, 5, 6, 7]);
     let old = waiting(&alice, &bob)[0].0;
     assert_eq!(alice.write(|tx| epochs::begin_epochs(tx, RESTORED)).unwrap(), 1);

@@ -1,18 +1,16 @@
 //! The feed: numbers without holes, the same from the hub as from the store.
 
-use crate::store::StoreError;
-use crate::store::consumers;
-use crate::store::feed::{kind_number, kind_of, read_events};
-use crate::store::gaps;
-use crate::store::outbound;
-use crate::store::pins;
-use crate::store::settle;
-use crate::store::tests::fixture::{Link, Person, message, stream, text_payload};
-use crate::store::trace::{state_number, state_of};
 use proptest::prelude::*;
 use proto::reason::Reason;
 
 use crate::model::{ContactChange, Event, EventBody, EventKind, MessageState, ProfileRow};
+use crate::store::engine::emit;
+use crate::store::engine::numbers::{kind_number, kind_of, state_number, state_of};
+use crate::store::error::StoreError;
+use crate::store::feed::{consumers, read_events};
+use crate::store::log::{acks, outgoing, reorder};
+use crate::store::peers::profiles;
+use crate::store::tests::fixture::{Link, Person, message, stream, text_payload};
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
@@ -70,17 +68,17 @@ proptest! {
                 Step::Profile => {
                     let version = alice.row(&bob).profile.version + 1;
                     let row = ProfileRow { version, display_name: "Bob".into(), ..ProfileRow::default() };
-                    alice.write(move |tx| pins::set_contact_profile(tx, contact, &row)).unwrap();
+                    alice.write(move |tx| profiles::set_contact_profile(tx, contact, &row)).unwrap();
                 }
-                Step::Presence(online) => alice.write(move |tx| { tx.event_presence(contact, online); Ok(()) }).unwrap(),
+                Step::Presence(online) => alice.write(move |tx| { emit::presence(tx, contact, online); Ok(()) }).unwrap(),
                 Step::Fail => {
                     let failed = alice.write(move |tx| {
-                        outbound::send(tx, contact, &[message("never")])?;
+                        outgoing::send(tx, contact, &[message("never")])?;
                         Err::<(), _>(StoreError::NotFound("anything"))
                     });
                     prop_assert!(failed.is_err());
                 }
-                Step::Reject => alice.write(move |tx| settle::reject_queued(tx, contact, MessageState::Rejected, Reason::Blocked)).unwrap(),
+                Step::Reject => alice.write(move |tx| acks::reject_queued(tx, contact, MessageState::Rejected, Reason::Blocked)).unwrap(),
             }
             let mut told = head;
             while let Ok(batch) = hub.try_recv() {
@@ -223,7 +221,7 @@ fn a_profile_counts_if_it_is_newer() {
     let contact = alice.id(&bob);
     let set = |version: u64, name: &str| {
         let row = ProfileRow { version, display_name: name.to_owned(), ..ProfileRow::default() };
-        alice.write(move |tx| pins::set_contact_profile(tx, contact, &row)).unwrap();
+        alice.write(move |tx| profiles::set_contact_profile(tx, contact, &row)).unwrap();
     };
     set(2, "Bob");
     set(1, "Old");
@@ -245,7 +243,7 @@ fn a_stream_that_was_held_for_long_is_shown_in_pages() {
     alice.receive(&bob, &cores[..1]);
     let batch = hub.try_recv().unwrap();
     assert!(batch.events.is_none(), "12 MB of texts are not kept for listeners");
-    while alice.write(|tx| gaps::show_ready(tx)).unwrap() {}
+    while alice.write(|tx| reorder::show_ready(tx)).unwrap() {}
     let last = alice.store.hub().head();
     // One more than messages for each of two slices: these do not link, and that is told.
     assert_eq!((batch.first, batch.last, last), (begin + 1, begin + 513, begin + 602));

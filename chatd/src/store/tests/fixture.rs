@@ -4,18 +4,6 @@ mod dump;
 
 pub(crate) use dump::{dump, rows, tables};
 
-use crate::store::account::NewAccount;
-use crate::store::consent;
-use crate::store::contacts::{self, NewContact};
-use crate::store::inbound::{self, Received};
-use crate::store::naming;
-use crate::store::outbound::{self, NewMessage};
-use crate::store::pins;
-use crate::store::search::Indexer;
-use crate::store::settle;
-use crate::store::signals;
-use crate::store::trace;
-use crate::store::{ContactRow, Store, StoreError, Tx};
 use std::future::Future;
 use std::sync::{Arc, LazyLock};
 
@@ -35,6 +23,18 @@ use crate::crypto::prekey::PrekeySecret;
 use crate::model::ids::{OutStreamRow, PeerId};
 use crate::model::{AccountRow, Format, MessageState, Priority};
 use crate::policy::contact::Event;
+use crate::store::Store;
+use crate::store::account::NewAccount;
+use crate::store::contacts::requests;
+use crate::store::delivery::{control, outbox, trace};
+use crate::store::engine::tx::Tx;
+use crate::store::error::StoreError;
+use crate::store::history::search::Indexer;
+use crate::store::log::outgoing::{self, NewMessage};
+use crate::store::log::taking::Received;
+use crate::store::log::{acks, incoming};
+use crate::store::peers::row::ContactRow;
+use crate::store::peers::{self, NewContact, names, trust};
 
 static INDEXER: LazyLock<Indexer> = LazyLock::new(Indexer::start);
 
@@ -130,20 +130,20 @@ impl Person {
 
     /// Remembers somebody, if it is somebody new; the local number.
     pub fn meet(&self, other: &Self) -> PeerId {
-        if let Some(row) = self.read(|conn| contacts::by_account(conn, other.account)) {
+        if let Some(row) = self.read(|conn| peers::by_account(conn, other.account)) {
             return row.id;
         }
         let new = other.as_contact();
         self.write(move |tx| {
-            let contact = pins::upsert_contact(tx, &new)?;
-            naming::confirm_name(tx, contact, &new.name, &new.origin)?;
+            let contact = trust::upsert_contact(tx, &new)?;
+            names::confirm_name(tx, contact, &new.name, &new.origin)?;
             Ok(contact)
         })
         .unwrap()
     }
 
     pub fn row(&self, other: &Self) -> ContactRow {
-        self.read(|conn| contacts::by_account(conn, other.account)).unwrap()
+        self.read(|conn| peers::by_account(conn, other.account)).unwrap()
     }
 
     pub fn id(&self, other: &Self) -> PeerId {
@@ -152,13 +152,13 @@ impl Person {
 
     pub fn wish(&self, other: &Self, event: Event) {
         let contact = self.meet(other);
-        self.write(move |tx| consent::contact_wish(tx, contact, event, "").map(drop)).unwrap();
+        self.write(move |tx| requests::contact_wish(tx, contact, event, "").map(drop)).unwrap();
     }
 
     /// Cores of the contact protocol that wait for somebody.
-    pub fn signals(&self, other: &Self) -> Vec<signals::SignalRow> {
+    pub fn signals(&self, other: &Self) -> Vec<control::SignalRow> {
         let contact = self.meet(other);
-        self.read(|conn| signals::waiting(conn, contact, 0))
+        self.read(|conn| control::waiting(conn, contact, 0))
     }
 
     /// Takes a core of the contact protocol as the inbox does.
@@ -169,7 +169,7 @@ impl Person {
             let kind = Kind::parse(core.kind).unwrap();
             let card = ContactCard::decode(core.payload).ok();
             let text = card.as_ref().map_or("", |card| card.text);
-            consent::contact_signal(tx, contact, kind, core.id, text, card.as_ref().map(|card| &card.deposit_token))
+            requests::contact_signal(tx, contact, kind, core.id, text, card.as_ref().map(|card| &card.deposit_token))
                 .map(drop)
         })
         .unwrap();
@@ -184,7 +184,7 @@ impl Person {
             other.hear(self, &signal.core);
             let contact = self.id(other);
             if signal.kind != Kind::ContactRequest {
-                self.write(move |tx| signals::signals_done(tx, contact, &[signal.msgid])).unwrap();
+                self.write(move |tx| control::signals_done(tx, contact, &[signal.msgid])).unwrap();
             }
         }
     }
@@ -201,7 +201,7 @@ impl Person {
     pub fn send(&self, other: &Self, texts: &[&str]) -> Vec<MessageId> {
         let contact = self.id(other);
         let messages: Vec<NewMessage> = texts.iter().map(|text| message(text)).collect();
-        self.write(move |tx| outbound::send(tx, contact, &messages))
+        self.write(move |tx| outgoing::send(tx, contact, &messages))
             .unwrap()
             .into_iter()
             .map(|stored| stored.id)
@@ -211,7 +211,7 @@ impl Person {
     /// The cores that wait for somebody, as they are.
     pub fn outbox(&self, other: &Self) -> Vec<Vec<u8>> {
         let contact = self.id(other);
-        let rows = self.read(|conn| outbound::outbox_after(conn, contact, (OutStreamRow(0), 0), usize::MAX));
+        let rows = self.read(|conn| outbox::outbox_after(conn, contact, (OutStreamRow(0), 0), usize::MAX));
         rows.into_iter().map(|row| row.core).collect()
     }
 
@@ -221,14 +221,14 @@ impl Person {
             let list: Vec<(&[u8], Core<'_>)> =
                 cores.iter().map(|bytes| (bytes.as_slice(), Core::decode(bytes).unwrap())).collect();
             let refs: Vec<(&[u8], &Core<'_>)> = list.iter().map(|(bytes, core)| (*bytes, core)).collect();
-            inbound::receive(tx, contact, &refs, &Default::default())
+            incoming::receive(tx, contact, &refs, &Default::default())
         })
         .unwrap()
     }
 
     pub fn acknowledged(&self, by: &Self, entries: Vec<AckEntry>) {
         let contact = self.id(by);
-        self.write(move |tx| settle::acknowledged(tx, contact, &entries)).unwrap();
+        self.write(move |tx| acks::acknowledged(tx, contact, &entries)).unwrap();
     }
 
     /// Everything that waits is received and acknowledged.

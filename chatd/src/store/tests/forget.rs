@@ -1,10 +1,10 @@
 //! Forgetting a conversation, or the older part of it.
 
-use crate::store::forget;
-use crate::store::tests::fixture::{Person, run};
 use proto::time::Timestamp;
 
 use crate::policy::limits::Quotas;
+use crate::store::history::forget;
+use crate::store::tests::fixture::{Person, run};
 
 fn friends() -> (Person, Person) {
     let (alice, bob) = (Person::new("alice"), Person::new("bob"));

@@ -1,13 +1,13 @@
 //! Holes: held back, asked for, given up, told, filled late; and what does not fit is not taken.
 
-use crate::store::feed::read_events;
-use crate::store::gaps::{self, HOLD_MS, HOLD_UNDRAINED_MS, has_hole, holes};
-use crate::store::history;
-use crate::store::tests::fixture::{Link, Person, stream};
 use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
 
 use crate::model::{Event, EventBody};
+use crate::store::feed::read_events;
+use crate::store::history;
+use crate::store::log::reorder::{self, HOLD_MS, HOLD_UNDRAINED_MS, has_hole, holes};
+use crate::store::tests::fixture::{Link, Person, stream};
 
 fn friends() -> (Person, Person) {
     let (alice, bob) = (Person::new("alice"), Person::new("bob"));
@@ -25,7 +25,7 @@ fn later(ms: i64) -> Timestamp {
 }
 
 fn give_up(person: &Person, at: Timestamp, drained: bool) -> Option<Timestamp> {
-    person.write(move |tx| gaps::give_up_gaps(tx, at, drained)).unwrap()
+    person.write(move |tx| reorder::give_up_gaps(tx, at, drained)).unwrap()
 }
 
 /// Gaps and messages in the order in which a reader of the feed sees them.
@@ -152,7 +152,7 @@ fn what_does_not_fit_is_refused_until_a_hole_is_old() {
     // A week later nobody expects that any more, and one hole makes room.
     bob.write(|tx| Ok(tx.conn.execute("UPDATE streams_in SET given_up = given_up - 8 * 86400000", [])?)).unwrap();
     bob.write(|tx| {
-        tx.cache.inbound.clear();
+        crate::store::log::streams::forget_cached(tx);
         Ok(())
     })
     .unwrap();

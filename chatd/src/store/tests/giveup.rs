@@ -1,18 +1,16 @@
 //! What ends because nobody answers, or because there is nobody.
 
-use crate::store::Tx;
-use crate::store::contacts;
-use crate::store::deposits;
-use crate::store::feed::read_events;
-use crate::store::giveup;
-use crate::store::lifetimes;
-use crate::store::people;
-use crate::store::tests::fixture::{HOME, Person};
 use proto::wire::payload::Kind;
 
 use crate::model::ids::PeerId;
 use crate::model::{ContactChange, ContactStage, EventKind, MessageState};
 use crate::policy::contact::{Event, Outgoing, Relation};
+use crate::store::contacts::{giveup, list};
+use crate::store::engine::tx::Tx;
+use crate::store::feed::read_events;
+use crate::store::log::{expiry, told};
+use crate::store::peers;
+use crate::store::tests::fixture::{HOME, Person};
 
 const NOW: i64 = 1_800_000_000;
 const DAY: i64 = 86_400;
@@ -22,7 +20,7 @@ fn pair() -> (Person, Person) {
 }
 
 fn expire(alice: &Person, now: i64) {
-    alice.write(move |tx: &mut Tx<'_>| lifetimes::expire_due(tx, now)).unwrap();
+    alice.write(move |tx: &mut Tx<'_>| giveup::expire_due(tx, now)).unwrap();
 }
 
 fn gone(alice: &Person, bob: &Person, sure: bool) {
@@ -33,7 +31,7 @@ fn gone(alice: &Person, bob: &Person, sure: bool) {
 /// How its owner sees it: stage and reason.
 fn shown(alice: &Person, bob: &Person) -> (ContactStage, Option<String>) {
     let id = alice.id(bob);
-    let contact = alice.read(|conn| people::describe(conn, &contacts::load(conn, id)?, HOME));
+    let contact = alice.read(|conn| list::describe(conn, &peers::load(conn, id)?, HOME));
     (contact.stage, contact.reason)
 }
 
@@ -48,16 +46,16 @@ fn a_request_that_nobody_answers_ends_after_thirty_days_of_the_agreed_clock() {
     alice.wish(&bob, Event::UserAdds);
     let id = alice.send(&bob, &["are you there?"])[0];
     // A clock that nobody vouches for counts nothing: what is there is the span.
-    assert_eq!(alice.read(lifetimes::next), (None, true));
+    assert_eq!(alice.read(expiry::next), (None, true));
     expire(&alice, NOW);
-    assert_eq!(alice.read(lifetimes::next), (Some(NOW + 30 * DAY), false));
+    assert_eq!(alice.read(expiry::next), (Some(NOW + 30 * DAY), false));
     expire(&alice, NOW + 30 * DAY - 1);
     assert_eq!(shown(&alice, &bob), (ContactStage::Requested, None));
     expire(&alice, NOW + 30 * DAY);
     assert_eq!(shown(&alice, &bob), (ContactStage::GivenUp, Some("request_expired".into())));
     assert_eq!(alice.state(id), (MessageState::Expired, Some("request_expired".into())));
     assert_eq!((alice.signals(&bob).len(), ends(&alice)), (0, 1));
-    assert_eq!(alice.read(lifetimes::next), (None, false), "no timer is left");
+    assert_eq!(alice.read(expiry::next), (None, false), "no timer is left");
     // Asking again begins anew.
     alice.wish(&bob, Event::UserAdds);
     assert_eq!(shown(&alice, &bob), (ContactStage::Requested, None));
@@ -74,7 +72,7 @@ fn a_request_to_an_account_that_is_gone_ends_when_that_is_sure() {
     assert_eq!(shown(&alice, &bob), (ContactStage::GivenUp, Some("account_gone".into())));
     assert_eq!(alice.state(id), (MessageState::Expired, Some("account_gone".into())));
     assert_eq!(alice.read(giveup::gone), [alice.id(&bob)]);
-    assert_eq!(alice.read(contacts::with_pending), [] as [PeerId; 0], "nothing is left to try");
+    assert_eq!(alice.read(peers::with_pending), [] as [PeerId; 0], "nothing is left to try");
     gone(&alice, &bob, true);
     assert_eq!(ends(&alice), 1, "it is told once");
 }
@@ -85,7 +83,7 @@ fn messages_to_a_contact_who_is_gone_wait_and_what_is_owed_to_it_does_not() {
     alice.befriend(&bob);
     let id = alice.send(&bob, &["are you there?"])[0];
     let contact = alice.id(&bob);
-    alice.write(move |tx: &mut Tx<'_>| deposits::set_ack_due(tx, contact, true)).unwrap();
+    alice.write(move |tx: &mut Tx<'_>| told::set_ack_due(tx, contact, true)).unwrap();
     gone(&alice, &bob, true);
     assert_eq!(shown(&alice, &bob), (ContactStage::Accepted, Some("account_gone".into())));
     assert_eq!(alice.state(id), (MessageState::Queued, Some("account_gone".into())));

@@ -1,14 +1,14 @@
 //! Keys that change under the eyes of a contact: with a word of the old key, of the recovery key, and of nobody.
 
-use crate::store::ContactRow;
-use crate::store::feed;
-use crate::store::pins;
-use crate::store::tests::fixture::{Person, run};
 use proptest::prelude::*;
 use proto::directory::{MAX_SEQ_STEP, Record, Rotation, SignedRecord, Statement, recovery_hash};
 
 use crate::crypto::keys::SigningKey;
 use crate::model::{ContactChange, EventKind, Trust};
+use crate::store::feed;
+use crate::store::peers::row::ContactRow;
+use crate::store::peers::trust;
+use crate::store::tests::fixture::{Person, run};
 
 const RECOVERY: [u8; 32] = [77; 32];
 
@@ -50,13 +50,13 @@ fn rotated(
 
 fn take(alice: &Person, bob: &Person, record: &[u8]) -> (bool, ContactRow) {
     let (contact, record) = (alice.id(bob), record.to_vec());
-    let taken = alice.write(move |tx| pins::take_record(tx, contact, &record)).unwrap();
+    let taken = alice.write(move |tx| trust::take_record(tx, contact, &record)).unwrap();
     (taken, alice.row(bob))
 }
 
 fn verified(alice: &Person, bob: &Person) {
     let contact = alice.meet(bob);
-    alice.write(move |tx| pins::set_trust(tx, contact, Trust::Verified)).unwrap();
+    alice.write(move |tx| trust::set_trust(tx, contact, Trust::Verified)).unwrap();
 }
 
 fn reasons(alice: &Person) -> Vec<String> {
@@ -96,7 +96,7 @@ fn what_the_recovery_key_resets_is_worth_a_place_in_the_queue() {
         burnt.seq += MAX_SEQ_STEP;
         assert!(take(&alice, &bob, &SignedRecord::sign(&burnt, bob.identity.inner()).unwrap().encode()).0);
     }
-    let looks = |bytes: &[u8]| alice.read(|conn| pins::may_replace_record(conn, contact, bytes));
+    let looks = |bytes: &[u8]| alice.read(|conn| trust::may_replace_record(conn, contact, bytes));
     let (_, recovered) = rotated(&record, 3, 1, &key(3), &key(RECOVERY[0]), true);
     let (_, handed_over) = rotated(&record, 3, 1, &key(4), &bob.identity, false);
     assert!(looks(&recovered));
@@ -133,7 +133,7 @@ fn nothing_is_taken_of_a_key_that_nobody_vouches_for_until_the_user_decides() {
     assert_eq!((taken, row.trust, row.new_key()), (true, Trust::Changed, Some(key(66).public())));
     // The user compares, and it is the pinned one: the other is refused from now on, and blocks nothing again.
     let contact = alice.id(&bob);
-    alice.write(move |tx| pins::keep_pinned_key(tx, contact)).unwrap();
+    alice.write(move |tx| trust::keep_pinned_key(tx, contact)).unwrap();
     let (mut again, _) = rotated(&record, 40, 1, &key(66), &bob.identity, false);
     again.seq = 50;
     let again = SignedRecord::sign(&again, key(66).inner()).unwrap().encode();
@@ -145,9 +145,9 @@ fn nothing_is_taken_of_a_key_that_nobody_vouches_for_until_the_user_decides() {
     assert_eq!((row.trust, row.new_key()), (Trust::Changed, Some(key(67).public())));
     // The user takes it; not another one that came since.
     let wrong = key(66).public();
-    assert!(run(alice.store.write(move |tx| pins::adopt_changed_key(tx, contact, &wrong, Trust::Verified))).is_err());
+    assert!(run(alice.store.write(move |tx| trust::adopt_changed_key(tx, contact, &wrong, Trust::Verified))).is_err());
     let right = key(67).public();
-    alice.write(move |tx| pins::adopt_changed_key(tx, contact, &right, Trust::Verified)).unwrap();
+    alice.write(move |tx| trust::adopt_changed_key(tx, contact, &right, Trust::Verified)).unwrap();
     let row = alice.row(&bob);
     assert_eq!((row.trust, row.identity_key, row.record), (Trust::Verified, right, third));
 }
@@ -169,8 +169,8 @@ proptest! {
             let contact = alice.id(&bob);
             let copy = bytes.clone();
             // What is no news does not come to the store at all.
-            prop_assert_eq!(alice.read(|conn| pins::may_replace_record(conn, contact, &bytes)), seq > newest);
-            alice.write(move |tx| pins::take_record(tx, contact, &copy)).unwrap();
+            prop_assert_eq!(alice.read(|conn| trust::may_replace_record(conn, contact, &bytes)), seq > newest);
+            alice.write(move |tx| trust::take_record(tx, contact, &copy)).unwrap();
             let row = alice.row(&bob);
             if seq > newest {
                 newest = seq;

@@ -1,17 +1,18 @@
 //! Own messages that end by themselves, and whose ends are taken back.
 
-use crate::store::Tx;
-use crate::store::account;
-use crate::store::inbound;
-use crate::store::lifetimes::{self, COPY_MAY_ARRIVE, LIFETIME_ENDED, expiry};
-use crate::store::outbound::{self, AttemptNote};
-use crate::store::settle;
-use crate::store::tests::fixture::{Person, message};
 use proto::ids::MessageId;
 use proto::time::Timestamp;
 
 use crate::model::MessageState;
 use crate::model::ids::OutStreamRow;
+use crate::store::account;
+use crate::store::contacts::giveup;
+use crate::store::delivery::attempts::{self, AttemptNote};
+use crate::store::engine::tx::Tx;
+use crate::store::history::conversations;
+use crate::store::log::expiry::{self, COPY_MAY_ARRIVE, LIFETIME_ENDED, expiry};
+use crate::store::log::{acks, outgoing};
+use crate::store::tests::fixture::{Person, message};
 
 const NOW: i64 = 1_800_000_000;
 
@@ -24,12 +25,12 @@ fn pair() -> (Person, Person) {
 /// Sends one with a lifetime.
 fn send(alice: &Person, bob: &Person, text: &str, expires: Option<i64>) -> MessageId {
     let contact = alice.id(bob);
-    let new = outbound::NewMessage { expires, ..message(text) };
-    alice.write(move |tx| outbound::send(tx, contact, &[new])).unwrap()[0].id
+    let new = outgoing::NewMessage { expires, ..message(text) };
+    alice.write(move |tx| outgoing::send(tx, contact, &[new])).unwrap()[0].id
 }
 
 fn expire(alice: &Person, now: i64) {
-    alice.write(move |tx: &mut Tx<'_>| lifetimes::expire_due(tx, now)).unwrap();
+    alice.write(move |tx: &mut Tx<'_>| giveup::expire_due(tx, now)).unwrap();
 }
 
 fn sent(alice: &Person, bob: &Person, low: u64, high: u64) {
@@ -43,7 +44,7 @@ fn sent(alice: &Person, bob: &Person, low: u64, high: u64) {
         outcome: "sent".into(),
         at: Timestamp(NOW * 1_000),
     };
-    alice.write(move |tx| settle::attempt(tx, contact, &note)).unwrap();
+    alice.write(move |tx| attempts::attempt(tx, contact, &note)).unwrap();
 }
 
 fn ended(alice: &Person, id: MessageId) -> (MessageState, String) {
@@ -57,7 +58,7 @@ fn only_what_has_a_lifetime_ends_and_the_recipient_sees_no_hole() {
     let first = send(&alice, &bob, "stays", None);
     let gone: Vec<MessageId> = (0..3).map(|_| send(&alice, &bob, "goes", Some(expiry(600, Some(NOW))))).collect();
     let last = send(&alice, &bob, "stays, too", Some(expiry(601, Some(NOW))));
-    assert_eq!(alice.read(lifetimes::next), (Some(NOW + 600), false));
+    assert_eq!(alice.read(expiry::next), (Some(NOW + 600), false));
     expire(&alice, NOW + 599);
     assert_eq!(alice.state(gone[0]).0, MessageState::Queued);
     expire(&alice, NOW + 600);
@@ -81,11 +82,11 @@ fn only_what_has_a_lifetime_ends_and_the_recipient_sees_no_hole() {
 fn without_an_agreed_clock_nothing_is_counted() {
     let (alice, bob) = pair();
     let id = send(&alice, &bob, "hello", Some(expiry(600, None)));
-    assert_eq!(alice.read(lifetimes::next), (None, true));
+    assert_eq!(alice.read(expiry::next), (None, true));
     // The first agreed time begins the count, however late.
     expire(&alice, NOW);
     assert_eq!(alice.state(id).0, MessageState::Queued);
-    assert_eq!(alice.read(lifetimes::next), (Some(NOW + 600), false));
+    assert_eq!(alice.read(expiry::next), (Some(NOW + 600), false));
     expire(&alice, NOW + 600);
     assert_eq!(alice.state(id).0, MessageState::Expired);
 }
@@ -120,12 +121,12 @@ fn a_read_receipt_speaks_of_its_own_message_only() {
     sent(&alice, &bob, 1, 3);
     expire(&alice, NOW + 60);
     let contact = alice.id(&bob);
-    alice.write(move |tx| settle::read_by(tx, contact, &three)).unwrap();
+    alice.write(move |tx| acks::read_by(tx, contact, &three)).unwrap();
     assert_eq!(alice.state(three).0, MessageState::Read);
     for id in [one, two] {
         assert_eq!(alice.state(id).0, MessageState::Expired);
     }
-    alice.write(move |tx| settle::read_by(tx, contact, &two)).unwrap();
+    alice.write(move |tx| acks::read_by(tx, contact, &two)).unwrap();
     assert_eq!(alice.state(two).0, MessageState::Read);
     assert_eq!(alice.state(one).0, MessageState::Expired);
 }
@@ -137,14 +138,14 @@ fn read_receipts_can_be_switched_off() {
     alice.deliver(&bob);
     let contact = bob.id(&alice);
     let receipts = || bob.count("SELECT count(*) FROM signals WHERE kind = 'receipt'");
-    assert_eq!(bob.write(move |tx| inbound::mark_read(tx, contact, None)).unwrap(), 1);
+    assert_eq!(bob.write(move |tx| conversations::mark_read(tx, contact, None)).unwrap(), 1);
     assert_eq!(receipts(), 1);
     let settings = bob.write(|tx| account::set_settings(tx, Some(false), Some(60))).unwrap();
     assert_eq!(settings, account::Settings { read_receipts: false, lifetime: Some(60) });
     assert_eq!(receipts(), 0, "what has not left stays");
     alice.send(&bob, &["two"]);
     alice.deliver(&bob);
-    assert_eq!(bob.write(move |tx| inbound::mark_read(tx, contact, None)).unwrap(), 1, "read here all the same");
+    assert_eq!(bob.write(move |tx| conversations::mark_read(tx, contact, None)).unwrap(), 1, "read here all the same");
     assert_eq!(receipts(), 0);
     let settings = bob.write(|tx| account::set_settings(tx, Some(true), Some(0))).unwrap();
     assert_eq!(settings, account::Settings { read_receipts: true, lifetime: None });

@@ -1,14 +1,15 @@
 //! Who is called what, and which names nobody can take.
 
-use crate::store::naming::{self, Confirmation, Meant, by_handle, called, claimants, is_stranger, meant};
-use crate::store::people::{Kept, describe, page};
-use crate::store::pins;
-use crate::store::tests::fixture::{HOME, Person};
-use crate::store::{ContactRow, StoreError};
 use rusqlite::Connection;
 
 use crate::model::Trust;
 use crate::policy::contact::Event;
+use crate::store::contacts::list::{Kept, describe, page};
+use crate::store::error::StoreError;
+use crate::store::peers::names::{self, Confirmation, Meant, by_handle, called, claimants, is_stranger, meant};
+use crate::store::peers::row::ContactRow;
+use crate::store::peers::trust;
+use crate::store::tests::fixture::{HOME, Person};
 
 fn pair() -> (Person, Person) {
     (Person::new("alice"), Person::new("bob"))
@@ -17,7 +18,7 @@ fn pair() -> (Person, Person) {
 /// Somebody whom no directory has confirmed asks; the handle of the request.
 fn asks_unconfirmed(alice: &Person, stranger: &Person) -> u64 {
     let new = stranger.as_contact();
-    alice.write(move |tx| pins::upsert_contact(tx, &new).map(drop)).unwrap();
+    alice.write(move |tx| trust::upsert_contact(tx, &new).map(drop)).unwrap();
     alice.hear(stranger, &stranger.core(alice, "contact.request", 0, &stranger.card(1)));
     alice.row(stranger).handle.unwrap()
 }
@@ -33,7 +34,7 @@ fn form(alice: &Person, other: &Person) -> String {
 
 fn confirm(alice: &Person, other: &Person, name: &str) -> Confirmation {
     let (id, name) = (alice.id(other), name.to_owned());
-    alice.write(move |tx| naming::confirm_name(tx, id, &name, HOME)).unwrap()
+    alice.write(move |tx| names::confirm_name(tx, id, &name, HOME)).unwrap()
 }
 
 #[test]
@@ -61,7 +62,7 @@ fn a_record_alone_confirms_nothing() {
     let mallory = Person::new("mallory");
     asks_unconfirmed(&alice, &mallory);
     let (id, record) = (alice.id(&mallory), mallory.record.clone());
-    assert!(alice.write(move |tx| pins::take_record(tx, id, &record)).unwrap());
+    assert!(alice.write(move |tx| trust::take_record(tx, id, &record)).unwrap());
     assert!(!alice.row(&mallory).confirmed);
     assert_eq!(confirm(&alice, &mallory, "mallory"), Confirmation::Given);
     assert!(alice.row(&mallory).confirmed);
@@ -89,7 +90,7 @@ fn a_label_that_is_also_a_name_names_nobody_alone() {
     let boss = Person::new("boss");
     alice.befriend(&ben);
     let id = alice.id(&ben);
-    alice.write(move |tx| naming::set_label(tx, id, Some("Boss"))).unwrap();
+    alice.write(move |tx| names::set_label(tx, id, Some("Boss"))).unwrap();
     assert_eq!(form(&alice, &ben), "Boss");
     alice.meet(&boss);
     let found = find(&alice, "boss");
@@ -99,7 +100,7 @@ fn a_label_that_is_also_a_name_names_nobody_alone() {
     assert_eq!((form(&alice, &ben), form(&alice, &boss)), ("ben".into(), "boss@example.org".into()));
     alice.wish(&boss, Event::UserAdds);
     assert!(!alice.read(|conn| is_stranger(conn, &alice.row(&boss))));
-    alice.write(move |tx| naming::set_label(tx, id, None)).unwrap();
+    alice.write(move |tx| names::set_label(tx, id, None)).unwrap();
     assert_eq!((form(&alice, &ben), form(&alice, &boss)), ("ben".into(), "boss".into()));
 }
 
@@ -108,11 +109,11 @@ fn a_label_is_one_persons_in_any_spelling() {
     let (alice, bob) = pair();
     let carol = Person::new("carol");
     let (first, second) = (alice.meet(&bob), alice.meet(&carol));
-    alice.write(move |tx| naming::set_label(tx, first, Some("José"))).unwrap();
+    alice.write(move |tx| names::set_label(tx, first, Some("José"))).unwrap();
     for word in ["José", "jose\u{301}", "JOSÉ", " josé "] {
         assert_eq!(find(&alice, word).labelled.unwrap().id, first, "{word}");
     }
-    assert!(alice.write(move |tx| naming::set_label(tx, second, Some("Jose\u{301}"))).is_err());
+    assert!(alice.write(move |tx| names::set_label(tx, second, Some("Jose\u{301}"))).is_err());
 }
 
 #[test]
@@ -125,7 +126,7 @@ fn a_name_passes_to_another_account_only_when_the_owner_let_go() {
     assert_eq!(confirm(&alice, &second, "bob"), Confirmation::HeldBy(known));
     assert!(!alice.row(&second).confirmed && alice.row(&bob).confirmed);
     alice.wish(&bob, Event::UserRemoves);
-    alice.write(move |tx| pins::set_trust(tx, known, Trust::Unverified)).unwrap();
+    alice.write(move |tx| trust::set_trust(tx, known, Trust::Unverified)).unwrap();
     assert_eq!(confirm(&alice, &second, "bob"), Confirmation::Given);
     assert_eq!(find(&alice, "bob").named.unwrap().account, second.account);
     // The old one keeps a name of its own.

@@ -1,15 +1,17 @@
 //! Each core once and in its sender's order, whatever happens on the way; acknowledgements say what is stored.
 
-use crate::store::inbound::{self, resume_entries};
-use crate::store::outbound;
-use crate::store::tests::fixture::{Link, Person, message, stream, text_payload};
-use crate::store::writer::steps;
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use proto::ids::Epoch;
 use proto::wire::envelope::{AckEntry, Core};
 use proto::wire::payload::{Kind, Skip};
+
+use crate::store::engine::writer::steps;
+use crate::store::history::conversations;
+use crate::store::log::outgoing;
+use crate::store::log::told::resume_entries;
+use crate::store::tests::fixture::{Link, Person, message, stream, text_payload};
 
 /// The seqs that an acknowledgement covers.
 fn covered(entry: &AckEntry) -> BTreeSet<u64> {
@@ -226,12 +228,12 @@ fn the_same_id_from_both_sides_is_two_messages() {
     let own = message("mine");
     let id = own.id;
     let contact = bob.id(&alice);
-    bob.write(move |tx| outbound::send(tx, contact, &[own])).unwrap();
+    bob.write(move |tx| outgoing::send(tx, contact, &[own])).unwrap();
     let core = alice.core(&bob, "text", 1, &text_payload("theirs"));
     let copied = Core { id, ..Core::decode(&core).unwrap() }.encode();
     bob.receive(&alice, &[copied]);
     assert_eq!(bob.shown(&alice), ["theirs"]);
-    assert_eq!(bob.write(move |tx| inbound::mark_read(tx, contact, Some(id))).unwrap(), 1);
+    assert_eq!(bob.write(move |tx| conversations::mark_read(tx, contact, Some(id))).unwrap(), 1);
     assert_eq!(bob.count("SELECT sum(unread) FROM conversations"), 0);
 }
 

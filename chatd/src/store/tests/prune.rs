@@ -2,20 +2,6 @@
 
 mod events;
 
-use crate::store::Store;
-use crate::store::deposits::{self, Deposit};
-use crate::store::epochs;
-use crate::store::feed;
-use crate::store::history;
-use crate::store::inbound;
-use crate::store::lifetimes::{self, expiry};
-use crate::store::outbound::{self, AttemptNote, NewMessage};
-use crate::store::prune::{self, IDLE_MS, KEEP_EVENTS, KEEP_FOR_CONSUMERS, Progress, STREAMS_WITH_UNSEEN};
-use crate::store::search::Indexer;
-use crate::store::settle;
-use crate::store::tests::fixture::{Link, Person, message, stream};
-use crate::store::trace;
-use crate::store::writer::steps;
 use proto::ids::{ConversationId, Epoch, MessageId};
 use proto::reason::Reason;
 use proto::time::Timestamp;
@@ -23,6 +9,20 @@ use proto::wire::envelope::{AckEntry, Core};
 
 use crate::model::MessageState::{self, Delivered, Expired, Mailboxed, Queued, Read, Rejected, Sent, Withdrawn};
 use crate::model::ids::{OutStreamRow, PeerId};
+use crate::store::Store;
+use crate::store::contacts::giveup;
+use crate::store::delivery::attempts::{self, AttemptNote};
+use crate::store::delivery::deposits::{self, Deposit};
+use crate::store::delivery::trace;
+use crate::store::engine::writer::steps;
+use crate::store::history::search::Indexer;
+use crate::store::history::{self, conversations};
+use crate::store::log::acks;
+use crate::store::log::expiry::expiry;
+use crate::store::log::outgoing::{self, NewMessage};
+use crate::store::log::recovery::epochs;
+use crate::store::prune::{self, IDLE_MS, KEEP_EVENTS, KEEP_FOR_CONSUMERS, Progress, STREAMS_WITH_UNSEEN};
+use crate::store::tests::fixture::{Link, Person, message, stream};
 
 const NOW: i64 = 1_800_000_000;
 
@@ -79,13 +79,13 @@ fn attempt(alice: &Person, bob: &Person, (low, high): (u64, u64), path: &'static
     let (contact, stream) = (alice.id(bob), alice.count("SELECT max(id) FROM streams_out"));
     let note =
         AttemptNote { stream: OutStreamRow(stream), low, high, path, outcome: outcome.to_owned(), at: Timestamp(at) };
-    alice.write(move |tx| settle::attempt(tx, contact, &note)).unwrap();
+    alice.write(move |tx| attempts::attempt(tx, contact, &note)).unwrap();
 }
 
 fn send_one(alice: &Person, bob: &Person, expires: Option<i64>) -> MessageId {
     let contact = alice.id(bob);
     let new = NewMessage { expires, ..message("words") };
-    alice.write(move |tx| outbound::send(tx, contact, &[new])).unwrap()[0].id
+    alice.write(move |tx| outgoing::send(tx, contact, &[new])).unwrap()[0].id
 }
 
 /// Alice, with messages to bob that came to every state there is, and some of his; with what each should be.
@@ -97,7 +97,7 @@ fn every_kind() -> (Person, Person, Vec<(MessageId, MessageState)>) {
     for state in [Rejected, Withdrawn] {
         let ids = alice.send(&bob, &["1", "2", "3"]);
         attempt(&alice, &bob, (1, 2), "direct", "sent", 1_000);
-        alice.write(move |tx| settle::reject_queued(tx, contact, state, Reason::Blocked)).unwrap();
+        alice.write(move |tx| acks::reject_queued(tx, contact, state, Reason::Blocked)).unwrap();
         kinds.extend(ids.into_iter().map(|id| (id, state)));
     }
     // Two that end, one of which left; then one that arrives after all.
@@ -107,11 +107,11 @@ fn every_kind() -> (Person, Person, Vec<(MessageId, MessageState)>) {
         if left {
             attempt(&alice, &bob, (seq, seq), "direct", "sent", 2_000 + seq as i64);
         }
-        alice.write(move |tx| lifetimes::expire_due(tx, NOW + 60)).unwrap();
+        alice.write(move |tx| giveup::expire_due(tx, NOW + 60)).unwrap();
         kinds.push((id, Expired));
     }
     let arrived = kinds.last().unwrap().0;
-    alice.write(move |tx| settle::read_by(tx, contact, &arrived)).unwrap();
+    alice.write(move |tx| acks::read_by(tx, contact, &arrived)).unwrap();
     kinds.last_mut().unwrap().1 = Read;
     // A long talk: each message tried once or more, acknowledged at a moment of its own, and read now and then.
     let first = alice.count("SELECT seq FROM streams_out ORDER BY id DESC LIMIT 1") as u64 + 1;
@@ -121,14 +121,14 @@ fn every_kind() -> (Person, Person, Vec<(MessageId, MessageState)>) {
         let seq = first + n;
         if n % 7 == 0 {
             let (contact, outcome) = (contact, format!("unreachable: for the {}th time", n / 70));
-            alice.write(move |tx| settle::attempt_failed(tx, contact, "direct", &outcome)).unwrap();
+            alice.write(move |tx| attempts::attempt_failed(tx, contact, "direct", &outcome)).unwrap();
         }
         let path = if n % 5 == 0 { "mailbox" } else { "direct" };
         attempt(&alice, &bob, (seq.saturating_sub(n % 3).max(first), seq), path, "sent", 10_000 + n as i64 * 13);
         alice.acknowledged(&bob, vec![entry(&alice, &bob, seq, &[])]);
     }
     let upto = ids[199];
-    alice.write(move |tx| settle::read_by(tx, contact, &upto)).unwrap();
+    alice.write(move |tx| acks::read_by(tx, contact, &upto)).unwrap();
     kinds.extend(ids.iter().enumerate().map(|(n, id)| (*id, if n < 200 { Read } else { Delivered })));
     // Lies in a mailbox, is on its way, and waits; one beyond them has arrived.
     let ids = alice.send(&bob, &["m", "s", "a", "q"]);
@@ -153,7 +153,7 @@ fn every_kind() -> (Person, Person, Vec<(MessageId, MessageState)>) {
     // Of his: in order, late, some read.
     let cores = stream_of_his(&bob, &alice);
     alice.receive(&bob, &cores);
-    alice.write(move |tx| inbound::mark_read(tx, contact, None)).unwrap();
+    alice.write(move |tx| conversations::mark_read(tx, contact, None)).unwrap();
     // No two at the same moment: what is merged must keep each.
     alice.write(|tx| Ok(tx.conn.execute("UPDATE marks SET at = at + high * 1009", [])?)).unwrap();
     (alice, bob, kinds)

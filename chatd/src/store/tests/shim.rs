@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rusqlite::ffi;
 
-use crate::store::vfs::{self, Below, Code, FileKind, Layer};
+use crate::store::disk::vfs::{self, Below, Code, FileKind, Layer};
 
 /// Something that happened, in order.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ static MODE: Mutex<Mode> = Mutex::new(Mode::Pass);
 
 pub(super) fn install() {
     vfs::register::<Shim>().unwrap();
-    crate::store::checksum::install();
+    crate::store::disk::checksum::install();
 }
 
 /// Sets what happens from now on; answers what was.

@@ -1,13 +1,5 @@
 //! Where an own message stands: marks, attempts, receipts, rejections, epochs.
 
-use crate::store::account;
-use crate::store::contacts;
-use crate::store::inbound;
-use crate::store::outbound::{self, AttemptNote, stream_of};
-use crate::store::settle;
-use crate::store::signals;
-use crate::store::tests::fixture::{Person, message};
-use crate::store::trace::trace;
 use proto::ids::{ConversationId, DeviceId, Epoch};
 use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
@@ -16,6 +8,15 @@ use proto::wire::payload::{Kind, Receipt};
 use crate::model::MessageState::{self, Delivered, Queued, Read, Rejected, Sent};
 use crate::model::Step;
 use crate::policy::contact::Event;
+use crate::store::contacts::profiles;
+use crate::store::delivery::attempts::{self, AttemptNote};
+use crate::store::delivery::control;
+use crate::store::delivery::trace::trace;
+use crate::store::history::conversations;
+use crate::store::log::acks;
+use crate::store::log::outgoing::{self, stream_of};
+use crate::store::peers;
+use crate::store::tests::fixture::{Person, message};
 
 fn friends() -> (Person, Person) {
     let (alice, bob) = (Person::new("alice"), Person::new("bob"));
@@ -45,17 +46,17 @@ fn attempt(alice: &Person, bob: &Person, low: u64, high: u64, outcome: &str) {
     let (epoch, _) = place(&alice.outbox(bob)[0]);
     let stream = alice.read(|conn| stream_of(conn, contact, epoch)).unwrap();
     let note = AttemptNote { stream, low, high, path: "direct", outcome: outcome.to_owned(), at: Timestamp::now() };
-    alice.write(move |tx| settle::attempt(tx, contact, &note)).unwrap();
+    alice.write(move |tx| attempts::attempt(tx, contact, &note)).unwrap();
 }
 
 /// Bob reads everything, and alice hears it.
 fn read_all(alice: &Person, bob: &Person) -> u64 {
     let (here, there) = (bob.id(alice), alice.id(bob));
-    let marked = bob.write(move |tx| inbound::mark_read(tx, here, None)).unwrap();
+    let marked = bob.write(move |tx| conversations::mark_read(tx, here, None)).unwrap();
     for signal in bob.signals(alice).into_iter().filter(|signal| signal.kind == Kind::Receipt) {
         let receipt = Receipt::decode(Core::decode(&signal.core).unwrap().payload).unwrap();
-        alice.write(move |tx| settle::read_by(tx, there, &receipt.id)).unwrap();
-        bob.write(move |tx| signals::signals_done(tx, here, &[signal.msgid])).unwrap();
+        alice.write(move |tx| acks::read_by(tx, there, &receipt.id)).unwrap();
+        bob.write(move |tx| control::signals_done(tx, here, &[signal.msgid])).unwrap();
     }
     marked
 }
@@ -103,8 +104,8 @@ fn a_receipt_stands_for_an_acknowledgement_that_was_lost() {
     assert!(alice.outbox(&bob).is_empty());
     // Again, and one for something that is not there.
     let (contact, id) = (alice.id(&bob), ids[0]);
-    alice.write(move |tx| settle::read_by(tx, contact, &id)).unwrap();
-    alice.write(move |tx| settle::read_by(tx, contact, &message("").id)).unwrap();
+    alice.write(move |tx| acks::read_by(tx, contact, &id)).unwrap();
+    alice.write(move |tx| acks::read_by(tx, contact, &message("").id)).unwrap();
     assert_eq!(alice.state(ids[1]).0, Read);
 }
 
@@ -117,12 +118,15 @@ fn unread_counts_and_read_marks() {
     bob.send(&alice, &["mine"]);
     assert_eq!(bob.row(&alice).unread, 3);
     let second = ids[1];
-    assert_eq!(bob.write(move |tx| inbound::mark_read(tx, contact, Some(second))).unwrap(), 2);
-    assert_eq!(bob.write(move |tx| inbound::mark_read(tx, contact, Some(second))).unwrap(), 0);
+    assert_eq!(bob.write(move |tx| conversations::mark_read(tx, contact, Some(second))).unwrap(), 2);
+    assert_eq!(bob.write(move |tx| conversations::mark_read(tx, contact, Some(second))).unwrap(), 0);
     assert_eq!(bob.row(&alice).unread, 1);
     assert_eq!(read_all(&alice, &bob), 1);
-    assert_eq!((bob.row(&alice).unread, bob.write(move |tx| inbound::mark_read(tx, contact, None)).unwrap()), (0, 0));
-    assert!(bob.write(move |tx| inbound::mark_read(tx, contact, Some(message("").id))).is_err());
+    assert_eq!(
+        (bob.row(&alice).unread, bob.write(move |tx| conversations::mark_read(tx, contact, None)).unwrap()),
+        (0, 0)
+    );
+    assert!(bob.write(move |tx| conversations::mark_read(tx, contact, Some(message("").id))).is_err());
     assert_eq!(alice.state(ids[2]).0, Read);
 }
 
@@ -225,20 +229,20 @@ fn nothing_waits_for_somebody_who_is_no_contact_any_more() {
     alice.send(&bob, &["one"]);
     alice.deliver(&bob);
     let contact = bob.id(&alice);
-    bob.write(move |tx| inbound::mark_read(tx, contact, None)).unwrap();
-    bob.write(|tx| account::set_profile(tx, Some("Bob"), None, None)).unwrap();
+    bob.write(move |tx| conversations::mark_read(tx, contact, None)).unwrap();
+    bob.write(|tx| profiles::set_profile(tx, Some("Bob"), None, None)).unwrap();
     bob.wish(&alice, Event::UserRemoves);
     assert_eq!(bob.signals(&alice).into_iter().map(|s| s.kind).collect::<Vec<_>>(), [Kind::ContactRemove]);
     bob.tell(&alice);
-    assert!(bob.read(contacts::with_pending).is_empty());
+    assert!(bob.read(peers::with_pending).is_empty());
     // Reading what is there later tells nobody.
     alice.befriend(&bob);
     alice.send(&bob, &["two"]);
     alice.deliver(&bob);
     bob.wish(&alice, Event::UserRemoves);
     bob.tell(&alice);
-    assert_eq!(bob.write(move |tx| inbound::mark_read(tx, contact, None)).unwrap(), 1);
-    assert!(bob.read(contacts::with_pending).is_empty());
+    assert_eq!(bob.write(move |tx| conversations::mark_read(tx, contact, None)).unwrap(), 1);
+    assert!(bob.read(peers::with_pending).is_empty());
 }
 
 #[test]
@@ -246,9 +250,9 @@ fn an_id_that_was_stored_is_answered_with_its_state() {
     let (alice, bob) = friends();
     let (contact, same) = (alice.id(&bob), message("once"));
     let (first, again) = (same.clone(), [message("before"), same.clone(), message("after")]);
-    alice.write(move |tx| outbound::send(tx, contact, &[first])).unwrap();
+    alice.write(move |tx| outgoing::send(tx, contact, &[first])).unwrap();
     alice.deliver(&bob);
-    let stored = alice.write(move |tx| outbound::send(tx, contact, &again)).unwrap();
+    let stored = alice.write(move |tx| outgoing::send(tx, contact, &again)).unwrap();
     assert_eq!(stored.iter().map(|s| s.state).collect::<Vec<_>>(), [Queued, Delivered, Queued]);
     alice.deliver(&bob);
     assert_eq!(bob.shown(&alice), ["once", "before", "after"]);
@@ -258,8 +262,9 @@ fn an_id_that_was_stored_is_answered_with_its_state() {
 fn failures_that_repeat_are_two_rows() {
     let (alice, bob) = friends();
     let (contact, ids) = (alice.id(&bob), alice.send(&bob, &["one"]));
-    let fail =
-        |outcome: &'static str| alice.write(move |tx| settle::attempt_failed(tx, contact, "direct", outcome)).unwrap();
+    let fail = |outcome: &'static str| {
+        alice.write(move |tx| attempts::attempt_failed(tx, contact, "direct", outcome)).unwrap()
+    };
     let outcomes = ["timeout", "timeout", "timeout", "no route", "timeout", "timeout", "timeout"];
     for outcome in outcomes {
         fail(outcome);

@@ -5,12 +5,12 @@ use std::process::{Command, Stdio};
 
 use rusqlite::Connection;
 
-use crate::store::checksum::{self, Header, PAGE_BYTES, RESERVED};
-use crate::store::migrate;
-use crate::store::schema;
-use crate::store::search::Indexer;
+use crate::store::Store;
+use crate::store::disk::checksum::{self, Header, PAGE_BYTES, RESERVED};
+use crate::store::engine::{migrate, schema};
+use crate::store::error::StoreError;
+use crate::store::history::search::Indexer;
 use crate::store::tests::fixture::{rows, tables};
-use crate::store::{Store, StoreError};
 
 /// Names the folder whose store a child process upgrades.
 const FOLDER: &str = "CHATD_TEST_UPGRADE";

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, params};
 
-use crate::store::care;
-use crate::store::migrate;
+use crate::store::disk::health;
+use crate::store::engine::migrate;
 
 /// Reads and writes that this thread asked of the system.
 fn calls() -> (u64, u64) {
@@ -47,7 +47,7 @@ fn a_commit_is_one_write_and_is_read_from_memory() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("messages.db");
     let mut conn = database(&path);
-    let reader = care::connect_reader(&path).unwrap();
+    let reader = health::connect_reader(&path).unwrap();
     fill(&conn, 0..10, b'a');
     assert_eq!(sum(&reader), 45 * 97);
     for _ in 0..3 {
@@ -73,7 +73,7 @@ fn what_a_transaction_gave_up_is_in_nobodys_way() {
     let mut conn = database(&path);
     // So small that pages go to the log before the commit, and are mended there when they change again.
     conn.pragma_update(None, "cache_size", 10).unwrap();
-    let reader = care::connect_reader(&path).unwrap();
+    let reader = health::connect_reader(&path).unwrap();
     let mut expected = 0;
     for round in 0..20_u8 {
         let tx = conn.transaction().unwrap();
@@ -111,7 +111,7 @@ fn another_file_of_the_same_name_is_read_itself() {
     for byte in [b'a', b'b'] {
         let conn = database(&path);
         fill(&conn, 0..10, byte);
-        let reader = care::connect_reader(&path).unwrap();
+        let reader = health::connect_reader(&path).unwrap();
         assert_eq!(sum(&reader), 45 * i64::from(byte));
         // As a kill leaves it: the log stays.
         let away = root.path().join(format!("{}", byte as char));

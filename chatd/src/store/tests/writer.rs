@@ -1,16 +1,18 @@
 //! The writer thread when things go wrong: failing operations, a full disk, a lock, a kill.
 
-use crate::store::feed::read_events;
-use crate::store::outbound;
-use crate::store::settle;
-use crate::store::tests::fixture::{Person, message, run};
-use crate::store::{Store, StoreError, Tx};
 use std::sync::mpsc;
 
 use proto::ids::MessageId;
 use rusqlite::Connection;
 
 use crate::model::ids::{OutStreamRow, PeerId};
+use crate::store::Store;
+use crate::store::delivery::{attempts, outbox};
+use crate::store::engine::tx::Tx;
+use crate::store::error::StoreError;
+use crate::store::feed::read_events;
+use crate::store::log::outgoing;
+use crate::store::tests::fixture::{Person, message, run};
 
 fn friends() -> (Person, Person) {
     let (alice, bob) = (Person::new("alice"), Person::new("bob"));
@@ -40,7 +42,7 @@ fn grouped(person: &Person, ops: Vec<Op>) -> Vec<Result<MessageId, StoreError>> 
 }
 
 fn sends(contact: PeerId, text: &'static str) -> Op {
-    Box::new(move |tx| Ok(outbound::send(tx, contact, &[message(text)])?[0].id))
+    Box::new(move |tx| Ok(outgoing::send(tx, contact, &[message(text)])?[0].id))
 }
 
 fn bodies(person: &Person) -> Vec<String> {
@@ -62,7 +64,7 @@ fn a_failed_operation_leaves_its_neighbours_alone() {
     let (alice, bob) = friends();
     let contact = alice.id(&bob);
     let fails: Op = Box::new(move |tx| {
-        outbound::send(tx, contact, &[message("never")])?;
+        outgoing::send(tx, contact, &[message("never")])?;
         Err(StoreError::NotFound("what was looked for"))
     });
     let outcomes = grouped(&alice, vec![sends(contact, "one"), fails, sends(contact, "two"), sends(contact, "three")]);
@@ -113,7 +115,7 @@ fn a_full_disk_is_told_and_passes() {
     let large = "x".repeat(60_000);
     let big = move || -> Op {
         let large = large.clone();
-        Box::new(move |tx| Ok(outbound::send(tx, contact, &[message(&large)])?[0].id))
+        Box::new(move |tx| Ok(outgoing::send(tx, contact, &[message(&large)])?[0].id))
     };
     let outcomes = grouped(&alice, vec![big(), big(), sends(contact, "small")]);
     assert!(outcomes[..2].iter().all(|outcome| matches!(outcome, Err(StoreError::Full))), "{outcomes:?}");
@@ -138,11 +140,11 @@ fn without_a_transaction_the_answer_says_why() {
     alice.write(|tx| Ok(tx.conn.busy_timeout(std::time::Duration::ZERO)?)).unwrap();
     let other = Connection::open(alice.folder.path().join("messages.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let outcome = alice.write(move |tx| outbound::send(tx, contact, &[message("one")]));
+    let outcome = alice.write(move |tx| outgoing::send(tx, contact, &[message("one")]));
     assert!(matches!(&outcome, Err(StoreError::NotStored(why)) if why.contains("locked")), "{outcome:?}");
     assert!(alice.outbox(&bob).is_empty(), "readers go on");
     other.execute_batch("ROLLBACK").unwrap();
-    alice.write(move |tx| outbound::send(tx, contact, &[message("two")])).unwrap();
+    alice.write(move |tx| outgoing::send(tx, contact, &[message("two")])).unwrap();
     assert_eq!(bodies(&alice), ["two"]);
 }
 
@@ -157,7 +159,7 @@ fn what_was_answered_survives_a_kill() {
         for file in ["messages.db", "messages.db-wal"] {
             std::fs::copy(person.folder.path().join(file), copy.path().join(file)).unwrap();
         }
-        let indexer = crate::store::search::Indexer::start();
+        let indexer = crate::store::history::search::Indexer::start();
         let store = Store::open(copy.path(), &indexer).unwrap();
         let found: i64 = store
             .read_blocking(|conn| Ok(conn.query_row("SELECT count(*) FROM messages", [], |row| row.get(0))?))
@@ -167,7 +169,7 @@ fn what_was_answered_survives_a_kill() {
         run(store.close());
     }
     let contact = alice.id(&bob);
-    assert_eq!(alice.read(|conn| outbound::outbox_after(conn, contact, (OutStreamRow(0), 0), usize::MAX)).len(), 2);
+    assert_eq!(alice.read(|conn| outbox::outbox_after(conn, contact, (OutStreamRow(0), 0), usize::MAX)).len(), 2);
 }
 
 #[test]
@@ -175,7 +177,7 @@ fn a_closed_store_says_so() {
     let (alice, bob) = friends();
     let contact = alice.id(&bob);
     run(alice.store.close());
-    assert!(matches!(alice.write(move |tx| outbound::send(tx, contact, &[message("late")])), Err(StoreError::Closed)));
+    assert!(matches!(alice.write(move |tx| outgoing::send(tx, contact, &[message("late")])), Err(StoreError::Closed)));
     assert_eq!(alice.row(&bob).id, contact, "reading still works");
 }
 
@@ -184,7 +186,7 @@ fn notes_are_stored_with_the_next_operation() {
     let (alice, bob) = friends();
     let contact = alice.id(&bob);
     alice.send(&bob, &["one"]);
-    alice.store.note(move |tx| settle::attempt_failed(tx, contact, "direct", "no route"));
+    alice.store.note(move |tx| attempts::attempt_failed(tx, contact, "direct", "no route"));
     alice.store.note(|_| Err(StoreError::NotFound("a note that fails")));
     alice.write(|_| Ok(())).unwrap();
     assert_eq!(alice.count("SELECT count(*) FROM attempts"), 1);

@@ -1,7 +1,7 @@
 //! Events and consumers that are pruned.
 
 use crate::model::EventKind;
-use crate::store::consumers;
+use crate::store::feed::{self, consumers};
 use crate::store::prune;
 use crate::store::tests::prune::*;
 

@@ -1,15 +1,5 @@
 //! One side: the real store over a database in memory, and what a daemon forgets when it ends.
 
-use crate::store::StoreError;
-use crate::store::account::{self, NewAccount};
-use crate::store::acks;
-use crate::store::epochs::{self, RESTORED};
-use crate::store::inbound::{self, Received, resume_entries};
-use crate::store::outbound::{AttemptNote, NewMessage};
-use crate::store::prune::{self, Progress};
-use crate::store::schema;
-use crate::store::settle;
-use crate::store::tx::{Cache, Tx};
 use proto::ids::{AccountId, ConversationId, DeviceId, MessageId};
 use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
@@ -17,6 +7,18 @@ use rusqlite::{Connection, params};
 
 use crate::model::ids::{OutStreamRow, PeerId};
 use crate::model::{AccountRow, Format, Priority};
+use crate::store::account::{self, NewAccount};
+use crate::store::delivery::attempts::{self, AttemptNote};
+use crate::store::engine::cache::Cache;
+use crate::store::engine::schema;
+use crate::store::engine::tx::Tx;
+use crate::store::error::StoreError;
+use crate::store::log::outgoing::NewMessage;
+use crate::store::log::recovery::{RESTORED, epochs};
+use crate::store::log::taking::Received;
+use crate::store::log::told::resume_entries;
+use crate::store::log::{ack_filter, acks, incoming};
+use crate::store::prune::{self, Progress};
 
 /// The only contact.
 pub const CONTACT: PeerId = PeerId(1);
@@ -159,7 +161,7 @@ impl Node {
     fn set_device(&mut self, device: DeviceId) {
         self.device = device;
         self.conn.prepare_cached("UPDATE account SET device = ?1").unwrap().execute([device.as_bytes()]).unwrap();
-        self.cache.own = None;
+        self.cache = Cache::default();
     }
 
     /// Keeps a copy of the disk.
@@ -198,7 +200,7 @@ impl Node {
         let sql = self.conn.unchecked_transaction().unwrap();
         let mut tx = Tx::new(&sql, &mut self.cache, self.head, (false, false), Timestamp(now));
         for note in self.life.notes.drain(..) {
-            settle::attempt(&mut tx, CONTACT, &note).unwrap();
+            attempts::attempt(&mut tx, CONTACT, &note).unwrap();
         }
         self.count += 1;
         let mut prune = self.count.is_multiple_of(7).then(Progress::default);
@@ -218,11 +220,11 @@ impl Node {
         // What was noted before comes first.
         self.tx(now, |_| Ok(()));
         let (device, ack) = (self.device, (entries, &[][..]));
-        let changes = self.read(|conn| acks::would_change(conn, CONTACT, device, ack, Timestamp(now)));
+        let changes = self.read(|conn| ack_filter::would_change(conn, CONTACT, device, ack, Timestamp(now)));
         let before = self.conn.total_changes();
         let sql = self.conn.unchecked_transaction().unwrap();
         let mut tx = Tx::new(&sql, &mut self.cache, self.head, (false, false), Timestamp(now));
-        settle::acknowledged(&mut tx, CONTACT, entries).unwrap();
+        acks::acknowledged(&mut tx, CONTACT, entries).unwrap();
         let finished = tx.finish().unwrap();
         sql.commit().unwrap();
         self.head = finished.events.map_or(self.head, |batch| batch.last);
@@ -275,11 +277,11 @@ impl Node {
 /// Takes acknowledgements and cores as an inbox does.
 pub fn receive(tx: &mut Tx<'_>, acks: &[AckEntry], cores: &[Vec<u8>]) -> Result<Received, StoreError> {
     epochs::heed_mailed(tx, CONTACT, acks)?;
-    settle::acknowledged(tx, CONTACT, acks)?;
+    acks::acknowledged(tx, CONTACT, acks)?;
     let list: Vec<(&[u8], Core<'_>)> =
         cores.iter().map(|bytes| (bytes.as_slice(), Core::decode(bytes).unwrap())).collect();
     let refs: Vec<(&[u8], &Core<'_>)> = list.iter().map(|(bytes, core)| (*bytes, core)).collect();
-    if refs.is_empty() { Ok(Received::default()) } else { inbound::receive(tx, CONTACT, &refs, &Default::default()) }
+    if refs.is_empty() { Ok(Received::default()) } else { incoming::receive(tx, CONTACT, &refs, &Default::default()) }
 }
 
 pub fn message(number: u64, expires: Option<i64>) -> NewMessage {

@@ -2,12 +2,6 @@
 
 mod faults;
 
-use crate::store::deposits::{self, Deposit};
-use crate::store::epochs;
-use crate::store::outbound::{self, AttemptNote, OutboxRow, outbox_after};
-use crate::store::settle;
-use crate::store::tests::sim::node::{CONTACT, Node, device, message, receive};
-use crate::store::tests::sim::oracle::Oracle;
 use std::collections::HashSet;
 use std::rc::Rc;
 
@@ -16,6 +10,13 @@ use proto::time::Timestamp;
 use proto::wire::envelope::AckEntry;
 
 use crate::model::ids::OutStreamRow;
+use crate::store::delivery::attempts::AttemptNote;
+use crate::store::delivery::deposits::Deposit;
+use crate::store::delivery::outbox::{OutboxRow, outbox_after};
+use crate::store::log::recovery::epochs;
+use crate::store::log::{acks, outgoing, told};
+use crate::store::tests::sim::node::{CONTACT, Node, device, message, receive};
+use crate::store::tests::sim::oracle::Oracle;
 
 const URL: &str = "http://127.0.0.1:7470";
 const WEEK_SECONDS: u64 = 604_800;
@@ -178,10 +179,10 @@ impl<'n> World<'n> {
         }
         let now = self.now;
         if self.random.chance(3) {
-            self.nodes[side].crash_in(now, |tx| outbound::send(tx, CONTACT, &new));
+            self.nodes[side].crash_in(now, |tx| outgoing::send(tx, CONTACT, &new));
             return self.restart(side);
         }
-        self.nodes[side].tx(now, |tx| outbound::send(tx, CONTACT, &new));
+        self.nodes[side].tx(now, |tx| outgoing::send(tx, CONTACT, &new));
         self.say(|| format!("{side}: sends {} messages up to {}", new.len(), self.messages * 2 + side as u64));
         for message in new {
             let number = u64::from_be_bytes(message.id.0[8..].try_into().unwrap());
@@ -194,7 +195,7 @@ impl<'n> World<'n> {
             self.oracle.leaves(&row.core);
         }
         let acks = if mailed {
-            self.nodes[side].read(|conn| deposits::acks_for(conn, CONTACT, self.known[side]))
+            self.nodes[side].read(|conn| told::acks_for(conn, CONTACT, self.known[side]))
         } else {
             Vec::new()
         };
@@ -252,7 +253,7 @@ impl<'n> World<'n> {
             Frame::Resume(from, entries) => {
                 self.say(|| format!("{side}: hears the resume {}", shown(&entries)));
                 let resumed = self.nodes[side].tx(now, |tx| epochs::peer_resumed(tx, CONTACT, from, &entries));
-                self.nodes[side].tx(now, |tx| settle::acknowledged(tx, CONTACT, &entries));
+                self.nodes[side].tx(now, |tx| acks::acknowledged(tx, CONTACT, &entries));
                 self.say(|| format!("{side}: {resumed:?}"));
                 self.known[side] = from;
                 let life = &mut self.nodes[side].life;

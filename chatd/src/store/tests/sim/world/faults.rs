@@ -1,9 +1,9 @@
 //! What becomes of links, mailboxes, clocks and disks while messages are under way.
 
-use crate::store::deposits;
-use crate::store::epochs;
-use crate::store::gaps;
-use crate::store::lifetimes;
+use crate::store::contacts::giveup;
+use crate::store::delivery::{deposits, outbox};
+use crate::store::log::recovery::epochs;
+use crate::store::log::reorder;
 use crate::store::tests::sim::world::*;
 
 impl World<'_> {
@@ -66,7 +66,7 @@ impl World<'_> {
         }
         self.mailboxes[there].entries.retain(|(_, at, _)| now - at < WEEK_SECONDS as i64 * 1_000);
         self.nodes[side].tx(now, |tx| deposits::end_deposits(tx, now));
-        let mut rows = self.nodes[side].read(|conn| deposits::undeposited(conn, CONTACT, 600));
+        let mut rows = self.nodes[side].read(|conn| outbox::undeposited(conn, CONTACT, 600));
         // One envelope holds consecutive numbers: a deposit covers them all.
         Self::fit(&mut rows, true);
         if self.mailboxes[there].entries.len() >= MAILBOX {
@@ -132,7 +132,7 @@ impl World<'_> {
         self.say(|| format!("{} s pass", ms / 1_000));
         for side in [0, 1] {
             let (now, drained) = (self.now, self.nodes[side].life.drained);
-            self.nodes[side].tx(now, |tx| gaps::give_up_gaps(tx, Timestamp(now), drained));
+            self.nodes[side].tx(now, |tx| reorder::give_up_gaps(tx, Timestamp(now), drained));
             self.oracle.look(side, &self.nodes[side]);
         }
     }
@@ -140,7 +140,7 @@ impl World<'_> {
     /// What is over ends.
     pub(super) fn expire(&mut self, side: usize) {
         let now = self.now;
-        self.nodes[side].tx(now, |tx| lifetimes::expire_due(tx, now / 1_000));
+        self.nodes[side].tx(now, |tx| giveup::expire_due(tx, now / 1_000));
         let expired = self.nodes[side].own_messages(true);
         self.say(|| format!("{side}: {} messages expired by now", expired.len()));
         self.oracle.expired(expired);

@@ -1,0 +1,136 @@
+//! Contacts as the owner of the account sees them, one or by the page.
+
+use proto::ids::AccountId;
+use proto::time::Timestamp;
+use rusqlite::{Connection, params};
+
+use crate::crypto::safety::fingerprint;
+use crate::model::{Contact, ContactStage, Unread};
+use crate::policy::contact::{Incoming, Outgoing, Relation};
+use crate::store::delivery::trace::ACCOUNT_GONE;
+use crate::store::error::StoreError;
+use crate::store::peers::row::ContactRow;
+use crate::store::peers::{by_account, load, names};
+
+/// Bytes of one page about, so that an answer fits one RPC message with room for escapes and fields.
+const MAX_PAGE_BYTES: usize = 500_000;
+/// Bytes of a contact beside its texts, in the longest of the encodings.
+const CONTACT_BYTES: usize = 1_024;
+
+/// Which contacts a list is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// All with whom there is or was anything.
+    All,
+    /// Whose requests wait for the owner.
+    Pending,
+    /// Of whom something is unread.
+    Unread,
+}
+
+impl Kept {
+    /// See `store::peers::state_number`.
+    fn condition(self) -> &'static str {
+        match self {
+            Self::All => "(c.state <> 0 OR v.unread > 0 OR c.request_at IS NOT NULL)",
+            Self::Pending => "(c.state & 12 = 4 AND c.state & 48 = 0)",
+            Self::Unread => "v.unread > 0",
+        }
+    }
+}
+
+/// A page of contacts in the order of names, after the one with the account `after`; and whether more follow.
+///
+/// # Errors
+/// Those of the database; [`StoreError::NotFound`] when nobody has the account `after`.
+pub fn page(
+    conn: &Connection,
+    kept: Kept,
+    after: Option<AccountId>,
+    limit: usize,
+) -> Result<(Vec<ContactRow>, bool), StoreError> {
+    let last = match after {
+        Some(account) => Some(by_account(conn, account)?.ok_or(StoreError::NotFound("the contact to go on after"))?),
+        None => None,
+    };
+    let (name, origin, id) = last.map_or_else(Default::default, |row| (row.name, row.origin, row.id));
+    let mut select = conn.prepare_cached(&format!(
+        "SELECT c.id FROM contacts c JOIN conversations v ON v.id = c.id
+         WHERE (c.name, c.origin, c.id) > (?1, ?2, ?3) AND {} ORDER BY c.name, c.origin, c.id",
+        kept.condition()
+    ))?;
+    let mut ids = select.query(params![name, origin, id])?;
+    let (mut rows, mut bytes): (Vec<ContactRow>, usize) = (Vec::new(), 0);
+    while let Some(found) = ids.next()? {
+        let row = load(conn, found.get(0)?)?;
+        let texts = [&row.name, &row.origin, &row.request_text, &row.profile.display_name, &row.profile.status];
+        // What is escaped in JSON takes up to six bytes for one; such texts are rare, and the limit leaves room for two.
+        bytes += CONTACT_BYTES + row.profile.bio.len() + texts.iter().map(|text| text.len()).sum::<usize>();
+        if rows.len() == limit || (bytes > MAX_PAGE_BYTES && !rows.is_empty()) {
+            return Ok((rows, true));
+        }
+        rows.push(row);
+    }
+    Ok((rows, false))
+}
+
+/// A page of conversations with unread messages, whether more follow, and how many messages are unread in all.
+///
+/// # Errors
+/// As [`page`].
+pub fn unread(
+    conn: &Connection,
+    home: &str,
+    after: Option<AccountId>,
+    limit: usize,
+) -> Result<(Vec<Unread>, bool, u64), StoreError> {
+    let (rows, more) = page(conn, Kept::Unread, after, limit)?;
+    let entry = |row: &ContactRow| -> Result<Unread, StoreError> {
+        Ok(Unread {
+            who: names::called(conn, row, home)?.form().to_owned(),
+            account: row.account,
+            conversation: row.conversation,
+            count: row.unread,
+        })
+    };
+    let total: i64 = conn.query_row("SELECT coalesce(sum(unread), 0) FROM conversations", [], |row| row.get(0))?;
+    Ok((rows.iter().map(entry).collect::<Result<_, _>>()?, more, total as u64))
+}
+
+/// The contact as the owner of the account sees it; `home` is the domain of the account.
+///
+/// # Errors
+/// Those of the database.
+pub fn describe(conn: &Connection, row: &ContactRow, home: &str) -> Result<Contact, StoreError> {
+    let called = names::called(conn, row, home)?;
+    let stage = match row.state.relation {
+        Relation::Accepted => ContactStage::Accepted,
+        Relation::Apart { incoming: Incoming::Pending, .. } => ContactStage::Pending,
+        Relation::Apart { outgoing: Outgoing::Requested, .. } => ContactStage::Requested,
+        Relation::Apart { outgoing: Outgoing::RejectedByThem, .. } => ContactStage::Rejected,
+        Relation::Apart { outgoing: Outgoing::GivenUp, .. } => ContactStage::GivenUp,
+        Relation::Apart { outgoing: Outgoing::None, .. } => ContactStage::Removed,
+    };
+    let ended = (stage == ContactStage::GivenUp).then(|| row.request_end.clone());
+    Ok(Contact {
+        who: called.form().to_owned(),
+        name: row.name.clone(),
+        address: row.address(),
+        label: row.label.clone(),
+        handle: row.handle,
+        account: row.account,
+        conversation: row.conversation,
+        stage,
+        reason: ended.or_else(|| row.gone.then(|| ACCOUNT_GONE.to_owned())),
+        trust: row.trust,
+        fingerprint: fingerprint(&row.identity_key),
+        new_fingerprint: row.new_key().map(|key| fingerprint(&key)),
+        confirmed: row.confirmed,
+        blocked: row.state.blocked,
+        muted_until: row.muted_until.filter(|until| *until > Timestamp::now()),
+        unread: row.unread,
+        profile: (row.profile.version > 0).then(|| row.profile.clone()),
+        request_text: (!row.request_text.is_empty()).then(|| row.request_text.clone()),
+        request_at: row.request_at,
+    })
+}

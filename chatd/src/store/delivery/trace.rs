@@ -1,0 +1,220 @@
+//! Where an own message stands, and how it came there: computed from outbox, marks and attempts.
+
+use proto::ids::MessageId;
+use proto::reason::Reason;
+use proto::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::model::ids::{OutStreamRow, PeerId};
+use crate::model::{MessageState, Step, TraceStep};
+use crate::store::delivery::deposits;
+use crate::store::delivery::packs::{self, Tried};
+use crate::store::delivery::runs::{self, Run};
+use crate::store::engine::numbers;
+use crate::store::error::StoreError;
+use crate::store::peers;
+
+/// The outcome of an attempt, and the reason of a message, when the directory knows the recipient no more.
+pub const ACCOUNT_GONE: &str = Reason::AccountGone.as_str();
+/// Why a message waits whose recipient takes no more of us today, or at all.
+pub const RECIPIENT_QUOTA: &str = Reason::RecipientQuota.as_str();
+
+/// Attempts that a trace shows at most, the newest.
+const MAX_ATTEMPTS: usize = 100;
+
+/// A mark that covers a seq.
+struct Mark {
+    at: i64,
+    cause: String,
+}
+
+fn mark(conn: &Connection, stream: OutStreamRow, state: MessageState, seq: i64) -> Result<Option<Mark>, StoreError> {
+    let found = conn
+        .prepare_cached(
+            "SELECT low, high, at, cause, runs FROM marks WHERE stream = ?1 AND state = ?2 AND high >= ?3
+             ORDER BY high LIMIT 1",
+        )?
+        .query_row(params![stream, numbers::state_number(state), seq], |row| {
+            let (whole, cause) = (Run { low: row.get(0)?, high: row.get(1)?, at: row.get(2)? }, row.get(3)?);
+            Ok((whole, cause, row.get::<_, Vec<u8>>(4)?))
+        })
+        .optional()?;
+    let Some((whole, cause, runs)) = found.filter(|(whole, ..)| whole.low <= seq) else { return Ok(None) };
+    let at = runs::decode(whole, &runs)?.into_iter().find(|run| seq <= run.high).map_or(whole.at, |run| run.at);
+    Ok(Some(Mark { at, cause }))
+}
+
+/// State and reason of an own message by its place in a stream.
+pub(in crate::store) fn state_at(
+    conn: &Connection,
+    contact: PeerId,
+    stream: OutStreamRow,
+    seq: i64,
+) -> Result<(MessageState, Option<String>), StoreError> {
+    // First: a receipt for a later message covers it, and says nothing of it.
+    if let Some(mark) = mark(conn, stream, MessageState::Expired, seq)? {
+        return Ok((MessageState::Expired, Some(mark.cause)));
+    }
+    for state in [MessageState::Read, MessageState::Delivered] {
+        if mark(conn, stream, state, seq)?.is_some() {
+            return Ok((state, None));
+        }
+    }
+    for state in [MessageState::Rejected, MessageState::Withdrawn] {
+        if let Some(mark) = mark(conn, stream, state, seq)? {
+            return Ok((state, Some(mark.cause)));
+        }
+    }
+    if deposits::lies_there(conn, stream, seq)? {
+        return Ok((MessageState::Mailboxed, None));
+    }
+    let attempts: Option<(bool, bool, String)> = conn
+        .prepare_cached(
+            "SELECT max(outcome = 'sent'),
+                    coalesce(max(iif(outcome = 'account_gone', at, NULL)) >= max(iif(outcome = 'sent', at, 0)), 0),
+                    (SELECT outcome FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2
+                     ORDER BY at DESC, id DESC LIMIT 1)
+             FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2 HAVING count(*) > 0",
+        )?
+        .query_row(params![stream, seq], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let last = match attempts {
+        // Also of what left on a link that had outlived the account: nobody will acknowledge it.
+        Some((sent, true, _)) => {
+            let state = if sent { MessageState::Sent } else { MessageState::Queued };
+            return Ok((state, Some(ACCOUNT_GONE.to_owned())));
+        }
+        // It came there and was not taken, if that was the last word.
+        Some((true, _, last)) => {
+            return Ok((MessageState::Sent, Some(last).filter(|outcome| outcome == RECIPIENT_QUOTA)));
+        }
+        Some((.., last)) => Some(last),
+        None => None,
+    };
+    let row = peers::load(conn, contact)?;
+    let reason = peers::wait_reason(&row).map(|reason| reason.to_string()).or(last);
+    Ok((MessageState::Queued, reason))
+}
+
+/// Whether an own message ended by its lifetime.
+pub(in crate::store) fn is_expired(conn: &Connection, stream: OutStreamRow, seq: i64) -> Result<bool, StoreError> {
+    Ok(mark(conn, stream, MessageState::Expired, seq)?.is_some())
+}
+
+/// When an own message came to a state, where a mark or an attempt tells.
+pub(in crate::store) fn since(
+    conn: &Connection,
+    stream: OutStreamRow,
+    seq: i64,
+    state: MessageState,
+) -> Result<Option<Timestamp>, StoreError> {
+    if state == MessageState::Sent {
+        let first = conn
+            .prepare_cached(
+                "SELECT min(at) FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2 AND outcome = 'sent'",
+            )?
+            .query_row(params![stream, seq], |row| row.get::<_, Option<i64>>(0))?;
+        return Ok(first.map(Timestamp));
+    }
+    Ok(mark(conn, stream, state, seq)?.map(|mark| Timestamp(mark.at)))
+}
+
+/// State and reason of an own message by its id.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub fn own_state(conn: &Connection, id: &MessageId) -> Result<(MessageState, Option<String>), StoreError> {
+    let place: Option<(PeerId, OutStreamRow, i64)> = conn
+        .prepare_cached("SELECT conversation, stream, seq FROM messages WHERE msgid = ?1 AND sender = 0")?
+        .query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let (contact, stream, seq) = place.ok_or(StoreError::NotFound("that message"))?;
+    state_at(conn, contact, stream, seq)
+}
+
+/// To whom an own message was sent.
+///
+/// # Errors
+/// Those of the database.
+pub(in crate::store) fn own_recipient(conn: &Connection, id: &MessageId) -> Result<Option<PeerId>, StoreError> {
+    Ok(conn
+        .prepare_cached("SELECT conversation FROM messages WHERE msgid = ?1 AND sender = 0")?
+        .query_row([id.as_bytes()], |row| row.get(0))
+        .optional()?)
+}
+
+/// What is known of one message's way.
+#[derive(Debug, Clone)]
+pub struct Trace {
+    /// The other side.
+    pub contact: PeerId,
+    /// Own message, or one of theirs.
+    pub own: bool,
+    /// State now.
+    pub state: MessageState,
+    /// Its reason.
+    pub reason: Option<String>,
+    /// Oldest first.
+    pub steps: Vec<TraceStep>,
+}
+
+/// The way of a message, own or received.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub fn trace(conn: &Connection, id: &MessageId) -> Result<Trace, StoreError> {
+    let place: Option<(PeerId, i64, OutStreamRow, i64, i64, i64, i64)> = conn
+        .prepare_cached(
+            "SELECT conversation, sender, stream, seq, sent_at, received_at, id FROM messages WHERE msgid = ?1 ORDER BY sender LIMIT 1",
+        )?
+        .query_row([id.as_bytes()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
+        })
+        .optional()?;
+    let (contact, sender, stream, seq, sent_at, received_at, row) =
+        place.ok_or(StoreError::NotFound("that message"))?;
+    let step =
+        |at: i64, step: Step, detail: &str| TraceStep { at: Timestamp(at), step, detail: Some(detail.to_owned()) };
+    if sender != 0 {
+        let steps = vec![
+            step(sent_at, Step::State(MessageState::Sent), "by the sender's clock"),
+            step(received_at, Step::Received, "committed here and acknowledged"),
+        ];
+        let read_upto = peers::load(conn, contact)?.read_upto;
+        let state = if row <= read_upto { MessageState::Read } else { MessageState::Delivered };
+        return Ok(Trace { contact, own: false, state, reason: None, steps });
+    }
+    let (state, reason) = state_at(conn, contact, stream, seq)?;
+    let mut steps = vec![step(sent_at, Step::State(MessageState::Queued), "stored durably")];
+    let mut attempts = conn.prepare_cached(
+        "SELECT id, at, path, outcome, low, high FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2
+         ORDER BY at DESC, id DESC LIMIT ?3",
+    )?;
+    let rows = attempts.query_map(params![stream, seq, MAX_ATTEMPTS as i64], |row| {
+        let (id, at, low, high) = (row.get(0)?, row.get(1)?, row.get(4)?, row.get(5)?);
+        Ok(Tried { id, low, high, at, path: row.get(2)?, outcome: row.get(3)? })
+    })?;
+    let mut tried = packs::packed(conn, stream, seq)?;
+    tried.extend(rows.collect::<Result<Vec<_>, _>>()?);
+    tried.sort_by_key(|one| (one.at, one.id));
+    let tried = tried.split_off(tried.len().saturating_sub(MAX_ATTEMPTS)).into_iter().map(|one| {
+        let others = (one.high - one.low) as u64;
+        step(one.at, Step::Attempt { path: one.path, others }, &one.outcome)
+    });
+    steps.extend(tried);
+    for state in [
+        MessageState::Mailboxed,
+        MessageState::Delivered,
+        MessageState::Read,
+        MessageState::Rejected,
+        MessageState::Expired,
+        MessageState::Withdrawn,
+    ] {
+        if let Some(mark) = mark(conn, stream, state, seq)? {
+            steps.push(step(mark.at, Step::State(state), &mark.cause));
+        }
+    }
+    // As things happened; what happened in one millisecond stays as it was found.
+    steps.sort_by_key(|step| step.at);
+    Ok(Trace { contact, own: true, state, reason, steps })
+}

@@ -1,0 +1,186 @@
+//! What goes into a write-ahead log, gathered, and its newest pages, kept.
+//!
+//! SQLite writes a frame in two pieces, its header and its page, and a transaction frame by frame: a lone message made 45
+//! writes. Here the frames of a transaction become one write. They are written at the latest when its last frame is there,
+//! which is before SQLite syncs or tells any other connection of them.
+//!
+//! And after each commit every other connection reads all pages anew that it held. They are given from memory: of all logs
+//! together, the newest [`KEPT_PAGES`].
+//!
+//! Not the job: whether bytes on the disk are what was written (`checksum`).
+
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rusqlite::ffi;
+use zeroize::Zeroizing;
+
+use crate::store::disk::vfs::{Below, Code};
+
+/// Header of a frame; <https://sqlite.org/fileformat2.html#wal_file_format>.
+pub(in crate::store) const FRAME_HEADER: usize = 24;
+/// With so many bytes waiting they are written. With one more page it must stay below the 128 KiB that SQLite's `unix` VFS
+/// writes at once: of a longer write it does a part, and calls the rest a full disk.
+const GATHERED_BYTES: usize = 60 * 1024;
+/// Pages kept, of all logs together: 4 MiB.
+const KEPT_PAGES: usize = 1_024;
+
+static KEPT: Mutex<Option<Kept>> = Mutex::new(None);
+
+/// Writes of one open log that wait.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Gather {
+    bytes: Vec<u8>,
+    /// Where they belong.
+    at: i64,
+    /// Up to where this handle has written since the log began.
+    end: i64,
+    /// The frame that is being written ends a transaction.
+    is_last: bool,
+}
+
+impl Gather {
+    /// Takes a write, and does it now or with those that follow.
+    pub fn write(&mut self, below: &Below, bytes: &[u8], offset: i64) -> Code {
+        let end = offset + bytes.len() as i64;
+        let goes_on = offset == self.at + self.bytes.len() as i64;
+        let is_header = bytes.len() == FRAME_HEADER;
+        // What goes back mends frames that were written, and says nothing of where it ends.
+        let appends = offset > 0 && offset >= self.end;
+        self.end = if offset == 0 { end } else { self.end.max(end) };
+        if !self.bytes.is_empty() && !goes_on {
+            match self.flush(below) {
+                ffi::SQLITE_OK => {}
+                code => return code,
+            }
+        }
+        if !appends || (self.bytes.is_empty() && !is_header) {
+            match self.flush(below) {
+                ffi::SQLITE_OK => return below.write(bytes, offset),
+                code => return code,
+            }
+        }
+        if self.bytes.is_empty() {
+            self.at = offset;
+        }
+        self.bytes.extend_from_slice(bytes);
+        if is_header {
+            // The size of the database after the commit; 0 in a frame that is not the last.
+            self.is_last = bytes[4..8] != [0; 4];
+            return ffi::SQLITE_OK;
+        }
+        if self.is_last || self.bytes.len() >= GATHERED_BYTES { self.flush(below) } else { ffi::SQLITE_OK }
+    }
+
+    /// Writes what waits.
+    pub fn flush(&mut self, below: &Below) -> Code {
+        if self.bytes.is_empty() {
+            return ffi::SQLITE_OK;
+        }
+        let code = below.write(&self.bytes, self.at);
+        self.bytes.clear();
+        // A large page must not hold its memory for ever.
+        self.bytes.shrink_to(GATHERED_BYTES);
+        code
+    }
+}
+
+#[derive(Default)]
+struct Kept {
+    /// By path: a number, so that a page's name is small, and how many handles are open.
+    logs: HashMap<PathBuf, (u64, usize)>,
+    newest: u64,
+    /// Wiped when they go: those of prekeys that were destroyed are among them.
+    pages: HashMap<(u64, i64), Zeroizing<Box<[u8]>>>,
+    order: VecDeque<(u64, i64)>,
+}
+
+impl Kept {
+    fn drop_pages(&mut self, log: u64) {
+        self.pages.retain(|(of, _), _| *of != log);
+        self.order.retain(|(of, _)| *of != log);
+    }
+}
+
+fn kept<T>(act: impl FnOnce(&mut Kept) -> T) -> T {
+    act(KEPT.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
+}
+
+/// The kept pages of one log. They go with the last handle: the next file of that name may be another one.
+#[derive(Debug)]
+pub(in crate::store) struct Pages {
+    path: PathBuf,
+    log: u64,
+}
+
+impl Pages {
+    /// A handle of the log at `path` is open.
+    pub fn of(path: &Path) -> Self {
+        kept(|kept| {
+            let fresh = kept.newest + 1;
+            let (log, handles) = kept.logs.entry(path.to_owned()).or_insert((fresh, 0));
+            *handles += 1;
+            kept.newest = kept.newest.max(*log);
+            Self { path: path.to_owned(), log: *log }
+        })
+    }
+
+    /// One was written, or read and found whole.
+    pub fn keep(&self, offset: i64, page: &[u8]) {
+        let name = (self.log, offset);
+        kept(|kept| {
+            if let Some(old) = kept.pages.get_mut(&name).filter(|old| old.len() == page.len()) {
+                old.copy_from_slice(page);
+                return;
+            }
+            // The memory of the oldest is used again.
+            let mut memory = None;
+            while kept.pages.len() >= KEPT_PAGES
+                && let Some(oldest) = kept.order.pop_front()
+            {
+                memory = kept.pages.remove(&oldest);
+            }
+            let page = match memory.filter(|memory| memory.len() == page.len()) {
+                Some(mut memory) => {
+                    memory.copy_from_slice(page);
+                    memory
+                }
+                None => Zeroizing::new(page.into()),
+            };
+            if kept.pages.insert(name, page).is_none() {
+                kept.order.push_back(name);
+            }
+        });
+    }
+
+    /// Fills the buffer, if the page is kept.
+    pub fn give(&self, offset: i64, buffer: &mut [u8]) -> bool {
+        kept(|kept| match kept.pages.get(&(self.log, offset)) {
+            Some(page) if page.len() == buffer.len() => {
+                buffer.copy_from_slice(page);
+                true
+            }
+            _ => false,
+        })
+    }
+
+    /// Forgets them: the log begins anew, or a write failed.
+    pub fn forget(&self) {
+        kept(|kept| kept.drop_pages(self.log));
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        kept(|kept| {
+            if let Some((_, handles)) = kept.logs.get_mut(&self.path) {
+                *handles -= 1;
+                if *handles == 0 {
+                    kept.logs.remove(&self.path);
+                    kept.drop_pages(self.log);
+                }
+            }
+        });
+    }
+}

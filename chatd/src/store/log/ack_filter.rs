@@ -1,0 +1,93 @@
+//! Whether an acknowledgement can change anything: looked up by a reader, so that what changes nothing never stands in the
+//! writer's queue.
+//!
+//! Invariant: whatever [`crate::store::log::acks::acknowledged`] or [`crate::store::delivery::control::signals_done`] would change, this says `true` of; what it says
+//! `false` of changes nothing. It costs a few look-ups for each entry, however much waits.
+
+use proto::ids::{DeviceId, MessageId};
+use proto::time::Timestamp;
+use proto::wire::envelope::AckEntry;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::model::ids::{OutStreamRow, PeerId};
+use crate::store::error::StoreError;
+use crate::store::log::recovery::{covered, highest, room_for_epochs};
+use crate::store::log::streams::MAX_SEQ;
+use crate::store::peers::usage::{DAY_MS, MAX_RENEWALS};
+
+/// Whether entries and ids of a contact, about streams of our `device`, would change anything at `now`.
+///
+/// # Errors
+/// Those of the database.
+pub fn would_change(
+    conn: &Connection,
+    contact: PeerId,
+    device: DeviceId,
+    (entries, ids): (&[AckEntry], &[MessageId]),
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    if !ids.is_empty() {
+        // A few at most: of each kind, the newest.
+        let mut waiting = conn.prepare_cached("SELECT msgid FROM signals WHERE contact = ?1")?;
+        let mut rows = waiting.query([contact])?;
+        while let Some(row) = rows.next()? {
+            let id: Vec<u8> = row.get(0)?;
+            if ids.iter().any(|known| known.as_bytes()[..] == id[..]) {
+                return Ok(true);
+            }
+        }
+    }
+    let budget: Option<(i64, i64, bool)> = conn
+        .prepare_cached("SELECT day, renewals, owed FROM usage WHERE contact = ?1")?
+        .query_row([contact], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    if let Some((day, renewals, true)) = budget {
+        // A new epoch is owed: nothing counts before it has begun, and it does with the next entry that may begin it.
+        return Ok(!entries.is_empty() && (day != now.0.div_euclid(DAY_MS) || renewals < MAX_RENEWALS));
+    }
+    let Some(conversation) = conn
+        .prepare_cached("SELECT conversation FROM conversations WHERE id = ?1")?
+        .query_row([contact], |row| row.get::<_, Vec<u8>>(0))
+        .optional()?
+    else {
+        return Ok(false);
+    };
+    let newest: Option<OutStreamRow> = conn
+        .prepare_cached("SELECT max(id) FROM streams_out WHERE conversation = ?1")?
+        .query_row([contact], |row| row.get(0))?;
+    let mut stream_of =
+        conn.prepare_cached("SELECT id, seq FROM streams_out WHERE conversation = ?1 AND epoch = ?2")?;
+    let mut has_room: Option<bool> = None;
+    let ours = |entry: &&AckEntry| entry.from_device == device && entry.conversation.as_bytes()[..] == conversation[..];
+    for entry in entries.iter().filter(ours).filter(|entry| highest(entry) > 0) {
+        let known: Option<(OutStreamRow, i64)> = stream_of
+            .query_row(params![contact, entry.epoch.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let changes = match known {
+            None if has_room.is_some() => has_room == Some(true),
+            None => *has_room.insert(room_for_epochs(conn, contact)? > 0),
+            Some((stream, last)) => {
+                (Some(stream) == newest && highest(entry) > last as u64) || settles(conn, stream, entry)?
+            }
+        };
+        if changes {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether something of a stream waits that an entry covers or may tell of: a core, what lies in a mailbox, or a message that had
+/// ended and may have arrived.
+fn settles(conn: &Connection, stream: OutStreamRow, entry: &AckEntry) -> Result<bool, StoreError> {
+    let mut core = conn.prepare_cached("SELECT 1 FROM outbox WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3 LIMIT 1")?;
+    for (low, high) in covered(entry).filter(|(low, _)| *low <= MAX_SEQ) {
+        if core.exists(params![stream, low as i64, high.min(MAX_SEQ) as i64])? {
+            return Ok(true);
+        }
+    }
+    let upto = highest(entry) as i64;
+    let mut deposit = conn.prepare_cached("SELECT 1 FROM deposits WHERE stream = ?1 AND high <= ?2 LIMIT 1")?;
+    let mut skip = conn.prepare_cached("SELECT 1 FROM outbox WHERE stream = ?1 AND message = 0 LIMIT 1")?;
+    Ok(deposit.exists(params![stream, upto])? || skip.exists([stream])?)
+}

@@ -1,0 +1,14 @@
+//! Streams of numbered cores, own and foreign: giving numbers, taking them in order, acknowledging, and beginning anew.
+
+pub mod ack_filter;
+pub mod acks;
+pub(super) mod append;
+pub mod expiry;
+pub(super) mod flags;
+pub mod incoming;
+pub mod outgoing;
+pub mod recovery;
+pub mod reorder;
+pub(super) mod streams;
+pub mod taking;
+pub mod told;

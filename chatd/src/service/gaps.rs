@@ -73,7 +73,7 @@ async fn look(account: &Account, asked: &mut Asked) -> Result<bool, StoreError> 
         return Ok(false);
     }
     for _ in 0..MAX_SLICES {
-        if !account.store.write(|tx| reorder::show_ready(tx)).await? {
+        if !account.store.write(reorder::show_ready).await? {
             break;
         }
     }
@@ -98,7 +98,7 @@ async fn look(account: &Account, asked: &mut Asked) -> Result<bool, StoreError> 
         for _ in 0..MAX_SLICES {
             match account.store.write(move |tx| reorder::give_up_gaps(tx, tx.now, drained)).await? {
                 Some(again) if again <= Timestamp::now() => {
-                    account.store.write(|tx| reorder::show_ready(tx)).await?;
+                    account.store.write(reorder::show_ready).await?;
                 }
                 again => return Ok(again.is_some()),
             }

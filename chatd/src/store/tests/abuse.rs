@@ -190,7 +190,7 @@ fn what_waits_behind_a_hole_is_bounded_and_shown_in_slices() {
     assert_eq!(contiguous, MAX_HELD as u64 + 1, "all of it is on disk");
     let mut slowest = first;
     loop {
-        let (more, took) = cost(&bob, |tx| reorder::show_ready(tx));
+        let (more, took) = cost(&bob, reorder::show_ready);
         slowest = slowest.max(took);
         if !more {
             break;
@@ -214,7 +214,7 @@ fn what_is_given_up_is_shown_in_slices_too() {
     let mut before = 0;
     while let Some(again) = bob.write(move |tx| reorder::give_up_gaps(tx, at, true)).unwrap() {
         assert!(again <= at);
-        bob.write(|tx| reorder::show_ready(tx)).unwrap();
+        bob.write(reorder::show_ready).unwrap();
         let shown = bob.shown(&alice).len();
         assert!(shown - before <= 1_024);
         (before, rounds) = (shown, rounds + 1);

@@ -243,7 +243,7 @@ fn a_stream_that_was_held_for_long_is_shown_in_pages() {
     alice.receive(&bob, &cores[..1]);
     let batch = hub.try_recv().unwrap();
     assert!(batch.events.is_none(), "12 MB of texts are not kept for listeners");
-    while alice.write(|tx| reorder::show_ready(tx)).unwrap() {}
+    while alice.write(reorder::show_ready).unwrap() {}
     let last = alice.store.hub().head();
     // One more than messages for each of two slices: these do not link, and that is told.
     assert_eq!((batch.first, batch.last, last), (begin + 1, begin + 513, begin + 602));

@@ -2,7 +2,9 @@
 
 pub mod attempts;
 pub mod control;
+pub(super) mod core;
 pub mod deposits;
+pub(super) mod flags;
 pub(super) mod marks;
 pub mod outbox;
 pub(super) mod packs;

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, params};
 
 use crate::model::ids::{OutStreamRow, PeerId};
+use crate::store::delivery::core::{self, Addressing};
 use crate::store::error::StoreError;
 
 /// A core that waits.
@@ -28,8 +29,9 @@ pub fn outbox_after(
 ) -> Result<Vec<OutboxRow>, StoreError> {
     let mut out = Vec::new();
     let mut room = max_bytes;
+    let to = Addressing::load(conn, contact)?;
     // Two plain range scans: one query with OR would walk over everything that is in flight.
-    if !scan(conn, stream, seq, &mut room, &mut out)? {
+    if !scan(conn, &to, stream, seq, &mut room, &mut out)? {
         return Ok(out);
     }
     let later: Vec<OutStreamRow> = conn
@@ -37,7 +39,7 @@ pub fn outbox_after(
         .query_map(params![contact, stream], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     for stream in later {
-        if !scan(conn, stream, 0, &mut room, &mut out)? {
+        if !scan(conn, &to, stream, 0, &mut room, &mut out)? {
             break;
         }
     }
@@ -47,22 +49,21 @@ pub fn outbox_after(
 /// Reads one stream after `seq`; `false` when the room is used up.
 fn scan(
     conn: &Connection,
+    to: &Addressing,
     stream: OutStreamRow,
     seq: u64,
     room: &mut usize,
     out: &mut Vec<OutboxRow>,
 ) -> Result<bool, StoreError> {
-    let mut select = conn.prepare_cached("SELECT seq, core FROM outbox WHERE stream = ?1 AND seq > ?2 ORDER BY seq")?;
-    let mut rows = select.query(params![stream, seq as i64])?;
-    while let Some(row) = rows.next()? {
-        let core: Vec<u8> = row.get(1)?;
-        *room = room.saturating_sub(core.len());
-        out.push(OutboxRow { stream, seq: row.get::<_, i64>(0)? as u64, core });
-        if *room == 0 {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    let from = i64::try_from(seq).unwrap_or(i64::MAX).saturating_add(1);
+    core::each_waiting(conn, to, stream, (from, i64::MAX), |seq, core| keep(stream, seq, core, room, out))
+}
+
+/// Takes one up; `false` when the room is used up.
+fn keep(stream: OutStreamRow, seq: u64, core: Vec<u8>, room: &mut usize, out: &mut Vec<OutboxRow>) -> bool {
+    *room = room.saturating_sub(core.len());
+    out.push(OutboxRow { stream, seq, core });
+    *room > 0
 }
 
 /// Whether anything waits for a contact's acknowledgement.
@@ -92,6 +93,10 @@ pub fn undeposited(conn: &Connection, contact: PeerId, max_bytes: usize) -> Resu
         )?
         .query_map([contact], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
+    if streams.is_empty() {
+        return Ok(Vec::new());
+    }
+    let to = Addressing::load(conn, contact)?;
     let mut room = max_bytes;
     let mut out = Vec::new();
     for stream in streams {
@@ -101,17 +106,11 @@ pub fn undeposited(conn: &Connection, contact: PeerId, max_bytes: usize) -> Resu
             .collect::<Result<_, _>>()?;
         let mut from = 1;
         let ends = covered.into_iter().chain([(i64::MAX, i64::MAX)]);
-        let mut select = conn
-            .prepare_cached("SELECT seq, core FROM outbox WHERE stream = ?1 AND seq >= ?2 AND seq < ?3 ORDER BY seq")?;
         for (low, high) in ends {
-            let mut rows = select.query(params![stream, from, low])?;
-            while let Some(row) = rows.next()? {
-                let core: Vec<u8> = row.get(1)?;
-                room = room.saturating_sub(core.len());
-                out.push(OutboxRow { stream, seq: row.get::<_, i64>(0)? as u64, core });
-                if room == 0 {
-                    return Ok(out);
-                }
+            if !core::each_waiting(conn, &to, stream, (from, low), |seq, core| {
+                keep(stream, seq, core, &mut room, &mut out)
+            })? {
+                return Ok(out);
             }
             from = from.max(high.saturating_add(1));
         }

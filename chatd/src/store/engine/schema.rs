@@ -119,12 +119,15 @@ CREATE TABLE streams_out (
 ) STRICT;
 CREATE INDEX streams_out_by_conversation ON streams_out (conversation, id);
 
--- Cores that their recipient has not acknowledged.
+-- Cores that their recipient has not acknowledged. That of a message is made from its row in `messages`, so that its text
+-- is stored once; the bytes are the same each time (`store::delivery::core`).
 CREATE TABLE outbox (
   stream  INTEGER NOT NULL,
   seq     INTEGER NOT NULL,
   message INTEGER NOT NULL,                   -- messages.id; 0 for a skip
-  core    BLOB    NOT NULL,
+  bytes   INTEGER NOT NULL,                   -- length of the core
+  prev    BLOB    NOT NULL,                   -- SHA-256 of the core before it
+  core    BLOB    NOT NULL,                   -- that of a skip; x'' of a message
   PRIMARY KEY (stream, seq)
 ) STRICT, WITHOUT ROWID;
 

@@ -17,9 +17,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::model::ids::PeerId;
 use crate::model::{Called, Message, MessageState};
 use crate::store::account;
-use crate::store::delivery::trace;
+use crate::store::delivery::{flags, trace};
 use crate::store::error::StoreError;
-use crate::store::log::flags;
 use crate::store::peers::{self, names};
 
 /// Bytes of bodies in one page at most, so that an answer fits one RPC message with room for escapes and fields.

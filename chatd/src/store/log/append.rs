@@ -8,11 +8,11 @@ use rusqlite::params;
 use crate::model::ids::PeerId;
 use crate::model::{Called, Event, EventBody, EventKind, Message, MessageState};
 use crate::store::account;
+use crate::store::delivery::flags::{self, format_of, missing_flags, priority_of};
 use crate::store::engine::emit;
 use crate::store::engine::event_row::StoredEvent;
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
-use crate::store::log::flags::{self, format_of, missing_flags, priority_of};
 use crate::store::log::streams::{self, InStream};
 use crate::store::peers::names;
 

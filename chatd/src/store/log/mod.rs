@@ -4,7 +4,6 @@ pub mod ack_filter;
 pub mod acks;
 pub(super) mod append;
 pub mod expiry;
-pub(super) mod flags;
 pub mod incoming;
 pub mod outgoing;
 pub mod recovery;

@@ -2,20 +2,20 @@
 
 use std::collections::HashMap;
 
-use proto::ids::{DeviceId, Epoch, MessageId, sha256};
+use proto::ids::{Epoch, MessageId, sha256};
 use proto::wire::envelope::Core;
-use proto::wire::payload::{Kind, Text};
+use proto::wire::payload::Kind;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::ids::{ConversationRow, OutStreamRow, PeerId};
-use crate::model::{AccountRow, Format, MessageState, Priority};
+use crate::model::{Format, MessageState, Priority};
+use crate::store::delivery::core::{self, Addressing};
+use crate::store::delivery::flags::flags;
 use crate::store::delivery::{marks, trace};
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
-use crate::store::log::flags::{flags, wire_priority};
 use crate::store::log::outgoing;
-use crate::store::peers::row::ContactRow;
-use crate::store::{account, peers};
+use crate::store::peers;
 
 /// A message to be sent.
 #[derive(Debug, Clone)]
@@ -56,38 +56,44 @@ pub(in crate::store) struct OutStream {
     prev: [u8; 32],
 }
 
+/// A core with its place in a stream.
+pub(in crate::store) struct Placement {
+    /// Its exact bytes.
+    pub core: Vec<u8>,
+    /// The hash of the core before it.
+    pub prev: [u8; 32],
+}
+
 impl OutStream {
     /// Gives a core the next place in the stream, whatever place it had.
-    pub fn append(&mut self, device: DeviceId, core: Core<'_>) -> Vec<u8> {
+    pub fn append(&mut self, core: Core<'_>) -> Placement {
         self.seq += 1;
-        let bytes = Core { from_device: device, epoch: self.epoch, seq: self.seq, prev: self.prev, ..core }.encode();
+        let prev = self.prev;
+        let bytes = Core { epoch: self.epoch, seq: self.seq, prev, ..core }.encode();
         self.prev = sha256(&[&bytes]);
-        bytes
+        Placement { core: bytes, prev }
     }
 }
 
-/// A core of the account's own without a place in a stream.
-pub(in crate::store) fn unplaced<'a>(
-    own: &AccountRow,
-    to: &ContactRow,
-    id: MessageId,
-    time: i64,
-    kind: Kind,
-    payload: &'a [u8],
-) -> Core<'a> {
-    Core {
-        from: own.id,
-        from_device: own.device,
-        conversation: to.conversation,
-        to: to.account,
-        id,
-        epoch: Epoch([0; 8]),
-        seq: 0,
-        prev: [0; 32],
-        time,
-        kind: kind.as_str(),
-        payload,
-    }
+/// Puts the core that was appended last into the outbox: of a message its place only, of anything else the core itself.
+pub(in crate::store) fn queue(
+    tx: &mut Tx<'_>,
+    stream: &OutStream,
+    placed: &Placement,
+    message: Option<i64>,
+) -> Result<(), StoreError> {
+    let core = if message.is_some() { &[][..] } else { &placed.core[..] };
+    tx.conn
+        .prepare_cached("INSERT INTO outbox (stream, seq, message, bytes, prev, core) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .execute(params![
+            stream.id,
+            stream.seq as i64,
+            message.unwrap_or(0),
+            placed.core.len() as i64,
+            &placed.prev[..],
+            core
+        ])?;
+    Ok(())
 }
 
 /// The stream in use of each conversation.
@@ -140,8 +146,8 @@ pub(in crate::store) fn new_epoch(tx: &mut Tx<'_>, conversation: ConversationRow
 /// Those of the database; then none of them is stored.
 pub fn send(tx: &mut Tx<'_>, contact: PeerId, messages: &[NewMessage]) -> Result<Vec<Stored>, StoreError> {
     tx.needs_room()?;
-    let own = account::own(tx)?;
     let row = peers::load(tx.conn, contact)?;
+    let to = Addressing::load(tx.conn, contact)?;
     let mut stream = out_stream(tx, contact.direct())?;
     let reason = peers::wait_reason(&row).map(|reason| reason.to_string());
     let mut stored = Vec::with_capacity(messages.len());
@@ -150,8 +156,6 @@ pub fn send(tx: &mut Tx<'_>, contact: PeerId, messages: &[NewMessage]) -> Result
         "INSERT OR IGNORE INTO messages (msgid, conversation, sender, stream, seq, sent_at, received_at, flags, tags, reply_to, body)
          VALUES (?1, ?2, 0, ?3, ?4, ?5, ?5, ?6, ?7, ?8, ?9)",
     )?;
-    let mut insert_outbox =
-        tx.conn.prepare_cached("INSERT INTO outbox (stream, seq, message, core) VALUES (?1, ?2, ?3, ?4)")?;
     for message in messages {
         let seq = stream.seq + 1;
         let mut tags = String::new();
@@ -179,24 +183,19 @@ pub fn send(tx: &mut Tx<'_>, contact: PeerId, messages: &[NewMessage]) -> Result
             continue;
         }
         let local = tx.conn.last_insert_rowid();
-        let text = Text {
-            body: &message.body,
-            format: u8::from(message.format == Format::Markdown),
-            priority: wire_priority(message.priority),
-            tags: message.tags.iter().map(String::as_str).collect(),
-            reply_to: message.reply_to,
-        };
-        let payload = text.encode();
-        let core = unplaced(&own, &row, message.id, tx.now.0, Kind::Text, &payload);
-        let core = stream.append(own.device, core);
-        insert_outbox.execute(params![stream.id, seq as i64, local, core])?;
+        let tags = message.tags.iter().map(String::as_str).collect();
+        let format = u8::from(message.format == Format::Markdown);
+        let payload = core::payload(&message.body, format, message.priority, tags, message.reply_to);
+        let core = to.unplaced(message.id, tx.now.0, Kind::Text, &payload);
+        let placed = stream.append(core);
+        queue(tx, &stream, &placed, Some(local))?;
         if let Some(expires) = message.expires {
             outgoing::set_lifetime(tx, stream.id, seq, expires)?;
         }
         fresh.push((local, message.id));
         stored.push(Stored { id: message.id, state: MessageState::Queued, reason: reason.clone() });
     }
-    drop((insert_message, insert_outbox));
+    drop(insert_message);
     if let Some((newest, _)) = fresh.last() {
         tx.stored_message(*newest);
         keep_out_stream(tx, contact, stream)?;
@@ -213,14 +212,10 @@ pub fn send(tx: &mut Tx<'_>, contact: PeerId, messages: &[NewMessage]) -> Result
 /// # Errors
 /// Those of the database.
 pub fn append_core(tx: &mut Tx<'_>, contact: PeerId, kind: Kind, payload: &[u8]) -> Result<(), StoreError> {
-    let own = account::own(tx)?;
-    let row = peers::load(tx.conn, contact)?;
+    let to = Addressing::load(tx.conn, contact)?;
     let mut stream = out_stream(tx, contact.direct())?;
-    let core = unplaced(&own, &row, MessageId::now(), tx.now.0, kind, payload);
-    let core = stream.append(own.device, core);
-    tx.conn
-        .prepare_cached("INSERT INTO outbox (stream, seq, message, core) VALUES (?1, ?2, 0, ?3)")?
-        .execute(params![stream.id, stream.seq as i64, core])?;
+    let placed = stream.append(to.unplaced(MessageId::now(), tx.now.0, kind, payload));
+    queue(tx, &stream, &placed, None)?;
     keep_out_stream(tx, contact, stream)?;
     tx.wake_delivery(contact);
     Ok(())

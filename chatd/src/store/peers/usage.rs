@@ -148,7 +148,7 @@ pub(in crate::store) fn may_renew(tx: &mut Tx<'_>, contact: PeerId) -> Result<bo
         .conn
         .prepare_cached(
             "SELECT coalesce(sum(weight), 0) FROM (
-               SELECT 1 + length(o.core) / 1024 AS weight FROM streams_out s JOIN outbox o ON o.stream = s.id
+               SELECT 1 + o.bytes / 1024 AS weight FROM streams_out s JOIN outbox o ON o.stream = s.id
                WHERE s.conversation = ?1 LIMIT ?2)",
         )?
         .query_row(params![contact, room + 1], |row| row.get(0))?;
@@ -167,7 +167,7 @@ pub(in crate::store) fn renewed(tx: &mut Tx<'_>, contact: PeerId, rows: usize) -
     let weight: i64 = tx
         .conn
         .prepare_cached(
-            "SELECT coalesce(sum(1 + length(o.core) / 1024), 0) FROM streams_out s JOIN outbox o ON o.stream = s.id
+            "SELECT coalesce(sum(1 + o.bytes / 1024), 0) FROM streams_out s JOIN outbox o ON o.stream = s.id
              WHERE s.conversation = ?1",
         )?
         .query_row([contact], |row| row.get(0))?;

@@ -15,6 +15,7 @@ mod keys;
 mod lifetimes;
 mod naming;
 mod order;
+mod outbox;
 mod prune;
 mod shim;
 mod sim;

@@ -4,21 +4,19 @@
 //! lifetime and its place in history; the new stream repeats everything above the first core of the old one that is not
 //! acknowledged, so that its reader never has to wait for the old one.
 
-use proto::ids::MessageId;
 use proto::reason::Reason;
 use proto::wire::envelope::Core;
-use proto::wire::payload::{Kind, Skip, Text};
-use rusqlite::params;
+use proto::wire::payload::{Kind, Skip};
+use rusqlite::{OptionalExtension, params};
 
 use crate::model::MessageState;
 use crate::model::ids::{OutStreamRow, PeerId};
+use crate::store::delivery::core::{Addressing, COLUMNS, Words};
 use crate::store::delivery::{marks, trace};
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
-use crate::store::log::flags::{self, wire_priority};
 use crate::store::log::outgoing::{self, OutStream};
 use crate::store::log::recovery::Placed;
-use crate::store::{account, peers};
 
 /// Messages that are repeated for the order's sake in one new epoch at most.
 const MAX_REPEATED: usize = 10_000;
@@ -66,12 +64,13 @@ pub(in crate::store) fn renew(
     all.sort_unstable();
     let rows = all.len();
     let sent_upto = sent_upto(tx, contact)?;
+    let to = Addressing::load(tx.conn, contact)?;
     let mut stream = outgoing::new_epoch(tx, contact.direct())?;
     // What became queued again, for events.
     let mut queued: Vec<i64> = Vec::new();
     let mut again = 0;
     for (placed, why) in all {
-        if !issue_again(tx, contact, &mut stream, placed, why)? {
+        if !issue_again(tx, &to, &mut stream, placed, why)? {
             continue;
         }
         again += u64::from(why == Why::Lost);
@@ -102,34 +101,33 @@ pub(in crate::store) fn renew(
 /// Puts one core at the end of the new stream; `false` if it has no place there.
 fn issue_again(
     tx: &mut Tx<'_>,
-    contact: PeerId,
+    to: &Addressing,
     stream: &mut OutStream,
     placed: Placed,
     why: Why,
 ) -> Result<bool, StoreError> {
-    let own = account::own(tx)?;
-    let core = match why {
-        Why::Waits => {
-            let bytes: Vec<u8> = tx
-                .conn
-                .prepare_cached("DELETE FROM outbox WHERE stream = ?1 AND seq = ?2 RETURNING core")?
-                .query_row(params![placed.stream, placed.seq], |row| row.get(0))?;
-            let core = Core::decode(&bytes).map_err(|_| StoreError::Damaged("outbox core"))?;
-            // It names numbers of the old stream: nobody waits for them in the new one.
-            if Kind::parse(core.kind) == Some(Kind::Skip) {
-                return Ok(false);
-            }
-            stream.append(own.device, core)
-        }
+    let stored: Vec<u8> = match why {
+        Why::Waits => tx
+            .conn
+            .prepare_cached("DELETE FROM outbox WHERE stream = ?1 AND seq = ?2 RETURNING core")?
+            .query_row(params![placed.stream, placed.seq], |row| row.get(0))?,
         Why::Repeated | Why::Lost => {
             marks::unmark(tx, placed.stream, (placed.seq as u64, placed.seq as u64))?;
-            make_again(tx, contact, stream, placed.message)?
+            Vec::new()
         }
     };
+    let again = if stored.is_empty() {
+        words_of(tx, placed.message)?.with(to, |core| stream.append(core))?
+    } else {
+        let core = Core::decode(&stored).map_err(|_| StoreError::Damaged("outbox core"))?;
+        // It names numbers of the old stream: nobody waits for them in the new one.
+        if Kind::parse(core.kind) == Some(Kind::Skip) {
+            return Ok(false);
+        }
+        stream.append(Core { from_device: to.device, ..core })
+    };
     let message = placed.message;
-    tx.conn
-        .prepare_cached("INSERT INTO outbox (stream, seq, message, core) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![stream.id, stream.seq as i64, message, core])?;
+    outgoing::queue(tx, stream, &again, (message != 0).then_some(message))?;
     if message != 0 {
         tx.conn.prepare_cached("UPDATE messages SET stream = ?2, seq = ?3 WHERE id = ?1")?.execute(params![
             message,
@@ -143,28 +141,14 @@ fn issue_again(
     Ok(true)
 }
 
-/// The core of an own message, made anew from what history has of it.
-fn make_again(tx: &mut Tx<'_>, contact: PeerId, stream: &mut OutStream, message: i64) -> Result<Vec<u8>, StoreError> {
-    let own = account::own(tx)?;
-    let to = peers::load(tx.conn, contact)?;
-    let (id, flags, tags, reply_to, body, sent_at) = tx
-        .conn
-        .prepare_cached("SELECT msgid, flags, tags, reply_to, body, sent_at FROM messages WHERE id = ?1")?
-        .query_row([message], |row| {
-            let (id, flags, tags): (Vec<u8>, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            let (reply_to, body, sent_at): (Option<Vec<u8>>, String, i64) = (row.get(3)?, row.get(4)?, row.get(5)?);
-            Ok((id, flags, tags, reply_to, body, sent_at))
-        })?;
-    let text = Text {
-        body: &body,
-        format: (flags >> 2 & 3) as u8,
-        priority: wire_priority(flags::priority_of((flags & 3) as u8)),
-        tags: tags.split_terminator('\n').collect(),
-        reply_to: reply_to.and_then(|id| MessageId::from_slice(&id)),
-    };
-    let id = MessageId::from_slice(&id).ok_or(StoreError::Damaged("message id"))?;
-    let payload = text.encode();
-    Ok(stream.append(own.device, outgoing::unplaced(&own, &to, id, sent_at, Kind::Text, &payload)))
+/// What history has of an own message.
+fn words_of(tx: &Tx<'_>, message: i64) -> Result<Words, StoreError> {
+    tx.conn
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM messages m WHERE m.id = ?1"))?
+        .query_row([message], |row| Words::read(row, 0))
+        .optional()?
+        .flatten()
+        .ok_or(StoreError::Damaged("a message that waits"))
 }
 
 /// The lowest number of each stream that the contact may still wait for: what waits here, and what a skip names of

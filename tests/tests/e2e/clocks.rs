@@ -328,9 +328,9 @@ fn not_even_the_most_talkative_log_tells_a_secret() {
         for prekey in PrekeyStore::open(copy.path()).unwrap().all().unwrap() {
             secrets.push(("prekey".into(), prekey.secret_bytes().to_vec()));
         }
-        let indexer = chatd::store::search::Indexer::start();
+        let indexer = chatd::store::history::search::Indexer::start();
         let store = chatd::store::Store::open(copy.path(), &indexer).unwrap();
-        for row in store.read_blocking(chatd::store::contacts::all).unwrap() {
+        for row in store.read_blocking(chatd::store::peers::all).unwrap() {
             for token in [row.token_given, row.token_held].into_iter().flatten() {
                 secrets.push(("deposit token".into(), token.to_vec()));
             }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use chatd::store::contacts::NewContact;
+use chatd::store::contacts::requests;
+use chatd::store::peers::{NewContact, names, trust};
 use proto::ids::MessageId;
 use proto::wire::payload::Kind;
 use tests::people::{befriend, contact, contact_state, named};
@@ -284,15 +285,15 @@ async fn thousands_of_contacts_are_read_whole_by_pages() {
     let mut pair = Pair::start();
     pair.alice_daemon.stop();
     let folder = std::fs::read_dir(pair.alice_daemon.data_dir().join("accounts")).unwrap().next().unwrap().unwrap();
-    let indexer = chatd::store::search::Indexer::start();
+    let indexer = chatd::store::history::search::Indexer::start();
     let store = chatd::store::Store::open(&folder.path(), &indexer).unwrap();
     let rows: Vec<NewContact> = (0..MANY).map(somebody).collect();
     let text = "let me in ".repeat(40);
     let written = store.write(move |tx| {
         for row in &rows {
-            let contact = tx.upsert_contact(row)?;
-            tx.confirm_name(contact, &row.name, &row.origin)?;
-            tx.contact_signal(contact, Kind::ContactRequest, MessageId::now(), &text, Some(&[7; 32]))?;
+            let contact = trust::upsert_contact(tx, row)?;
+            names::confirm_name(tx, contact, &row.name, &row.origin)?;
+            requests::contact_signal(tx, contact, Kind::ContactRequest, MessageId::now(), &text, Some(&[7; 32]))?;
         }
         Ok(())
     });

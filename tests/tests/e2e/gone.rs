@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 
 use chatd::model::{Format, Priority};
 use chatd::policy::contact::Event;
-use chatd::store::contacts::NewContact;
-use chatd::store::outbound::NewMessage;
-use chatd::store::{Store, search::Indexer};
+use chatd::store::Store;
+use chatd::store::contacts::requests;
+use chatd::store::history::search::Indexer;
+use chatd::store::log::outgoing::{self, NewMessage};
+use chatd::store::peers::NewContact;
+use chatd::store::peers::{names, trust};
 use proto::ids::MessageId;
 use proto::wire::payload::Kind;
 use tests::http::Http;
@@ -42,15 +45,15 @@ async fn owe(daemon: &Daemon, requests: usize, contacts: usize) -> Vec<MessageId
     let messages = ids.clone();
     let written = store.write(move |tx| {
         for (n, row) in rows.iter().enumerate() {
-            let contact = tx.upsert_contact(row)?;
-            tx.confirm_name(contact, &row.name, &row.origin)?;
+            let contact = trust::upsert_contact(tx, row)?;
+            names::confirm_name(tx, contact, &row.name, &row.origin)?;
             let Some(place) = n.checked_sub(requests) else {
-                tx.contact_wish(contact, Event::UserAdds, "hello")?;
+                requests::contact_wish(tx, contact, Event::UserAdds, "hello")?;
                 continue;
             };
-            tx.contact_signal(contact, Kind::ContactRequest, MessageId::now(), "hello", Some(&[7; 32]))?;
-            tx.contact_wish(contact, Event::UserAccepts, "")?;
-            tx.send(contact, &[hello(messages[place])])?;
+            requests::contact_signal(tx, contact, Kind::ContactRequest, MessageId::now(), "hello", Some(&[7; 32]))?;
+            requests::contact_wish(tx, contact, Event::UserAccepts, "")?;
+            outgoing::send(tx, contact, &[hello(messages[place])])?;
         }
         Ok(())
     });

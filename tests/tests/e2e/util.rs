@@ -1,6 +1,6 @@
 //! What several tests need.
 
-use chatd::store::contacts::NewContact;
+use chatd::store::peers::NewContact;
 use serde_json::Value;
 use tests::registry::Registrant;
 use tests::wait::wait_for;

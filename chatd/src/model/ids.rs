@@ -35,7 +35,7 @@ macro_rules! row_id {
 }
 
 row_id! {
-    /// Somebody whose key is known: `contacts.id`.
+    /// Somebody whose key is known: `peers.id`.
     PeerId
 }
 

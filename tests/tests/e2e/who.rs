@@ -115,7 +115,7 @@ async fn a_name_cannot_be_confirmed_by_a_record_of_another_name() {
             std::fs::copy(store.path().join(file), copy.path().join(file)).unwrap();
         }
         let conn = rusqlite::Connection::open(copy.path().join("messages.db")).unwrap();
-        let seq = conn.query_row("SELECT record_seq FROM contacts WHERE name = 'ivan'", [], |row| row.get::<_, i64>(0));
+        let seq = conn.query_row("SELECT record_seq FROM peers WHERE name = 'ivan'", [], |row| row.get::<_, i64>(0));
         seq.is_ok_and(|seq| seq == 2)
     });
     let request = named(&requests(gina), "ivan").cloned().unwrap();

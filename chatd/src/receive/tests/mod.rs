@@ -177,7 +177,7 @@ fn put_together(signature: &[u8], wrap: &[u8], body: &[u8]) -> Vec<u8> {
 
 /// Everything of a store that a peer could have changed.
 fn fingerprint(person: &Person) -> Vec<i64> {
-    ["contacts", "messages", "streams_in", "held", "events", "signals", "outbox", "contact_devices", "marks"]
+    ["contacts", "messages", "streams_in", "held", "events", "signals", "outbox", "peers", "peer_devices", "marks"]
         .map(|table| person.count(&format!("SELECT count(*) FROM {table}")))
         .to_vec()
 }

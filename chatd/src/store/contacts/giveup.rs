@@ -23,7 +23,7 @@ const MAX_AT_ONCE: usize = 256;
 /// # Errors
 /// Those of the database.
 pub fn gone(conn: &Connection) -> Result<Vec<PeerId>, StoreError> {
-    let mut select = conn.prepare_cached("SELECT id FROM contacts WHERE gone = 1")?;
+    let mut select = conn.prepare_cached("SELECT id FROM peers WHERE gone = 1")?;
     Ok(select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
 
@@ -67,7 +67,7 @@ pub fn account_gone(tx: &mut Tx<'_>, contact: PeerId, path: &'static str, sure: 
     if !sure {
         return Ok(());
     }
-    tx.conn.prepare_cached("UPDATE contacts SET gone = 1 WHERE id = ?1 AND gone = 0")?.execute([contact])?;
+    tx.conn.prepare_cached("UPDATE peers SET gone = 1 WHERE id = ?1 AND gone = 0")?.execute([contact])?;
     end_request(tx, contact, true)?;
     for kind in [Kind::ContactReject, Kind::ContactRemove] {
         control::drop_signals(tx, contact, kind)?;
@@ -80,7 +80,7 @@ pub fn account_gone(tx: &mut Tx<'_>, contact: PeerId, path: &'static str, sure: 
 /// # Errors
 /// Those of the database.
 pub fn account_found(tx: &mut Tx<'_>, contact: PeerId) -> Result<(), StoreError> {
-    tx.conn.prepare_cached("UPDATE contacts SET gone = 0 WHERE id = ?1 AND gone = 1")?.execute([contact])?;
+    tx.conn.prepare_cached("UPDATE peers SET gone = 0 WHERE id = ?1 AND gone = 1")?.execute([contact])?;
     Ok(())
 }
 

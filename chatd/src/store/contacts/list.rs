@@ -55,8 +55,8 @@ pub fn page(
     };
     let (name, origin, id) = last.map_or_else(Default::default, |row| (row.name, row.origin, row.id));
     let mut select = conn.prepare_cached(&format!(
-        "SELECT c.id FROM contacts c JOIN conversations v ON v.id = c.id
-         WHERE (c.name, c.origin, c.id) > (?1, ?2, ?3) AND {} ORDER BY c.name, c.origin, c.id",
+        "SELECT p.id FROM peers p JOIN contacts c ON c.peer = p.id JOIN conversations v ON v.id = p.id
+         WHERE (p.name, p.origin, p.id) > (?1, ?2, ?3) AND {} ORDER BY p.name, p.origin, p.id",
         kept.condition()
     ))?;
     let mut ids = select.query(params![name, origin, id])?;

@@ -59,7 +59,7 @@ pub fn contact_signal(
     let Some(event) = heard else { return Ok(Vec::new()) };
     if event == (Event::RequestArrives { repeated: false }) {
         tx.conn.execute(
-            "UPDATE contacts SET request_text = ?2, request_at = ?3 WHERE id = ?1",
+            "UPDATE contacts SET request_text = ?2, request_at = ?3 WHERE peer = ?1",
             params![contact, text, tx.now.0],
         )?;
     }
@@ -77,7 +77,7 @@ pub fn contact_signal(
 
 fn contact_step(tx: &mut Tx<'_>, row: &ContactRow, event: Event, text: &str) -> Result<Vec<Effect>, StoreError> {
     let (state, effects) = contact::step(row.state, event)?;
-    tx.conn.execute("UPDATE contacts SET state = ?2 WHERE id = ?1", params![row.id, state_number(state)])?;
+    tx.conn.execute("UPDATE contacts SET state = ?2 WHERE peer = ?1", params![row.id, state_number(state)])?;
     for effect in &effects {
         take_effect(tx, row, event, *effect, text)?;
     }
@@ -96,7 +96,7 @@ fn take_effect(tx: &mut Tx<'_>, row: &ContactRow, event: Event, effect: Effect, 
             ensure_token(tx, contact)?;
             contact_message(tx, contact, Kind::ContactRequest, ContactMessage::Request, text.as_bytes())?;
             tx.conn.execute(
-                "UPDATE contacts SET request_text = '', request_at = ?2, request_end = '' WHERE id = ?1",
+                "UPDATE contacts SET request_text = '', request_at = ?2, request_end = '' WHERE peer = ?1",
                 params![contact, tx.now.0],
             )?;
         }
@@ -133,7 +133,8 @@ fn take_effect(tx: &mut Tx<'_>, row: &ContactRow, event: Event, effect: Effect, 
         Effect::AnnounceGivenUp => {
             control::drop_signals(tx, contact, Kind::ContactRequest)?;
             let reason = request_end(event);
-            tx.conn.execute("UPDATE contacts SET request_end = ?2 WHERE id = ?1", params![contact, reason.as_str()])?;
+            tx.conn
+                .execute("UPDATE contacts SET request_end = ?2 WHERE peer = ?1", params![contact, reason.as_str()])?;
             emit::contact_because(tx, ContactChange::GivenUp, contact, reason.as_str());
         }
         Effect::ReleaseQueued => tx.wake_delivery(contact),
@@ -152,7 +153,7 @@ fn take_effect(tx: &mut Tx<'_>, row: &ContactRow, event: Event, effect: Effect, 
             control::drop_signals(tx, contact, Kind::Profile)?;
         }
         Effect::RevokeToken => {
-            tx.conn.execute("UPDATE contacts SET token_given = NULL WHERE id = ?1", [contact])?;
+            tx.conn.execute("UPDATE contacts SET token_given = NULL WHERE peer = ?1", [contact])?;
             // A card without a token is none.
             control::drop_signals(tx, contact, Kind::ContactAccept)?;
         }
@@ -161,7 +162,7 @@ fn take_effect(tx: &mut Tx<'_>, row: &ContactRow, event: Event, effect: Effect, 
 }
 
 fn set_ids(tx: &mut Tx<'_>, contact: PeerId, ids: &ContactIds) -> Result<(), StoreError> {
-    tx.conn.execute("UPDATE contacts SET ids = ?2 WHERE id = ?1", params![contact, &ids.to_bytes()[..]])?;
+    tx.conn.execute("UPDATE contacts SET ids = ?2 WHERE peer = ?1", params![contact, &ids.to_bytes()[..]])?;
     Ok(())
 }
 
@@ -183,7 +184,7 @@ fn contact_message(
 fn ensure_token(tx: &mut Tx<'_>, contact: PeerId) -> Result<(), StoreError> {
     let token = DepositToken::generate().map_err(|_| StoreError::Damaged("random numbers"))?;
     tx.conn.execute(
-        "UPDATE contacts SET token_given = coalesce(token_given, ?2) WHERE id = ?1",
+        "UPDATE contacts SET token_given = coalesce(token_given, ?2) WHERE peer = ?1",
         params![contact, &token.as_bytes()[..]],
     )?;
     Ok(())
@@ -191,7 +192,7 @@ fn ensure_token(tx: &mut Tx<'_>, contact: PeerId) -> Result<(), StoreError> {
 
 /// Keeps the deposit token that a contact gave us.
 fn set_token_held(tx: &mut Tx<'_>, contact: PeerId, token: &[u8; 32]) -> Result<(), StoreError> {
-    tx.conn.execute("UPDATE contacts SET token_held = ?2 WHERE id = ?1", params![contact, &token[..]])?;
+    tx.conn.execute("UPDATE contacts SET token_held = ?2 WHERE peer = ?1", params![contact, &token[..]])?;
     Ok(())
 }
 

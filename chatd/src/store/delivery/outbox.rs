@@ -74,7 +74,7 @@ pub fn anything_waits(conn: &Connection, contact: PeerId) -> Result<bool, StoreE
     Ok(conn
         .prepare_cached(
             "SELECT 1 FROM signals WHERE contact = ?1 UNION ALL
-             SELECT 1 FROM contacts WHERE id = ?1 AND ack_due = 1 UNION ALL
+             SELECT 1 FROM contacts WHERE peer = ?1 AND ack_due = 1 UNION ALL
              SELECT 1 FROM streams_out s WHERE s.conversation = ?1
                AND EXISTS (SELECT 1 FROM outbox o WHERE o.stream = s.id) LIMIT 1",
         )?

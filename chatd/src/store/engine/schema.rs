@@ -46,13 +46,12 @@ CREATE TABLE conversations (
   muted_until  INTEGER                        -- Unix ms
 ) STRICT;
 
-CREATE TABLE contacts (
+-- Whoever we know a key of. `id` is also that of the direct conversation.
+CREATE TABLE peers (
   id              INTEGER PRIMARY KEY REFERENCES conversations (id),
   account         BLOB    NOT NULL UNIQUE,
   name            TEXT    NOT NULL,
   origin          TEXT    NOT NULL,
-  label           TEXT    UNIQUE,
-  state           INTEGER NOT NULL,           -- see store::peers::state_number
   trust           INTEGER NOT NULL,
   confirmed       INTEGER NOT NULL,
   record          BLOB    NOT NULL,
@@ -61,30 +60,37 @@ CREATE TABLE contacts (
   reach           BLOB    NOT NULL,
   reach_seq       INTEGER NOT NULL,
   node            BLOB    NOT NULL,           -- the reach's node id, x'' when unknown
-  token_given     BLOB,
-  token_held      BLOB,
-  request_text    TEXT    NOT NULL,
-  request_at      INTEGER,
-  ids             BLOB    NOT NULL,           -- policy::contact_ids::ContactIds
   profile_version INTEGER NOT NULL,
   display_name    TEXT    NOT NULL,
   status          TEXT    NOT NULL,
   bio             TEXT    NOT NULL
 ) STRICT;
-CREATE INDEX contacts_by_name ON contacts (name, origin);
-CREATE INDEX contacts_by_node ON contacts (node);
+CREATE INDEX peers_by_name ON peers (name, origin);
+CREATE INDEX peers_by_node ON peers (node);
 
--- Devices of contacts, as their newest record names them. Anybody can name anybody's device in a record of their own.
-CREATE TABLE contact_devices (
-  device  BLOB    NOT NULL,
-  contact INTEGER NOT NULL,
-  key     BLOB    NOT NULL,
-  proved  INTEGER NOT NULL,                   -- 1: the device signed an envelope that names the contact as its account
-  PRIMARY KEY (device, contact)
+-- Devices of peers, as their newest record names them. Anybody can name anybody's device in a record of their own.
+CREATE TABLE peer_devices (
+  device BLOB    NOT NULL,
+  peer   INTEGER NOT NULL,
+  key    BLOB    NOT NULL,
+  proved INTEGER NOT NULL,                    -- 1: the device signed an envelope that names the peer as its account
+  PRIMARY KEY (device, peer)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX contact_devices_by_contact ON contact_devices (contact);
+CREATE INDEX peer_devices_by_peer ON peer_devices (peer);
 
--- What is shown, in the order of local commits. `sender` is a contacts.id, or 0 for the account itself. The search index
+-- What passed between a peer and the owner: requests, consent, and what the owner calls it.
+CREATE TABLE contacts (
+  peer         INTEGER PRIMARY KEY REFERENCES peers (id),
+  label        TEXT    UNIQUE,
+  state        INTEGER NOT NULL,              -- see store::peers::state_number
+  token_given  BLOB,
+  token_held   BLOB,
+  request_text TEXT    NOT NULL,
+  request_at   INTEGER,
+  ids          BLOB    NOT NULL               -- policy::contact_ids::ContactIds
+) STRICT;
+
+-- What is shown, in the order of local commits. `sender` is a peers.id, or 0 for the account itself. The search index
 -- and the feed rely on ids that are never used again, whatever is deleted: hence AUTOINCREMENT, whose cost was not to be
 -- told from noise in benches/store.rs (both about 1.4 ms for 256 messages sent).
 CREATE TABLE messages (
@@ -210,7 +216,7 @@ ALTER TABLE account ADD COLUMN lifetime INTEGER;                 -- seconds that
 ALTER TABLE account ADD COLUMN restored INTEGER NOT NULL DEFAULT 0; -- 1: made by restore, and new epochs are not begun yet
 
 -- A record with another key for which no rotation vouches; `verify` may accept it.
-ALTER TABLE contacts ADD COLUMN rejected_record BLOB;
+ALTER TABLE peers ADD COLUMN rejected_record BLOB;
 -- 1: something came by mailbox, and the acknowledgement has not left.
 ALTER TABLE contacts ADD COLUMN ack_due INTEGER NOT NULL DEFAULT 0;
 
@@ -220,7 +226,7 @@ ALTER TABLE contacts ADD COLUMN handle INTEGER;
 UPDATE contacts SET label_key = lower(label);
 CREATE UNIQUE INDEX contacts_by_label ON contacts (label_key) WHERE label_key IS NOT NULL;
 CREATE UNIQUE INDEX contacts_by_handle ON contacts (handle) WHERE handle IS NOT NULL;
-CREATE UNIQUE INDEX contacts_by_confirmed_name ON contacts (name, origin) WHERE confirmed = 1;
+CREATE UNIQUE INDEX peers_by_confirmed_name ON peers (name, origin) WHERE confirmed = 1;
 -- The last handle that was given.
 ALTER TABLE account ADD COLUMN handles INTEGER NOT NULL DEFAULT 0;
 -- Among copies of the account: 1 takes the place of whichever its directory knows, 2 had its place taken (model::Standing).
@@ -263,7 +269,7 @@ CREATE INDEX signals_by_expiry ON signals (expires);
 -- Why the last request of ours ended without an answer; '' if it did not.
 ALTER TABLE contacts ADD COLUMN request_end TEXT NOT NULL DEFAULT '';
 -- 1: its directory has said twice that it knows no such account, and nothing was heard of it since.
-ALTER TABLE contacts ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE peers ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;
 
 -- Own messages that end by themselves if they are not delivered by then (Unix s, by the agreed clock).
 CREATE TABLE lifetimes (

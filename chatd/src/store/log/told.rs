@@ -57,7 +57,7 @@ const MAX_ACKS: usize = 8;
 pub fn set_ack_due(tx: &mut Tx<'_>, contact: PeerId, due: bool) -> Result<(), StoreError> {
     let changed = tx
         .conn
-        .prepare_cached("UPDATE contacts SET ack_due = ?2 WHERE id = ?1 AND ack_due <> ?2")?
+        .prepare_cached("UPDATE contacts SET ack_due = ?2 WHERE peer = ?1 AND ack_due <> ?2")?
         .execute(params![contact, due])?;
     if due && changed > 0 {
         tx.wake_delivery(contact);
@@ -71,7 +71,7 @@ pub fn set_ack_due(tx: &mut Tx<'_>, contact: PeerId, due: bool) -> Result<(), St
 /// Those of the database.
 pub fn ack_is_due(conn: &Connection, contact: PeerId) -> Result<bool, StoreError> {
     Ok(conn
-        .prepare_cached("SELECT ack_due FROM contacts WHERE id = ?1")?
+        .prepare_cached("SELECT ack_due FROM contacts WHERE peer = ?1")?
         .query_row([contact], |row| row.get(0))
         .optional()?
         .unwrap_or(false))

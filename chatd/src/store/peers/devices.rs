@@ -15,15 +15,15 @@ pub(in crate::store) fn index_devices(tx: &mut Tx<'_>, contact: PeerId, record: 
     };
     let known: Vec<Vec<u8>> = tx
         .conn
-        .prepare_cached("SELECT device FROM contact_devices WHERE contact = ?1")?
+        .prepare_cached("SELECT device FROM peer_devices WHERE peer = ?1")?
         .query_map([contact], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     for gone in known.iter().filter(|id| record.devices.iter().all(|device| device.id.as_bytes() != id.as_slice())) {
-        tx.conn.execute("DELETE FROM contact_devices WHERE contact = ?1 AND device = ?2", params![contact, gone])?;
+        tx.conn.execute("DELETE FROM peer_devices WHERE peer = ?1 AND device = ?2", params![contact, gone])?;
     }
     for device in &record.devices {
         tx.conn.execute(
-            "INSERT OR IGNORE INTO contact_devices (device, contact, key, proved) VALUES (?1, ?2, ?3, 0)",
+            "INSERT OR IGNORE INTO peer_devices (device, peer, key, proved) VALUES (?1, ?2, ?3, 0)",
             params![device.id.as_bytes(), contact, &device.key[..]],
         )?;
     }
@@ -44,7 +44,7 @@ pub fn has_device(tx: &Tx<'_>, account: AccountId, device: DeviceId) -> Result<b
 /// Those of the database.
 pub fn device_proved(tx: &mut Tx<'_>, contact: PeerId, device: DeviceId) -> Result<(), StoreError> {
     tx.conn.execute(
-        "UPDATE contact_devices SET proved = 1 WHERE contact = ?1 AND device = ?2",
+        "UPDATE peer_devices SET proved = 1 WHERE peer = ?1 AND device = ?2",
         params![contact, device.as_bytes()],
     )?;
     Ok(())
@@ -57,9 +57,7 @@ pub fn device_proved(tx: &mut Tx<'_>, contact: PeerId, device: DeviceId) -> Resu
 /// Those of the database.
 pub fn by_device(conn: &Connection, device: DeviceId) -> Result<Option<(PeerId, [u8; 32])>, StoreError> {
     let found: Option<(PeerId, Vec<u8>)> = conn
-        .prepare_cached(
-            "SELECT contact, key FROM contact_devices WHERE device = ?1 ORDER BY proved DESC, contact LIMIT 1",
-        )?
+        .prepare_cached("SELECT peer, key FROM peer_devices WHERE device = ?1 ORDER BY proved DESC, peer LIMIT 1")?
         .query_row([device.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     Ok(found.and_then(|(contact, key)| Some((contact, key.try_into().ok()?))))
@@ -83,8 +81,8 @@ pub struct KnownDevice {
 pub fn device_of(conn: &Connection, account: AccountId, device: DeviceId) -> Result<Option<KnownDevice>, StoreError> {
     let found: Option<(PeerId, Vec<u8>, bool)> = conn
         .prepare_cached(
-            "SELECT d.contact, d.key, d.proved FROM contacts c JOIN contact_devices d ON d.contact = c.id
-             WHERE c.account = ?1 AND d.device = ?2",
+            "SELECT p.id, d.key, d.proved FROM peers p JOIN peer_devices d ON d.peer = p.id
+             WHERE p.account = ?1 AND d.device = ?2",
         )?
         .query_row(params![account.as_bytes(), device.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
@@ -96,7 +94,7 @@ pub fn device_of(conn: &Connection, account: AccountId, device: DeviceId) -> Res
 /// # Errors
 /// Those of the database.
 pub fn by_node(conn: &Connection, node: NodeId) -> Result<Vec<PeerId>, StoreError> {
-    let mut select = conn.prepare_cached("SELECT id FROM contacts WHERE node = ?1")?;
+    let mut select = conn.prepare_cached("SELECT id FROM peers WHERE node = ?1")?;
     Ok(select.query_map([node.as_bytes()], |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
 

@@ -84,10 +84,11 @@ fn state_from(number: i64) -> ContactState {
     ContactState { relation, blocked: number & 32 != 0 }
 }
 
-const COLUMNS: &str = "c.id, c.account, v.conversation, c.name, c.origin, c.label, c.state, c.trust, c.confirmed,
-  v.muted_until, c.record, c.record_seq, c.identity_key, c.reach, c.reach_seq, c.token_given, c.token_held,
-  c.request_text, c.request_at, c.ids, v.unread, v.read_upto, c.profile_version, c.display_name, c.status, c.bio,
-  c.rejected_record, c.handle, c.request_end, c.gone FROM contacts c JOIN conversations v ON v.id = c.id";
+const COLUMNS: &str = "p.id, p.account, v.conversation, p.name, p.origin, c.label, c.state, p.trust, p.confirmed,
+  v.muted_until, p.record, p.record_seq, p.identity_key, p.reach, p.reach_seq, c.token_given, c.token_held,
+  c.request_text, c.request_at, c.ids, v.unread, v.read_upto, p.profile_version, p.display_name, p.status, p.bio,
+  p.rejected_record, c.handle, c.request_end, p.gone
+  FROM peers p JOIN contacts c ON c.peer = p.id JOIN conversations v ON v.id = p.id";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<ContactRow> {
     let fixed = |n: usize| -> rusqlite::Result<Vec<u8>> { row.get(n) };
@@ -141,7 +142,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<ContactRow> {
 /// # Errors
 /// [`StoreError::NotFound`].
 pub fn load(conn: &Connection, id: PeerId) -> Result<ContactRow, StoreError> {
-    conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE c.id = ?1"))?
+    conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE p.id = ?1"))?
         .query_row([id], from_row)
         .optional()?
         .ok_or(StoreError::NotFound("that contact"))
@@ -162,7 +163,7 @@ pub(in crate::store) fn select_one(
 /// # Errors
 /// Those of the database.
 pub fn by_account(conn: &Connection, account: AccountId) -> Result<Option<ContactRow>, StoreError> {
-    select_one(conn, "c.account = ?1", [account.as_bytes()])
+    select_one(conn, "p.account = ?1", [account.as_bytes()])
 }
 
 /// The seq of the record that is kept of an account.
@@ -171,7 +172,7 @@ pub fn by_account(conn: &Connection, account: AccountId) -> Result<Option<Contac
 /// Those of the database.
 pub fn record_of(conn: &Connection, account: AccountId) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
     Ok(conn
-        .prepare_cached("SELECT record_seq, record FROM contacts WHERE account = ?1")?
+        .prepare_cached("SELECT record_seq, record FROM peers WHERE account = ?1")?
         .query_row([account.as_bytes()], |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)))
         .optional()?)
 }
@@ -181,7 +182,7 @@ pub fn record_of(conn: &Connection, account: AccountId) -> Result<Option<(u64, V
 /// # Errors
 /// Those of the database.
 pub fn all(conn: &Connection) -> Result<Vec<ContactRow>, StoreError> {
-    let mut select = conn.prepare_cached(&format!("SELECT {COLUMNS} ORDER BY c.name, c.origin, c.id"))?;
+    let mut select = conn.prepare_cached(&format!("SELECT {COLUMNS} ORDER BY p.name, p.origin, p.id"))?;
     Ok(select.query_map([], from_row)?.collect::<Result<_, _>>()?)
 }
 
@@ -191,7 +192,7 @@ pub fn all(conn: &Connection) -> Result<Vec<ContactRow>, StoreError> {
 /// Those of the database.
 pub fn with_pending(conn: &Connection) -> Result<Vec<PeerId>, StoreError> {
     let mut select = conn.prepare_cached(
-        "SELECT contact FROM signals UNION SELECT id FROM contacts WHERE ack_due = 1
+        "SELECT contact FROM signals UNION SELECT peer FROM contacts WHERE ack_due = 1
          UNION SELECT s.conversation FROM streams_out s
          WHERE EXISTS (SELECT 1 FROM outbox o WHERE o.stream = s.id)",
     )?;

@@ -78,14 +78,14 @@ pub fn called_by_id(conn: &Connection, contact: PeerId, home: &str) -> Result<Ca
 }
 
 fn is_label_of_another(conn: &Connection, word: &str, than: PeerId) -> Result<bool, StoreError> {
-    let mut select = conn.prepare_cached("SELECT 1 FROM contacts WHERE label_key = ?1 AND id <> ?2")?;
+    let mut select = conn.prepare_cached("SELECT 1 FROM contacts WHERE label_key = ?1 AND peer <> ?2")?;
     Ok(select.exists(params![label_key(word), than])?)
 }
 
 fn is_name_of_another(conn: &Connection, word: &str, home: &str, than: PeerId) -> Result<bool, StoreError> {
     let Ok(Address { name, domain: None }) = word.parse() else { return Ok(false) };
     let mut select =
-        conn.prepare_cached("SELECT 1 FROM contacts WHERE name = ?1 AND origin = ?2 AND confirmed = 1 AND id <> ?3")?;
+        conn.prepare_cached("SELECT 1 FROM peers WHERE name = ?1 AND origin = ?2 AND confirmed = 1 AND id <> ?3")?;
     Ok(select.exists(params![name.as_str(), home, than])?)
 }
 
@@ -98,7 +98,7 @@ pub fn meant(conn: &Connection, word: &str, home: &str) -> Result<Meant, StoreEr
     let Ok(address) = word.trim().parse::<Address>() else { return Ok(found) };
     let origin = address.domain.as_deref().unwrap_or(home);
     let key = (address.name.as_str(), origin);
-    found.named = select_one(conn, "c.name = ?1 AND c.origin = ?2 AND c.confirmed = 1", key)?;
+    found.named = select_one(conn, "p.name = ?1 AND p.origin = ?2 AND p.confirmed = 1", key)?;
     Ok(found)
 }
 
@@ -108,7 +108,7 @@ pub fn meant(conn: &Connection, word: &str, home: &str) -> Result<Meant, StoreEr
 /// Those of the database.
 pub fn claimants(conn: &Connection, name: &str, origin: &str) -> Result<Vec<ContactRow>, StoreError> {
     let mut select = conn.prepare_cached(
-        "SELECT id FROM contacts WHERE name = ?1 AND origin = ?2 AND confirmed = 0 ORDER BY id DESC LIMIT ?3",
+        "SELECT id FROM peers WHERE name = ?1 AND origin = ?2 AND confirmed = 0 ORDER BY id DESC LIMIT ?3",
     )?;
     let ids = select
         .query_map(params![name, origin, MAX_CLAIMANTS], |row| row.get(0))?
@@ -144,8 +144,9 @@ pub fn is_stranger(conn: &Connection, row: &ContactRow) -> Result<bool, StoreErr
 /// Those of the database.
 pub fn words(conn: &Connection, home: &str) -> Result<Vec<String>, StoreError> {
     let mut select = conn.prepare_cached(
-        "SELECT coalesce(label, CASE WHEN origin = ?1 THEN name ELSE name || '@' || origin END) FROM contacts
-         WHERE label IS NOT NULL OR confirmed = 1 ORDER BY id LIMIT ?2",
+        "SELECT coalesce(c.label, CASE WHEN p.origin = ?1 THEN p.name ELSE p.name || '@' || p.origin END)
+         FROM peers p JOIN contacts c ON c.peer = p.id
+         WHERE c.label IS NOT NULL OR p.confirmed = 1 ORDER BY p.id LIMIT ?2",
     )?;
     Ok(select.query_map(params![home, MAX_SUGGESTED], |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
@@ -176,7 +177,7 @@ pub(in crate::store) fn names_changed(tx: &mut Tx<'_>) {
 /// A constraint error when another contact has the label, in whatever spelling.
 pub fn set_label(tx: &mut Tx<'_>, contact: PeerId, label: Option<&str>) -> Result<(), StoreError> {
     tx.conn.execute(
-        "UPDATE contacts SET label = ?2, label_key = ?3 WHERE id = ?1",
+        "UPDATE contacts SET label = ?2, label_key = ?3 WHERE peer = ?1",
         params![contact, label, label.map(label_key)],
     )?;
     names_changed(tx);
@@ -190,13 +191,13 @@ pub fn set_label(tx: &mut Tx<'_>, contact: PeerId, label: Option<&str>) -> Resul
 /// # Errors
 /// Those of the database.
 pub fn confirm_name(tx: &mut Tx<'_>, contact: PeerId, name: &str, origin: &str) -> Result<Confirmation, StoreError> {
-    let holder = select_one(tx.conn, "c.name = ?1 AND c.origin = ?2 AND c.confirmed = 1", (name, origin))?;
+    let holder = select_one(tx.conn, "p.name = ?1 AND p.origin = ?2 AND p.confirmed = 1", (name, origin))?;
     match holder {
         Some(holder) if holder.id == contact => return Ok(Confirmation::Given),
         Some(holder) if relied_on(&holder) => return Ok(Confirmation::HeldBy(holder.id)),
         Some(holder) => {
             tracing::info!(account = %holder.account, name, "the name is another account's now");
-            tx.conn.execute("UPDATE contacts SET confirmed = 0 WHERE id = ?1", [holder.id])?;
+            tx.conn.execute("UPDATE peers SET confirmed = 0 WHERE id = ?1", [holder.id])?;
             if holder.handle.is_none() {
                 give_handle(tx, holder.id)?;
             }
@@ -204,7 +205,7 @@ pub fn confirm_name(tx: &mut Tx<'_>, contact: PeerId, name: &str, origin: &str) 
         None => {}
     }
     tx.conn.execute(
-        "UPDATE contacts SET confirmed = 1, name = ?2, origin = ?3 WHERE id = ?1",
+        "UPDATE peers SET confirmed = 1, name = ?2, origin = ?3 WHERE id = ?1",
         params![contact, name, origin],
     )?;
     names_changed(tx);
@@ -215,7 +216,7 @@ pub fn confirm_name(tx: &mut Tx<'_>, contact: PeerId, name: &str, origin: &str) 
 pub(in crate::store) fn give_handle(tx: &mut Tx<'_>, contact: PeerId) -> Result<(), StoreError> {
     let number: i64 =
         tx.conn.query_row("UPDATE account SET handles = handles + 1 RETURNING handles", [], |row| row.get(0))?;
-    tx.conn.execute("UPDATE contacts SET handle = ?2 WHERE id = ?1", params![contact, number])?;
+    tx.conn.execute("UPDATE contacts SET handle = ?2 WHERE peer = ?1", params![contact, number])?;
     names_changed(tx);
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::store::error::StoreError;
 /// Those of the database.
 pub fn set_contact_profile(tx: &mut Tx<'_>, contact: PeerId, profile: &ProfileRow) -> Result<(), StoreError> {
     let changed = tx.conn.execute(
-        "UPDATE contacts SET profile_version = ?2, display_name = ?3, status = ?4, bio = ?5
+        "UPDATE peers SET profile_version = ?2, display_name = ?3, status = ?4, bio = ?5
          WHERE id = ?1 AND profile_version < ?2",
         params![
             contact,

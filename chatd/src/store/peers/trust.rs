@@ -90,9 +90,9 @@ pub fn upsert_contact(tx: &mut Tx<'_>, new: &NewContact) -> Result<PeerId, Store
     tx.conn.execute("INSERT INTO conversations (conversation, kind) VALUES (?1, 0)", [conversation.as_bytes()])?;
     let id = PeerId(tx.conn.last_insert_rowid());
     tx.conn.execute(
-        "INSERT INTO contacts (id, account, name, origin, state, trust, confirmed, record, record_seq, identity_key,
-           reach, reach_seq, node, ids, request_text, profile_version, display_name, status, bio)
-         VALUES (?1, ?2, ?3, ?4, 0, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, zeroblob(64), '', 0, '', '', '')",
+        "INSERT INTO peers (id, account, name, origin, trust, confirmed, record, record_seq, identity_key, reach, reach_seq,
+           node, profile_version, display_name, status, bio)
+         VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, 0, '', '', '')",
         params![
             id,
             new.account.as_bytes(),
@@ -106,6 +106,7 @@ pub fn upsert_contact(tx: &mut Tx<'_>, new: &NewContact) -> Result<PeerId, Store
             node_of(&new.reach),
         ],
     )?;
+    tx.conn.execute("INSERT INTO contacts (peer, state, request_text, ids) VALUES (?1, 0, '', zeroblob(64))", [id])?;
     index_devices(tx, id, &new.record)?;
     Ok(id)
 }
@@ -157,7 +158,7 @@ fn reject_record(tx: &mut Tx<'_>, row: &ContactRow, record: &[u8], new: &Record)
     if held.as_ref().is_some_and(|held| row.trust == Trust::Changed && held.seq >= new.seq) {
         return Ok(());
     }
-    tx.conn.execute("UPDATE contacts SET rejected_record = ?2 WHERE id = ?1", params![row.id, record])?;
+    tx.conn.execute("UPDATE peers SET rejected_record = ?2 WHERE id = ?1", params![row.id, record])?;
     if row.trust != Trust::Changed || !same_key {
         tracing::warn!(contact = %row.account, "another key without a valid rotation: sending stops until it is verified");
         set_trust(tx, row.id, Trust::Changed)?;
@@ -179,7 +180,7 @@ pub fn adopt_changed_key(tx: &mut Tx<'_>, contact: PeerId, key: &[u8; 32], trust
     };
     let new = SignedRecord::decode(record).and_then(|signed| signed.verify()).map_err(|_| waits)?;
     tx.conn.execute(
-        "UPDATE contacts SET record = ?2, record_seq = ?3, rejected_record = NULL WHERE id = ?1",
+        "UPDATE peers SET record = ?2, record_seq = ?3, rejected_record = NULL WHERE id = ?1",
         params![contact, record, new.seq as i64],
     )?;
     index_devices(tx, contact, record)?;
@@ -213,7 +214,7 @@ pub fn take_reach(tx: &mut Tx<'_>, contact: PeerId, reach: &[u8]) -> Result<(), 
 fn update_record(tx: &mut Tx<'_>, contact: PeerId, record: &[u8], (held, seq): (u64, u64)) -> Result<(), StoreError> {
     let newer = tx
         .conn
-        .prepare_cached("UPDATE contacts SET record = ?2, record_seq = ?3 WHERE id = ?1 AND record_seq = ?4")?
+        .prepare_cached("UPDATE peers SET record = ?2, record_seq = ?3 WHERE id = ?1 AND record_seq = ?4")?
         .execute(params![contact, record, seq as i64, held as i64])?;
     if newer > 0 {
         index_devices(tx, contact, record)?;
@@ -225,7 +226,7 @@ fn update_record(tx: &mut Tx<'_>, contact: PeerId, record: &[u8], (held, seq): (
 /// Keeps a newer reach.
 fn update_reach(tx: &mut Tx<'_>, contact: PeerId, reach: &[u8], seq: u64) -> Result<(), StoreError> {
     tx.conn
-        .prepare_cached("UPDATE contacts SET reach = ?2, reach_seq = ?3, node = ?4 WHERE id = ?1 AND reach_seq < ?3")?
+        .prepare_cached("UPDATE peers SET reach = ?2, reach_seq = ?3, node = ?4 WHERE id = ?1 AND reach_seq < ?3")?
         .execute(params![contact, reach, seq as i64, node_of(reach)])?;
     Ok(())
 }
@@ -238,7 +239,7 @@ fn set_key(
     trust: Trust,
     reason: &str,
 ) -> Result<(), StoreError> {
-    tx.conn.execute("UPDATE contacts SET identity_key = ?2 WHERE id = ?1", params![contact, &identity_key[..]])?;
+    tx.conn.execute("UPDATE peers SET identity_key = ?2 WHERE id = ?1", params![contact, &identity_key[..]])?;
     set_trust(tx, contact, trust)?;
     emit::contact_because(tx, ContactChange::KeyChanged, contact, reason);
     Ok(())
@@ -255,7 +256,7 @@ pub fn set_trust(tx: &mut Tx<'_>, contact: PeerId, trust: Trust) -> Result<(), S
         Trust::Rotated => 2,
         Trust::Changed => 3,
     };
-    tx.conn.execute("UPDATE contacts SET trust = ?2 WHERE id = ?1", params![contact, number])?;
+    tx.conn.execute("UPDATE peers SET trust = ?2 WHERE id = ?1", params![contact, number])?;
     tx.wake_delivery(contact);
     Ok(())
 }

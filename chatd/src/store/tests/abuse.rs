@@ -271,7 +271,7 @@ fn no_statement_is_planned_twice() {
     let replanned = |conn: &rusqlite::Connection| {
         let mut again = 0;
         for sql in
-            ["SELECT id FROM contacts WHERE account = ?1", "SELECT seq FROM outbox WHERE stream = ?1 AND message = ?2"]
+            ["SELECT id FROM peers WHERE account = ?1", "SELECT seq FROM outbox WHERE stream = ?1 AND message = ?2"]
         {
             let mut statement = conn.prepare(sql)?;
             for n in 0..5_i64 {

@@ -125,7 +125,7 @@ fn nothing_is_taken_of_a_key_that_nobody_vouches_for_until_the_user_decides() {
     assert_eq!((row.trust, row.identity_key, row.record_seq), (Trust::Changed, key(2).public(), 2));
     assert_eq!(row.record, first, "what is sealed is sealed to this one's prekeys");
     assert_eq!(row.new_key(), Some(key(66).public()));
-    let devices = || alice.count("SELECT count(*) FROM contact_devices WHERE proved = 0 OR proved = 1");
+    let devices = || alice.count("SELECT count(*) FROM peer_devices WHERE proved = 0 OR proved = 1");
     assert_eq!(devices(), 1, "eve's device is nobody's");
     // Records of the pinned key are taken meanwhile, and end nothing.
     let (_, newer) = rotated(&mine, 7, 2, &key(5), &key(2), false);

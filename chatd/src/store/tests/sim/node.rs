@@ -24,7 +24,7 @@ use crate::store::prune::{self, Progress};
 pub const CONTACT: PeerId = PeerId(1);
 
 /// What a run changes, and a copy of the disk holds.
-const TABLES: [&str; 19] = [
+const TABLES: [&str; 20] = [
     "packs",
     "usage",
     "unseen",
@@ -42,6 +42,7 @@ const TABLES: [&str; 19] = [
     "lifetimes",
     "account",
     "conversations",
+    "peers",
     "contacts",
     "sqlite_sequence",
 ];
@@ -109,11 +110,15 @@ impl Node {
         )
         .unwrap();
         conn.execute(
-            "INSERT INTO contacts (id, account, name, origin, state, trust, confirmed, record, record_seq, identity_key,
-               reach, reach_seq, node, ids, request_text, profile_version, display_name, status, bio)
-             VALUES (?1, ?2, 'peer', 'example.org', 16, 0, 1, x'', 1, zeroblob(32), x'', 0, x'', zeroblob(64), '', 0,
-               '', '', '')",
+            "INSERT INTO peers (id, account, name, origin, trust, confirmed, record, record_seq, identity_key, reach,
+               reach_seq, node, profile_version, display_name, status, bio)
+             VALUES (?1, ?2, 'peer', 'example.org', 0, 1, x'', 1, zeroblob(32), x'', 0, x'', 0, '', '', '')",
             params![CONTACT, peer.as_bytes()],
+        )
+        .unwrap();
+        conn.execute(
+            "INSERT INTO contacts (peer, state, request_text, ids) VALUES (?1, 16, '', zeroblob(64))",
+            params![CONTACT],
         )
         .unwrap();
         // What it starts from, and a copy of it as of some moment.

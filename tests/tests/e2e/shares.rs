@@ -12,7 +12,7 @@ use proto::rpc::methods::{RestoreBegin, RestoreEnd, RestoreFinish, RestoreWrite,
 use proto::rpc::types::{Empty, RestoreFinishParams, RestoreWriteParams, TransferParams};
 use tests::daemon::resident_kib;
 use tests::process::Ended;
-use tests::wait::wait_for;
+use tests::wait::{wait_for, wait_until};
 use tests::{Ctl, Daemon, DaemonOptions, Directory, Place};
 
 use crate::storage::SmallDisk;
@@ -151,7 +151,8 @@ async fn a_place_is_kept_until_the_passphrase_was_tried() {
     assert!(refused.as_ref().is_err_and(is_limit), "{refused:?}");
     assert!(again.as_ref().is_err_and(is_limit), "{again:?}");
     wait_for("it is done", || threads(pid).1 == 0);
-    let third = upload(&two, expensive()).await.unwrap();
+    // The place is free a moment after the thread has ended.
+    let third = wait_until("there is a place again", || async { upload(&two, expensive()).await.ok() }).await;
     for transfer in [second, third] {
         two.call::<RestoreEnd>(&TransferParams { transfer }).await.unwrap();
     }

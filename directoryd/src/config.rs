@@ -14,8 +14,8 @@ use proto::nearest::nearest;
 use proto::wire::work::MAX_WORK_BITS;
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::uptime::Monotonic;
 use crate::store;
-use crate::uptime::Monotonic;
 
 /// Who may list and search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]

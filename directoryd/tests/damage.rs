@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use common::mail::*;
 use common::*;
-use directoryd::index::Index;
+use directoryd::cluster::index::Index;
 use directoryd::store::{Checked, Store};
 use proto::directory::SignedRecord;
 use tokio_util::sync::CancellationToken;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::mail::*;
 use common::*;
-use directoryd::uptime::Monotonic;
+use directoryd::cluster::uptime::Monotonic;
 use proto::directory::ContactPolicy;
 use proto::directory::api::*;
 use reqwest::StatusCode;

@@ -90,7 +90,7 @@ async fn true_answer(api: &Value, method: &Method, path: &str, response: Respons
 
 #[test]
 fn every_route_and_no_other_is_described() {
-    let api: Value = serde_json::from_str(include_str!("../src/openapi.json")).unwrap();
+    let api: Value = serde_json::from_str(include_str!("../src/routes/openapi.json")).unwrap();
     let mut described = BTreeSet::new();
     for (path, methods) in api["paths"].as_object().unwrap() {
         described.extend(methods.as_object().unwrap().keys().map(|method| format!("{method} {path}")));

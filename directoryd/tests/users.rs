@@ -8,7 +8,7 @@ use std::sync::Arc;
 use common::*;
 use directoryd::config::ListPolicy;
 use directoryd::store::{Publish, Store};
-use directoryd::{index::Index, metrics::Metrics};
+use directoryd::{cluster::index::Index, metrics::Metrics};
 use proto::directory::SignedRecord;
 use proto::directory::api::*;
 use reqwest::StatusCode;

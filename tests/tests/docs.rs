@@ -55,7 +55,7 @@ fn the_directory_api_is_described_as_it_is_served() {
         parts.collect::<Vec<_>>().join("{}")
     };
     let text = plain(&read("docs/directory-api.md"));
-    let served: serde_json::Value = serde_json::from_str(&read("directoryd/src/openapi.json")).unwrap();
+    let served: serde_json::Value = serde_json::from_str(&read("directoryd/src/routes/openapi.json")).unwrap();
     let paths = served["paths"].as_object().expect("the OpenAPI document has paths");
     assert!(paths.len() >= 5, "{paths:?}");
     for path in paths.keys() {

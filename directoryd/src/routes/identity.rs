@@ -11,8 +11,8 @@ use proto::directory::membership::{CHALLENGE_BYTES, identity_message};
 use serde::Deserialize;
 
 use super::{App, Peer, lookup_allowed, query_refused};
-use crate::answer::{Operation, Refusal, unix_now};
-use crate::limits::Source;
+use crate::http::answer::{Operation, Refusal, unix_now};
+use crate::http::limits::Source;
 use crate::metrics::Op;
 
 #[derive(Debug, Default, Deserialize)]

@@ -18,8 +18,8 @@ use proto::wire::work::{shown, window_of};
 
 use super::{App, Body, PathText, Peer, path_account, path_text, source, token, whole};
 use crate::Directory;
-use crate::answer::{Operation, Refusal, unix_now};
-use crate::limits::{Class, Source};
+use crate::http::answer::{Operation, Refusal, unix_now};
+use crate::http::limits::{Class, Source};
 use crate::metrics::{DepositRefused, Op};
 use crate::store::{Deposit, Lane, Stranger};
 

@@ -28,18 +28,18 @@ use proto::name::Name;
 use serde::de::DeserializeOwned;
 
 use crate::Directory;
-use crate::answer::{Operation, Refusal, unix_now};
-use crate::limits::{Class, Source};
+use crate::http::answer::{Operation, Refusal, unix_now};
+use crate::http::limits::{Class, Source};
 use crate::metrics::Op;
 use crate::store::Checked;
 
-pub use crate::limits::Peer;
+pub use crate::http::limits::Peer;
 
 type App = State<Arc<Directory>>;
 type Body = Result<Bytes, BytesRejection>;
 type PathText = Result<Path<String>, PathRejection>;
 
-const OPENAPI: &str = include_str!("../openapi.json");
+const OPENAPI: &str = include_str!("openapi.json");
 
 /// A path, its methods in lower case, and what serves them.
 pub type Route = (&'static str, &'static [&'static str], MethodRouter<Arc<Directory>>);

@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use super::{App, NO_SNIFF, Peer, lookup_allowed, query_refused};
 use crate::Directory;
-use crate::answer::Operation;
 use crate::config::ListPolicy;
+use crate::http::answer::Operation;
 use crate::metrics::Op;
 
 /// Names on one page.

@@ -13,8 +13,8 @@ use proto::name::Name;
 
 use super::{App, Body, PathText, Peer, json, path_name, path_text, signature};
 use crate::Directory;
-use crate::answer::{Operation, Refusal, unix_now};
-use crate::limits::{Class, Source};
+use crate::http::answer::{Operation, Refusal, unix_now};
+use crate::http::limits::{Class, Source};
 use crate::metrics::Op;
 use crate::store::{Publish, RESERVED_SECONDS};
 

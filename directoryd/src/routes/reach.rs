@@ -9,9 +9,9 @@ use proto::ids::AccountId;
 
 use super::{App, Body, PathText, Peer, json, lookup_allowed, path_account, path_text, token};
 use crate::Directory;
-use crate::answer::{Operation, Refusal, unix_now};
-use crate::index::Entry;
-use crate::limits::Source;
+use crate::cluster::index::Entry;
+use crate::http::answer::{Operation, Refusal, unix_now};
+use crate::http::limits::Source;
 use crate::metrics::Op;
 use crate::store::StoreReach;
 

@@ -7,10 +7,10 @@ use proto::directory::api::{Base64, RecordAnswer};
 
 use super::{App, PathText, Peer, lookup_allowed, path_account, path_name, path_text};
 use crate::Directory;
-use crate::answer::{Operation, Refusal, unix_now};
+use crate::cluster::index::Entry;
 use crate::config::ListPolicy;
-use crate::index::Entry;
-use crate::limits::Source;
+use crate::http::answer::{Operation, Refusal, unix_now};
+use crate::http::limits::Source;
 use crate::metrics::Op;
 
 pub(super) async fn by_name(

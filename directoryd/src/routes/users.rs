@@ -14,12 +14,12 @@ use proto::name::{Name, fold_query};
 use super::records::shown;
 use super::{App, Peer, lookup_allowed, query_refused};
 use crate::Directory;
-use crate::answer::{Operation, Refusal, unix_now};
+use crate::cluster::index::Entry;
+use crate::cluster::presence::Status;
 use crate::config::ListPolicy;
-use crate::index::Entry;
-use crate::limits::Source;
+use crate::http::answer::{Operation, Refusal, unix_now};
+use crate::http::limits::Source;
 use crate::metrics::Op;
-use crate::presence::Status;
 
 /// Users on a page, if the client does not say.
 const DEFAULT_LIMIT: u32 = 100;

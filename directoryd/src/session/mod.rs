@@ -26,12 +26,12 @@ use proto::ids::{AccountId, DeviceId, unhex};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::Directory;
-use crate::answer::{Operation, Refusal, unix_now};
-use crate::limits::{Class, Source};
+use crate::cluster::presence::{Joined, Status, ToSession, presence};
+use crate::http::answer::{Operation, Refusal, unix_now};
+use crate::http::connection::Connection;
+use crate::http::limits::{Class, Source};
 use crate::metrics::Op;
-use crate::presence::{Joined, Status, ToSession, presence};
 use crate::routes::Peer;
-use crate::server::Connection;
 
 /// From the upgrade to a valid hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);

@@ -16,7 +16,7 @@ use proto::directory::api::{
 use proto::directory::verified;
 
 use super::{Ended, Session};
-use crate::answer::Refusal;
+use crate::http::answer::Refusal;
 
 /// Bytes that are read at once at most: two large envelopes, or all of a window of small ones.
 const CHUNK_BYTES: usize = 160 * 1024;

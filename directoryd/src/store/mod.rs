@@ -7,14 +7,9 @@
 //!
 //! Not the job: signatures. What comes in here was verified.
 
-mod apply;
 mod error;
-mod files;
-mod health;
-mod mailbox;
-mod read;
-mod schema;
-mod writer;
+mod rules;
+mod sqlite;
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -29,14 +24,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 pub use error::{BackupError, OpenError, StoreError};
-pub use health::{Checked, Health};
-pub use read::{Mail, Readers};
+pub use sqlite::health::{Checked, Health};
+pub use sqlite::read::{Mail, Readers};
 
+use rules::mailbox;
+use sqlite::{files, health, read, schema, writer};
+
+use crate::cluster::index::Index;
+use crate::cluster::uptime::{Monotonic, Uptime};
 use crate::identity::Identity;
-use crate::index::Index;
 use crate::live::Live;
 use crate::metrics::Metrics;
-use crate::uptime::{Monotonic, Uptime};
 
 /// Commands that wait for the store thread at most. A full queue makes senders wait, not memory grow.
 const QUEUE: usize = 1_024;

@@ -8,10 +8,10 @@ use nix::unistd::{AccessFlags, access};
 use proto::fault::point;
 use rusqlite::{Connection, params};
 
-use super::{BackupError, OpenError};
+use super::super::{BackupError, OpenError};
 
 /// Takes the data directory for this process alone.
-pub(super) fn lock_data_dir(path: &Path) -> Result<File, OpenError> {
+pub(in crate::store) fn lock_data_dir(path: &Path) -> Result<File, OpenError> {
     let failed = |source| OpenError::DataDir { path: path.to_owned(), source };
     if !path.exists() {
         let mut builder = std::fs::DirBuilder::new();
@@ -36,7 +36,7 @@ pub(super) fn lock_data_dir(path: &Path) -> Result<File, OpenError> {
 }
 
 /// Whether [`lock_data_dir`] would succeed; nothing is made or kept.
-pub(super) fn check(path: &Path) -> Result<(), OpenError> {
+pub(in crate::store) fn check(path: &Path) -> Result<(), OpenError> {
     let failed = |path: &Path, source| OpenError::DataDir { path: path.to_owned(), source };
     if path.symlink_metadata().is_err() {
         return folder::can_be_made(path).map_err(|(path, source)| OpenError::DataDir { path, source });
@@ -59,7 +59,7 @@ pub(super) fn check(path: &Path) -> Result<(), OpenError> {
 }
 
 /// Whether a write-ahead log with something in it lies beside the database: its last end was not clean.
-pub(super) fn has_log(database: &Path) -> bool {
+pub(in crate::store) fn has_log(database: &Path) -> bool {
     let mut log = database.as_os_str().to_owned();
     log.push("-wal");
     std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
@@ -67,7 +67,7 @@ pub(super) fn has_log(database: &Path) -> bool {
 
 /// Copies the database to `directory.db.v1.bak` (of schema 1), and returns once the copy is durable. One that lies there
 /// already is replaced: it is of an upgrade that did not come to its end, and holds no more than this one does.
-pub(super) fn back_up(connection: &Connection, path: &Path, schema: i64) -> Result<(), OpenError> {
+pub(in crate::store) fn back_up(connection: &Connection, path: &Path, schema: i64) -> Result<(), OpenError> {
     let mut target = path.as_os_str().to_owned();
     target.push(format!(".v{schema}.bak"));
     let target = PathBuf::from(target);

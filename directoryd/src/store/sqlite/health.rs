@@ -10,7 +10,8 @@ use std::thread::JoinHandle;
 
 use rusqlite::{Connection, InterruptHandle};
 
-use super::{OpenError, schema};
+use super::super::OpenError;
+use super::schema;
 
 /// Problems that are named at most; one is enough to act on.
 const PROBLEMS: usize = 5;
@@ -62,7 +63,7 @@ impl Health {
     }
 
     /// Something is wrong, whoever found it.
-    pub(super) fn damaged(&self, what: &str) {
+    pub(in crate::store) fn damaged(&self, what: &str) {
         tracing::error!(
             what,
             "the database is damaged and only read from now on; stop, put a backup in its place, and start again"
@@ -84,7 +85,7 @@ impl Health {
 }
 
 /// A check that is under way.
-pub(super) struct Check {
+pub(in crate::store) struct Check {
     thread: JoinHandle<()>,
     interrupt: InterruptHandle,
 }

@@ -1,22 +1,24 @@
 //! What each command does inside the transaction, and what it answers after it.
 
+pub(in crate::store) mod mailbox;
+
 use proto::directory::api::Base64;
 use proto::directory::{Conflict, MAX_SEQ_STEP, Record, SignedRecord, supersedes};
 use proto::ids::{AccountId, DeviceId};
 use proto::name::Name;
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::mailbox::signed;
+use self::mailbox::signed;
 use super::{
-    Command, MAX_TOKENS, Publish, Published, Quotas, RESERVED_SECONDS, Reply, StoreError, StoreReach, mailbox, read,
+    Command, MAX_TOKENS, Publish, Published, Quotas, RESERVED_SECONDS, Reply, StoreError, StoreReach, sqlite::read,
 };
-use crate::index::{Change, Entry};
+use crate::cluster::index::{Change, Entry};
 
 /// Answers one command, once it is known whether the transaction was committed.
-pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>)>;
+pub(in crate::store) type Answer = Box<dyn FnOnce(Result<(), StoreError>)>;
 
 /// What the commands of one transaction go by, and what they did to mailboxes.
-pub(super) struct Context {
+pub(in crate::store) struct Context {
     pub max_accounts: u64,
     /// Registered now, those of this transaction included.
     pub accounts: u64,
@@ -29,7 +31,7 @@ pub(super) struct Context {
 }
 
 /// A rule's refusal is an answer like any other; a database error ends the transaction.
-pub(super) enum Failure {
+pub(in crate::store) enum Failure {
     Refused(StoreError),
     Database(rusqlite::Error),
 }
@@ -46,10 +48,10 @@ impl From<StoreError> for Failure {
     }
 }
 
-pub(super) type Applied<T> = Result<T, Failure>;
+pub(in crate::store) type Applied<T> = Result<T, Failure>;
 
 /// Runs one command. Without a usable transaction nothing is done, and the answer will be the transaction's error.
-pub(super) fn apply(
+pub(in crate::store) fn apply(
     transaction: Option<&Transaction<'_>>,
     command: Command,
     context: &mut Context,
@@ -312,7 +314,7 @@ fn named(db: &Transaction<'_>, account: AccountId, device: DeviceId) -> Applied<
     if record.devices.iter().any(|known| known.id == device) { Ok(()) } else { Err(StoreError::NotFound.into()) }
 }
 
-pub(super) fn registered(db: &Transaction<'_>, account: AccountId) -> Applied<()> {
+pub(in crate::store) fn registered(db: &Transaction<'_>, account: AccountId) -> Applied<()> {
     let known = db.prepare_cached("SELECT 1 FROM accounts WHERE account = ?1")?.exists(params![account.0])?;
     if known { Ok(()) } else { Err(StoreError::NotFound.into()) }
 }

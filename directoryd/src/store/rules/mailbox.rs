@@ -7,11 +7,11 @@ use proto::ids::{AccountId, DeviceId};
 use proto::wire::work::MAX_WORK_BITS;
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::apply::{Applied, Context, registered};
-use super::{Deposit, Deposited, Lane, Quotas, RESERVED_SECONDS, StoreError, Stranger};
+use super::super::{Deposit, Deposited, Lane, Quotas, RESERVED_SECONDS, StoreError, Stranger};
+use super::{Applied, Context, registered};
 
 /// Expired envelopes that one sweep takes at most: keeps its transaction to some milliseconds.
-pub(super) const SWEEP: usize = 512;
+pub(in crate::store) const SWEEP: usize = 512;
 
 /// Lanes of a mailbox, as the column `stranger` has them. Each has its own room.
 const CONTACTS: i64 = 0;
@@ -27,7 +27,7 @@ const HELD: &str = "SELECT number, expires, size, stranger FROM mailbox
 
 /// What a transaction did to mailboxes.
 #[derive(Debug, Default)]
-pub(super) struct Touched {
+pub(in crate::store) struct Touched {
     pub deposited: bool,
     pub deleted: u64,
     pub expired: u64,
@@ -41,7 +41,7 @@ impl Touched {
     }
 }
 
-pub(super) fn deposit(db: &Transaction<'_>, new: &Deposit, context: &mut Context) -> Applied<Deposited> {
+pub(in crate::store) fn deposit(db: &Transaction<'_>, new: &Deposit, context: &mut Context) -> Applied<Deposited> {
     if context.disk_full {
         return Err(StoreError::Unavailable("the disk is full; try again later".into()).into());
     }
@@ -201,7 +201,7 @@ fn strangers_lane(
 }
 
 /// Deletes envelopes of one device, and nothing else; how many there were.
-pub(super) fn delete(
+pub(in crate::store) fn delete(
     db: &Transaction<'_>,
     account: AccountId,
     device: DeviceId,
@@ -219,7 +219,7 @@ pub(super) fn delete(
 
 /// Deletes some of what has expired, and saves the clock while there is anything whose time it counts; whether there may
 /// be more.
-pub(super) fn sweep(db: &Transaction<'_>, context: &mut Context) -> Applied<bool> {
+pub(in crate::store) fn sweep(db: &Transaction<'_>, context: &mut Context) -> Applied<bool> {
     let expired = expire(db, context)?;
     // Names that rest no longer.
     let free = db
@@ -249,7 +249,7 @@ fn expire(db: &Transaction<'_>, context: &mut Context) -> Applied<usize> {
 }
 
 /// Mail for a device that the account's record no longer names: nobody could fetch it.
-pub(super) fn drop_device(
+pub(in crate::store) fn drop_device(
     db: &Transaction<'_>,
     account: AccountId,
     device: DeviceId,
@@ -263,7 +263,7 @@ pub(super) fn drop_device(
 }
 
 /// All mail of an account that is no more.
-pub(super) fn drop_account(
+pub(in crate::store) fn drop_account(
     db: &Transaction<'_>,
     account: AccountId,
     context: &mut Context,
@@ -274,24 +274,24 @@ pub(super) fn drop_account(
 }
 
 /// Envelopes in all mailboxes, and their bytes.
-pub(super) fn lying(db: &rusqlite::Connection) -> Result<(u64, u64), rusqlite::Error> {
+pub(in crate::store) fn lying(db: &rusqlite::Connection) -> Result<(u64, u64), rusqlite::Error> {
     db.prepare_cached("SELECT envelopes, bytes FROM mailbox_total")?
         .query_row([], |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, i64>(1)?.unsigned_abs())))
 }
 
 /// The clock, as it was saved last.
-pub(super) fn saved_uptime(db: &rusqlite::Connection) -> Result<u64, rusqlite::Error> {
+pub(in crate::store) fn saved_uptime(db: &rusqlite::Connection) -> Result<u64, rusqlite::Error> {
     db.query_row("SELECT uptime FROM mailbox_total", [], |row| Ok(row.get::<_, i64>(0)?.unsigned_abs()))
 }
 
 /// Saves the clock, which never goes back.
-pub(super) fn save_uptime(db: &Transaction<'_>, now: u64) -> Result<(), rusqlite::Error> {
+pub(in crate::store) fn save_uptime(db: &Transaction<'_>, now: u64) -> Result<(), rusqlite::Error> {
     db.prepare_cached("UPDATE mailbox_total SET uptime = max(uptime, ?1)")?.execute(params![signed(now)])?;
     Ok(())
 }
 
 /// SQLite's integers are signed; numbers and seconds that are beyond them do not come to be.
-pub(super) fn signed(value: u64) -> i64 {
+pub(in crate::store) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn a_repeated_envelope_is_found_without_reading_the_mailbox() {
         let folder = tempfile::tempdir().unwrap();
-        let db = super::super::schema::open(&folder.path().join("directory.db"), None).unwrap();
+        let db = super::super::super::sqlite::schema::open(&folder.path().join("directory.db"), None).unwrap();
         let mut query = db.prepare(&format!("EXPLAIN QUERY PLAN {HELD}")).unwrap();
         let steps = query.query_map(params![[0u8; 16], true, [0u8; 32]], |row| row.get::<_, String>("detail")).unwrap();
         let plan: Vec<String> = steps.map(Result::unwrap).collect();

@@ -9,10 +9,11 @@ use proto::ids::{AccountId, DeviceId, sha256};
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::Semaphore;
 
-use super::mailbox::signed;
-use super::{OpenError, StoreError, schema};
-use crate::index::{Change, Entry, Index};
-use crate::uptime::Uptime;
+use super::super::rules::mailbox::signed;
+use super::super::{OpenError, StoreError};
+use super::schema;
+use crate::cluster::index::{Change, Entry, Index};
+use crate::cluster::uptime::Uptime;
 
 /// Reading connections: more would only wait for the two cores that a small directory has.
 const READERS: usize = 4;
@@ -37,7 +38,7 @@ pub struct Mail {
 }
 
 impl Readers {
-    pub(super) fn open(path: &Path, uptime: Arc<Uptime>) -> Result<Self, OpenError> {
+    pub(in crate::store) fn open(path: &Path, uptime: Arc<Uptime>) -> Result<Self, OpenError> {
         let connections = (0..READERS)
             .map(|_| schema::open_reader(path))
             .collect::<Result<Vec<_>, _>>()
@@ -183,7 +184,7 @@ impl Readers {
 }
 
 /// Puts everything that lookups need into the index.
-pub(super) fn load(db: &Connection, index: &Index, path: &Path) -> Result<(), OpenError> {
+pub(in crate::store) fn load(db: &Connection, index: &Index, path: &Path) -> Result<(), OpenError> {
     let failed = |source| OpenError::Database { path: path.to_owned(), source };
     let damaged = |reason: String| OpenError::Damaged { path: path.to_owned(), reason };
     let mut query = db.prepare("SELECT record FROM accounts").map_err(failed)?;
@@ -205,7 +206,10 @@ pub(super) fn load(db: &Connection, index: &Index, path: &Path) -> Result<(), Op
 }
 
 /// Where an account's devices are, for the search by address.
-pub(super) fn addresses(db: &Connection, account: AccountId) -> Result<Vec<std::net::SocketAddr>, rusqlite::Error> {
+pub(in crate::store) fn addresses(
+    db: &Connection,
+    account: AccountId,
+) -> Result<Vec<std::net::SocketAddr>, rusqlite::Error> {
     let mut query = db.prepare_cached("SELECT reach FROM reach WHERE account = ?1 ORDER BY device")?;
     let rows = query.query_map(params![account.0], |row| row.get::<_, Vec<u8>>(0))?;
     let mut found = Vec::new();

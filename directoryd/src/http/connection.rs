@@ -25,9 +25,9 @@ use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 
 use crate::Directory;
-use crate::answer::{Operation, Refusal};
-use crate::limits::{Class, Peer, Source};
-use crate::memory::{Answer, Hold, MAX_HELD_BYTES};
+use crate::http::answer::{Operation, Refusal};
+use crate::http::limits::{Class, Peer, Source};
+use crate::http::memory::{Answer, Hold, MAX_HELD_BYTES};
 use crate::metrics::Op;
 use crate::routes;
 

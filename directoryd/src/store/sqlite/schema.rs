@@ -5,7 +5,8 @@ use std::path::Path;
 use proto::fault::point;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{OpenError, files};
+use super::super::OpenError;
+use super::files;
 use crate::identity;
 
 /// One entry for each schema version, run in order in one transaction.
@@ -120,7 +121,7 @@ const MIGRATIONS: &[&str] = &[
 ];
 
 /// Opens it for writing, brought to the newest schema; an older one is copied first, and changed in one transaction.
-pub(super) fn open(path: &Path, max_pages: Option<u32>) -> Result<Connection, OpenError> {
+pub(in crate::store) fn open(path: &Path, max_pages: Option<u32>) -> Result<Connection, OpenError> {
     let failed = |source| OpenError::Database { path: path.to_owned(), source };
     let mut connection = Connection::open(path).map_err(failed)?;
     let known = MIGRATIONS.len() as i64;
@@ -149,7 +150,7 @@ pub(super) fn open(path: &Path, max_pages: Option<u32>) -> Result<Connection, Op
 
 /// Whether [`open`] would take the database that is there; the identity key that it remembers. Nothing is changed: after an
 /// end that was not clean, SQLite may make the index of the log (`-shm`) anew, which says nothing that the log does not.
-pub(super) fn check(path: &Path) -> Result<Option<Vec<u8>>, OpenError> {
+pub(in crate::store) fn check(path: &Path) -> Result<Option<Vec<u8>>, OpenError> {
     if !path.exists() {
         return Ok(None);
     }
@@ -195,7 +196,7 @@ fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
     Ok(())
 }
 
-pub(super) fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
+pub(in crate::store) fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
     // Not SQLITE_OPEN_READ_ONLY: the shared-memory index of the log must be writable.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;

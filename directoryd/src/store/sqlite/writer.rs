@@ -8,13 +8,13 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::apply::{self, Answer, Context};
+use super::super::rules::{self as apply, Answer, Context, mailbox};
+use super::super::{Command, Rules, StoreError};
 use super::health::Health;
-use super::{Command, Rules, StoreError, mailbox};
-use crate::index::{Change, Index};
+use crate::cluster::index::{Change, Index};
+use crate::cluster::uptime::Uptime;
 use crate::live::Live;
 use crate::metrics::Metrics;
-use crate::uptime::Uptime;
 
 /// Commands in one transaction at most: keeps the longest wait for a commit to some milliseconds.
 const BATCH: usize = 512;
@@ -22,7 +22,7 @@ const BATCH: usize = 512;
 /// the mailbox above all, must not be lost in a transaction that a deposit has filled.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 
-pub(super) struct Writer {
+pub(in crate::store) struct Writer {
     pub connection: Connection,
     pub index: Arc<Index>,
     pub metrics: Arc<Metrics>,
@@ -184,8 +184,8 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::store::schema;
-    use crate::uptime::Monotonic;
+    use crate::cluster::uptime::Monotonic;
+    use crate::store::sqlite::schema;
 
     fn writer(folder: &tempfile::TempDir) -> Writer {
         Writer {

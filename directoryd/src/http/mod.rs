@@ -1,0 +1,9 @@
+//! HTTP: connections and their limits, whose a request is, and how an operation ends.
+//!
+//! Not the job: what a request means (`routes`, `session`).
+
+pub mod answer;
+pub(crate) mod connection;
+pub mod gate;
+pub mod limits;
+pub mod memory;

@@ -14,7 +14,7 @@ use proto::nearest::nearest;
 use proto::wire::work::MAX_WORK_BITS;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::uptime::Monotonic;
+use crate::cluster::Monotonic;
 use crate::store;
 
 /// Who may list and search.

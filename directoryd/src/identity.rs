@@ -15,7 +15,6 @@ use ed25519_dalek::pkcs8::{
 };
 use nix::fcntl::OFlag;
 use proto::ids::hex;
-use rusqlite::{Connection, OptionalExtension, params};
 
 const FILE: &str = "identity.pem";
 /// Bytes of the file at most: one Ed25519 key takes 119.
@@ -88,14 +87,6 @@ pub enum IdentityError {
         #[source]
         source: std::io::Error,
     },
-    /// The database failed.
-    #[error("cannot remember the identity key in the database")]
-    Database(#[from] rusqlite::Error),
-}
-
-/// The public half that a database remembers.
-pub(crate) fn known(database: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
-    database.query_row("SELECT key FROM identity", [], |row| row.get(0)).optional()
 }
 
 /// The key; [`std::fmt::Debug`] shows its public half only.
@@ -121,25 +112,24 @@ impl Identity {
         &self.0
     }
 
-    /// The key in a data folder that this process has locked; made at the first start. `anew`: the operator wants to go on
-    /// with another key than members know.
+    /// The key in a data folder that this process has locked, made if there is none, and whether it is another than is
+    /// `known`: then it has to be remembered. `anew`: the operator wants to go on with another key than members know.
     ///
     /// # Errors
     /// See [`IdentityError`].
-    pub(crate) fn open(folder: &Path, database: &Connection, anew: bool) -> Result<Self, IdentityError> {
-        let known = known(database)?;
-        let identity = match Self::fitting(folder, known.as_deref(), anew)? {
-            Some(identity) if identity.is(known.as_deref()) => return Ok(identity),
+    pub(crate) fn open(folder: &Path, known: Option<&[u8]>, anew: bool) -> Result<(Self, bool), IdentityError> {
+        let identity = match Self::fitting(folder, known, anew)? {
+            Some(identity) if identity.is(known) => return Ok((identity, false)),
             Some(identity) => identity,
             None => Self::make(folder)?,
         };
         tracing::warn!(key = %identity, "this directory has a new identity key");
-        // After the file is durable: a crash between the two finds the file at the next start.
-        database.execute(
-            "INSERT INTO identity (id, key) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET key = excluded.key",
-            params![identity.0.verifying_key().as_bytes()],
-        )?;
-        Ok(identity)
+        Ok((identity, true))
+    }
+
+    /// Its public half.
+    pub(crate) fn public(&self) -> [u8; 32] {
+        self.0.verifying_key().to_bytes()
     }
 
     /// The key in a folder that a start would use; none: it would make one. `known`: what members know, by the database.

@@ -4,8 +4,8 @@
 //! Not the job: trust. What it hands out is signed by the accounts themselves, and readers verify it. It never sees a
 //! message's plaintext.
 //!
-//! Data flows one way: `server -> routes, session -> store -> index`, with `presence` beside the store; configuration,
-//! limits, nonces and metrics are used by all and use none of them.
+//! Data flows one way: `http -> routes, session -> store -> cluster`. Rooms import only from those below them: `run`,
+//! `routes`, `session`, `state`, `http`, `config`, `store`, `cluster`, and `identity`, `live`, `metrics` at the bottom.
 //!
 //! Invariants: an answer that something was stored is given after COMMIT; the index shows only what is committed; every
 //! queue, cache and limiter is bounded; no lock is held across an await.
@@ -17,20 +17,11 @@ pub mod identity;
 pub mod live;
 pub mod metrics;
 pub mod routes;
+mod run;
 pub mod session;
 pub mod state;
 pub mod store;
 
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-
 pub use config::Config;
-pub use state::{Directory, Opened, RunError};
-
-/// Opens the data and serves on a socket that the caller owns, until `shutdown` is cancelled.
-///
-/// # Errors
-/// See [`RunError`].
-pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<(), RunError> {
-    Opened::open(config, shutdown)?.serve(listener).await
-}
+pub use run::{Handle, Opened, RunError, run};
+pub use state::Directory;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::mail::*;
 use common::process::*;
 use common::*;
-use directoryd::cluster::uptime::Monotonic;
+use directoryd::cluster::Monotonic;
 use directoryd::store::{MAX_TOKENS, RESERVED_SECONDS};
 use ed25519_dalek::SigningKey;
 use proto::directory::api::*;
@@ -50,11 +50,10 @@ fn tables() -> BTreeMap<&'static str, (Owner, usize)> {
         ("tokens", (Owner::Account, ACCOUNTS * MAX_TOKENS)),
         // Strangers twice: without and with proof of work.
         ("mailbox", (Owner::Account, ACCOUNTS * (ENVELOPES + 2 * STRANGERS))),
-        ("mailbox_usage", (Owner::Account, ACCOUNTS * 3)),
-        ("mailbox_total", (Owner::Directory, 1)),
+        ("mailboxes", (Owner::Account, ACCOUNTS)),
+        ("sums", (Owner::Directory, 16)),
+        ("clock", (Owner::Directory, 1)),
         ("identity", (Owner::Directory, 1)),
-        // SQLite's: the highest number of mail.
-        ("sqlite_sequence", (Owner::Directory, 1)),
     ])
 }
 

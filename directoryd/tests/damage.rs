@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use common::mail::*;
 use common::*;
-use directoryd::cluster::index::Index;
-use directoryd::store::{Checked, Store};
+use directoryd::cluster::{Cluster, Local, Monotonic};
+use directoryd::store::{Checked, Fetch, Store};
 use proto::directory::SignedRecord;
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +31,7 @@ enum Found {
 
 async fn open(folder: &Path) -> Found {
     let config = directoryd::Config { data_dir: folder.to_owned(), ..directoryd::Config::default() };
-    let index = Arc::new(Index::default());
+    let index: Arc<dyn Cluster> = Arc::new(Local::new(Monotonic::System));
     let opened = Store::open(&config.store(), Arc::clone(&index), Arc::default(), CancellationToken::new());
     let Ok((store, thread)) = opened else { return Found::Refused };
     let begun = Instant::now();
@@ -46,8 +46,9 @@ async fn open(folder: &Path) -> Found {
         records.extend(entry.and_then(|entry| entry.record.clone()).map(|bytes| bytes.to_vec()));
     }
     let bob = person("bob");
-    let all = (usize::MAX, usize::MAX);
-    let mail = store.readers().mail((bob.account(), bob.device_id()), 0, Default::default(), all).await;
+    let (account, device, (count, bytes)) = (bob.account(), bob.device_id(), (usize::MAX, usize::MAX));
+    let fetch = Fetch { account, device, after: 0, except: Default::default(), count, bytes, now: 0 };
+    let mail = store.readers().mail(fetch).await;
     noticed |= mail.is_err();
     let mail = mail.map(|mail| mail.envelopes.into_iter().collect()).unwrap_or_default();
     drop(store);

@@ -6,9 +6,10 @@ mod common;
 use std::sync::Arc;
 
 use common::*;
+use directoryd::cluster::{Local, Monotonic};
 use directoryd::config::ListPolicy;
+use directoryd::metrics::Metrics;
 use directoryd::store::{Publish, Store};
-use directoryd::{cluster::index::Index, metrics::Metrics};
 use proto::directory::SignedRecord;
 use proto::directory::api::*;
 use reqwest::StatusCode;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Registers many without HTTP, straight through the store.
 async fn fill(data_dir: &std::path::Path, count: usize) {
-    let (index, metrics) = (Arc::new(Index::default()), Arc::new(Metrics::default()));
+    let (index, metrics) = (Arc::new(Local::new(Monotonic::System)), Arc::new(Metrics::default()));
     let config = directoryd::Config { data_dir: data_dir.to_owned(), ..directoryd::Config::default() };
     let (store, thread) = Store::open(&config.store(), index, Arc::clone(&metrics), CancellationToken::new()).unwrap();
     // The keys do not matter to a list: one signature is shared, only the first keys differ, and nothing is verified.

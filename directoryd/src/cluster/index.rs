@@ -98,11 +98,6 @@ impl Index {
         self.read().by_name.len()
     }
 
-    /// Whether nobody is registered.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Who has this name.
     pub fn by_name(&self, name: &Name) -> Option<Arc<Entry>> {
         self.read().by_name.get(name).cloned()
@@ -115,7 +110,7 @@ impl Index {
 
     /// Calls `keep` for each account in the order of names, beginning after `after`, until it has kept `limit`; those,
     /// and whether there may be more. `keep` runs under the lock: it must be quick and take no other lock.
-    pub fn page(&self, after: Option<&Name>, limit: usize, keep: impl Fn(&Entry) -> bool) -> (Vec<Arc<Entry>>, bool) {
+    pub fn page(&self, after: Option<&Name>, limit: usize, keep: &dyn Fn(&Entry) -> bool) -> (Vec<Arc<Entry>>, bool) {
         let maps = self.read();
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut rest = maps.by_name.range::<Name, _>((start, Bound::Unbounded));

@@ -10,7 +10,7 @@ use proto::directory::api::NONCE_SECONDS;
 use sha2::{Digest, Sha256};
 
 /// Bytes of a nonce: the second it was made, and 16 bytes of the hash.
-const NONCE_BYTES: usize = 24;
+pub const NONCE_BYTES: usize = 24;
 
 /// Makes and checks nonces. The key is of this process: after a restart, clients fetch a new one.
 #[derive(Debug)]

@@ -1,10 +1,10 @@
 //! Who is connected, and who is told about it.
 //!
-//! The registry knows sessions, their tokens and their watches; a session's own task does the talking (session.rs).
+//! The registry knows sessions, their tokens and their watches; a session's own task does the talking (`session`).
 //! All queues are bounded: a session that does not take what it is told is closed, and learns everything anew when it
 //! comes back.
 //!
-//! Not the job: whether a watch is allowed (session.rs asks the store), or what lists show (routes/users.rs).
+//! Not the job: whether a watch is allowed (`session` asks the store), or what lists show (routes/users.rs).
 //!
 //! Invariant: the lock is held for map operations and `try_send` only, never across an await.
 

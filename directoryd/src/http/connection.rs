@@ -24,12 +24,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 
-use crate::Directory;
-use crate::http::answer::{Operation, Refusal};
-use crate::http::limits::{Class, Peer, Source};
-use crate::http::memory::{Answer, Hold, MAX_HELD_BYTES};
+use super::answer::{Operation, Refusal};
+use super::front::Front;
+use super::limits::{Class, Peer, Source};
+use super::memory::{Answer, Hold, MAX_HELD_BYTES};
 use crate::metrics::Op;
-use crate::routes;
 
 /// For a request's head to arrive, counted from the end of the answer before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,19 +41,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Between two rounds that forget who asked long ago.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 
-/// Accepts until the directory is told to stop.
-pub(crate) async fn accept(directory: &Arc<Directory>, listener: TcpListener) {
-    let router = routes::router(Arc::clone(directory));
+/// Accepts until the directory is told to stop; `router` answers what is admitted.
+pub async fn accept(front: &Arc<Front>, router: Router, listener: TcpListener) {
     let connections = Arc::new(Connections::default());
     let mut forget = tokio::time::interval(FORGET_EVERY);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = forget.tick() => {
-                directory.limiter.get().forget();
+                front.limiter.get().forget();
                 continue;
             }
-            () = directory.stop.cancelled() => return,
+            () = front.stop.cancelled() => return,
         };
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
@@ -64,45 +62,39 @@ pub(crate) async fn accept(directory: &Arc<Directory>, listener: TcpListener) {
                 continue;
             }
         };
-        let Some(counted) = connections.enter(directory, address.ip()) else {
-            directory.metrics.connections_refused.fetch_add(1, Ordering::Relaxed);
+        let Some(counted) = connections.enter(front, address.ip()) else {
+            front.metrics.connections_refused.fetch_add(1, Ordering::Relaxed);
             continue;
         };
-        let (directory, router) = (Arc::clone(directory), router.clone());
-        let tasks = directory.tasks.clone();
-        tasks.spawn(async move { connection(&directory, router, stream, address, counted).await });
+        let (front, router) = (Arc::clone(front), router.clone());
+        let tasks = front.tasks.clone();
+        tasks.spawn(async move { connection(&front, router, stream, address, counted).await });
     }
 }
 
-async fn connection(
-    directory: &Directory,
-    router: Router,
-    stream: TcpStream,
-    address: SocketAddr,
-    counted: Connection,
-) {
+async fn connection(front: &Front, router: Router, stream: TcpStream, address: SocketAddr, counted: Connection) {
     // Answers are small and are written whole: waiting to fill a segment would only delay them.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(directory.config.timing.write));
+    stream.set_write_timeout(Some(front.live.get().timing.write));
     let router = TowerToHyperService::new(router);
     let service = service_fn(|mut request: Request<Incoming>| {
-        let peer = directory.gate.get().peer(address.ip(), request.headers());
+        let peer = front.gate.get().peer(address.ip(), request.headers());
         request.extensions_mut().insert(peer);
         // A session takes it along, and the connection is counted until that ends.
         request.extensions_mut().insert(counted.clone());
-        let admitted = admit(directory, peer, &request);
+        let admitted = admit(front, peer, &request);
         let router = router.clone();
         async move {
             let answer = async {
                 let (response, _body) = match admitted {
                     Ok(hold) => (router.call(request).await.unwrap_or_else(|never| match never {}), Some(hold)),
                     Err(refusal) => {
-                        let operation = Operation::new(Op::Other, peer.address, "", &directory.metrics);
+                        let operation = Operation::new(Op::Other, peer.address, "", &front.metrics);
                         (operation.finish::<()>(Err(refusal)), None)
                     }
                 };
-                held(directory, peer, response).await
+                held(front, peer, response).await
             };
             let too_long = || {
                 Refusal::new(
@@ -112,7 +104,7 @@ async fn connection(
             };
             match timeout(REQUEST_TIMEOUT, answer).await {
                 Ok(response) => response,
-                Err(_) => held(directory, peer, too_long().into_response()).await,
+                Err(_) => held(front, peer, too_long().into_response()).await,
             }
         }
     });
@@ -121,7 +113,7 @@ async fn connection(
     let mut served = pin!(http.serve_connection(TokioIo::new(Box::pin(stream)), service).with_upgrades());
     let result = tokio::select! {
         result = served.as_mut() => result,
-        () = directory.stop.cancelled() => {
+        () = front.stop.cancelled() => {
             // The request that is being answered is still answered.
             served.as_mut().graceful_shutdown();
             served.await
@@ -133,21 +125,21 @@ async fn connection(
 }
 
 /// What is asked of every request before it is looked at; the room that its body takes.
-fn admit(directory: &Directory, peer: Peer, request: &Request<Incoming>) -> Result<Hold, Refusal> {
-    directory.gate.get().admit(request.uri(), request.headers())?;
-    let one_more = directory.limiter.get().check(Source::Address(peer.address), peer, Class::Request);
+fn admit(front: &Front, peer: Peer, request: &Request<Incoming>) -> Result<Hold, Refusal> {
+    front.gate.get().admit(request.uri(), request.headers())?;
+    let one_more = front.limiter.get().check(Source::Address(peer.address), peer, Class::Request);
     one_more.map_err(Refusal::rate_limited)?;
     let announced = request.body().size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
     let most = MAX_DEPOSIT_BYTES.max(MAX_BODY_BYTES);
-    directory.memory.hold(peer, announced.unwrap_or(most).min(most)).ok_or_else(no_room)
+    front.memory.hold(peer, announced.unwrap_or(most).min(most)).ok_or_else(no_room)
 }
 
 /// An answer that counts as held until its client has taken it.
-async fn held(directory: &Directory, peer: Peer, response: Response) -> Result<Response<Answer>, Infallible> {
+async fn held(front: &Front, peer: Peer, response: Response) -> Result<Response<Answer>, Infallible> {
     let (head, body) = response.into_parts();
     // All of it is there already: no route answers in parts.
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
-    if let Some(hold) = directory.memory.hold(peer, body.len()) {
+    if let Some(hold) = front.memory.hold(peer, body.len()) {
         return Ok(Response::from_parts(head, Answer::new(body, hold)));
     }
     let (head, body) = no_room().into_response().into_parts();
@@ -172,22 +164,22 @@ struct Connections {
 
 impl Connections {
     /// Counts a connection in, if there may be one more.
-    fn enter(self: &Arc<Self>, directory: &Arc<Directory>, address: IpAddr) -> Option<Connection> {
-        let config = directory.live.get();
-        let open = &directory.metrics.connections;
+    fn enter(self: &Arc<Self>, front: &Arc<Front>, address: IpAddr) -> Option<Connection> {
+        let config = front.live.get();
+        let open = &front.metrics.connections;
         if open.load(Ordering::Relaxed) >= config.max_connections {
             return None;
         }
         let mut map = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = map.entry(address).or_insert(0);
         // All clients of a proxy come from one address.
-        let exempt = directory.gate.get().is_proxy(address) || (address.is_loopback() && !config.limit_loopback);
+        let exempt = front.gate.get().is_proxy(address) || (address.is_loopback() && !config.limit_loopback);
         if !exempt && *count >= config.max_connections_per_address {
             return None;
         }
         *count += 1;
         open.fetch_add(1, Ordering::Relaxed);
-        let guard = Guard { connections: Arc::clone(self), directory: Arc::clone(directory), address };
+        let guard = Guard { connections: Arc::clone(self), front: Arc::clone(front), address };
         Some(Connection { _guard: Arc::new(guard) })
     }
 }
@@ -202,13 +194,13 @@ pub struct Connection {
 #[derive(Debug)]
 struct Guard {
     connections: Arc<Connections>,
-    directory: Arc<Directory>,
+    front: Arc<Front>,
     address: IpAddr,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.directory.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+        self.front.metrics.connections.fetch_sub(1, Ordering::Relaxed);
         let mut map = self.connections.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = map.get_mut(&self.address) {
             *count -= 1;

@@ -14,9 +14,9 @@ use ipnet::IpNet;
 use proto::directory::api::ErrorCode;
 use proto::name::parse_domain;
 
+use super::answer::Refusal;
+use super::limits::Peer;
 use crate::config::{Config, ConfigError};
-use crate::http::answer::Refusal;
-use crate::http::limits::Peer;
 
 /// Entries of `X-Forwarded-For` that are looked at, from the last one on: more proxies than that stand behind nobody.
 const MAX_HOPS: usize = 8;

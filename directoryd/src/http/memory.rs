@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use crate::http::limits::Peer;
+use super::limits::Peer;
 
 /// Bytes that are held at once at most.
 pub const MAX_HELD_BYTES: usize = 64 << 20;

@@ -3,7 +3,9 @@
 //! Not the job: what a request means (`routes`, `session`).
 
 pub mod answer;
-pub(crate) mod connection;
+pub mod connection;
+pub(crate) mod extract;
+pub mod front;
 pub mod gate;
 pub mod limits;
 pub mod memory;

@@ -10,10 +10,11 @@ use proto::directory::api::{Base64, DirectoryAnswer, ErrorCode, MembershipAnswer
 use proto::directory::membership::{CHALLENGE_BYTES, identity_message};
 use serde::Deserialize;
 
-use super::{App, Peer, lookup_allowed, query_refused};
 use crate::http::answer::{Operation, Refusal, unix_now};
-use crate::http::limits::Source;
+use crate::http::extract::query_refused;
+use crate::http::limits::{Peer, Source};
 use crate::metrics::Op;
+use crate::state::App;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,8 +28,8 @@ pub(super) async fn directory(
     headers: HeaderMap,
     query: Result<Query<IdentityQuery>, QueryRejection>,
 ) -> Response {
-    let operation = Operation::new(Op::Other, peer.address, "directory", &directory.metrics);
-    let result = lookup_allowed(&directory, peer, &headers).and_then(|_| {
+    let operation = Operation::new(Op::Other, peer.address, "directory", &directory.front.metrics);
+    let result = directory.lookup_allowed(peer, &headers).and_then(|_| {
         let Query(query) = query.map_err(|rejection| query_refused(&rejection))?;
         let (origin, identity) = (directory.config.origin.clone(), directory.store.identity());
         let signature = match query.challenge {
@@ -51,14 +52,14 @@ pub(super) async fn membership(
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
 ) -> Response {
-    let operation = Operation::new(Op::Other, peer.address, "membership", &directory.metrics);
-    let result = lookup_allowed(&directory, peer, &headers).and_then(|source| {
+    let operation = Operation::new(Op::Other, peer.address, "membership", &directory.front.metrics);
+    let result = directory.lookup_allowed(peer, &headers).and_then(|source| {
         let Source::Member(account) = source else {
             let message = "only a member is told so: open a session, and show its token";
             return Err(Refusal::new(ErrorCode::NotAllowed, message));
         };
         // A session ends with its account's name; that it goes on a moment longer must not make a member.
-        directory.index.by_account(account).ok_or_else(Refusal::not_found)?;
+        directory.cluster.by_account(account).ok_or_else(Refusal::not_found)?;
         let time = unix_now();
         let key = directory.store.identity().key();
         let signed = SignedMembership::issue(&directory.config.origin, account, time, key);

@@ -16,12 +16,12 @@ use proto::wire::MAX_STRANGER_ENVELOPE_BYTES;
 use proto::wire::envelope::Outer;
 use proto::wire::work::{shown, window_of};
 
-use super::{App, Body, PathText, Peer, path_account, path_text, source, token, whole};
-use crate::Directory;
 use crate::http::answer::{Operation, Refusal, unix_now};
-use crate::http::limits::{Class, Source};
+use crate::http::extract::{Body, PathText, path_account, path_text, token, whole};
+use crate::http::limits::{Class, Peer, Source};
 use crate::metrics::{DepositRefused, Op};
-use crate::store::{Deposit, Lane, Stranger};
+use crate::state::{App, Directory};
+use crate::store::{Deposit, Depositor, Stranger};
 
 pub(super) async fn deposit(
     State(directory): App,
@@ -32,7 +32,7 @@ pub(super) async fn deposit(
 ) -> Response {
     let path = path_text(path);
     let shown = path.clone().unwrap_or_default();
-    let operation = Operation::new(Op::Deposit, peer.address, shown, &directory.metrics);
+    let operation = Operation::new(Op::Deposit, peer.address, shown, &directory.front.metrics);
     let result = match path.and_then(|text| path_account(&text)) {
         Ok(account) => store(&directory, peer, &headers, account, body).await,
         Err(refusal) => Err(refusal),
@@ -44,7 +44,7 @@ pub(super) async fn deposit(
             ErrorCode::NotAllowed => Some(DepositRefused::Policy),
             _ => None,
         };
-        reason.into_iter().for_each(|reason| directory.metrics.mailbox.refused(reason));
+        reason.into_iter().for_each(|reason| directory.front.metrics.mailbox.refused(reason));
     }
     operation.finish(result)
 }
@@ -57,9 +57,9 @@ async fn store(
     body: Body,
 ) -> Result<(StatusCode, DepositAnswer), Refusal> {
     let token = token(headers)?;
-    let limit = |source, class| directory.limiter.get().check(source, peer, class).map_err(Refusal::rate_limited);
+    let limit = |source, class| directory.front.limiter.get().check(source, peer, class).map_err(Refusal::rate_limited);
     // With a deposit token it does not matter who else this is, nor that a session has ended meanwhile.
-    let source = if token.is_some() { Source::Address(peer.address) } else { source(directory, peer, headers)? };
+    let source = if token.is_some() { Source::Address(peer.address) } else { directory.source(peer, headers)? };
     if token.is_some() {
         limit(source, Class::Deposit)?;
     } else {
@@ -70,10 +70,10 @@ async fn store(
         }
     }
     let envelope = whole(body, MAX_DEPOSIT_BYTES)?;
-    let entry = directory.index.by_account(account).ok_or_else(Refusal::not_found)?;
+    let entry = directory.cluster.by_account(account).ok_or_else(Refusal::not_found)?;
     let parsed = || Outer::decode(&envelope).map_err(|error| Refusal::new(ErrorCode::Malformed, error.to_string()));
-    let lane = match token {
-        Some(hash) => Lane::Contact(hash),
+    let from = match token {
+        Some(hash) => Depositor::Contact(hash),
         None => {
             strangers_may(entry.policy, source)?;
             if envelope.len() > MAX_STRANGER_ENVELOPE_BYTES {
@@ -87,7 +87,7 @@ async fn store(
                 let message = "without a deposit token an envelope is taken in its shortest encoding only";
                 return Err(Refusal::new(ErrorCode::Malformed, message));
             }
-            Lane::Stranger(stranger(directory, peer, &outer))
+            Depositor::Stranger(stranger(directory, peer, &outer))
         }
     };
     let outer = parsed()?;
@@ -96,9 +96,9 @@ async fn store(
         return Err(Refusal::new(ErrorCode::NotFound, "the account's record names no such device; look it up again"));
     }
     let (ttl, hash) = (outer.ttl, sha256(&[&envelope]));
-    let deposited = directory.store.deposit(Deposit { account, device, lane, ttl, hash, envelope }).await?;
+    let deposited = directory.store.deposit(Deposit { account, device, from, ttl, hash, envelope }).await?;
     if deposited.created {
-        directory.presence.mail(device);
+        directory.cluster.mail_came(device);
     }
     let status = if deposited.created { StatusCode::CREATED } else { StatusCode::OK };
     let (number, expires_in) = (deposited.number, deposited.expires_in);

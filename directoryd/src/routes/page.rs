@@ -4,22 +4,25 @@ use std::fmt::Write;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Query, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{Html, IntoResponse, Response};
 use proto::name::Name;
 use serde::Deserialize;
 
-use super::{App, NO_SNIFF, Peer, lookup_allowed, query_refused};
-use crate::Directory;
 use crate::config::ListPolicy;
 use crate::http::answer::Operation;
+use crate::http::extract::query_refused;
+use crate::http::limits::Peer;
 use crate::metrics::Op;
+use crate::state::{App, Directory};
 
 /// Names on one page.
 const NAMES: usize = 500;
 /// Nothing but the page's own style: no script, no image, no frame, nowhere to send a form.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Sent along: a header that every answer could do without, and that costs a browser's mistakes.
+const NO_SNIFF: (HeaderName, HeaderValue) = (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:3rem auto;padding:0 1rem}\
 ul{list-style:none;padding:0;columns:12rem}li::before{content:'\\25cb';margin-right:.5rem;color:#888}\
 li.online::before{content:'\\25cf';color:#080}";
@@ -36,8 +39,8 @@ pub(super) async fn page(
     headers: axum::http::HeaderMap,
     query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Response {
-    let operation = Operation::new(Op::Other, peer.address, "page", &directory.metrics);
-    let result = lookup_allowed(&directory, peer, &headers).and_then(|_| {
+    let operation = Operation::new(Op::Other, peer.address, "page", &directory.front.metrics);
+    let result = directory.lookup_allowed(peer, &headers).and_then(|_| {
         let Query(query) = query.map_err(|rejection| query_refused(&rejection))?;
         Ok(render(&directory, query.after.as_deref()))
     });
@@ -49,19 +52,19 @@ pub(super) async fn page(
 
 fn render(directory: &Directory, after: Option<&str>) -> String {
     let origin = escape(&directory.config.origin);
-    let count = directory.index.len();
+    let count = directory.cluster.accounts();
     let people = if count == 1 { "1 person".to_owned() } else { format!("{count} people") };
     let mut out = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>{origin}</title><style>{STYLE}</style><h1>{origin}</h1><p>A chat directory: {people}, {} connected.</p>",
-        directory.presence.live().len()
+        directory.cluster.connected().len()
     );
-    if directory.live.get().list == ListPolicy::Public {
+    if directory.front.live.get().list == ListPolicy::Public {
         let after = after.and_then(|text| Name::parse(text).ok());
-        let (entries, more) = directory.index.page(after.as_ref(), NAMES, |_| true);
+        let (entries, more) = directory.cluster.page(after.as_ref(), NAMES, &|_| true);
         out.push_str("<ul>");
         for entry in &entries {
-            let online = entry.show_online && directory.presence.status(entry.account).online;
+            let online = entry.show_online && directory.cluster.status(entry.account).online;
             let class = if online { " class=\"online\" title=\"online\"" } else { "" };
             let _ = write!(out, "<li{class}>{}</li>", escape(entry.name.as_str()));
         }

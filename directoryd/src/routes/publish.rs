@@ -11,11 +11,11 @@ use proto::directory::record::MAX_RECORD_BYTES;
 use proto::directory::{Record, RecordError, SignedRecord, recovery_hash, verified};
 use proto::name::Name;
 
-use super::{App, Body, PathText, Peer, json, path_name, path_text, signature};
-use crate::Directory;
 use crate::http::answer::{Operation, Refusal, unix_now};
-use crate::http::limits::{Class, Source};
+use crate::http::extract::{Body, PathText, json, path_name, path_text, signature};
+use crate::http::limits::{Class, Peer, Source};
 use crate::metrics::Op;
+use crate::state::{App, Directory};
 use crate::store::{Publish, RESERVED_SECONDS};
 
 /// How far a client's clock may run ahead of the directory's when it issues a record.
@@ -29,7 +29,7 @@ pub(super) async fn publish(
 ) -> Response {
     let path = path_text(path);
     let shown = path.clone().unwrap_or_default();
-    let operation = Operation::new(Op::Publish, peer.address, shown, &directory.metrics);
+    let operation = Operation::new(Op::Publish, peer.address, shown, &directory.front.metrics);
     let result = match path {
         Ok(text) => store_record(&directory, peer, &text, body).await,
         Err(refusal) => Err(refusal),
@@ -51,7 +51,7 @@ async fn store_record(
     }
     let now = unix_now();
     // The cheap checks first: a flood of bad requests must not buy signature checks.
-    if !directory.nonces.valid(&request.nonce, peer.address, now) {
+    if !directory.cluster.nonce_holds(&request.nonce, peer.address, now) {
         return Err(stale_nonce());
     }
     let signed = SignedRecord::decode(&request.record).map_err(|error| bad_record(&error))?;
@@ -68,11 +68,11 @@ async fn store_record(
     };
     let account = record.account();
     let devices: Vec<_> = record.devices.iter().map(|device| device.id).collect();
-    let before = directory.index.by_account(account);
+    let before = directory.cluster.by_account(account);
     let publish = Publish { bytes: request.record.0, signed, record, recovery, now };
     let published = directory.store.publish(publish).await?;
     if before.is_some_and(|old| old.devices.iter().any(|device| !devices.contains(&device.id))) {
-        directory.presence.keep_devices(account, &devices);
+        directory.cluster.keep_devices(account, &devices);
     }
     let status = if published.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, PublishAnswer { account, name, seq: published.seq, time: now }))
@@ -106,10 +106,10 @@ fn allowed_here(directory: &Directory, peer: Peer, name: &Name, record: &Record,
         return malformed("the record is issued in the future; is the clock right?".into());
     }
     let account = record.account();
-    let class = if directory.index.by_account(account).is_some() { Class::Lookup } else { Class::Register };
-    directory.limiter.get().check(Source::Address(peer.address), peer, class).map_err(Refusal::rate_limited)?;
+    let class = if directory.cluster.by_account(account).is_some() { Class::Lookup } else { Class::Register };
+    directory.front.limiter.get().check(Source::Address(peer.address), peer, class).map_err(Refusal::rate_limited)?;
     // The store decides again inside its transaction; this only spares the work.
-    match directory.index.by_name(name) {
+    match directory.cluster.by_name(name) {
         Some(held) if held.account != account => {
             Err(Refusal::new(ErrorCode::NameTaken, "the name is taken; choose another one"))
         }
@@ -142,7 +142,7 @@ pub(super) async fn unregister(
 ) -> Response {
     let path = path_text(path);
     let shown = path.clone().unwrap_or_default();
-    let operation = Operation::new(Op::Unregister, peer.address, shown, &directory.metrics);
+    let operation = Operation::new(Op::Unregister, peer.address, shown, &directory.front.metrics);
     let result = match path {
         Ok(text) => release(&directory, peer, &text, body).await,
         Err(refusal) => Err(refusal),
@@ -158,17 +158,22 @@ async fn release(
 ) -> Result<(StatusCode, UnregisterAnswer), Refusal> {
     let name = path_name(path)?;
     let request: UnregisterRequest = json(body)?;
-    directory.limiter.get().check(Source::Address(peer.address), peer, Class::Lookup).map_err(Refusal::rate_limited)?;
+    directory
+        .front
+        .limiter
+        .get()
+        .check(Source::Address(peer.address), peer, Class::Lookup)
+        .map_err(Refusal::rate_limited)?;
     let now = unix_now();
-    if !directory.nonces.valid(&request.nonce, peer.address, now) {
+    if !directory.cluster.nonce_holds(&request.nonce, peer.address, now) {
         return Err(stale_nonce());
     }
-    let entry = directory.index.by_name(&name).ok_or_else(Refusal::not_found)?;
+    let entry = directory.cluster.by_name(&name).ok_or_else(Refusal::not_found)?;
     let message = unregister_message(&directory.config.origin, &request.nonce);
     if !verified(&entry.identity_key, &message, &signature(&request.signature)?) {
         return Err(Refusal::new(ErrorCode::BadSignature, "only the account that has the name can give it up"));
     }
     let name = directory.store.release(entry.account).await?;
-    directory.presence.unregistered(entry.account);
+    directory.cluster.unregistered(entry.account);
     Ok((StatusCode::OK, UnregisterAnswer { name, reserved_until: now + RESERVED_SECONDS, time: now }))
 }

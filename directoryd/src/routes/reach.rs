@@ -7,12 +7,12 @@ use proto::directory::api::{Base64, ErrorCode, PublishReachAnswer, PublishReachR
 use proto::directory::{ContactPolicy, ReachError, SignedReach, SignedRecord};
 use proto::ids::AccountId;
 
-use super::{App, Body, PathText, Peer, json, lookup_allowed, path_account, path_text, token};
-use crate::Directory;
-use crate::cluster::index::Entry;
+use crate::cluster::Entry;
 use crate::http::answer::{Operation, Refusal, unix_now};
-use crate::http::limits::Source;
+use crate::http::extract::{Body, PathText, json, path_account, path_text, token};
+use crate::http::limits::{Peer, Source};
 use crate::metrics::Op;
+use crate::state::{App, Directory};
 use crate::store::StoreReach;
 
 pub(super) async fn publish(
@@ -21,15 +21,15 @@ pub(super) async fn publish(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let allowed = lookup_allowed(&directory, peer, &headers);
+    let allowed = directory.lookup_allowed(peer, &headers);
     let signed = allowed.and_then(|_| json::<PublishReachRequest>(body)).and_then(|request| {
         let signed = SignedReach::decode(&request.reach).map_err(|error| bad_reach(&error))?;
         let reach = signed.peek().map_err(|error| bad_reach(&error))?;
         Ok((request.reach.0, signed, reach.account))
     });
-    let entry = signed.as_ref().ok().and_then(|(_, _, account)| directory.index.by_account(*account));
+    let entry = signed.as_ref().ok().and_then(|(_, _, account)| directory.cluster.by_account(*account));
     let shown = entry.as_ref().map(|entry| entry.name.to_string()).unwrap_or_default();
-    let operation = Operation::new(Op::PublishReach, peer.address, shown, &directory.metrics);
+    let operation = Operation::new(Op::PublishReach, peer.address, shown, &directory.front.metrics);
     let result = match (signed, entry) {
         (Ok((bytes, signed, _)), Some(entry)) => store_reach(&directory, &entry, bytes, &signed).await,
         (Ok(_), None) => Err(Refusal::not_found()),
@@ -72,8 +72,8 @@ pub(super) async fn reach(
 ) -> Response {
     let path = path_text(path);
     let shown = path.clone().unwrap_or_default();
-    let operation = Operation::new(Op::Reach, peer.address, shown, &directory.metrics);
-    let result = match (lookup_allowed(&directory, peer, &headers), path) {
+    let operation = Operation::new(Op::Reach, peer.address, shown, &directory.front.metrics);
+    let result = match (directory.lookup_allowed(peer, &headers), path) {
         (Ok(source), Ok(text)) => match path_account(&text) {
             Ok(account) => tell(&directory, source, &headers, account).await,
             Err(refusal) => Err(refusal),
@@ -89,7 +89,7 @@ async fn tell(
     headers: &HeaderMap,
     account: AccountId,
 ) -> Result<(StatusCode, ReachAnswer), Refusal> {
-    let entry = directory.index.by_account(account).ok_or_else(Refusal::not_found)?;
+    let entry = directory.cluster.by_account(account).ok_or_else(Refusal::not_found)?;
     let by_policy = match (entry.policy, source) {
         (_, Source::Member(member)) if member == account => true,
         (ContactPolicy::Open, _) | (ContactPolicy::Members, Source::Member(_)) => true,

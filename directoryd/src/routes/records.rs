@@ -5,13 +5,13 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use proto::directory::api::{Base64, RecordAnswer};
 
-use super::{App, PathText, Peer, lookup_allowed, path_account, path_name, path_text};
-use crate::Directory;
-use crate::cluster::index::Entry;
+use crate::cluster::Entry;
 use crate::config::ListPolicy;
 use crate::http::answer::{Operation, Refusal, unix_now};
-use crate::http::limits::Source;
+use crate::http::extract::{PathText, path_account, path_name, path_text};
+use crate::http::limits::{Peer, Source};
 use crate::metrics::Op;
+use crate::state::{App, Directory};
 
 pub(super) async fn by_name(
     State(directory): App,
@@ -21,10 +21,10 @@ pub(super) async fn by_name(
 ) -> Response {
     let path = path_text(path);
     let shown = path.clone().unwrap_or_default();
-    let operation = Operation::new(Op::Lookup, peer.address, shown, &directory.metrics);
-    let result = match (lookup_allowed(&directory, peer, &headers), path) {
+    let operation = Operation::new(Op::Lookup, peer.address, shown, &directory.front.metrics);
+    let result = match (directory.lookup_allowed(peer, &headers), path) {
         (Ok(source), Ok(text)) => match path_name(&text) {
-            Ok(name) => found(&directory, source, directory.index.by_name(&name).as_deref()).await,
+            Ok(name) => found(&directory, source, directory.cluster.by_name(&name).as_deref()).await,
             Err(refusal) => Err(refusal),
         },
         (Err(refusal), _) | (_, Err(refusal)) => Err(refusal),
@@ -40,10 +40,10 @@ pub(super) async fn by_account(
 ) -> Response {
     let path = path_text(path);
     let shown = path.clone().unwrap_or_default();
-    let operation = Operation::new(Op::Lookup, peer.address, shown, &directory.metrics);
-    let result = match (lookup_allowed(&directory, peer, &headers), path) {
+    let operation = Operation::new(Op::Lookup, peer.address, shown, &directory.front.metrics);
+    let result = match (directory.lookup_allowed(peer, &headers), path) {
         (Ok(source), Ok(text)) => match path_account(&text) {
-            Ok(account) => found(&directory, source, directory.index.by_account(account).as_deref()).await,
+            Ok(account) => found(&directory, source, directory.cluster.by_account(account).as_deref()).await,
             Err(refusal) => Err(refusal),
         },
         (Err(refusal), _) | (_, Err(refusal)) => Err(refusal),
@@ -62,7 +62,7 @@ async fn found(
         // Beyond the index's budget, or given up since.
         None => directory.store.readers().record(entry.account).await?.ok_or_else(Refusal::not_found)?,
     };
-    let status = shown(directory, source, entry).then(|| directory.presence.status(entry.account));
+    let status = shown(directory, source, entry).then(|| directory.cluster.status(entry.account));
     let answer = RecordAnswer {
         account: entry.account,
         name: entry.name.clone(),
@@ -78,6 +78,6 @@ async fn found(
 pub(super) fn shown(directory: &Directory, source: Source, entry: &Entry) -> bool {
     match source {
         Source::Member(account) => entry.show_online || account == entry.account,
-        Source::Address(_) => entry.show_online && directory.live.get().list == ListPolicy::Public,
+        Source::Address(_) => entry.show_online && directory.front.live.get().list == ListPolicy::Public,
     }
 }

@@ -12,14 +12,14 @@ use proto::ids::AccountId;
 use proto::name::{Name, fold_query};
 
 use super::records::shown;
-use super::{App, Peer, lookup_allowed, query_refused};
-use crate::Directory;
-use crate::cluster::index::Entry;
-use crate::cluster::presence::Status;
+use crate::cluster::Entry;
+use crate::cluster::Status;
 use crate::config::ListPolicy;
 use crate::http::answer::{Operation, Refusal, unix_now};
-use crate::http::limits::Source;
+use crate::http::extract::query_refused;
+use crate::http::limits::{Peer, Source};
 use crate::metrics::Op;
+use crate::state::{App, Directory};
 
 /// Users on a page, if the client does not say.
 const DEFAULT_LIMIT: u32 = 100;
@@ -35,8 +35,8 @@ pub(super) async fn users(
     query: Result<Query<UsersQuery>, QueryRejection>,
 ) -> Response {
     let shown = query.as_ref().ok().and_then(|q| q.name.clone().or_else(|| q.query.clone())).unwrap_or_default();
-    let operation = Operation::new(Op::Users, peer.address, shown, &directory.metrics);
-    let result = lookup_allowed(&directory, peer, &headers).and_then(|source| {
+    let operation = Operation::new(Op::Users, peer.address, shown, &directory.front.metrics);
+    let result = directory.lookup_allowed(peer, &headers).and_then(|source| {
         let Query(query) = query.map_err(|rejection| query_refused(&rejection))?;
         list(&directory, source, &query)
     });
@@ -81,7 +81,7 @@ fn list(directory: &Directory, source: Source, query: &UsersQuery) -> Result<(St
         return Err(Refusal::new(ErrorCode::Malformed, format!("limit: 1 to {MAX_LIMIT}")));
     }
     // Taken before the index's lock, because nothing else is locked under that one.
-    let live: HashSet<AccountId> = query.online.map(|_| directory.presence.live()).unwrap_or_default();
+    let live: HashSet<AccountId> = query.online.map(|_| directory.cluster.connected()).unwrap_or_default();
     let keep = |entry: &Entry| {
         entry.name.as_str().contains(&term)
             && exact.as_ref().is_none_or(|name| *name == entry.name)
@@ -90,12 +90,12 @@ fn list(directory: &Directory, source: Source, query: &UsersQuery) -> Result<(St
     };
     let (entries, more) = match &exact {
         // Not a walk through all names for one.
-        Some(name) => (directory.index.by_name(name).into_iter().filter(|entry| keep(entry)).collect(), false),
-        None => directory.index.page(after.as_ref(), limit as usize, keep),
+        Some(name) => (directory.cluster.by_name(name).into_iter().filter(|entry| keep(entry)).collect(), false),
+        None => directory.cluster.page(after.as_ref(), limit as usize, &keep),
     };
     let next = entries.last().filter(|_| more).map(|entry| entry.name.to_string());
     let users = entries.iter().map(|entry| {
-        let status = shown(directory, source, entry).then(|| directory.presence.status(entry.account));
+        let status = shown(directory, source, entry).then(|| directory.cluster.status(entry.account));
         user(entry, status)
     });
     let users = users.collect();
@@ -105,7 +105,7 @@ fn list(directory: &Directory, source: Source, query: &UsersQuery) -> Result<(St
 /// Under `off`, and for strangers under `members`, a directory still answers for an exact name: as a lookup does.
 fn may_list(directory: &Directory, source: Source, query: &UsersQuery) -> Result<(), Refusal> {
     let exact = query.name.is_some() && query.query.is_none() && query.address.is_none() && query.online.is_none();
-    match (directory.live.get().list, source) {
+    match (directory.front.live.get().list, source) {
         (ListPolicy::Public, _) | (ListPolicy::Members, Source::Member(_)) => Ok(()),
         _ if exact => Ok(()),
         (ListPolicy::Members, Source::Address(_)) => {

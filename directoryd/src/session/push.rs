@@ -14,19 +14,27 @@ use proto::directory::api::{
     delete_message, encode_push,
 };
 use proto::directory::verified;
+use proto::ids::{AccountId, DeviceId};
 
-use super::{Ended, Session};
+use super::socket::{Ended, Socket};
 use crate::http::answer::Refusal;
+use crate::state::Directory;
+use crate::store::Fetch;
 
 /// Bytes that are read at once at most: two large envelopes, or all of a window of small ones.
 const CHUNK_BYTES: usize = 160 * 1024;
-/// Sessions that hold a chunk at the same time at most. When all places are taken, by many who fetch or by some who are
-/// slow, a session reads one envelope at a time: it waits for nobody, and holds little.
-pub const PUSHING: usize = 256;
-
 /// What a session knows of its device's mail.
+#[derive(Debug)]
+pub struct Push<'a> {
+    directory: &'a Directory,
+    account: AccountId,
+    device: DeviceId,
+    window: Window,
+}
+
+/// How far ahead of its deletions a device is.
 #[derive(Debug, Default)]
-pub(super) struct Push {
+struct Window {
     /// The client wants it.
     asked: bool,
     /// There may be something in the store that was not pushed.
@@ -41,14 +49,9 @@ pub(super) struct Push {
     drain: Option<u64>,
 }
 
-impl Push {
-    /// Mail came, or may have come.
-    pub fn wake(&mut self) {
-        self.due = true;
-    }
-
+impl Window {
     /// Whether there is something to read, and room to send it.
-    pub fn wants(&self) -> bool {
+    fn wants(&self) -> bool {
         self.asked && self.due && self.room().is_some()
     }
 
@@ -60,11 +63,6 @@ impl Push {
         open.then_some((envelopes, bytes.min(CHUNK_BYTES)))
     }
 
-    /// Whether any of these is with the client: then the frame that names it is the answer to a push.
-    pub fn has_any(&self, numbers: &[u64]) -> bool {
-        numbers.iter().any(|number| self.out.contains_key(number))
-    }
-
     fn settle(&mut self, numbers: &[u64]) {
         for number in numbers {
             self.bytes -= self.out.remove(number).unwrap_or(0);
@@ -72,21 +70,41 @@ impl Push {
     }
 }
 
-impl Session<'_> {
+impl<'a> Push<'a> {
+    /// Of a device's session.
+    pub fn new(directory: &'a Directory, account: AccountId, device: DeviceId) -> Self {
+        Self { directory, account, device, window: Window::default() }
+    }
+
+    /// Mail came, or may have come.
+    pub fn wake(&mut self) {
+        self.window.due = true;
+    }
+
+    /// Whether there is something to read, and room to send it.
+    pub fn wants(&self) -> bool {
+        self.window.wants()
+    }
+
+    /// Whether any of these is with the client: then the frame that names it is the answer to a push.
+    pub fn has_any(&self, numbers: &[u64]) -> bool {
+        numbers.iter().any(|number| self.window.out.contains_key(number))
+    }
+
     /// `mailbox`: begins with the first envelope again, except those that are with the client.
-    pub(super) async fn mailbox(&mut self) -> Result<Vec<ServerFrame>, Refusal> {
+    pub async fn mailbox(&mut self) -> Result<Vec<ServerFrame>, Refusal> {
         let last = self.directory.store.readers().last_mail(self.account, self.device).await?;
-        self.push.asked = true;
-        self.push.due = true;
-        self.push.upto = 0;
-        self.push.drain = last;
+        self.window.asked = true;
+        self.window.due = true;
+        self.window.upto = 0;
+        self.window.drain = last;
         Ok(if last.is_none() { vec![ServerFrame::Drained { upto: 0 }] } else { Vec::new() })
     }
 
     /// `delete`: answered when it is durable.
-    pub(super) async fn delete(&mut self, numbers: &[u64], signature: &Base64) -> Result<Vec<ServerFrame>, Refusal> {
+    pub async fn delete(&mut self, numbers: &[u64], signature: &Base64) -> Result<Vec<ServerFrame>, Refusal> {
         few(numbers)?;
-        let entry = self.directory.index.by_account(self.account).ok_or_else(Refusal::not_found)?;
+        let entry = self.directory.cluster.by_account(self.account).ok_or_else(Refusal::not_found)?;
         let key = entry.device_key(self.device);
         let message = delete_message(&self.directory.config.origin, numbers);
         let signature = <[u8; 64]>::try_from(&signature[..]);
@@ -94,56 +112,58 @@ impl Session<'_> {
             return Err(Refusal::new(ErrorCode::BadSignature, "the deletion is not signed by the device's key"));
         }
         self.directory.store.delete(self.account, self.device, numbers.to_vec()).await?;
-        self.push.settle(numbers);
+        self.window.settle(numbers);
         Ok(vec![ServerFrame::Deleted { numbers: numbers.to_vec() }])
     }
 
     /// `release`: they stay in the store, and out of the window.
-    pub(super) fn release(&mut self, numbers: &[u64]) -> Result<Vec<ServerFrame>, Refusal> {
+    pub fn release(&mut self, numbers: &[u64]) -> Result<Vec<ServerFrame>, Refusal> {
         few(numbers)?;
-        self.push.settle(numbers);
+        self.window.settle(numbers);
         Ok(Vec::new())
     }
 
     /// Sends what there is room for, one chunk of it.
-    pub(super) async fn push(&mut self) -> Ended {
-        let Some((count, bytes)) = self.push.room() else { return Ok(()) };
+    pub async fn push(&mut self, socket: &mut Socket) -> Ended {
+        let Some((count, bytes)) = self.window.room() else { return Ok(()) };
         let place = self.directory.pushing.try_acquire();
-        let room = (if place.is_ok() { count } else { 1 }, bytes);
+        let count = if place.is_ok() { count } else { 1 };
         // Before the read: what is committed after it wakes the session once more.
-        self.push.due = false;
-        let out: HashSet<u64> = self.push.out.keys().copied().collect();
+        self.window.due = false;
+        let out: HashSet<u64> = self.window.out.keys().copied().collect();
         let readers = self.directory.store.readers();
-        let mail = readers.mail((self.account, self.device), self.push.upto, out, room).await;
+        let (account, device, after) = (self.account, self.device, self.window.upto);
+        let fetch = Fetch { account, device, after, except: out, count, bytes, now: 0 };
+        let mail = readers.mail(fetch).await;
         let mail = mail.map_err(|error| {
             tracing::error!(%error, "cannot read a mailbox");
             "the mailbox cannot be read"
         })?;
         for (number, envelope) in mail.envelopes {
-            if self.push.drain.is_some_and(|last| last < number) {
-                self.drained().await?;
+            if self.window.drain.is_some_and(|last| last < number) {
+                self.drained(socket).await?;
             }
-            self.push.upto = number;
-            self.push.out.insert(number, envelope.len());
-            self.push.bytes += envelope.len();
-            self.socket.binary(encode_push(number, &envelope)).await?;
-            self.directory.metrics.mailbox.pushed.fetch_add(1, Ordering::Relaxed);
-            if self.push.drain == Some(number) {
-                self.drained().await?;
+            self.window.upto = number;
+            self.window.out.insert(number, envelope.len());
+            self.window.bytes += envelope.len();
+            socket.binary(encode_push(number, &envelope)).await?;
+            self.directory.front.metrics.mailbox.pushed.fetch_add(1, Ordering::Relaxed);
+            if self.window.drain == Some(number) {
+                self.drained(socket).await?;
             }
         }
         if mail.more {
-            self.push.due = true;
-        } else if self.push.drain.is_some() {
+            self.window.due = true;
+        } else if self.window.drain.is_some() {
             // The last one expired, or was deleted, before its turn came; or it is with the client.
-            self.drained().await?;
+            self.drained(socket).await?;
         }
         Ok(())
     }
 
-    async fn drained(&mut self) -> Ended {
-        match self.push.drain.take() {
-            Some(upto) => self.socket.send(&ServerFrame::Drained { upto }).await,
+    async fn drained(&mut self, socket: &mut Socket) -> Ended {
+        match self.window.drain.take() {
+            Some(upto) => socket.send(&ServerFrame::Drained { upto }).await,
             None => Ok(()),
         }
     }
@@ -162,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_window_closes_at_its_number_and_its_bytes() {
-        let mut push = Push { asked: true, due: true, ..Push::default() };
+        let mut push = Window { asked: true, due: true, ..Window::default() };
         assert_eq!(push.room(), Some((PUSH_WINDOW, CHUNK_BYTES)));
         for number in 1..=PUSH_WINDOW as u64 {
             assert!(push.wants());

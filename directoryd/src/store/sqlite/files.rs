@@ -8,7 +8,7 @@ use nix::unistd::{AccessFlags, access};
 use proto::fault::point;
 use rusqlite::{Connection, params};
 
-use super::super::{BackupError, OpenError};
+use crate::store::error::{BackupError, OpenError};
 
 /// Takes the data directory for this process alone.
 pub(in crate::store) fn lock_data_dir(path: &Path) -> Result<File, OpenError> {

@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 
 use rusqlite::{Connection, InterruptHandle};
 
-use super::super::OpenError;
 use super::schema;
+use crate::store::error::OpenError;
 
 /// Problems that are named at most; one is enough to act on.
 const PROBLEMS: usize = 5;

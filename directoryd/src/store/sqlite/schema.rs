@@ -3,11 +3,17 @@
 use std::path::Path;
 
 use proto::fault::point;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-use super::super::OpenError;
 use super::files;
-use crate::identity;
+use crate::store::error::OpenError;
+
+/// In which of 16 rows of `sums` an account is counted: its id's first hex digit. Ids are hashes, so none is crowded.
+macro_rules! shard {
+    ($account:literal) => {
+        concat!("instr('123456789ABCDEF', substr(hex(", $account, "), 1, 1))")
+    };
+}
 
 /// One entry for each schema version, run in order in one transaction.
 const MIGRATIONS: &[&str] = &[
@@ -46,7 +52,7 @@ const MIGRATIONS: &[&str] = &[
         sessions INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
 ",
-    "
+    concat!("
     -- Whoever has the recovery key of the account that gave a name up takes it back before it is free for all.
     ALTER TABLE released ADD COLUMN recovery_hash BLOB;
     -- The public half of the directory's own key, as members know it.
@@ -68,10 +74,13 @@ const MIGRATIONS: &[&str] = &[
     INSERT INTO sessions (account, device, started) SELECT X'', device, sessions FROM devices;
     DROP TABLE devices;
     CREATE TABLE mailbox (
-        number   INTEGER PRIMARY KEY AUTOINCREMENT,
+        place    INTEGER PRIMARY KEY,
         account  BLOB NOT NULL,
         device   BLOB NOT NULL,
-        stranger INTEGER NOT NULL,              -- 0 contact, 1 stranger, 2 stranger with proof of work
+        number   INTEGER NOT NULL,              -- counted for the account
+        lane     INTEGER NOT NULL,              -- 0 contact, 1 stranger, 2 stranger with proof of work
+        token    BLOB NOT NULL,                 -- the hash of the contact's token; empty of strangers
+        counted  INTEGER NOT NULL,              -- for the token: what the depositor was told
         expires  INTEGER NOT NULL,
         hash     BLOB NOT NULL,
         size     INTEGER NOT NULL,
@@ -80,44 +89,77 @@ const MIGRATIONS: &[&str] = &[
         host     BLOB NOT NULL,
         envelope BLOB NOT NULL
     ) STRICT;
-    CREATE UNIQUE INDEX mailbox_by_hash ON mailbox (account, stranger, hash);
-    CREATE INDEX mailbox_by_device ON mailbox (account, device, number);
+    CREATE UNIQUE INDEX mailbox_by_hash ON mailbox (account, lane, hash, token);
+    CREATE UNIQUE INDEX mailbox_by_device ON mailbox (account, device, number);
     CREATE INDEX mailbox_by_expiry ON mailbox (expires);
-    CREATE TABLE mailbox_usage (
-        account   BLOB NOT NULL,
-        stranger  INTEGER NOT NULL,
-        envelopes INTEGER NOT NULL,
-        bytes     INTEGER NOT NULL,
-        PRIMARY KEY (account, stranger)
+    -- What lies in an account's mailbox, and the highest number that was ever given there.
+    CREATE TABLE mailboxes (
+        account       BLOB NOT NULL PRIMARY KEY,
+        number        INTEGER NOT NULL,
+        contacts      INTEGER NOT NULL DEFAULT 0,
+        contact_bytes INTEGER NOT NULL DEFAULT 0,
+        strangers     INTEGER NOT NULL DEFAULT 0,
+        worked        INTEGER NOT NULL DEFAULT 0,
+        bytes         INTEGER NOT NULL DEFAULT 0
     ) STRICT, WITHOUT ROWID;
-    CREATE TABLE mailbox_total (
-        id        INTEGER PRIMARY KEY CHECK (id = 1),
-        envelopes INTEGER NOT NULL,
-        bytes     INTEGER NOT NULL,
-        uptime    INTEGER NOT NULL,
-        released  INTEGER NOT NULL
+    -- An account that comes back goes on with the numbers of its mailbox.
+    ALTER TABLE released ADD COLUMN number INTEGER NOT NULL DEFAULT 0;
+    -- Deposits that were counted for a token: what its owner is told.
+    ALTER TABLE tokens ADD COLUMN deposits INTEGER NOT NULL DEFAULT 0;
+    -- The mailbox's clock.
+    CREATE TABLE clock (
+        id     INTEGER PRIMARY KEY CHECK (id = 1),
+        uptime INTEGER NOT NULL
     ) STRICT;
-    INSERT INTO mailbox_total (id, envelopes, bytes, uptime, released)
-        VALUES (1, 0, 0, 0, (SELECT count(*) FROM released));
+    INSERT INTO clock (id, uptime) VALUES (1, 0);
+    -- The whole directory, in shards: an account's is the first digit of its id.
+    CREATE TABLE sums (
+        shard     INTEGER PRIMARY KEY,
+        accounts  INTEGER NOT NULL,
+        resting   INTEGER NOT NULL,
+        envelopes INTEGER NOT NULL,
+        bytes     INTEGER NOT NULL
+    ) STRICT;
+    WITH RECURSIVE shards(n) AS (VALUES (0) UNION ALL SELECT n + 1 FROM shards WHERE n < 15)
+        INSERT INTO sums SELECT n,
+            (SELECT count(*) FROM accounts WHERE ", shard!("account"), " = n),
+            (SELECT count(*) FROM released WHERE ", shard!("account"), " = n), 0, 0 FROM shards;
+    CREATE TRIGGER account_added AFTER INSERT ON accounts BEGIN
+        UPDATE sums SET accounts = accounts + 1 WHERE shard = ", shard!("NEW.account"), ";
+    END;
+    CREATE TRIGGER account_gone AFTER DELETE ON accounts BEGIN
+        UPDATE sums SET accounts = accounts - 1 WHERE shard = ", shard!("OLD.account"), ";
+    END;
     CREATE TRIGGER released_added AFTER INSERT ON released BEGIN
-        UPDATE mailbox_total SET released = released + 1;
+        UPDATE sums SET resting = resting + 1 WHERE shard = ", shard!("NEW.account"), ";
     END;
     CREATE TRIGGER released_gone AFTER DELETE ON released BEGIN
-        UPDATE mailbox_total SET released = released - 1;
+        UPDATE sums SET resting = resting - 1 WHERE shard = ", shard!("OLD.account"), ";
     END;
     CREATE TRIGGER mailbox_added AFTER INSERT ON mailbox BEGIN
-        INSERT INTO mailbox_usage (account, stranger, envelopes, bytes)
-            VALUES (NEW.account, NEW.stranger, 1, NEW.size)
-            ON CONFLICT (account, stranger) DO UPDATE SET envelopes = envelopes + 1, bytes = bytes + excluded.bytes;
-        UPDATE mailbox_total SET envelopes = envelopes + 1, bytes = bytes + NEW.size;
+        INSERT INTO mailboxes (account, number, contacts, contact_bytes, strangers, worked, bytes)
+            VALUES (NEW.account, NEW.number, NEW.lane = 0, iif(NEW.lane = 0, NEW.size, 0), NEW.lane = 1, NEW.lane = 2,
+                NEW.size)
+            ON CONFLICT (account) DO UPDATE SET
+                number = max(number, excluded.number),
+                contacts = contacts + excluded.contacts,
+                contact_bytes = contact_bytes + excluded.contact_bytes,
+                strangers = strangers + excluded.strangers,
+                worked = worked + excluded.worked,
+                bytes = bytes + excluded.bytes;
+        UPDATE sums SET envelopes = envelopes + 1, bytes = bytes + NEW.size WHERE shard = ", shard!("NEW.account"), ";
     END;
     CREATE TRIGGER mailbox_gone AFTER DELETE ON mailbox BEGIN
-        UPDATE mailbox_usage SET envelopes = envelopes - 1, bytes = bytes - OLD.size
-            WHERE account = OLD.account AND stranger = OLD.stranger;
-        DELETE FROM mailbox_usage WHERE account = OLD.account AND stranger = OLD.stranger AND envelopes = 0;
-        UPDATE mailbox_total SET envelopes = envelopes - 1, bytes = bytes - OLD.size;
+        UPDATE mailboxes SET
+                contacts = contacts - (OLD.lane = 0),
+                contact_bytes = contact_bytes - iif(OLD.lane = 0, OLD.size, 0),
+                strangers = strangers - (OLD.lane = 1),
+                worked = worked - (OLD.lane = 2),
+                bytes = bytes - OLD.size
+            WHERE account = OLD.account;
+        UPDATE sums SET envelopes = envelopes - 1, bytes = bytes - OLD.size WHERE shard = ", shard!("OLD.account"), ";
     END;
-",
+"),
 ];
 
 /// Opens it for writing, brought to the newest schema; an older one is copied first, and changed in one transaction.
@@ -162,7 +204,7 @@ pub(in crate::store) fn check(path: &Path) -> Result<Option<Vec<u8>>, OpenError>
         return Err(OpenError::TooNew { path: path.to_owned(), found, known });
     }
     // Before schema 2 directories had no key.
-    if found < 2 { Ok(None) } else { identity::known(&connection).map_err(failed) }
+    if found < 2 { Ok(None) } else { known_key(&connection).map_err(failed) }
 }
 
 /// Opens it for a look. Without a log the file alone is all there is, and said to be immutable: a reader of any other kind
@@ -203,4 +245,18 @@ pub(in crate::store) fn open_reader(path: &Path) -> Result<Connection, rusqlite:
     connection.pragma_update(None, "query_only", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     Ok(connection)
+}
+
+/// The public half of the directory's own key, as members know it.
+pub(in crate::store) fn known_key(database: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
+    database.query_row("SELECT key FROM identity", [], |row| row.get(0)).optional()
+}
+
+/// Remembers it.
+pub(in crate::store) fn remember_key(database: &Connection, key: &[u8; 32]) -> rusqlite::Result<()> {
+    database.execute(
+        "INSERT INTO identity (id, key) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET key = excluded.key",
+        params![key],
+    )?;
+    Ok(())
 }

@@ -8,15 +8,18 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::super::rules::{self as apply, Answer, Context, mailbox};
-use super::super::{Command, Rules, StoreError};
 use super::health::Health;
-use crate::cluster::index::{Change, Index};
-use crate::cluster::uptime::Uptime;
+use super::queries::Sql;
+use crate::cluster::Cluster;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::store::command::{Applied, Commands, Failure, Sums};
+use crate::store::error::StoreError;
+use crate::store::options::Bounds;
+use crate::store::request::Request;
+use crate::store::rules::{self, Answer, Batch};
 
-/// Commands in one transaction at most: keeps the longest wait for a commit to some milliseconds.
+/// Requests in one transaction at most: keeps the longest wait for a commit to some milliseconds.
 const BATCH: usize = 512;
 /// After the disk was full, deposits are refused for so long without a try: what else there is to write, deletions from
 /// the mailbox above all, must not be lost in a transaction that a deposit has filled.
@@ -24,37 +27,36 @@ const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 pub(in crate::store) struct Writer {
     pub connection: Connection,
-    pub index: Arc<Index>,
+    pub cluster: Arc<dyn Cluster>,
     pub metrics: Arc<Metrics>,
-    pub uptime: Arc<Uptime>,
     pub health: Arc<Health>,
-    pub rules: Arc<Live<Rules>>,
+    pub bounds: Arc<Live<Bounds>>,
     pub failed: CancellationToken,
     /// Since when the disk is full.
     pub full: Option<Instant>,
 }
 
 impl Writer {
-    pub fn run(mut self, mut queue: mpsc::Receiver<Command>) {
-        let mut batch = Vec::with_capacity(BATCH);
-        while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
-            self.serve(&mut batch);
+    pub fn run(mut self, mut queue: mpsc::Receiver<Request>) {
+        let mut requests = Vec::with_capacity(BATCH);
+        while queue.blocking_recv_many(&mut requests, BATCH) > 0 {
+            self.serve(&mut requests);
         }
         self.close();
     }
 
-    /// Serves what has come, and empties `batch`.
-    fn serve(&mut self, batch: &mut Vec<Command>) {
-        let mut changes = Vec::new();
-        let mut answers = Vec::with_capacity(batch.len());
+    /// Serves what has come, and empties `requests`.
+    fn serve(&mut self, requests: &mut Vec<Request>) {
+        let mut batch = self.batch();
+        let mut answers = Vec::with_capacity(requests.len());
         let outcome = match self.refusal() {
             Some(refusal) => {
-                let mut nothing = self.context();
-                answers
-                    .extend(batch.drain(..).map(|command| apply::apply(None, command, &mut nothing, &mut changes).1));
+                let nothing =
+                    requests.drain(..).map(|request| rules::apply(None::<&mut Sql<'_>>, request, &mut batch).1);
+                answers.extend(nothing);
                 Err(refusal)
             }
-            None => self.transaction(batch, &mut changes, &mut answers).map_err(|error| {
+            None => self.transaction(requests, &mut batch, &mut answers).map_err(|error| {
                 tracing::error!(%error, commands = answers.len(), "transaction rolled back");
                 self.note(&error);
                 StoreError::Unavailable(error.to_string())
@@ -62,7 +64,7 @@ impl Writer {
         };
         if outcome.is_ok() {
             self.metrics.committed(answers.len());
-            self.index.apply(changes);
+            self.cluster.committed(batch.changes);
         }
         answers.into_iter().for_each(|answer| answer(outcome.clone()));
     }
@@ -77,34 +79,27 @@ impl Writer {
         Some(StoreError::Unavailable(format!("the database is damaged and only read: {damage}")))
     }
 
-    fn context(&self) -> Context {
-        let rules = self.rules.get();
-        Context {
-            max_accounts: rules.max_accounts,
-            accounts: self.index.len() as u64,
-            quotas: rules.quotas,
-            now: self.uptime.now(),
-            disk_full: self.full.is_some_and(|since| since.elapsed() < FULL_PAUSE),
-            mail: mailbox::Touched::default(),
-        }
+    fn batch(&self) -> Batch {
+        let full = self.full.is_some_and(|since| since.elapsed() < FULL_PAUSE);
+        Batch::new(*self.bounds.get(), self.cluster.uptime(), full)
     }
 
     fn transaction(
         &mut self,
-        batch: &mut Vec<Command>,
-        changes: &mut Vec<Change>,
+        requests: &mut Vec<Request>,
+        batch: &mut Batch,
         answers: &mut Vec<Answer>,
     ) -> Result<(), rusqlite::Error> {
-        let mut context = self.context();
         let begun = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
         let (transaction, mut outcome) = match begun {
             Ok(transaction) => (Some(transaction), Ok(())),
             Err(error) => (None, Err(error)),
         };
-        for command in batch.drain(..) {
+        let mut sql = transaction.as_ref().map(|transaction| Sql(transaction));
+        for request in requests.drain(..) {
             // After a failure the rest is only told about it: the transaction is lost as a whole.
-            let usable = transaction.as_ref().filter(|_| outcome.is_ok());
-            let (result, answer) = apply::apply(usable, command, &mut context, changes);
+            let usable = sql.as_mut().filter(|_| outcome.is_ok());
+            let (result, answer) = rules::apply(usable, request, batch);
             answers.push(answer);
             if let Err(error) = result {
                 outcome = outcome.and(Err(error));
@@ -112,7 +107,7 @@ impl Writer {
         }
         outcome?;
         match transaction {
-            Some(transaction) => commit(transaction, &context, &self.metrics),
+            Some(transaction) => commit(transaction, batch, &self.metrics),
             None => Ok(()),
         }
     }
@@ -135,9 +130,9 @@ impl Writer {
 
     fn close(mut self) {
         if self.refusal().is_none() {
-            let now = self.uptime.now();
+            let now = self.cluster.uptime();
             let saved = self.connection.transaction().and_then(|transaction| {
-                mailbox::save_uptime(&transaction, now)?;
+                engine(Sql(&transaction).save_uptime(now))?;
                 transaction.commit()
             });
             if let Err(error) = saved {
@@ -151,29 +146,33 @@ impl Writer {
     }
 }
 
-fn commit(transaction: Transaction<'_>, context: &Context, metrics: &Metrics) -> Result<(), rusqlite::Error> {
-    let mail = &context.mail;
-    if mail.deposited {
-        mailbox::save_uptime(&transaction, context.now)?;
-    }
-    let lying = if mail.any() { Some(mailbox::lying(&transaction)?) } else { None };
-    if mail.deposited {
+fn commit(transaction: Transaction<'_>, batch: &Batch, metrics: &Metrics) -> Result<(), rusqlite::Error> {
+    let lying = engine(rules::conclude(&mut Sql(&transaction), batch))?;
+    if batch.deposited {
         point("directory.deposit.before_commit");
     }
-    if mail.deleted > 0 {
+    if batch.deleted > 0 {
         point("directory.delete.before_commit");
     }
     transaction.commit()?;
-    if mail.deposited {
+    if batch.deposited {
         point("directory.deposit.after_commit");
     }
-    if mail.deleted > 0 {
+    if batch.deleted > 0 {
         point("directory.delete.after_commit");
     }
-    if let Some((envelopes, bytes)) = lying {
-        metrics.mailbox.committed(envelopes, bytes, mail.deleted, mail.expired);
+    if let Some(Sums { mail, .. }) = lying {
+        metrics.mailbox.committed(mail.envelopes, mail.bytes, batch.deleted, batch.expired);
     }
     Ok(())
+}
+
+/// What failed of the database. Commands refuse nothing: only rules do.
+fn engine<T>(applied: Applied<T, rusqlite::Error>) -> Result<T, rusqlite::Error> {
+    applied.map_err(|failure| match failure {
+        Failure::Engine(error) => error,
+        Failure::Refused(error) => rusqlite::Error::ToSqlConversionFailure(error.into()),
+    })
 }
 
 #[cfg(test)]
@@ -184,25 +183,19 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::cluster::uptime::Monotonic;
+    use crate::cluster::{Local, Monotonic};
+    use crate::store::options::Quotas;
     use crate::store::sqlite::schema;
 
     fn writer(folder: &tempfile::TempDir) -> Writer {
         Writer {
             connection: schema::open(&folder.path().join("directory.db"), None).unwrap(),
-            index: Arc::default(),
+            cluster: Arc::new(Local::new(Monotonic::manual())),
             metrics: Arc::default(),
-            uptime: Arc::new(Uptime::resume(Monotonic::manual(), 0)),
             health: Arc::default(),
-            rules: Arc::new(Live::new(Rules {
+            bounds: Arc::new(Live::new(Bounds {
                 max_accounts: 10,
-                quotas: crate::store::Quotas {
-                    envelopes: 10,
-                    bytes: 10_000,
-                    strangers: 10,
-                    work_bits: 20,
-                    total_bytes: 10_000,
-                },
+                quotas: Quotas { envelopes: 10, bytes: 10_000, strangers: 10, work_bits: 20, total_bytes: 10_000 },
             })),
             failed: CancellationToken::new(),
             full: None,
@@ -212,7 +205,7 @@ mod tests {
     /// What a write says: no such account, when the store does write.
     fn write(writer: &mut Writer) -> StoreError {
         let (reply, mut answer) = oneshot::channel();
-        let tokens = Command::Tokens { account: AccountId([1; 16]), add: vec![[1; 32]], remove: vec![], reply };
+        let tokens = Request::Tokens { account: AccountId([1; 16]), add: vec![[1; 32]], remove: vec![], reply };
         writer.serve(&mut vec![tokens]);
         answer.try_recv().unwrap().unwrap_err()
     }
@@ -244,10 +237,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = writer(&folder);
         writer.note(&failure(ffi::SQLITE_FULL));
-        assert!(writer.context().disk_full);
+        assert!(writer.batch().disk_full);
         assert!(matches!(write(&mut writer), StoreError::NotFound), "others are tried at once");
         writer.full = Instant::now().checked_sub(FULL_PAUSE);
-        assert!(!writer.context().disk_full);
+        assert!(!writer.batch().disk_full);
         assert!(!writer.failed.is_cancelled());
     }
 }

@@ -1,0 +1,155 @@
+//! A directory's life: opened, served, reconfigured and closed.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::{Cluster, Local};
+use crate::config::{Config, ConfigError};
+use crate::http::connection::accept;
+use crate::http::front::Front;
+use crate::identity::Identity;
+use crate::metrics::Metrics;
+use crate::routes;
+use crate::state::{Directory, PUSHING};
+use crate::store::{Bounds, OpenError, Store, StoreThread};
+
+/// For connections and sessions to end by themselves when the directory stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Why a directory does not start, or stops by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The disk failed while running.
+    #[error("the database failed; see the log, check the disk, and start again: what was acknowledged is kept")]
+    StoreFailed,
+}
+
+/// A directory that has opened its data, and answers nobody yet.
+#[derive(Debug)]
+pub struct Opened {
+    directory: Arc<Directory>,
+    thread: StoreThread,
+    failed: CancellationToken,
+}
+
+impl Opened {
+    /// Locks and opens the data directory.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub fn open(config: Config, shutdown: CancellationToken) -> Result<Self, RunError> {
+        let config = config.validated()?;
+        let metrics = Arc::new(Metrics::default());
+        let front = Arc::new(Front::new(&config, Arc::clone(&metrics), shutdown.child_token())?);
+        let cluster: Arc<dyn Cluster> = Arc::new(Local::new(config.clock.clone()));
+        let failed = CancellationToken::new();
+        let (store, thread) = Store::open(&config.store(), Arc::clone(&cluster), metrics, failed.clone())?;
+        let pushing = Semaphore::new(PUSHING);
+        let directory = Arc::new(Directory { config, store, cluster, front, pushing });
+        Ok(Self { directory, thread, failed })
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.directory.config
+    }
+
+    /// By what key members know this directory.
+    pub fn identity(&self) -> &Identity {
+        self.directory.store.identity()
+    }
+
+    /// For changes while it serves.
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::downgrade(&self.directory))
+    }
+
+    /// Accounts that were found in the database.
+    pub fn accounts(&self) -> usize {
+        self.directory.cluster.accounts()
+    }
+
+    /// Answers until the shutdown token is cancelled; then ends sessions with a close frame, lets requests finish and
+    /// closes the database.
+    ///
+    /// # Errors
+    /// [`RunError::StoreFailed`] when the disk failed.
+    pub async fn serve(self, listener: TcpListener) -> Result<(), RunError> {
+        let Self { directory, thread, failed } = self;
+        let front = Arc::clone(&directory.front);
+        front.tasks.spawn(sweep(Arc::clone(&directory)));
+        let router = routes::router(Arc::clone(&directory));
+        tokio::select! {
+            () = accept(&front, router, listener) => {}
+            () = failed.cancelled() => front.stop.cancel(),
+        }
+        front.tasks.close();
+        if tokio::time::timeout(STOP_TIMEOUT, front.tasks.wait()).await.is_err() {
+            tracing::warn!(left = front.tasks.len(), "connections did not end in time");
+        }
+        let last = Arc::try_unwrap(directory);
+        let closed = last.is_ok();
+        drop(last);
+        // With a connection still open its task holds the store, and the thread would wait for it; everything that was
+        // answered is on the disk in any case.
+        if closed {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+        if failed.is_cancelled() { Err(RunError::StoreFailed) } else { Ok(()) }
+    }
+}
+
+/// Deletes expired mail and saves the mailbox's clock, until the directory stops.
+async fn sweep(directory: Arc<Directory>) {
+    let mut due = tokio::time::interval(directory.config.timing.sweep);
+    // A machine that was busy or suspended owes no sweeps.
+    due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = due.tick() => {}
+            () = directory.front.stop.cancelled() => return,
+        }
+        let swept = tokio::select! {
+            swept = directory.store.sweep() => swept,
+            () = directory.front.stop.cancelled() => return,
+        };
+        if let Err(error) = swept {
+            tracing::warn!(%error, "expired mail was not deleted; it is not handed out, and deleted later");
+        }
+    }
+}
+
+/// Changes a running directory; does not keep it from ending.
+#[derive(Debug, Clone)]
+pub struct Handle(pub(crate) Weak<Directory>);
+
+impl Handle {
+    /// Puts in force what of a configuration may change. Other rates begin with everybody's burst untouched; the same rates go on.
+    ///
+    /// # Errors
+    /// The value that cannot be used; then nothing has changed.
+    pub fn reconfigure(&self, config: &Config) -> Result<(), ConfigError> {
+        let Some(directory) = self.0.upgrade() else { return Ok(()) };
+        directory.front.reconfigure(config)?;
+        directory.store.reconfigure(Bounds::of(&config.store()));
+        Ok(())
+    }
+}
+
+/// Opens the data and serves on a socket that the caller owns, until `shutdown` is cancelled.
+///
+/// # Errors
+/// See [`RunError`].
+pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<(), RunError> {
+    Opened::open(config, shutdown)?.serve(listener).await
+}

@@ -185,9 +185,7 @@ impl Depositing {
             self.context.store.write(move |tx| signal_left(tx, contact, id, kind, until)).await?;
         }
         // Nothing but the contact protocol goes without a contact's token.
-        if token.is_none() {
-            return Ok(any);
-        }
+        let Some(token) = token else { return Ok(any) };
         let mut rest = rows.as_slice();
         let mut ack_due = ack_due;
         while !rest.is_empty() || ack_due {
@@ -199,7 +197,7 @@ impl Depositing {
             let outer = seal(&sender(&self.context, &card), to, acks, &cores, MAX_TTL_SECONDS)?;
             let at = Timestamp(self.context.clock.judged() * 1_000);
             proto::fault::point("mailbox.deposit.before");
-            let answer = self.post(client, &row, token.as_ref(), outer).await?;
+            let answer = self.post(client, &row, Some(&token), outer).await?;
             proto::fault::point("mailbox.deposit.after");
             let place = head.first().zip(head.last()).map(|(first, last)| (first.stream, first.seq, last.seq));
             let (contact, mailbox, acked) = (self.contact, client.url().to_owned(), ack_due);
@@ -214,7 +212,7 @@ impl Depositing {
                     deposits::deposited(
                         tx,
                         contact,
-                        &Deposit { stream, low, high, mailbox, number, floor, at, seconds },
+                        &Deposit { stream, low, high, mailbox, token, number, floor, at, seconds },
                     )
                 })
                 .await?;
@@ -311,9 +309,9 @@ fn read(conn: &Connection, context: &Context, contact: PeerId) -> Result<Option<
     if signals.is_empty() && rows.is_empty() && !ack_due {
         return Ok(None);
     }
-    let floor = match context.directories.of(&row.origin) {
-        Some(client) => deposits::highest_of(conn, client.url())?,
-        None => 0,
+    let floor = match (context.directories.of(&row.origin), &row.token_held) {
+        (Some(client), Some(token)) => deposits::highest_of(conn, client.url(), contact, token)?,
+        _ => 0,
     };
     Ok(Some(Waiting { card: account::own_card(conn)?, row, signals, rows, ack_due, floor }))
 }

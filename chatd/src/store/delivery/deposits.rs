@@ -31,9 +31,11 @@ pub struct Deposit {
     pub high: u64,
     /// The mailbox's URL.
     pub mailbox: String,
-    /// Its number there.
+    /// The contact's token, which was shown.
+    pub token: [u8; 32],
+    /// What the mailbox counts for this token.
     pub number: u64,
-    /// The highest number that was known of this mailbox before the envelope went out.
+    /// The highest number that was known for it before the envelope went out.
     pub floor: u64,
     /// When it was put there, by the clock that [`crate::store::delivery::deposits::end_deposits`] is given.
     pub at: Timestamp,
@@ -48,8 +50,9 @@ impl Deposit {
     }
 }
 
-/// An envelope for a contact lies in its mailbox. A number that is not above what was known before says that the
-/// directory was restored from a backup: what was put there since is lost, and is put there again.
+/// An envelope for a contact lies in its mailbox. A number that is not above what was known before for this token says that
+/// the directory was restored from a backup: what was put there for this contact since is lost, and is put there again. Of
+/// others' mailboxes their own numbers tell: a contact that plays with its token must not move anybody else's mail.
 ///
 /// # Errors
 /// Those of the database.
@@ -58,7 +61,7 @@ pub fn deposited(tx: &mut Tx<'_>, contact: PeerId, deposit: &Deposit) -> Result<
     tx.conn
         .prepare_cached("DELETE FROM deposits WHERE stream = ?1 AND high >= ?2 AND low <= ?3")?
         .execute(params![stream, low, high])?;
-    mailbox_counts(tx, &deposit.mailbox, deposit.number, deposit.floor)?;
+    mailbox_counts(tx, contact, deposit)?;
     attempts::note_attempt(
         tx,
         &AttemptNote {
@@ -102,21 +105,27 @@ pub fn deposited(tx: &mut Tx<'_>, contact: PeerId, deposit: &Deposit) -> Result<
     marks::tell(tx, contact, MessageState::Mailboxed, None, messages)
 }
 
-fn mailbox_counts(tx: &mut Tx<'_>, url: &str, number: u64, floor: u64) -> Result<(), StoreError> {
+fn mailbox_counts(tx: &mut Tx<'_>, contact: PeerId, deposit: &Deposit) -> Result<(), StoreError> {
+    let Deposit { mailbox: url, token, number, floor, .. } = deposit;
     let went_back = number <= floor;
     if went_back {
         tracing::warn!(
             mailbox = url,
             "the directory was restored from a backup: what is lost there is put there again"
         );
-        lose(tx, url, number, WENT_BACK)?;
+        let condition =
+            "mailbox = ?1 AND number >= ?2 AND stream IN (SELECT id FROM streams_out WHERE conversation = ?3)";
+        let lost = forget_where(tx, condition, params![url, *number as i64, contact])?;
+        say_lost(tx, lost, WENT_BACK)?;
+        tx.conn.execute("UPDATE signals SET deposited_until = 0 WHERE contact = ?1", [contact])?;
     }
     tx.conn
         .prepare_cached(
-            "INSERT INTO mailboxes (url, highest) VALUES (?1, ?2)
-             ON CONFLICT (url) DO UPDATE SET highest = iif(?3, excluded.highest, max(highest, excluded.highest))",
+            "INSERT INTO mailboxes (url, contact, token, highest) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (url, contact) DO UPDATE SET token = excluded.token,
+                 highest = iif(?5 OR token <> excluded.token, excluded.highest, max(highest, excluded.highest))",
         )?
-        .execute(params![url, number as i64, went_back])?;
+        .execute(params![url, contact, token, *number as i64, went_back])?;
     Ok(())
 }
 
@@ -126,7 +135,11 @@ fn mailbox_counts(tx: &mut Tx<'_>, url: &str, number: u64, floor: u64) -> Result
 /// # Errors
 /// Those of the database.
 pub fn mailbox_went_back(tx: &mut Tx<'_>, url: &str, contacts: &[PeerId]) -> Result<(), StoreError> {
-    lose(tx, url, 0, WENT_BACK)?;
+    let lost = forget_where(tx, "mailbox = ?1", params![url])?;
+    say_lost(tx, lost, WENT_BACK)?;
+    tx.conn.execute("UPDATE signals SET deposited_until = 0 WHERE deposited_until > 0", [])?;
+    // It counts anew from where it was.
+    tx.conn.execute("DELETE FROM mailboxes WHERE url = ?1", [url])?;
     for contact in contacts {
         attempts::attempt_failed(tx, *contact, "mailbox", WENT_BACK)?;
         tx.wake_delivery(*contact);
@@ -162,14 +175,6 @@ pub fn end_deposits(tx: &mut Tx<'_>, now: i64) -> Result<(), StoreError> {
         .query_map([now], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     signals.into_iter().for_each(|contact| tx.wake_delivery(contact));
-    Ok(())
-}
-
-/// Forgets deposits from a number on, and says so in the trace of each.
-fn lose(tx: &mut Tx<'_>, url: &str, from: u64, outcome: &str) -> Result<(), StoreError> {
-    let lost = forget_where(tx, "mailbox = ?1 AND number >= ?2", params![url, from as i64])?;
-    say_lost(tx, lost, outcome)?;
-    tx.conn.execute("UPDATE signals SET deposited_until = 0 WHERE deposited_until > 0", [])?;
     Ok(())
 }
 
@@ -240,14 +245,14 @@ pub fn signals_deposited(tx: &mut Tx<'_>, contact: PeerId, ids: &[MessageId], un
     Ok(())
 }
 
-/// The highest number that a mailbox ever gave.
+/// The highest number that a mailbox has counted for a contact's token.
 ///
 /// # Errors
 /// Those of the database.
-pub fn highest_of(conn: &Connection, url: &str) -> Result<u64, StoreError> {
+pub fn highest_of(conn: &Connection, url: &str, contact: PeerId, token: &[u8; 32]) -> Result<u64, StoreError> {
     let highest: Option<i64> = conn
-        .prepare_cached("SELECT highest FROM mailboxes WHERE url = ?1")?
-        .query_row([url], |row| row.get(0))
+        .prepare_cached("SELECT highest FROM mailboxes WHERE url = ?1 AND contact = ?2 AND token = ?3")?
+        .query_row(params![url, contact, token], |row| row.get(0))
         .optional()?;
     Ok(highest.unwrap_or(0) as u64)
 }

@@ -250,15 +250,19 @@ CREATE TABLE deposits (
   at      INTEGER NOT NULL,                    -- Unix ms
   until   INTEGER NOT NULL,                    -- Unix ms
   mailbox TEXT    NOT NULL,                    -- the mailbox's URL
-  number  INTEGER NOT NULL,                    -- under which the mailbox has it
+  number  INTEGER NOT NULL,                    -- what the mailbox counted for the contact's token
   PRIMARY KEY (stream, high)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX deposits_by_mailbox ON deposits (mailbox, number);
 
--- The highest number that a mailbox gave: one that counts from further down was restored from a backup.
+-- The highest number that a mailbox has counted for a contact's token: one that counts from further down was restored from a
+-- backup. Another token is counted anew.
 CREATE TABLE mailboxes (
-  url     TEXT    PRIMARY KEY,
-  highest INTEGER NOT NULL
+  url     TEXT    NOT NULL,
+  contact INTEGER NOT NULL,
+  token   BLOB    NOT NULL,
+  highest INTEGER NOT NULL,
+  PRIMARY KEY (url, contact)
 ) STRICT, WITHOUT ROWID;
 
 -- Until when (Unix ms) a signal lies in the recipient's mailbox; 0: it does not.

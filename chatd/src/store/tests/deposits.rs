@@ -14,6 +14,7 @@ use crate::store::log::told;
 use crate::store::tests::fixture::Person;
 
 const URL: &str = "http://127.0.0.1:1";
+const TOKEN: [u8; 32] = [1; 32];
 
 fn friends() -> (Person, Person) {
     let (alice, bob) = (Person::new("alice"), Person::new("bob"));
@@ -27,10 +28,21 @@ fn stream(alice: &Person, bob: &Person) -> OutStreamRow {
     alice.read(|conn| stream_of(conn, contact, epoch)).unwrap()
 }
 
-fn deposit(alice: &Person, bob: &Person, (low, high): (u64, u64), number: u64, floor: u64, at: i64) {
+fn deposit(alice: &Person, bob: &Person, range: (u64, u64), number: u64, floor: u64, at: i64) {
+    deposit_with(TOKEN, alice, bob, range, (number, floor), at);
+}
+
+fn deposit_with(
+    token: [u8; 32],
+    alice: &Person,
+    bob: &Person,
+    (low, high): (u64, u64),
+    (number, floor): (u64, u64),
+    at: i64,
+) {
     let (contact, stream) = (alice.id(bob), stream(alice, bob));
     let mailbox = URL.to_owned();
-    let deposit = Deposit { stream, low, high, mailbox, number, floor, at: Timestamp(at), seconds: 604_800 };
+    let deposit = Deposit { stream, low, high, mailbox, token, number, floor, at: Timestamp(at), seconds: 604_800 };
     alice.write(move |tx| deposits::deposited(tx, contact, &deposit)).unwrap();
 }
 
@@ -99,6 +111,7 @@ fn acknowledgements_end_deposits_and_show_what_was_lost() {
         low: 5,
         high: 5,
         mailbox: URL.into(),
+        token: TOKEN,
         number: 9,
         floor: 4,
         at: Timestamp(now),
@@ -126,7 +139,8 @@ fn a_directory_that_went_back_is_given_again_what_it_lost() {
         let details: Vec<_> = alice.read(|conn| trace(conn, id)).steps.into_iter().filter_map(|s| s.detail).collect();
         assert!(details.iter().any(|text| text == Reason::MailboxRestored.as_str()), "{details:?}");
     }
-    assert_eq!(alice.read(|conn| deposits::highest_of(conn, URL)), 15);
+    let contact = alice.id(&bob);
+    assert_eq!(alice.read(|conn| deposits::highest_of(conn, URL, contact, &TOKEN)), 15);
     alice
         .write(|tx| {
             let contacts = deposits::deposited_at(tx, URL)?;
@@ -134,6 +148,34 @@ fn a_directory_that_went_back_is_given_again_what_it_lost() {
         })
         .unwrap();
     assert_eq!(open(&alice, &bob), [1, 2, 3, 4]);
+}
+
+#[test]
+fn the_numbers_of_one_contact_or_token_say_nothing_of_anothers() {
+    let (alice, bob) = friends();
+    let carol = Person::new("carol");
+    alice.befriend(&carol);
+    let now = Timestamp::now().0;
+    alice.send(&bob, &["one", "two", "three"]);
+    alice.send(&carol, &["one"]);
+    let known = |who: &Person, token: &[u8; 32]| {
+        let contact = alice.id(who);
+        alice.read(|conn| deposits::highest_of(conn, URL, contact, token))
+    };
+    deposit(&alice, &bob, (1, 1), 7, 0, now);
+    deposit_with([2; 32], &alice, &carol, (1, 1), (1, known(&carol, &[2; 32])), now);
+    assert_eq!((known(&bob, &TOKEN), known(&carol, &[2; 32]), known(&carol, &TOKEN)), (7, 1, 0));
+    assert!(open(&alice, &carol).is_empty(), "a first number is no lower one");
+    // Bob gave another token, which is counted from the beginning.
+    assert_eq!(known(&bob, &[3; 32]), 0);
+    deposit_with([3; 32], &alice, &bob, (2, 2), (1, 0), now);
+    assert_eq!((known(&bob, &[3; 32]), known(&bob, &TOKEN)), (1, 0));
+    assert_eq!(open(&alice, &bob), [3], "nothing was lost");
+    // Whatever carol's directory says of hers, bob's mail stays where it is.
+    alice.send(&carol, &["two"]);
+    deposit_with([2; 32], &alice, &carol, (2, 2), (1, 1), now);
+    assert_eq!(open(&alice, &carol), [1]);
+    assert_eq!(open(&alice, &bob), [3]);
 }
 
 #[test]

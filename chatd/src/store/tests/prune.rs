@@ -139,6 +139,7 @@ fn every_kind() -> (Person, Person, Vec<(MessageId, MessageState)>) {
         low: last,
         high: last,
         mailbox,
+        token: [1; 32],
         number: 1,
         floor: 0,
         at: Timestamp(50_000),

@@ -19,6 +19,8 @@ use crate::store::tests::sim::node::{CONTACT, Node, device, message, receive};
 use crate::store::tests::sim::oracle::Oracle;
 
 const URL: &str = "http://127.0.0.1:7470";
+/// What each gave the other; it is never replaced here.
+const TOKEN: [u8; 32] = [1; 32];
 const WEEK_SECONDS: u64 = 604_800;
 /// Envelopes that a mailbox takes.
 const MAILBOX: usize = 4;

@@ -72,7 +72,7 @@ impl World<'_> {
         if self.mailboxes[there].entries.len() >= MAILBOX {
             return false;
         }
-        let floor = self.nodes[side].read(|conn| deposits::highest_of(conn, URL));
+        let floor = self.nodes[side].read(|conn| deposits::highest_of(conn, URL, CONTACT, &TOKEN));
         let envelope = self.envelope(side, &rows, true);
         if envelope.cores.is_empty() && envelope.acks.is_empty() {
             return false;
@@ -93,6 +93,7 @@ impl World<'_> {
             low: first.seq,
             high: last.seq,
             mailbox: URL.to_owned(),
+            token: TOKEN,
             number,
             floor,
             at: Timestamp(now),

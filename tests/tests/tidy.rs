@@ -1,7 +1,7 @@
 //! The structure of the repository, as a test: who imports whom, how long a file may be, what may stand where.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -143,6 +143,130 @@ fn chatd_imports_downwards_only() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(seen.contains("lib") && seen.len() > 3, "found too little of chatd to judge: {seen:?}");
+}
+
+/// Modules of directoryd, from the bottom up, by the same rule.
+const DIRECTORY_LAYERS: [&[&str]; 10] = [
+    &["metrics", "identity", "live"],
+    &["cluster"],
+    &["store"],
+    &["config"],
+    &["http"],
+    &["state"],
+    &["session"],
+    &["routes"],
+    &["run"],
+    &["manual", "main", "lib"],
+];
+
+/// Sources of directoryd that are no tests, by their path below `src`, without comments and tests at the end.
+fn directory_sources() -> Vec<(String, String)> {
+    let own = sources().filter(|(name, _)| !is_test_file(name));
+    own.filter_map(|(name, text)| Some((name.strip_prefix("directoryd/src/")?.to_owned(), code(&text)))).collect()
+}
+
+#[test]
+fn rooms_of_directoryd_import_downwards_only() {
+    let rank = |module: &str| DIRECTORY_LAYERS.iter().position(|row| row.contains(&module));
+    let (mut wrong, mut seen) = (Vec::new(), BTreeSet::new());
+    for (name, code) in directory_sources() {
+        let module = name.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
+        let Some(own) = rank(&module) else {
+            wrong.push(format!("{name}: {module} is in no layer; give it a place in DIRECTORY_LAYERS"));
+            continue;
+        };
+        for used in crate_paths(&code).into_iter().filter(|used| *used != module) {
+            if rank(&used).is_some_and(|other| other >= own) && own != DIRECTORY_LAYERS.len() - 1 {
+                wrong.push(format!("{name}: {module} imports {used}, which stands beside or above it"));
+            }
+        }
+        // What one process knows by itself is made in one place, and asked through the seam everywhere else.
+        let local = paths_of("cluster", &code).contains("Local") || code.contains("Local::new");
+        if (local || code.contains(" Local}")) && !name.starts_with("cluster/") && name != "run.rs" {
+            wrong.push(format!("{name}: uses cluster::Local; ask the trait Cluster"));
+        }
+        if !name.starts_with("store/sqlite/") && !name.starts_with("store/error.rs") && code.contains("rusqlite") {
+            wrong.push(format!("{name}: names rusqlite, which is the business of store/sqlite alone"));
+        }
+        seen.insert(module);
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let rooms: BTreeSet<String> =
+        DIRECTORY_LAYERS.iter().flat_map(|row| row.iter().map(|room| room.to_string())).collect();
+    assert_eq!(seen, rooms, "a room was not found");
+}
+
+/// Files in one folder of directoryd at most, so that each room is seen at a glance.
+const MAX_FILES_IN_A_FOLDER: usize = 12;
+
+#[test]
+fn directoryd_has_small_folders_and_no_ring_of_files() {
+    let (mut folders, mut files) = (BTreeMap::<String, usize>::new(), BTreeMap::new());
+    for (name, code) in directory_sources() {
+        *folders.entry(name.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned()).or_default() += 1;
+        let path = name.trim_end_matches(".rs").trim_end_matches("/mod").split('/').map(str::to_owned);
+        files.insert(path.collect::<Vec<_>>(), code);
+    }
+    let crowded: Vec<_> = folders.iter().filter(|(_, count)| **count > MAX_FILES_IN_A_FOLDER).collect();
+    assert!(crowded.is_empty(), "more than {MAX_FILES_IN_A_FOLDER} files in a folder: {crowded:?}");
+    let edges: BTreeMap<_, _> = files.iter().map(|(own, code)| (own, imports(own, code, &files))).collect();
+    assert!(edges.values().map(BTreeSet::len).sum::<usize>() > 60, "imports were not found: {edges:?}");
+    // What imports nothing that is left stands on firm ground; what is left at the end is rings, or stands on them.
+    let mut left: BTreeSet<_> = edges.keys().copied().collect();
+    while let Some(firm) = left.iter().copied().find(|own| edges[*own].iter().all(|used| !left.contains(used))) {
+        left.remove(firm);
+    }
+    let rings: Vec<String> = left.iter().map(|own| own.join("::")).collect();
+    assert!(rings.is_empty(), "files that import each other in a ring, or stand on one: {rings:?}");
+}
+
+/// The files, by their module paths, that a file imports from: the one with the longest path that begins what it names.
+fn imports(own: &[String], code: &str, files: &BTreeMap<Vec<String>, String>) -> BTreeSet<Vec<String>> {
+    let mut named = Vec::new();
+    for (root, base) in [("crate", &[][..]), ("super", &own[..own.len() - 1]), ("self", own)] {
+        for tail in tails_of(root, code) {
+            let (mut path, mut tail) = (base.to_vec(), tail.as_slice());
+            while tail.first().is_some_and(|word| word == "super") {
+                path.pop();
+                tail = &tail[1..];
+            }
+            path.extend_from_slice(tail);
+            named.push(path);
+        }
+    }
+    // A folder's own file names the files beside it without more.
+    for child in files.keys().filter(|path| path.len() == own.len() + 1 && path.starts_with(own)) {
+        if !paths_of(&child[own.len()], code).is_empty() {
+            named.push(child.clone());
+        }
+    }
+    let longest = |path: &Vec<String>| {
+        let known = (1..=path.len()).rev().find(|end| files.contains_key(&path[..*end]))?;
+        Some(path[..known].to_vec())
+    };
+    named.iter().filter_map(longest).filter(|used| used != own).collect()
+}
+
+/// Up to three words that follow `root::`, for each path of a group.
+fn tails_of(root: &str, code: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    let first = paths_of(root, code);
+    for word in first {
+        let deeper = |root: &str| paths_of(root, code);
+        let here = format!("{root}::{word}");
+        let second = deeper(&here);
+        if second.is_empty() {
+            found.push(vec![word.clone()]);
+        }
+        for next in second {
+            let third = deeper(&format!("{here}::{next}"));
+            if third.is_empty() {
+                found.push(vec![word.clone(), next.clone()]);
+            }
+            found.extend(third.into_iter().map(|last| vec![word.clone(), next.clone(), last]));
+        }
+    }
+    found
 }
 
 /// The first row of [`LAYERS`] whose rooms may speak to clients: what is below it knows no types of the RPC.

@@ -191,12 +191,12 @@ impl Person {
     }
 
     /// An envelope for the first device, of a contact with this token.
-    pub fn from_contact(&self, token: [u8; 32], envelope: &[u8]) -> Deposit {
+    pub fn by_contact(&self, token: [u8; 32], envelope: &[u8]) -> Deposit {
         self.letter(Depositor::Contact(token), envelope)
     }
 
     /// One of a stranger from a place, who has done so much work.
-    pub fn from_stranger(&self, site: u8, work: u8, envelope: &[u8]) -> Deposit {
+    pub fn by_stranger(&self, site: u8, work: u8, envelope: &[u8]) -> Deposit {
         self.letter(Depositor::Stranger(Stranger { site: [site; 8], host: [site; 8], exempt: false, work }), envelope)
     }
 

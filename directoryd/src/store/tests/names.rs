@@ -110,10 +110,10 @@ pub fn what_a_device_told_goes_with_it(mut house: House<impl Engine>) {
     for begun in 1..=3 {
         assert_eq!(house.one(|reply| Request::Session { account, device: other, reply }).unwrap(), begun);
     }
-    let mut letter = bob.from_contact([1; 32], b"for the tablet");
+    let mut letter = bob.by_contact([1; 32], b"for the tablet");
     letter.device = other;
     house.deposit(letter).unwrap();
-    house.deposit(bob.from_contact([1; 32], b"for the phone")).unwrap();
+    house.deposit(bob.by_contact([1; 32], b"for the phone")).unwrap();
     bob.devices.pop();
     house.publish(&bob, 2).unwrap();
     assert_eq!(house.look(|db| db.reach(account).unwrap()), [b"two".to_vec()]);

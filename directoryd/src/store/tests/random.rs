@@ -113,12 +113,12 @@ fn play<E: Engine>(house: &mut House<E>, steps: &[Step]) -> Vec<String> {
                 put!(|reply| Request::Tokens { account: whose(who), add, remove, reply });
             }
             Step::Contact { who, device: n, token, text, size, ttl } => {
-                let mut letter = somebody(who, who, 1).from_contact([token; 32], &vec![text; size / 100 * 100 + 1]);
+                let mut letter = somebody(who, who, 1).by_contact([token; 32], &vec![text; size / 100 * 100 + 1]);
                 (letter.device, letter.ttl) = (device(who, n), ttl);
                 put!(|reply| Request::Deposit(Box::new(letter), reply));
             }
             Step::Stranger { who, site, work, text, ttl } => {
-                let mut letter = somebody(who, who, 1).from_stranger(site, work, &[text; 50]);
+                let mut letter = somebody(who, who, 1).by_stranger(site, work, &[text; 50]);
                 letter.ttl = ttl;
                 put!(|reply| Request::Deposit(Box::new(letter), reply));
             }

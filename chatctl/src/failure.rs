@@ -7,7 +7,7 @@ use std::io;
 use proto::rpc::client::ClientError;
 use proto::rpc::{ErrorCode, RpcError};
 
-use crate::terminal;
+use crate::term::escape;
 
 /// Exit codes of the program; scripts rely on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub enum Failure {
     #[error("{0}")]
     Usage(String),
     /// The daemon said no; its words may be those of a directory, or of a peer.
-    #[error("{}", terminal::foreign(&.0.1))]
+    #[error("{}", escape::foreign(&.0.1))]
     Rpc(RpcError),
     /// The connection to the daemon ended, or carried nonsense.
     #[error("{0}")]

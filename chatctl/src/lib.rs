@@ -4,42 +4,19 @@
 //! is no state here, and no key.
 //!
 //! Invariants: data goes to standard output and everything else to standard error; what other people wrote passes
-//! through [`terminal::neutralise`] before it is shown; exit codes are those of [`failure::Exit`]; one verb is one file
+//! through [`term::escape::neutralise`] before it is shown; exit codes are those of [`failure::Exit`]; one verb is one file
 //! in `verbs`.
 
 pub mod failure;
-pub mod terminal;
+pub mod term;
 
-mod bulk;
 mod cli;
-mod clock;
-mod complete;
-mod consume;
-mod delivery;
-mod exec;
-mod feed;
+mod client;
 mod help;
-mod ids;
-mod interrupt;
-mod line_editor;
-mod lines;
-mod markdown;
-mod names;
-mod newfile;
-mod output;
-mod pager;
-mod quotes;
-mod reasons;
-mod secret;
-mod session;
+mod input;
+mod new_file;
 mod show;
-mod shown;
-mod socket;
-mod stop;
-mod style;
-mod table;
 mod verbs;
-mod wrap;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -48,9 +25,10 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
 use cli::Cli;
+use client::session::Session;
 use failure::{Exit, Failure};
-use output::say;
-use session::Session;
+use input::complete;
+use term::output::{self, say};
 
 /// The whole command line, with groups and examples in its help.
 pub fn command() -> clap::Command {

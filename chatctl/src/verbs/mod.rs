@@ -1,61 +1,30 @@
-//! The verbs, one in a file: `Args` is what it takes, `run` parses, calls the daemon and prints.
+//! The verbs, one in a file, by noun: `Args` is what a verb takes, `run` parses, calls the daemon and prints.
 
 use proto::rpc::types::AccountInfo;
 
 use crate::failure::Failure;
-use crate::output::{Out, note, say};
-use crate::table::Table;
-use crate::terminal;
+use crate::term::escape;
+use crate::term::output::{Out, note, say};
+use crate::term::table::Table;
 
-pub mod accept;
-pub mod add;
-pub mod backup;
-pub mod block;
-pub mod chat;
-pub mod completion;
-pub mod consumers;
-pub mod contacts;
-pub mod forget;
-pub mod history;
-pub mod key;
-pub mod login;
-pub mod logout;
-pub mod man;
-pub mod mute;
-pub mod profile;
-pub mod read;
-pub mod register;
-pub mod reject;
-pub mod remove;
-pub mod rename;
-pub mod requests;
-pub mod restore;
-pub mod search;
-pub mod send;
-pub mod settings;
-pub mod status;
-pub mod trace;
-pub mod unblock;
-pub mod unmute;
-pub mod unread;
-pub mod unregister;
-pub mod use_account;
-pub mod users;
-pub mod verify;
-pub mod watch;
-pub mod whoami;
+pub mod account;
+pub mod contact;
+pub mod feed;
+pub mod message;
+pub mod safekeeping;
+pub mod system;
 
 /// Prints `label  value` lines, aligned; values are made harmless here.
-fn facts(out: &mut Out, facts: &[(&str, String)]) -> Result<(), Failure> {
+pub fn facts(out: &mut Out, facts: &[(&str, String)]) -> Result<(), Failure> {
     let mut table = Table::new([0, 0]);
     for (label, value) in facts {
-        table.row([(*label).to_owned(), terminal::line(value).into_owned()]);
+        table.row([(*label).to_owned(), escape::line(value).into_owned()]);
     }
     table.print(out)
 }
 
 /// An account, for people.
-fn account_facts(out: &mut Out, account: &AccountInfo) -> Result<(), Failure> {
+pub fn account_facts(out: &mut Out, account: &AccountInfo) -> Result<(), Failure> {
     facts(
         out,
         &[
@@ -69,11 +38,11 @@ fn account_facts(out: &mut Out, account: &AccountInfo) -> Result<(), Failure> {
 }
 
 /// The address, and whether it is the default.
-fn address(address: &str, default: bool) -> String {
+pub fn address(address: &str, default: bool) -> String {
     if default { format!("{address} (the default)") } else { address.to_owned() }
 }
 
-fn account_state(logged_in: bool, online: bool) -> &'static str {
+pub fn account_state(logged_in: bool, online: bool) -> &'static str {
     match (logged_in, online) {
         (false, _) => "logged out",
         (true, true) => "logged in, online",
@@ -83,7 +52,7 @@ fn account_state(logged_in: bool, online: bool) -> &'static str {
 
 /// Prints a key that is told this once. If standard output does not take it, it goes to standard error and the run fails:
 /// a reader that has left is no reason to lose it.
-fn told_once(out: &mut Out, key: &str, print: impl FnOnce(&mut Out) -> Result<(), Failure>) -> Result<(), Failure> {
+pub fn told_once(out: &mut Out, key: &str, print: impl FnOnce(&mut Out) -> Result<(), Failure>) -> Result<(), Failure> {
     print(out).and_then(|()| out.flush()).map_err(|failure| {
         say(&format!("{failure}; the recovery key follows here, and is shown this once"));
         note(key);

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
+use crate::term::output::Color;
 use crate::verbs;
 
 /// Chat with people, without a server in between.
@@ -38,16 +39,6 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "PATH", env = "CHATD_SOCKET", hide_env_values = true)]
     #[arg(help_heading = "Global options")]
     pub socket: Option<PathBuf>,
-}
-
-/// `--color`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Color {
-    /// On a terminal that can, without NO_COLOR.
-    #[default]
-    Auto,
-    Always,
-    Never,
 }
 
 macro_rules! verbs {

@@ -8,6 +8,7 @@ use proto::rpc::client::ClientError;
 use proto::rpc::{ErrorCode, RpcError};
 
 use crate::term::escape;
+use crate::term::output::OutputError;
 
 /// Exit codes of the program; scripts rely on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +148,16 @@ impl Failure {
     /// Whether the connection ended under the call, so that a new one may do better.
     pub fn is_disconnect(&self) -> bool {
         self.exit() == Exit::Unreachable
+    }
+}
+
+impl From<OutputError> for Failure {
+    fn from(error: OutputError) -> Self {
+        match error {
+            OutputError::Closed => Self::ClosedPipe,
+            OutputError::Write(error) => Self::Output(error),
+            error @ OutputError::Json(_) => Self::other(error.to_string()),
+        }
     }
 }
 

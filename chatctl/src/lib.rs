@@ -24,11 +24,11 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
-use cli::Cli;
+use cli::{Cli, Globals};
 use client::session::Session;
 use failure::{Exit, Failure};
 use input::complete;
-use term::output::{self, say};
+use term::output::{self, Out, say};
 
 /// The whole command line, with groups and examples in its help.
 pub fn command() -> clap::Command {
@@ -42,7 +42,7 @@ fn plain_command() -> clap::Command {
 
 /// Runs the program on the process's own arguments.
 pub fn main() -> ExitCode {
-    if complete::answered() {
+    if complete::answered(command) {
         return ExitCode::SUCCESS;
     }
     ExitCode::from(run(std::env::args_os()) as u8)
@@ -124,10 +124,11 @@ fn execute(cli: Cli) -> Result<Exit, Failure> {
         .enable_time()
         .build()
         .map_err(|source| Failure::other(format!("cannot start: {source}")))?;
-    let mut session = Session::new(cli.globals);
+    let Globals { json, color, account, socket } = cli.globals;
+    let mut session = Session::new(Out::new(json, color), account, socket);
     let result = runtime.block_on(async {
         let result = verb.run(&mut session).await;
-        session.out.end_page().and(result)
+        session.out.end_page().map_err(Failure::from).and(result)
     });
     // A thread that still reads standard input must not keep the process alive.
     runtime.shutdown_background();

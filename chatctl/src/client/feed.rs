@@ -82,7 +82,7 @@ impl Feed {
             match subscribe(&client, &self.params).await {
                 Ok((_, events)) => {
                     (self.client, self.events) = (client, events);
-                    return session.out.remark("chatctl: the daemon is back");
+                    return Ok(session.out.remark("chatctl: the daemon is back")?);
                 }
                 Err(failure) if failure.is_disconnect() => {}
                 Err(failure) => return Err(failure),

@@ -9,11 +9,9 @@ use proto::rpc::types::MessageFindParams;
 
 use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
-use crate::show::clock::clock;
+use crate::show::words::ID_DIGITS as DIGITS;
+use crate::show::words::clock::clock;
 use crate::term::escape;
-
-/// Digits that are shown, and the fewest that are taken.
-const DIGITS: usize = 8;
 
 /// A message as it is named on the command line: an id, the end of one, or `last`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,12 +28,6 @@ impl FromStr for Id {
         }
         Err(format!("{text} is not a message id, the end of one ({DIGITS} digits at least), or last"))
     }
-}
-
-/// The end of an id, as it is shown.
-pub fn short(id: MessageId) -> String {
-    let whole = id.to_string();
-    whole[whole.len() - DIGITS..].to_owned()
 }
 
 impl Id {
@@ -90,6 +82,5 @@ mod tests {
         for bad in ["", "xyz", "a1b2c3d", "LAST", "01977e5c-0000-7000-8000-0000000000abc", "a1b2c3dg"] {
             assert!(bad.parse::<Id>().unwrap_err().contains("is not a message id"), "{bad}");
         }
-        assert_eq!(short(MessageId([0xab; 16])), "abababab");
     }
 }

@@ -7,7 +7,7 @@ use proto::rpc::client::Client;
 use proto::rpc::methods::MessageFind;
 use proto::rpc::types::{Message, MessageFindParams};
 
-use crate::client::message_id::short;
+use crate::show::words::short_id;
 
 /// Characters of a text that are quoted.
 const CHARS: usize = 40;
@@ -35,7 +35,7 @@ impl Quotes {
             if text.len() < found.text.len() {
                 text.push('…');
             }
-            format!("{}: \"{text}\" {}", found.from, short(id))
+            format!("{}: \"{text}\" {}", found.from, short_id(id))
         });
         if self.known.len() >= MAX_KNOWN {
             self.known.clear();

@@ -11,10 +11,10 @@ use proto::rpc::types::{
 };
 use tokio::time::Instant;
 
-use crate::cli::Globals;
 use crate::client::names;
 use crate::client::socket;
 use crate::failure::{Exit, Failure};
+use crate::show::Look;
 use crate::term::output::{Out, note, say};
 
 /// Entries that one call lists at most.
@@ -45,11 +45,16 @@ pub struct Session {
 }
 
 impl Session {
-    /// A run with these flags; connects when a verb first needs it.
-    pub fn new(globals: Globals) -> Self {
-        let account = globals.account.filter(|name| !name.is_empty());
-        let socket = globals.socket.filter(|path| !path.as_os_str().is_empty());
-        Self { out: Out::new(globals.json, globals.color), account, socket, client: None }
+    /// A run for this account, at this socket, where they are given; connects when a verb first needs it.
+    pub fn new(out: Out, account: Option<String>, socket: Option<PathBuf>) -> Self {
+        let account = account.filter(|name| !name.is_empty());
+        let socket = socket.filter(|path| !path.as_os_str().is_empty());
+        Self { out, account, socket, client: None }
+    }
+
+    /// How messages are shown in this run.
+    pub fn look(&self) -> Look {
+        Look { ids: self.out.person }
     }
 
     /// The connection.

@@ -11,9 +11,9 @@ use clap_complete::env::CompleteEnv;
 use proto::rpc::methods::{AccountList, ContactList, ContactRequests};
 use proto::rpc::types::Empty;
 
-use crate::cli::Globals;
 use crate::client::session::Session;
 use crate::term::escape;
+use crate::term::output::{Color, Out};
 
 /// The variable by which the script of a shell asks.
 pub const VARIABLE: &str = "CHATCTL_COMPLETE";
@@ -28,9 +28,9 @@ enum Names {
     Accounts,
 }
 
-/// Answers a shell, if one asks; `false` if none does.
-pub fn answered() -> bool {
-    let asked = CompleteEnv::with_factory(|| dress(crate::command())).var(VARIABLE).bin("chatctl");
+/// Answers a shell by the definition of the command line, if one asks; `false` if none does.
+pub fn answered(definition: fn() -> Command) -> bool {
+    let asked = CompleteEnv::with_factory(|| dress(definition())).var(VARIABLE).bin("chatctl");
     // What cannot be answered is answered with nothing.
     asked.try_complete(std::env::args_os(), None).unwrap_or(true)
 }
@@ -69,13 +69,9 @@ fn ask(names: Names) -> Vec<String> {
         let at = words.iter().position(|word| word == flag);
         at.and_then(|at| words.get(at + 1).cloned()).or_else(|| std::env::var_os(variable))
     };
-    let globals = Globals {
-        json: false,
-        color: crate::cli::Color::Never,
-        account: after("--account", "CHATD_ACCOUNT").and_then(|name| name.into_string().ok()),
-        socket: after("--socket", "CHATD_SOCKET").map(Into::into),
-    };
-    let mut session = Session::new(globals);
+    let account = after("--account", "CHATD_ACCOUNT").and_then(|name| name.into_string().ok());
+    let socket = after("--socket", "CHATD_SOCKET").map(Into::into);
+    let mut session = Session::new(Out::new(false, Color::Never), account, socket);
     let asked = async {
         Some(match names {
             Names::Contacts => people(session.contacts::<ContactList>().await.ok()?),

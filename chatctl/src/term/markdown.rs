@@ -1,93 +1,81 @@
-//! Messages of format `markdown`, as text for a terminal: `**bold**`, `*italic*`, `` `code` `` and `[text](url)`.
+//! Messages of format `markdown`, as lines of spans: `**bold**`, `*italic*`, `` `code` `` and `[text](url)`.
 //!
-//! The text is neutralised first and styled afterwards, so the only sequences in the result are the ones made here. A link
-//! is shown as `text (url)`: nobody is led to another place than the one written, and nothing is opened. Without colour
-//! the marks of emphasis stay as typed. Time is linear in the text's length.
+//! The only styles in the result are the ones made here. A link is shown as `text (url)`: nobody is led to another place than
+//! the one written, and nothing is opened. The marks of emphasis are spans of their own, for those who cannot draw what
+//! they mean. Time is linear in the text's length.
 
-use crate::term::escape::{self, Place};
-use crate::term::style::{self, BOLD, CYAN, ITALIC};
+use super::span::{Line, Span, Style, Tone};
 
 /// Emphasis within emphasis at most.
 const MAX_DEPTH: usize = 3;
 
-/// The body as it is shown.
-pub fn render(body: &str, colour: bool) -> String {
-    let body = escape::neutralise(body, Place::Body);
-    let mut out = String::with_capacity(body.len() + 32);
-    for line in body.split_inclusive('\n') {
-        inline(line, colour, MAX_DEPTH, &mut out);
-    }
-    out
+/// The lines of a body.
+pub fn lines(body: &str) -> Vec<Line> {
+    body.split('\n').map(|line| inline(line, Style::default(), MAX_DEPTH).into_iter().collect()).collect()
 }
 
-fn inline(text: &str, colour: bool, depth: usize, out: &mut String) {
+/// What is in one line, or in emphasised text of one.
+fn inline(text: &str, style: Style, depth: usize) -> Vec<Span> {
+    let mut out = Vec::new();
     // A mark that is not closed further on is not closed for any later opening either: looking for it again would make
     // the time quadratic.
     let (mut code, mut bold, mut italic, mut link) = (true, true, true, true);
-    let mut rest = text;
+    let (mut rest, mut plain) = (text, String::new());
     while let Some(at) = rest.find(['`', '*', '[']) {
-        out.push_str(&rest[..at]);
+        plain.push_str(&rest[..at]);
         rest = &rest[at..];
-        let consumed = match rest.as_bytes()[0] {
-            b'`' => span(rest, "`", &mut code, out, |inner, out| mark(inner, "`", CYAN, colour, out)),
-            b'*' if rest.starts_with("**") => span(rest, "**", &mut bold, out, |inner, out| {
-                nested(inner, "**", BOLD, colour, depth, out);
-            }),
-            b'*' => span(rest, "*", &mut italic, out, |inner, out| nested(inner, "*", ITALIC, colour, depth, out)),
-            _ => hyperlink(rest, &mut link, out),
+        let found = match rest.as_bytes()[0] {
+            b'`' => span(rest, "`", &mut code).map(|inner| (inner, "`", Style { tone: Tone::Code, ..style })),
+            b'*' if rest.starts_with("**") => {
+                span(rest, "**", &mut bold).map(|inner| (inner, "**", Style { bold: true, ..style }))
+            }
+            b'*' => span(rest, "*", &mut italic).map(|inner| (inner, "*", Style { italic: true, ..style })),
+            _ => {
+                let consumed = hyperlink(rest, &mut link, &mut plain);
+                if consumed > 0 {
+                    rest = &rest[consumed..];
+                    continue;
+                }
+                None
+            }
         };
-        if consumed == 0 {
+        let Some((inner, mark, styled)) = found else {
             let step = if rest.starts_with("**") { 2 } else { 1 };
-            out.push_str(&rest[..step]);
+            plain.push_str(&rest[..step]);
             rest = &rest[step..];
+            continue;
+        };
+        rest = &rest[inner.len() + 2 * mark.len()..];
+        out.push(Span::body(std::mem::take(&mut plain), style));
+        out.push(Span::mark(mark, styled));
+        if mark == "`" || depth == 0 {
+            out.push(Span::body(inner, styled));
         } else {
-            rest = &rest[consumed..];
+            out.extend(inline(inner, styled, depth - 1));
         }
+        out.push(Span::mark(mark, styled));
     }
-    out.push_str(rest);
+    plain.push_str(rest);
+    out.push(Span::body(plain, style));
+    out.retain(|span| !span.text.is_empty());
+    out
 }
 
-/// Handles `rest` if it begins with a closed, non-empty pair of marks that hugs its text; how many bytes that took.
-fn span(rest: &str, with: &str, possible: &mut bool, out: &mut String, put: impl FnOnce(&str, &mut String)) -> usize {
+/// The text at the beginning of `rest` within a closed, non-empty pair of marks that hugs it.
+fn span<'a>(rest: &'a str, with: &str, possible: &mut bool) -> Option<&'a str> {
     let inside = &rest[with.len()..];
     if !*possible || inside.starts_with([' ', '\t', '\n']) {
-        return 0;
+        return None;
     }
     match inside.find(with) {
         None => {
             *possible = false;
-            0
+            None
         }
         // `2 * 3 * 4` is no emphasis.
-        Some(end) if end == 0 || inside[..end].ends_with([' ', '\t']) => 0,
-        Some(end) => {
-            put(&inside[..end], out);
-            end + 2 * with.len()
-        }
+        Some(end) if end == 0 || inside[..end].ends_with([' ', '\t']) => None,
+        Some(end) => Some(&inside[..end]),
     }
-}
-
-fn mark(inner: &str, with: &str, code: u8, colour: bool, out: &mut String) {
-    if colour {
-        out.push_str(&style::paint(inner, code, true));
-    } else {
-        out.push_str(with);
-        out.push_str(inner);
-        out.push_str(with);
-    }
-}
-
-fn nested(inner: &str, with: &str, code: u8, colour: bool, depth: usize, out: &mut String) {
-    if depth == 0 {
-        return mark(inner, with, code, colour, out);
-    }
-    let mut text = String::with_capacity(inner.len());
-    inline(inner, colour, depth - 1, &mut text);
-    if colour {
-        // An inner style ends with a reset, which would end this one too.
-        text = text.replace("\x1b[0m", &format!("\x1b[0m\x1b[{code}m"));
-    }
-    mark(&text, with, code, colour, out);
 }
 
 /// Handles `[text](url)`.
@@ -114,8 +102,14 @@ fn hyperlink(rest: &str, possible: &mut bool, out: &mut String) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::escape;
+    use super::super::render::{self, Surface};
     use super::*;
     use proptest::prelude::*;
+
+    fn render(body: &str, styles: bool) -> String {
+        render::text(&lines(body), Surface { columns: None, styles })
+    }
 
     #[test]
     fn with_colour() {

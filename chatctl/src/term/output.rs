@@ -1,9 +1,8 @@
 //! Standard output and standard error: data on the one, everything else on the other.
 //!
-//! Invariants: a closed pipe is [`Failure::ClosedPipe`], never an error message; nothing acts on a terminal that was not
+//! Invariants: a closed pipe is [`OutputError::Closed`], never an error message; nothing acts on a terminal that was not
 //! put there by this program, in JSON neither; writing to standard error cannot fail a run.
 
-use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::os::fd::AsFd;
 
@@ -11,12 +10,35 @@ use serde::Serialize;
 use tokio::io::Interest;
 use tokio::net::unix::pipe;
 
-use crate::cli::Color;
-use crate::failure::Failure;
-use crate::show::Look;
-use crate::term::escape::{self, Place};
-use crate::term::pager::Page;
-use crate::term::wrap::wrap;
+use super::escape::{self, Place};
+use super::pager::Page;
+use super::render::{self, Surface};
+use super::span::Line;
+use super::table::Table;
+
+/// Why standard output does not take something.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// Its reader has seen enough.
+    #[error("standard output is closed")]
+    Closed,
+    /// It cannot be written.
+    #[error("cannot write to standard output: {0}")]
+    Write(#[source] io::Error),
+    /// What was to be written is no JSON.
+    #[error("cannot write JSON: {0}")]
+    Json(#[source] serde_json::Error),
+}
+
+/// `--color`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Color {
+    /// On a terminal that can, without NO_COLOR.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
 
 /// Shows text above a line that is being typed.
 pub type Printer = Box<dyn FnMut(String) + Send>;
@@ -27,7 +49,7 @@ pub struct Out {
     /// `--json`.
     pub json: bool,
     /// Styles may be used.
-    pub colour: bool,
+    colour: bool,
     /// People watch it, on a terminal; without `--json`.
     pub person: bool,
     /// That terminal can move its cursor.
@@ -37,7 +59,7 @@ pub struct Out {
     /// What cannot be written is let go, and told at the end.
     outlives_reader: bool,
     /// Why nothing is written any more.
-    broken: Option<Failure>,
+    broken: Option<OutputError>,
     /// What goes through a pager when it is whole.
     page: Option<Page>,
 }
@@ -85,7 +107,7 @@ impl Out {
     ///
     /// # Errors
     /// As for [`Out::flush`].
-    pub fn end_page(&mut self) -> Result<(), Failure> {
+    pub fn end_page(&mut self) -> Result<(), OutputError> {
         let Some(page) = self.page.take() else { return Ok(()) };
         self.flush()?;
         if page.show() {
@@ -97,17 +119,17 @@ impl Out {
     /// Everything out, and whether all of it was.
     ///
     /// # Errors
-    /// [`Failure::Output`]. A reader that has left has seen what it wanted.
-    pub fn end(&mut self) -> Result<(), Failure> {
+    /// [`OutputError::Write`]. A reader that has left has seen what it wanted.
+    pub fn end(&mut self) -> Result<(), OutputError> {
         self.flush()?;
         match self.broken.take() {
-            None | Some(Failure::ClosedPipe) => Ok(()),
+            None | Some(OutputError::Closed) => Ok(()),
             Some(failure) => Err(failure),
         }
     }
 
     /// Keeps the failure in mind if the verb goes on without its reader.
-    fn written(&mut self, result: io::Result<()>) -> Result<(), Failure> {
+    fn written(&mut self, result: io::Result<()>) -> Result<(), OutputError> {
         match result.map_err(write_failure) {
             Err(failure) if self.outlives_reader => {
                 self.broken.get_or_insert(failure);
@@ -117,21 +139,30 @@ impl Out {
         }
     }
 
-    /// One line of text that is already harmless. People see it in rows that fit, further ones indented.
-    pub fn line(&mut self, text: &str) -> Result<(), Failure> {
+    /// Lines, in the styles that may be used. People see them in rows that fit, further ones indented. Above a line that is
+    /// being typed they appear at once.
+    pub fn show(&mut self, lines: &[Line]) -> Result<(), OutputError> {
+        if lines.is_empty() {
+            return Ok(());
+        }
         let columns = if self.person { terminal_columns() } else { None };
-        let text = columns.map_or(Cow::Borrowed(text), |columns| Cow::Owned(wrap(text, columns)));
+        let text = render::text(lines, Surface { columns, styles: self.colour });
         if let Some(printer) = &mut self.printer {
-            printer(text.into_owned());
+            printer(text);
             return Ok(());
         }
         self.raw(text.as_bytes())?;
         self.raw(b"\n")
     }
 
-    /// How messages are shown here.
-    pub fn look(&self) -> Look {
-        Look { colour: self.colour, ids: self.person }
+    /// One line.
+    pub fn line(&mut self, line: impl Into<Line>) -> Result<(), OutputError> {
+        self.show(&[line.into()])
+    }
+
+    /// The rows of a table that were not shown yet.
+    pub fn table<const N: usize>(&mut self, table: &mut Table<N>) -> Result<(), OutputError> {
+        self.show(&table.take_lines(self.person))
     }
 
     /// From now on somebody types: lines and remarks go through this. `None`: no longer.
@@ -140,22 +171,23 @@ impl Out {
     }
 
     /// One object on one line.
-    pub fn object<T: Serialize>(&mut self, object: &T) -> Result<(), Failure> {
+    pub fn object<T: Serialize>(&mut self, object: &T) -> Result<(), OutputError> {
         let json = to_json(object)?;
-        self.line(&json)
+        self.raw(json.as_bytes())?;
+        self.raw(b"\n")
     }
 
     /// The object under `--json`, else what `human` prints.
     pub fn either<T: Serialize>(
         &mut self,
         object: &T,
-        human: impl FnOnce(&mut Self, &T) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        human: impl FnOnce(&mut Self, &T) -> Result<(), OutputError>,
+    ) -> Result<(), OutputError> {
         if self.json { self.object(object) } else { human(self, object) }
     }
 
     /// A remark on standard error that leaves what is being typed in view.
-    pub fn remark(&mut self, text: &str) -> Result<(), Failure> {
+    pub fn remark(&mut self, text: &str) -> Result<(), OutputError> {
         if let Some(printer) = &mut self.printer {
             printer(escape::neutralise(text.trim_end(), Place::Body).into_owned());
             return Ok(());
@@ -164,7 +196,7 @@ impl Out {
     }
 
     /// Bytes as they are.
-    pub fn raw(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    pub fn raw(&mut self, bytes: &[u8]) -> Result<(), OutputError> {
         if self.broken.is_some() {
             return Ok(());
         }
@@ -177,7 +209,7 @@ impl Out {
     }
 
     /// A remark on standard error, after what it is about.
-    pub fn note(&mut self, text: &str) -> Result<(), Failure> {
+    pub fn note(&mut self, text: &str) -> Result<(), OutputError> {
         self.end_page()?;
         self.flush()?;
         note(text);
@@ -185,7 +217,7 @@ impl Out {
     }
 
     /// Everything out.
-    pub fn flush(&mut self) -> Result<(), Failure> {
+    pub fn flush(&mut self) -> Result<(), OutputError> {
         if self.broken.is_some() {
             return Ok(());
         }
@@ -213,16 +245,16 @@ pub async fn reader_gone() {
 }
 
 /// An object as one line of JSON that is safe to show.
-pub fn to_json<T: Serialize>(object: &T) -> Result<String, Failure> {
-    let json = serde_json::to_string(object).map_err(|e| Failure::other(format!("cannot write JSON: {e}")))?;
+pub fn to_json<T: Serialize>(object: &T) -> Result<String, OutputError> {
+    let json = serde_json::to_string(object).map_err(OutputError::Json)?;
     Ok(match escape::escape_json(&json) {
         std::borrow::Cow::Borrowed(_) => json,
         std::borrow::Cow::Owned(escaped) => escaped,
     })
 }
 
-fn write_failure(error: io::Error) -> Failure {
-    if error.kind() == io::ErrorKind::BrokenPipe { Failure::ClosedPipe } else { Failure::Output(error) }
+fn write_failure(error: io::Error) -> OutputError {
+    if error.kind() == io::ErrorKind::BrokenPipe { OutputError::Closed } else { OutputError::Write(error) }
 }
 
 /// `chatctl: ` and the text, on standard error.

@@ -2,13 +2,12 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::failure::Failure;
-use crate::term::output::Out;
-use crate::term::style;
+use super::escape;
+use super::span::{Line, Span};
 
-/// Rows of a fixed number of harmless, unstyled cells.
+/// Rows of a fixed number of cells.
 pub struct Table<const N: usize> {
-    rows: Vec<[String; N]>,
+    rows: Vec<[Span; N]>,
     widths: [usize; N],
     /// Titles of the columns, told once and to people only.
     titles: Option<[&'static str; N]>,
@@ -28,55 +27,53 @@ impl<const N: usize> Table<N> {
 
     /// One more row.
     pub fn row(&mut self, cells: [String; N]) {
+        // Made harmless here already: a cell is as wide as what is shown of it.
+        let cells = cells.map(|cell| Span::from(escape::line(&cell).into_owned()));
         for (width, cell) in self.widths.iter_mut().zip(&cells) {
-            *width = (*width).max(cell.width());
+            *width = (*width).max(cell.text.width());
         }
         self.rows.push(cells);
     }
 
-    /// Prints and forgets the rows; the widths stay, so that pages of one list stand under each other.
-    pub fn print(&mut self, out: &mut Out) -> Result<(), Failure> {
-        let titled = out.person && !self.rows.is_empty();
+    /// Hands out the rows and forgets them; the widths stay, so that pages of one list stand under each other. For people,
+    /// the titles come before the first.
+    pub fn take_lines(&mut self, people: bool) -> Vec<Line> {
+        let mut lines = Vec::with_capacity(self.rows.len() + 1);
+        let titled = people && !self.rows.is_empty();
         if let Some(titles) = self.titles.take_if(|_| titled) {
-            self.rows.insert(0, titles.map(str::to_owned));
             for (width, title) in self.widths.iter_mut().zip(titles) {
                 *width = (*width).max(title.width());
             }
-            let lines = self.take_lines();
-            for (n, line) in lines.iter().enumerate() {
-                if n == 0 {
-                    out.line(&style::paint(line, style::DIM, out.colour))?;
-                } else {
-                    out.line(line)?;
-                }
-            }
-            return Ok(());
+            // One span: a title is behind the rest with the room around it.
+            let title = aligned(titles.map(Span::from), self.widths);
+            let title: String = title.spans().iter().map(|span| span.text.as_str()).collect();
+            lines.push(Span::dim(title).into());
         }
-        for line in self.take_lines() {
-            out.line(&line)?;
-        }
-        Ok(())
-    }
-
-    fn take_lines(&mut self) -> Vec<String> {
-        let widths = self.widths;
-        let lines = self.rows.iter().map(|row| {
-            let mut line = String::new();
-            for (cell, width) in row.iter().zip(widths) {
-                line.push_str(cell);
-                line.extend(std::iter::repeat_n(' ', (width + 2).saturating_sub(cell.width())));
-            }
-            line.truncate(line.trim_end().len());
-            line
-        });
-        let lines = lines.collect();
-        self.rows.clear();
+        lines.extend(std::mem::take(&mut self.rows).into_iter().map(|row| aligned(row, self.widths)));
         lines
     }
 }
 
+/// Cells, each filled up to its width; nothing is behind the last one that has a text.
+fn aligned<const N: usize>(cells: [Span; N], widths: [usize; N]) -> Line {
+    let last = cells.iter().rposition(|cell| !cell.text.trim_end().is_empty());
+    let mut line = Line::default();
+    for (n, (mut cell, width)) in cells.into_iter().zip(widths).enumerate().take(last.map_or(0, |last| last + 1)) {
+        if Some(n) == last {
+            cell.text.truncate(cell.text.trim_end().len());
+            line.push(cell);
+        } else {
+            let gap = " ".repeat((width + 2).saturating_sub(cell.text.width()));
+            line.push(cell);
+            line.push(gap);
+        }
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::render::samples::plain;
     use super::*;
 
     #[test]
@@ -84,6 +81,19 @@ mod tests {
         let mut table = Table::new([0, 0, 0]);
         table.row(["alice".into(), "online".into(), String::new()]);
         table.row(["鮑勃".into(), "-".into(), "contact".into()]);
-        assert_eq!(table.take_lines(), ["alice  online", "鮑勃   -       contact"]);
+        assert_eq!(plain(&table.take_lines(false)), "alice  online\n鮑勃   -       contact");
+        assert!(table.take_lines(false).is_empty());
+    }
+
+    #[test]
+    fn people_are_told_the_titles_once() {
+        let mut table = Table::new([0, 0]).titled(["WHO", "UNREAD"]);
+        assert!(table.take_lines(true).is_empty(), "no titles over nothing");
+        table.row(["bo\tb".into(), "2 ".into()]);
+        let lines = table.take_lines(true);
+        assert_eq!(lines[0].spans(), [Span::dim("WHO       UNREAD")]);
+        assert_eq!(plain(&lines[1..]), "bo\\u{9}b  2", "as wide as what is shown");
+        table.row(["carol".into(), "1".into()]);
+        assert_eq!(plain(&table.take_lines(true)), "carol     1");
     }
 }

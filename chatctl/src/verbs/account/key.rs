@@ -12,6 +12,7 @@ use crate::failure::{Exit, Failure};
 use crate::input::interrupt::Interrupts;
 use crate::input::secret;
 use crate::new_file;
+use crate::show;
 use crate::term::output::{note, say};
 
 #[derive(Debug, clap::Args)]
@@ -82,18 +83,7 @@ async fn directory(session: &mut Session, accept: Option<String>, domain: Option
     let params = DirectoryKeyParams { account: session.account(), domain, accept };
     let result = session.call::<DirectoryKey>(&params).await?;
     let changed = result.known.is_some() && result.shown.is_some() && result.known != result.shown;
-    session.out.either(&result, |out, result| {
-        let key = |key: &Option<String>, none: &str| key.clone().unwrap_or_else(|| none.to_owned());
-        let none = result.problem.clone().unwrap_or_else(|| "none".to_owned());
-        crate::verbs::facts(
-            out,
-            &[
-                ("directory", format!("{} ({})", result.url, result.origin)),
-                ("known key", key(&result.known, "none yet")),
-                ("shown key", key(&result.shown, &none)),
-            ],
-        )
-    })?;
+    session.out.either(&result, |out, result| out.show(&show::account::directory_key(result)))?;
     if accepted {
         note("this key is trusted from now on");
     }
@@ -121,7 +111,8 @@ async fn recover(session: &mut Session, from: &std::path::Path, to: Option<&std:
         match writeln!(file, "{}", &*key).and_then(|()| file.sync_all()) {
             Ok(()) if session.out.json => {
                 let (account, published) = (&result.account, result.published);
-                return session.out.object(&WithFile { account, published, recovery_file: path.display().to_string() });
+                let recovery_file = path.display().to_string();
+                return Ok(session.out.object(&WithFile { account, published, recovery_file })?);
             }
             Ok(()) => {
                 told(&result);
@@ -133,7 +124,7 @@ async fn recover(session: &mut Session, from: &std::path::Path, to: Option<&std:
         }
     }
     let json = session.out.json;
-    crate::verbs::told_once(&mut session.out, &key, |out| {
+    super::told_once(&mut session.out, &key, |out| {
         if json {
             return out.object(&result);
         }
@@ -142,7 +133,7 @@ async fn recover(session: &mut Session, from: &std::path::Path, to: Option<&std:
             "The line below is the new recovery key. It is shown this once and stored nowhere: write it down. The one \
              before is of no use any more.",
         );
-        out.line(&crate::term::escape::line(&key))
+        out.line(&*key)
     })
 }
 

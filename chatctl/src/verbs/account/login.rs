@@ -13,7 +13,11 @@ pub async fn run(_args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let params = session.account_params();
     let result = session.call::<AccountLogin>(&params).await?;
     session.out.either(&result, |_, account| {
-        note(&format!("{} is {}", account.address, crate::verbs::account_state(account.logged_in, account.online)));
+        note(&format!(
+            "{} is {}",
+            account.address,
+            crate::show::words::account_state(account.logged_in, account.online)
+        ));
         Ok(())
     })?;
     Ok(Exit::Ok)

@@ -18,7 +18,11 @@ pub async fn run(_args: Args, session: &mut Session) -> Result<Exit, Failure> {
         result => result?,
     };
     session.out.either(&result, |_, account| {
-        note(&format!("{} is {}", account.address, crate::verbs::account_state(account.logged_in, account.online)));
+        note(&format!(
+            "{} is {}",
+            account.address,
+            crate::show::words::account_state(account.logged_in, account.online)
+        ));
         Ok(())
     })?;
     Ok(Exit::Ok)

@@ -5,6 +5,7 @@ use proto::rpc::types::{ProfileSetParams, ProfileShowParams};
 
 use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
+use crate::show;
 use crate::term::output::note;
 
 #[derive(Debug, clap::Args)]
@@ -41,17 +42,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         Action::Show { who } => {
             let params = ProfileShowParams { account, who };
             let profile = session.call::<ProfileShow>(&params).await?;
-            session.out.either(&profile, |out, profile| {
-                let shown = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
-                crate::verbs::facts(
-                    out,
-                    &[
-                        ("display name", shown(&profile.display_name)),
-                        ("status", shown(&profile.status)),
-                        ("bio", shown(&profile.bio)),
-                    ],
-                )
-            })?;
+            session.out.either(&profile, |out, profile| out.show(&show::account::profile(profile)))?;
         }
         Action::Set { display_name, status, bio } => {
             let params = ProfileSetParams { account, display_name, status, bio };

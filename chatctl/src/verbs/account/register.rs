@@ -84,7 +84,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         }
     }
     let json = session.out.json;
-    crate::verbs::told_once(&mut session.out, &result.recovery_key, |out| {
+    super::told_once(&mut session.out, &result.recovery_key, |out| {
         if json {
             return out.object(&result);
         }
@@ -97,7 +97,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
             "The line below is the recovery key. It is shown this once and stored nowhere: write it down. \
               It is the only way to keep the name if this computer is lost.",
         );
-        out.line(&crate::term::escape::line(&result.recovery_key))
+        out.line(&*result.recovery_key)
     })?;
     Ok(Exit::Ok)
 }

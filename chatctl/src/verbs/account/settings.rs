@@ -7,7 +7,7 @@ use proto::time::parse_duration;
 
 use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
-use crate::show::clock;
+use crate::show;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -37,14 +37,6 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let read_receipts = args.read_receipts.map(|switch| switch == Switch::On);
     let params = SettingsParams { account: session.account(), read_receipts, lifetime: args.lifetime };
     let settings = session.call::<AccountSettings>(&params).await?;
-    session.out.either(&settings, |out, settings| {
-        crate::verbs::facts(
-            out,
-            &[
-                ("read receipts", if settings.read_receipts { "on" } else { "off" }.to_owned()),
-                ("lifetime", settings.lifetime.map_or_else(|| "never".to_owned(), clock::span)),
-            ],
-        )
-    })?;
+    session.out.either(&settings, |out, settings| out.show(&show::account::settings(settings)))?;
     Ok(Exit::Ok)
 }

@@ -8,8 +8,8 @@ use proto::rpc::types::UnregisterParams;
 use crate::client::names;
 use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
-use crate::show;
-use crate::show::clock;
+use crate::show::words;
+use crate::show::words::clock;
 use crate::term::escape;
 use crate::term::output::note;
 
@@ -39,7 +39,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
                 "The name rests for 30 days, until {}: until then only the account's recovery key gets it back \
                  (chatctl register {} --reclaim FILE), after that anybody may take it.",
                 clock::precise(until),
-                show::argument(&account.name)
+                words::argument(&account.name)
             ));
         }
         Ok(())

@@ -4,7 +4,7 @@ use proto::rpc::methods::ContactAccept;
 
 use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
-use crate::show;
+use crate::show::words;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -17,7 +17,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let contact = session.call::<ContactAccept>(&params).await?;
     session
         .tell(&contact, |who| {
-            format!("you and {who} are contacts; write with: chatctl send {} hello", show::argument(who))
+            format!("you and {who} are contacts; write with: chatctl send {} hello", words::argument(who))
         })
         .await
 }

@@ -5,7 +5,7 @@ use proto::rpc::types::{ContactAddParams, ContactState};
 
 use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
-use crate::show;
+use crate::show::words;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -25,7 +25,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
 fn outcome(state: ContactState, who: &str) -> String {
     match state {
         ContactState::Accepted => format!("you and {who} are contacts"),
-        ContactState::Pending => format!("{who} asks you, too; chatctl accept {}", show::argument(who)),
+        ContactState::Pending => format!("{who} asks you, too; chatctl accept {}", words::argument(who)),
         ContactState::Requested => format!("asked {who}; `chatctl contacts` shows when it is accepted"),
         ContactState::Rejected => format!("{who} refused"),
         ContactState::GivenUp => format!("the request to {who} was given up"),

@@ -3,9 +3,9 @@
 use proto::rpc::methods::ContactRename;
 use proto::rpc::types::RenameParams;
 
-use crate::client::names;
 use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
+use crate::show::words::names::unlabelled;
 use crate::term::output::note;
 
 #[derive(Debug, clap::Args)]
@@ -21,7 +21,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let contact = session.call::<ContactRename>(&params).await?;
     let home = if session.out.json { String::new() } else { session.home().await };
     session.out.either(&contact, |_, contact| {
-        let who = names::unlabelled(contact, &home);
+        let who = unlabelled(contact, &home);
         note(&match contact.label.as_deref().filter(|label| *label != who) {
             Some(label) if *label != contact.who => {
                 format!("{who} is now called {label}; so is somebody else: write {}", contact.who)

@@ -4,8 +4,7 @@ use proto::rpc::methods::ContactRequests;
 
 use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
-use crate::show;
-use crate::show::clock::clock;
+use crate::show::contact;
 use crate::term::output::note;
 
 #[derive(Debug, clap::Args)]
@@ -17,12 +16,8 @@ pub async fn run(_args: Args, session: &mut Session) -> Result<Exit, Failure> {
         if requests.contacts.is_empty() {
             note("no requests");
         }
-        for contact in &requests.contacts {
-            let since = contact.since.map(|at| clock(at) + " ").unwrap_or_default();
-            let line = format!("{since}{}", show::request(contact, out.colour));
-            out.line(&line)?;
-        }
-        Ok(())
+        let lines: Vec<_> = requests.contacts.iter().map(contact::waiting).collect();
+        out.show(&lines)
     })?;
     Ok(Exit::Ok)
 }

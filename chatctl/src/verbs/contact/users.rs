@@ -3,14 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use proto::rpc::methods::DirectoryUsers;
-use proto::rpc::types::{User, UsersParams, UsersResult};
+use proto::rpc::types::{UsersParams, UsersResult};
 
 use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
-use crate::show;
-use crate::term::escape;
+use crate::show::contact;
 use crate::term::output::note;
-use crate::term::table::Table;
 
 /// Names to a page: few round trips for 10,000 users, and a page fits one RPC message many times over.
 const PAGE: u32 = 1_000;
@@ -42,7 +40,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     };
     let narrowed = params.query.is_some() || params.name.is_some() || params.ip.is_some() || params.online;
     let mut all = UsersResult { users: Vec::new(), next: None };
-    let mut table = Table::new([12, 7, 0]).titled(["NAME", "PRESENCE", "IS"]);
+    let mut table = contact::users();
     let mut found = 0;
     session.out.begin_page();
     loop {
@@ -51,8 +49,8 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         if session.out.json {
             all.users.extend(page.users);
         } else {
-            page.users.iter().for_each(|user| table.row(row(user)));
-            table.print(&mut session.out)?;
+            page.users.iter().for_each(|user| table.row(contact::user(user)));
+            session.out.table(&mut table)?;
             session.out.flush()?;
         }
         // A directory that answers with the same cursor again would keep us here for ever.
@@ -72,9 +70,4 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
 fn address(text: &str) -> Result<String, String> {
     let known = text.parse::<IpAddr>().is_ok() || text.parse::<SocketAddr>().is_ok();
     if known { Ok(text.to_owned()) } else { Err("not an IP address, or one with :port".to_owned()) }
-}
-
-fn row(user: &User) -> [String; 3] {
-    let contact = if user.contact { "contact" } else { "" };
-    [escape::line(&user.name).into_owned(), show::presence(user.online).to_owned(), contact.to_owned()]
 }

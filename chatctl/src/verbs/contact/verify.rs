@@ -5,9 +5,8 @@ use proto::rpc::types::{Trust, VerifyParams, VerifyResult};
 
 use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
-use crate::show;
-use crate::term::escape;
-use crate::term::output::Out;
+use crate::show::words;
+use crate::term::output::{Out, OutputError};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -58,14 +57,14 @@ fn digits(given: &[String]) -> Result<Option<String>, Failure> {
     Err(Failure::Usage(format!("a safety number has sixty digits, and {has}; nothing was compared")))
 }
 
-fn print(out: &mut Out, result: &VerifyResult, who: &str, only_shown: bool) -> Result<(), Failure> {
+fn print(out: &mut Out, result: &VerifyResult, who: &str, only_shown: bool) -> Result<(), OutputError> {
     if only_shown {
-        out.line(&escape::line(&result.safety_number))?;
+        out.line(result.safety_number.as_str())?;
     }
-    let command = format!("chatctl verify {} NUMBER", show::argument(who));
+    let command = format!("chatctl verify {} NUMBER", words::argument(who));
     out.note(&match (result.contact.trust, only_shown) {
         (Trust::Verified, _) => format!("{who} is verified"),
-        (trust, false) => format!("the key of {who} is accepted ({})", show::trust(trust)),
+        (trust, false) => format!("the key of {who} is accepted ({})", words::trust(trust)),
         (Trust::Changed, true) => format!(
             "THE KEY OF {who} CHANGED and nothing is sent to it. Compare the number above with {who}, in person or by \
              phone, then: {command}"

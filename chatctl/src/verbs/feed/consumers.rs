@@ -2,18 +2,13 @@
 
 use clap::Subcommand;
 use proto::rpc::methods::{ConsumerDeadLetters, ConsumerList, ConsumerRemove, ConsumerReset};
-use proto::rpc::types::{Consumer, ConsumerParams, ConsumerResetParams, DeadLetter, DeadLettersParams, PageParams};
+use proto::rpc::types::{ConsumerParams, ConsumerResetParams, DeadLettersParams, PageParams};
 
-use crate::client::names;
 use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
-use crate::show;
-use crate::show::Look;
-use crate::show::clock::clock;
-use crate::term::escape;
+use crate::show::words::names::label_event;
+use crate::show::{consumer, event};
 use crate::term::output::note;
-use crate::term::table::Table;
-use crate::verbs::count;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -74,7 +69,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
 /// One object a line under `--json`: lists may be long.
 async fn list(session: &mut Session) -> Result<(), Failure> {
     let mut params = PageParams { account: session.account(), ..Default::default() };
-    let mut table = Table::new([0, 0, 0, 0]).titled(["NAME", "READER", "PLACE", "WAITING"]);
+    let mut table = consumer::list();
     let mut found = false;
     loop {
         let page = session.call::<ConsumerList>(&params).await?;
@@ -83,7 +78,7 @@ async fn list(session: &mut Session) -> Result<(), Failure> {
             if session.out.json {
                 session.out.object(&consumer)?;
             } else {
-                table.row(columns(&consumer));
+                table.row(consumer::row(&consumer));
             }
         }
         params.after = page.next;
@@ -94,24 +89,7 @@ async fn list(session: &mut Session) -> Result<(), Failure> {
     if !found {
         note("no consumers; chatctl watch --consumer NAME makes one");
     }
-    table.print(&mut session.out)
-}
-
-fn columns(consumer: &Consumer) -> [String; 4] {
-    let mut notes = vec![format!("{} waiting", count(consumer.waiting, "event"))];
-    if consumer.attempts > 0 {
-        notes.push(format!("{} on the first", count(consumer.attempts, "attempt")));
-    }
-    if consumer.dead_letters > 0 {
-        notes.push(count(consumer.dead_letters, "dead letter"));
-    }
-    let reading = if consumer.reading { "being read" } else { "not read" };
-    [
-        escape::line(&consumer.name).into_owned(),
-        reading.to_owned(),
-        format!("at {} ({})", consumer.seq, clock(consumer.at)),
-        notes.join(", "),
-    ]
+    Ok(session.out.table(&mut table)?)
 }
 
 async fn dead_letters(session: &mut Session, name: String) -> Result<(), Failure> {
@@ -125,10 +103,10 @@ async fn dead_letters(session: &mut Session, name: String) -> Result<(), Failure
                 session.out.object(&letter)?;
             } else {
                 if let Some(event) = &mut letter.event {
-                    names::label_event(event);
+                    label_event(event);
                 }
-                let line = dead_letter(&letter, session.out.look());
-                session.out.line(&line)?;
+                let lines = event::dead_letter(&letter, session.look());
+                session.out.show(&lines)?;
             }
         }
         params.after = page.next;
@@ -140,19 +118,4 @@ async fn dead_letters(session: &mut Session, name: String) -> Result<(), Failure
         note("no dead letters");
     }
     Ok(())
-}
-
-fn dead_letter(letter: &DeadLetter, look: Look) -> String {
-    let head = format!(
-        "event {}, given up {} after {} ({})",
-        letter.seq,
-        clock(letter.at),
-        count(letter.attempts, "attempt"),
-        escape::line(&letter.reason)
-    );
-    match letter.event.as_ref().map(|event| show::event(event, look, None)) {
-        Some(Some(event)) => format!("{head}:\n  {event}"),
-        Some(None) => head,
-        None => format!("{head}; its message was deleted"),
-    }
 }

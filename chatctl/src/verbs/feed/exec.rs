@@ -21,6 +21,7 @@ use proto::rpc::types::{FeedAttemptParams, FeedGiveUpParams};
 use tokio::process::Command;
 
 use crate::failure::{Exit, Failure};
+use crate::show::words::{argument, count};
 use crate::term::output::{say, to_json};
 use crate::verbs::feed::consumer::Consumer;
 
@@ -85,8 +86,8 @@ impl Consumer<'_> {
             if made >= max_attempts {
                 say(&format!(
                     "event {seq} is a dead letter after {} ({failed}); chatctl consumers dead-letters {} shows it",
-                    crate::verbs::count(made.min(max_attempts), "attempt"),
-                    crate::show::argument(&consumer),
+                    count(made.min(max_attempts), "attempt"),
+                    argument(&consumer),
                 ));
                 let params = FeedGiveUpParams { account, consumer, seq, reason: failed };
                 let given = self.call::<FeedGiveUp>(&params).await?;

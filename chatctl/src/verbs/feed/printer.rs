@@ -13,6 +13,7 @@ use crate::client::quotes::Quotes;
 use crate::client::session::Session;
 use crate::failure::Failure;
 use crate::show;
+use crate::show::words::names::label_event;
 
 /// Prints events.
 pub struct Shown {
@@ -30,7 +31,7 @@ impl Shown {
     /// Prints an event if it says anything to the reader.
     pub async fn print(&mut self, session: &mut Session, client: &Client, mut event: Event) -> Result<(), Failure> {
         if session.out.json {
-            return session.out.object(&event);
+            return Ok(session.out.object(&event)?);
         }
         let answered = match &event.message {
             Some(message) => self.quotes.of(client, session.account(), message).await,
@@ -39,11 +40,11 @@ impl Shown {
         if let (Some(newest), Some(who), Some(message)) = (&mut self.newest, event.peer, &event.message) {
             newest.insert(who, message.id);
         }
-        names::label_event(&mut event);
-        match show::event(&event, session.out.look(), answered.as_deref()) {
-            Some(line) => session.out.line(&line),
-            None => Ok(()),
+        label_event(&mut event);
+        if let Some(lines) = show::event::event(&event, session.look(), answered.as_deref()) {
+            session.out.show(&lines)?;
         }
+        Ok(())
     }
 
     /// Everything out, and marked as read. A connection that ends under it is noticed by the feed; the mark follows with

@@ -20,6 +20,7 @@ use crate::failure::{Exit, Failure};
 use crate::input::line_editor::{self, Typing};
 use crate::input::stdin_lines::{self, Line, LineError};
 use crate::input::stop::Stop;
+use crate::show::sent;
 use crate::term::output::note;
 use crate::verbs::feed::printer::Shown;
 use crate::verbs::feed::watch;
@@ -235,7 +236,7 @@ impl Chat {
         match outcome::wait(client, account, id, MessageState::Delivered, Duration::ZERO).await {
             Ok(result) if result.state < MessageState::Delivered => {
                 self.told_waiting = true;
-                session.out.remark(&outcome::describe(&result, &self.who, None))
+                Ok(session.out.remark(&sent::describe(&result, &self.who, None))?)
             }
             // The feed notices a connection that ended, and tells what became of the message.
             Ok(_) => Ok(()),
@@ -265,7 +266,7 @@ impl Chat {
                 Ok(result) => {
                     if result.reason.as_deref() == Some(AWAITING_ACCEPTANCE) {
                         if !std::mem::replace(&mut self.told_awaiting, true) {
-                            session.out.remark(&outcome::describe(&result, &self.who, None))?;
+                            session.out.remark(&sent::describe(&result, &self.who, None))?;
                         }
                     } else if self.waiting.is_none() && !self.told_waiting {
                         self.waiting = Some((result.id, Instant::now() + PATIENCE));

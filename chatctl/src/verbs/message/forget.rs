@@ -23,7 +23,9 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     session.out.either(&result, |_, result| {
         note(&match result.forgotten {
             0 => format!("nothing to forget of {}", args.who),
-            forgotten => format!("{} with {} forgotten here", crate::verbs::count(forgotten, "message"), args.who),
+            forgotten => {
+                format!("{} with {} forgotten here", crate::show::words::count(forgotten, "message"), args.who)
+            }
         });
         Ok(())
     })?;

@@ -9,7 +9,9 @@ use crate::client::names;
 use crate::client::quotes::Quotes;
 use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
-use crate::show;
+use crate::show::message;
+use crate::show::words;
+use crate::show::words::names::label_message;
 use crate::term::output::note;
 
 /// Messages that one call gives at most.
@@ -53,7 +55,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let mut result = collect(session, params, args.limit).await?;
     let read = if reads { seen(&result, before.is_none() && after.is_none()) } else { Seen::Nothing };
     if !session.out.json {
-        result.messages.iter_mut().for_each(names::label_message);
+        result.messages.iter_mut().for_each(label_message);
     }
     if let Some(damaged) = &result.damaged {
         note(damaged);
@@ -66,10 +68,10 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         note("no messages");
     }
     session.out.begin_page();
-    let (client, look, mut quotes) = (session.client().await?, session.out.look(), Quotes::default());
-    for message in &result.messages {
-        let answered = quotes.of(&client, session.account(), message).await;
-        session.out.line(&show::message(message, look, answered.as_deref()))?;
+    let (client, look, mut quotes) = (session.client().await?, session.look(), Quotes::default());
+    for shown in &result.messages {
+        let answered = quotes.of(&client, session.account(), shown).await;
+        session.out.show(&message::message(shown, look, answered.as_deref()))?;
     }
     // Read is what was seen: after the pager.
     session.out.end_page()?;
@@ -82,7 +84,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         }
         Seen::NotAll => note(&format!(
             "there are older unread messages: -n N shows more; chatctl read {} marks all as read",
-            show::argument(&args.who)
+            words::argument(&args.who)
         )),
     }
     Ok(Exit::Ok)

@@ -1,4 +1,4 @@
-//! How far a sent message came: waiting for it, and saying it.
+//! How far a sent message came: waiting for it, and the exit code that this ends with.
 
 use std::time::Duration;
 
@@ -7,13 +7,10 @@ use proto::reason::Reason;
 use proto::rpc::client::Client;
 use proto::rpc::methods::MessageWait;
 use proto::rpc::types::{MessageState, SendResult, WaitParams};
-use proto::time::Timestamp;
 use tokio::time::Instant;
 
 use crate::failure::{Exit, Failure};
-use crate::show;
-use crate::show::clock::clock;
-use crate::show::reasons;
+use crate::show::words::reasons;
 
 /// The longest that one `message.wait` takes; longer waits are several.
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
@@ -65,49 +62,6 @@ pub fn judge(result: &SendResult, wanted: MessageState, who: &str, timeout: Dura
     Err(Failure::Other { exit, text, hint: Some(format!("chatctl trace {}", result.id)) })
 }
 
-/// How a message stands, for its sender; `since` is when the recipient was seen to go offline.
-pub fn describe(result: &SendResult, who: &str, since: Option<Timestamp>) -> String {
-    let id = result.id;
-    let reason = result.reason.as_deref();
-    match (result.state, reason.and_then(Reason::read).map(|said| said.reason)) {
-        (MessageState::Delivered, _) => format!("delivered to {who}"),
-        (MessageState::Read, _) => format!("read by {who}"),
-        (MessageState::Mailboxed, _) => match since {
-            Some(since) => format!("in {who}'s mailbox (offline since {})", clock(since)),
-            None => format!("in {who}'s mailbox; it arrives when {who} is back"),
-        },
-        (MessageState::Sent, Some(Reason::AccountGone)) => format!(
-            "sent to {who}, who gave the name up, or is gone: nobody confirms it. To give up on it: chatctl remove {}",
-            show::argument(who)
-        ),
-        (MessageState::Sent, _) => format!("sent to {who}, not confirmed yet; chatctl trace {id}"),
-        (MessageState::Rejected, _) => format!("refused by {who}"),
-        (MessageState::Expired, _) => format!("expired; chatctl trace {id}"),
-        (MessageState::Withdrawn, _) => format!("given up; chatctl trace {id}"),
-        (MessageState::Queued, Some(Reason::AwaitingAcceptance)) => {
-            format!("queued: waiting for {who} to accept your request")
-        }
-        (MessageState::Queued, Some(Reason::RecipientKeysExpired)) => {
-            format!("queued: the keys of {who} are too old; it leaves once {who} was online again")
-        }
-        (MessageState::Queued, Some(Reason::PeerUnreachable)) => {
-            format!("queued: {who} is unreachable, will retry; chatctl trace {id}")
-        }
-        (MessageState::Queued, Some(Reason::AccountGone)) => format!(
-            "queued: {who} gave the name up, or is gone; it leaves only if that account comes back. To give up on it: \
-             chatctl remove {}",
-            show::argument(who)
-        ),
-        (MessageState::Queued, Some(Reason::KeyChanged)) => {
-            format!("queued: the key of {who} changed; to compare it: chatctl verify {}", show::argument(who))
-        }
-        (MessageState::Queued, _) => match reason {
-            Some(reason) => format!("queued: {}; chatctl trace {id}", reasons::words(reason)),
-            None => format!("queued: {who} is unreachable, will retry; chatctl trace {id}"),
-        },
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -143,23 +97,6 @@ mod tests {
         assert_eq!(
             late.unwrap_err().to_string(),
             "not delivered after 30 s: the message to bob is queued (not accepted yet) and stays on its way"
-        );
-    }
-
-    #[test]
-    fn what_is_said() {
-        assert_eq!(describe(&result(MessageState::Delivered, None), "bob", None), "delivered to bob");
-        assert_eq!(
-            describe(&result(MessageState::Queued, None), "bob", None),
-            "queued: bob is unreachable, will retry; chatctl trace 07070707-0707-0707-0707-070707070707"
-        );
-        let mailboxed = result(MessageState::Mailboxed, None);
-        assert_eq!(describe(&mailboxed, "bob", None), "in bob's mailbox; it arrives when bob is back");
-        let said = describe(&mailboxed, "bob", Some(Timestamp(1_760_000_000_000)));
-        assert!(said.starts_with("in bob's mailbox (offline since "), "{said}");
-        assert_eq!(
-            describe(&result(MessageState::Queued, Some(AWAITING_ACCEPTANCE)), "bob", None),
-            "queued: waiting for bob to accept your request"
         );
     }
 }

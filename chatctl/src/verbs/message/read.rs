@@ -27,7 +27,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     session.out.either(&result, |_, result| {
         note(&match result.marked {
             0 => format!("nothing unread from {}", args.who),
-            marked => format!("{} from {} marked as read", crate::verbs::count(marked, "message"), args.who),
+            marked => format!("{} from {} marked as read", crate::show::words::count(marked, "message"), args.who),
         });
         Ok(())
     })?;

@@ -7,7 +7,8 @@ use crate::client::names;
 use crate::client::quotes::Quotes;
 use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
-use crate::show;
+use crate::show::message;
+use crate::show::words::names::label_message;
 use crate::term::output::note;
 
 /// Hits that one call gives at most.
@@ -32,7 +33,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let params = SearchParams { account: session.account(), query, who: args.who, ..SearchParams::default() };
     let mut result = collect(session, params, args.limit).await?;
     if !session.out.json {
-        result.messages.iter_mut().for_each(names::label_message);
+        result.messages.iter_mut().for_each(label_message);
     }
     if let Some(damaged) = &result.damaged {
         note(damaged);
@@ -45,10 +46,10 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         note("nothing found");
     }
     session.out.begin_page();
-    let (client, look, mut quotes) = (session.client().await?, session.out.look(), Quotes::default());
-    for message in &result.messages {
-        let answered = quotes.of(&client, session.account(), message).await;
-        session.out.line(&show::hit(message, look, answered.as_deref()))?;
+    let (client, look, mut quotes) = (session.client().await?, session.look(), Quotes::default());
+    for hit in &result.messages {
+        let answered = quotes.of(&client, session.account(), hit).await;
+        session.out.line(message::hit(hit, look, answered.as_deref()))?;
     }
     if result.more {
         session.out.note("there is more; -n N shows more of it")?;

@@ -17,6 +17,7 @@ use crate::client::names;
 use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
 use crate::input::stdin_lines;
+use crate::show::sent;
 use crate::term::output::note;
 use crate::verbs::message::outcome::{self, AWAITING_ACCEPTANCE};
 use crate::verbs::message::send_lines;
@@ -170,12 +171,12 @@ async fn one(
         session.out.object(&result)?;
     }
     if let Err(failure) = session.out.end() {
-        return Err(retry(&failure, "is stored", params));
+        return Err(retry(&failure.into(), "is stored", params));
     }
     let exit = outcome::judge(&result, wanted, who, timeout)?;
     if glance {
         let since = if result.state == MessageState::Mailboxed { offline_since(session, who).await } else { None };
-        session.out.note(&outcome::describe(&result, who, since))?;
+        session.out.note(&sent::describe(&result, who, since))?;
     }
     Ok(exit)
 }
@@ -221,7 +222,7 @@ fn awaits(result: &SendResult) -> bool {
 
 fn tell_awaiting(result: &SendResult, who: &str) {
     if awaits(result) {
-        note(&outcome::describe(result, who, None));
+        note(&sent::describe(result, who, None));
     }
 }
 

@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 use crate::client::session::Session;
 use crate::failure::Failure;
 use crate::input::stdin_lines::{self, Line, LineError};
+use crate::show::words::count;
 use crate::term::output::note;
-use crate::verbs::count;
 use crate::verbs::message::outcome::AWAITING_ACCEPTANCE;
 
 /// Calls in flight at most: enough to keep the daemon's group commits full, little enough to stop soon after an error.
@@ -72,7 +72,7 @@ pub async fn send_lines(session: &mut Session, params: SendParams) -> Result<Sen
         let settled = bulk.settle().await;
         result = result.and(settled);
     }
-    let result = result.and_then(|()| bulk.session.out.end());
+    let result = result.and_then(|()| bulk.session.out.end().map_err(Failure::from));
     if result.is_err() {
         note(&format!("{} queued", count(bulk.sent.queued, "line")));
     }
@@ -182,6 +182,9 @@ impl Bulk<'_> {
         self.sent.queued += 1;
         self.sent.last = Some(result.id);
         self.sent.awaiting |= result.reason.as_deref() == Some(AWAITING_ACCEPTANCE);
-        if self.session.out.json { self.session.out.object(result) } else { Ok(()) }
+        if self.session.out.json {
+            self.session.out.object(result)?;
+        }
+        Ok(())
     }
 }

@@ -10,7 +10,7 @@ use proto::rpc::types::{Empty, RestoreFinishParams, RestoreResult, RestoreWriteP
 use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
 use crate::input::secret;
-use crate::show::clock;
+use crate::show::words::clock;
 use crate::term::output::note;
 
 /// Bytes of one part.

@@ -4,7 +4,7 @@ use proto::rpc::methods::ContactBlock;
 
 use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
-use crate::show;
+use crate::show::words;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -15,5 +15,5 @@ pub struct Args {
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let params = session.who_params(&args.who);
     let contact = session.call::<ContactBlock>(&params).await?;
-    session.tell(&contact, |who| format!("{who} is blocked; undo with: chatctl unblock {}", show::argument(who))).await
+    session.tell(&contact, |who| format!("{who} is blocked; undo with: chatctl unblock {}", words::argument(who))).await
 }

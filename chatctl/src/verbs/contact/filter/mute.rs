@@ -8,7 +8,7 @@ use proto::time::parse_duration;
 
 use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
-use crate::show;
+use crate::show::words;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -26,8 +26,8 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let timed = args.duration.is_some();
     session
         .tell(&contact, |who| match contact.muted_until.filter(|_| timed) {
-            Some(until) => format!("{who} is muted until {}", crate::show::clock::clock(until)),
-            None => format!("{who} is muted; undo with: chatctl unmute {}", show::argument(who)),
+            Some(until) => format!("{who} is muted until {}", crate::show::words::clock::clock(until)),
+            None => format!("{who} is muted; undo with: chatctl unmute {}", words::argument(who)),
         })
         .await
 }

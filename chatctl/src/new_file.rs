@@ -22,14 +22,14 @@ pub fn create(path: &Path, consequence: &str) -> Result<File, Failure> {
 }
 
 /// A file that appears under its name when it is whole, and not before. Gone when it is dropped unfinished.
-pub struct Whole {
+pub struct AtomicFile {
     file: File,
     partial: PathBuf,
     path: PathBuf,
     consequence: &'static str,
 }
 
-impl Whole {
+impl AtomicFile {
     /// Whether one could be begun here, as far as can be told without making it.
     pub fn may_create(path: &Path, consequence: &'static str) -> Result<(), Failure> {
         let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
@@ -101,7 +101,7 @@ fn name(from: &Path, to: &Path, link: impl Fn(&Path, &Path) -> io::Result<()>) -
     fs::rename(from, to)
 }
 
-impl Drop for Whole {
+impl Drop for AtomicFile {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.partial);
     }
@@ -118,12 +118,12 @@ mod tests {
     fn it_is_there_when_it_is_whole() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("alice.age");
-        let mut file = Whole::create(&path, "nothing was done").unwrap();
+        let mut file = AtomicFile::create(&path, "nothing was done").unwrap();
         file.write(b"half").unwrap();
         assert!(!path.exists());
         drop(file);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "an unfinished one leaves nothing");
-        let mut file = Whole::create(&path, "nothing was done").unwrap();
+        let mut file = AtomicFile::create(&path, "nothing was done").unwrap();
         file.write(b"whole").unwrap();
         file.finish().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"whole");
@@ -149,10 +149,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("alice.age");
         fs::write(&path, "old").unwrap();
-        let failure = Whole::create(&path, "nothing was done").err().unwrap();
+        let failure = AtomicFile::create(&path, "nothing was done").err().unwrap();
         assert!(failure.to_string().ends_with("nothing was done"), "{failure}");
         fs::remove_file(&path).unwrap();
-        let file = Whole::create(&path, "nothing was done").unwrap();
+        let file = AtomicFile::create(&path, "nothing was done").unwrap();
         fs::write(&path, "quicker").unwrap();
         assert!(file.finish().is_err());
         assert_eq!(fs::read(&path).unwrap(), b"quicker");

@@ -3,6 +3,7 @@
 pub mod complete;
 pub mod interrupt;
 pub mod line_editor;
+pub mod prompt;
 pub mod secret;
 pub mod stdin_lines;
 pub mod stop;

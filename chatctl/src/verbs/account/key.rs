@@ -66,7 +66,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
             let params = session.account_params();
             let result = session.call::<KeyRotate>(&params).await?;
             session.out.either(&result, |_, result| {
-                told(result);
+                report(result);
                 Ok(())
             })?;
         }
@@ -115,7 +115,7 @@ async fn recover(session: &mut Session, from: &std::path::Path, to: Option<&std:
                 return Ok(session.out.object(&WithFile { account, published, recovery_file })?);
             }
             Ok(()) => {
-                told(&result);
+                report(&result);
                 note(&format!("The new recovery key is in {}. The one before is of no use any more.", path.display()));
                 return Ok(());
             }
@@ -124,11 +124,11 @@ async fn recover(session: &mut Session, from: &std::path::Path, to: Option<&std:
         }
     }
     let json = session.out.json;
-    super::told_once(&mut session.out, &key, |out| {
+    super::print_once(&mut session.out, &key, |out| {
         if json {
             return out.object(&result);
         }
-        told(&result);
+        report(&result);
         note(
             "The line below is the new recovery key. It is shown this once and stored nowhere: write it down. The one \
              before is of no use any more.",
@@ -137,7 +137,7 @@ async fn recover(session: &mut Session, from: &std::path::Path, to: Option<&std:
     })
 }
 
-fn told(result: &KeyResult) {
+fn report(result: &KeyResult) {
     let account = &result.account;
     note(&format!("{} has a new identity key (fingerprint {})", account.address, account.fingerprint));
     if !result.published {

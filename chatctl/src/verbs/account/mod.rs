@@ -15,7 +15,11 @@ use crate::term::output::{Out, OutputError, note, say};
 
 /// Prints a key that is told this once. If standard output does not take it, it goes to standard error and the run fails:
 /// a reader that has left is no reason to lose it.
-fn told_once(out: &mut Out, key: &str, print: impl FnOnce(&mut Out) -> Result<(), OutputError>) -> Result<(), Failure> {
+fn print_once(
+    out: &mut Out,
+    key: &str,
+    print: impl FnOnce(&mut Out) -> Result<(), OutputError>,
+) -> Result<(), Failure> {
     print(out).and_then(|()| out.flush()).map_err(|failure| {
         say(&format!("{failure}; the recovery key follows here, and is shown this once"));
         note(key);

@@ -72,7 +72,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
                 return Ok(Exit::Ok);
             }
             Ok(()) => {
-                registered(account);
+                report(account);
                 note(&format!(
                     "The recovery key is in {}. Keep it where this computer's loss does not take it.",
                     path.display()
@@ -84,11 +84,11 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         }
     }
     let json = session.out.json;
-    super::told_once(&mut session.out, &result.recovery_key, |out| {
+    super::print_once(&mut session.out, &result.recovery_key, |out| {
         if json {
             return out.object(&result);
         }
-        registered(&result.account);
+        report(&result.account);
         if args.reclaim.is_some() {
             note("Its recovery key is the one that you gave.");
             return Ok(());
@@ -102,6 +102,6 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn registered(account: &AccountInfo) {
+fn report(account: &AccountInfo) {
     note(&format!("registered {} (fingerprint {})", account.address, account.fingerprint));
 }

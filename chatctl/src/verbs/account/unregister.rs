@@ -1,6 +1,6 @@
 //! `chatctl unregister`: gives the name up, after a typed confirmation.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use proto::rpc::methods::AccountUnregister;
 use proto::rpc::types::UnregisterParams;
@@ -8,6 +8,7 @@ use proto::rpc::types::UnregisterParams;
 use crate::client::names;
 use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
+use crate::input::prompt;
 use crate::show::words;
 use crate::show::words::clock;
 use crate::term::escape;
@@ -49,14 +50,9 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
 
 fn ask(name: &str, address: &str) -> Result<(), Failure> {
     let (name, address) = (escape::line(name), escape::line(address));
-    let mut prompt = io::stderr();
-    let _ = write!(
-        prompt,
+    let typed = prompt::line(&format!(
         "This gives up {address} and deletes its keys, contacts and messages from this daemon. The name \
          then rests for 30 days: until then it is given back to the account's recovery key only.\nType {name} to go ahead: "
-    );
-    let _ = prompt.flush();
-    let mut typed = String::new();
-    io::stdin().lock().read_line(&mut typed).map_err(|e| Failure::other(format!("cannot read the answer: {e}")))?;
-    if typed.trim() == name { Ok(()) } else { Err(Failure::other("not confirmed; nothing was changed")) }
+    ))?;
+    if typed == name { Ok(()) } else { Err(Failure::other("not confirmed; nothing was changed")) }
 }

@@ -17,7 +17,7 @@ use crate::failure::{Exit, Failure};
 use crate::input::stdin_lines::{self, Line, LineError};
 use crate::input::stop::Stop;
 use crate::term::output::reader_gone;
-use crate::verbs::feed::printer::Shown;
+use crate::verbs::feed::printer::EventPrinter;
 
 /// Printed events after which a consumer acknowledges even while more keep coming.
 const ACK_EVERY: usize = 100;
@@ -64,15 +64,15 @@ impl Consumer<'_> {
         Ok(self.call::<FeedAck>(&params).await?.is_some())
     }
 
-    async fn print(&mut self, shown: &mut Shown, batch: &mut Vec<Event>) -> Result<(), Failure> {
+    async fn print(&mut self, printer: &mut EventPrinter, batch: &mut Vec<Event>) -> Result<(), Failure> {
         for event in batch.drain(..) {
-            shown.print(self.session, self.feed.client(), event).await?;
+            printer.print(self.session, self.feed.client(), event).await?;
         }
-        shown.flush(self.session, self.feed.client()).await
+        printer.flush(self.session, self.feed.client()).await
     }
 
     /// `--ack printed`: what was written to standard output counts.
-    pub async fn printed(mut self, mut shown: Shown) -> Result<Exit, Failure> {
+    pub async fn printed(mut self, mut printer: EventPrinter) -> Result<Exit, Failure> {
         let mut gone = std::pin::pin!(reader_gone());
         let (mut unacked, mut batch) = (0, Vec::new());
         loop {
@@ -91,7 +91,7 @@ impl Consumer<'_> {
             }
             unacked += batch.len();
             // An acknowledgement follows the flush: what was not printed is told again.
-            self.print(&mut shown, &mut batch).await?;
+            self.print(&mut printer, &mut batch).await?;
             if !alive && !self.reconnect().await? {
                 return Ok(Exit::Ok);
             }
@@ -103,7 +103,7 @@ impl Consumer<'_> {
 
     /// `--ack-stdin`: the reader writes the number of each event that it has finished, one a line, in any order. Ends when
     /// standard input ends.
-    pub async fn finished(mut self, mut shown: Shown) -> Result<Exit, Failure> {
+    pub async fn finished(mut self, mut printer: EventPrinter) -> Result<Exit, Failure> {
         let mut gone = std::pin::pin!(reader_gone());
         let mut input = stdin_lines::stdin();
         let mut unfinished = Unfinished { last: self.feed.last(), ..Unfinished::default() };
@@ -116,7 +116,7 @@ impl Consumer<'_> {
                 () = &mut gone => Err(Failure::ClosedPipe),
                 alive = self.feed.next_many(&mut batch), if unfinished.events.len() < MAX_UNFINISHED => {
                     unfinished.events.extend(batch.iter().map(|event| (event.seq, false)));
-                    match self.print(&mut shown, &mut batch).await {
+                    match self.print(&mut printer, &mut batch).await {
                         Ok(()) if !alive && !self.reconnect().await? => Ok(Some(Exit::Ok)),
                         result => result.map(|()| None),
                     }

@@ -80,7 +80,7 @@ impl Consumer<'_> {
                         let kept = self.acknowledge(seq).await?;
                         return Ok(if kept { Outcome::Settled } else { Outcome::Stopped });
                     }
-                    Some(status) => said(status),
+                    Some(status) => ending(status),
                 }
             };
             if made >= max_attempts {
@@ -105,7 +105,8 @@ impl Consumer<'_> {
 
     /// One run, to its end also when a signal comes, for that may be about to succeed; `None` after a second signal.
     async fn run(&mut self, command: &str, input: &[u8]) -> Result<Option<ExitStatus>, Failure> {
-        let stdin = whole(input).map_err(|error| Failure::other(format!("cannot hand an event to --exec: {error}")))?;
+        let stdin =
+            memory_file(input).map_err(|error| Failure::other(format!("cannot hand an event to --exec: {error}")))?;
         let mut child = Command::new("/bin/sh")
             .args(["-c", command])
             .stdin(stdin)
@@ -121,7 +122,7 @@ impl Consumer<'_> {
 }
 
 /// The event as a file in memory, not as a pipe: when this program is killed, the command still reads all of it.
-fn whole(input: &[u8]) -> io::Result<File> {
+fn memory_file(input: &[u8]) -> io::Result<File> {
     let mut file = File::from(memfd_create("event", MFdFlags::MFD_CLOEXEC)?);
     file.write_all(input)?;
     file.rewind()?;
@@ -129,7 +130,7 @@ fn whole(input: &[u8]) -> io::Result<File> {
 }
 
 /// `exit code 3`, `killed by signal 9`.
-fn said(status: ExitStatus) -> String {
+fn ending(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("killed by signal {signal}"),
@@ -156,7 +157,7 @@ mod tests {
 
     #[test]
     fn an_end_is_said() {
-        assert_eq!(said(ExitStatus::from_raw(3 << 8)), "exit code 3");
-        assert_eq!(said(ExitStatus::from_raw(9)), "killed by signal 9");
+        assert_eq!(ending(ExitStatus::from_raw(3 << 8)), "exit code 3");
+        assert_eq!(ending(ExitStatus::from_raw(9)), "killed by signal 9");
     }
 }

@@ -16,13 +16,13 @@ use crate::show;
 use crate::show::words::names::label_event;
 
 /// Prints events.
-pub struct Shown {
+pub struct EventPrinter {
     quotes: Quotes,
     /// Whether what is shown is read by that: the newest message shown of each conversation, and not marked yet.
     newest: Option<HashMap<AccountId, MessageId>>,
 }
 
-impl Shown {
+impl EventPrinter {
     /// `reads`: a person reads what is printed, and nothing before it is left out.
     pub fn new(reads: bool) -> Self {
         Self { quotes: Quotes::default(), newest: reads.then(HashMap::new) }

@@ -20,7 +20,7 @@ use crate::failure::{Exit, Failure};
 use crate::input::stop::Stop;
 use crate::term::output;
 use crate::verbs::feed::consumer::Consumer;
-use crate::verbs::feed::printer::Shown;
+use crate::verbs::feed::printer::EventPrinter;
 
 /// Messages fetched at once.
 const PAGE: u32 = 1_000;
@@ -103,26 +103,26 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         let stop = Stop::listen()?;
         let feed = Feed::open(session, params).await?;
         let consumer = Consumer { feed, session, name, stop };
-        let shown = Shown::new(false);
+        let printer = EventPrinter::new(false);
         return match args.exec {
             Some(command) => consumer.exec(&command, args.max_attempts.unwrap_or(MAX_ATTEMPTS)).await,
-            None if args.ack_stdin => consumer.finished(shown).await,
-            None => consumer.printed(shown).await,
+            None if args.ack_stdin => consumer.finished(printer).await,
+            None => consumer.printed(printer).await,
         };
     }
     // A mark covers all that is older: only where all that is unread was shown is the newest read.
     let reads = session.out.person && preface && !args.peek && args.types.is_empty();
-    let mut shown = Shown::new(reads);
+    let mut printer = EventPrinter::new(reads);
     let mut feed = Feed::open(session, params).await?;
     let mut seen = Seen::default();
     if preface {
         let wanted = |kind: EventType| args.types.is_empty() || args.types.iter().any(|t| t == kind.as_str());
         for event in waiting(session, only, wanted).await? {
             seen.note(&event);
-            shown.print(session, feed.client(), event).await?;
+            printer.print(session, feed.client(), event).await?;
         }
     }
-    shown.flush(session, feed.client()).await?;
+    printer.flush(session, feed.client()).await?;
 
     let mut gone = std::pin::pin!(output::reader_gone());
     let mut batch = Vec::new();
@@ -134,10 +134,10 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         };
         for event in batch.drain(..) {
             if !seen.has(&event) {
-                shown.print(session, feed.client(), event).await?;
+                printer.print(session, feed.client(), event).await?;
             }
         }
-        shown.flush(session, feed.client()).await?;
+        printer.flush(session, feed.client()).await?;
         if !alive {
             feed.reconnect(session).await?;
         }

@@ -22,7 +22,7 @@ use crate::input::stdin_lines::{self, Line, LineError};
 use crate::input::stop::Stop;
 use crate::show::sent;
 use crate::term::output::note;
-use crate::verbs::feed::printer::Shown;
+use crate::verbs::feed::printer::EventPrinter;
 use crate::verbs::feed::watch;
 use crate::verbs::message::history;
 use crate::verbs::message::outcome::{self, AWAITING_ACCEPTANCE};
@@ -112,7 +112,7 @@ struct Chat {
     waiting: Option<(MessageId, Instant)>,
     /// That was said, and nothing was delivered since.
     told_waiting: bool,
-    shown: Shown,
+    printer: EventPrinter,
     peek: bool,
 }
 
@@ -180,9 +180,9 @@ impl Chat {
         }
         let recent = page.messages;
         let last_shown = recent.iter().map(|message| message.id).collect();
-        let shown = Shown::new(false);
+        let printer = EventPrinter::new(false);
         let (told_awaiting, waiting, told_waiting) = (false, None, false);
-        let mut chat = Self { who, id, feed, last_shown, told_awaiting, waiting, told_waiting, shown, peek };
+        let mut chat = Self { who, id, feed, last_shown, told_awaiting, waiting, told_waiting, printer, peek };
         let own = recent.iter().filter(|message| message.received_at.is_none());
         let said = own.map(|message| line_editor::harmless(&message.body)).collect();
         let newest = recent.iter().rev().find(|message| message.received_at.is_some()).map(|message| message.id);
@@ -190,7 +190,7 @@ impl Chat {
             let own = if message.received_at.is_some() { &message.to } else { &message.from };
             let account = own.clone();
             let event = watch::received(message, &account);
-            chat.shown.print(session, chat.feed.client(), event).await?;
+            chat.printer.print(session, chat.feed.client(), event).await?;
         }
         session.out.flush()?;
         if let Some(newest) = newest {
@@ -210,7 +210,7 @@ impl Chat {
             newest = event.message.as_ref().map(|message| message.id).or(newest);
             // That a line arrived is what one expects; only what went wrong is worth a line of its own.
             if session.out.json || event.state.is_none_or(|state| state > MessageState::Read) {
-                self.shown.print(session, self.feed.client(), event).await?;
+                self.printer.print(session, self.feed.client(), event).await?;
             }
         }
         session.out.flush()?;

@@ -37,21 +37,21 @@ pub struct Sent {
 }
 
 /// A line on its way.
-struct Flying {
+struct Unanswered {
     number: u64,
     params: SendParams,
     /// `None` while the daemon is away: it has to be sent (again).
     answer: Option<Pending<MessageSend>>,
 }
 
-struct Bulk<'a> {
+struct LineSender<'a> {
     client: Client,
     session: &'a mut Session,
     params: SendParams,
-    in_flight: VecDeque<Flying>,
+    in_flight: VecDeque<Unanswered>,
     bytes: usize,
-    /// The daemon went away; nothing is sent before [`Bulk::begin_again`].
-    grounded: bool,
+    /// The daemon went away; nothing is sent before [`LineSender::resend`].
+    disconnected: bool,
     sent: Sent,
 }
 
@@ -65,25 +65,26 @@ pub async fn send_lines(session: &mut Session, params: SendParams) -> Result<Sen
     let client = session.client().await?;
     let mut input = stdin_lines::stdin();
     let sent = Sent::default();
-    let mut bulk = Bulk { client, session, params, in_flight: VecDeque::new(), bytes: 0, grounded: false, sent };
-    let mut result = bulk.pump(&mut input).await;
+    let mut sender =
+        LineSender { client, session, params, in_flight: VecDeque::new(), bytes: 0, disconnected: false, sent };
+    let mut result = sender.read_lines(&mut input).await;
     // What is on its way is counted, whatever happened.
-    while !bulk.in_flight.is_empty() {
-        let settled = bulk.settle().await;
-        result = result.and(settled);
+    while !sender.in_flight.is_empty() {
+        let taken = sender.take_answer().await;
+        result = result.and(taken);
     }
-    let result = result.and_then(|()| bulk.session.out.end().map_err(Failure::from));
+    let result = result.and_then(|()| sender.session.out.end().map_err(Failure::from));
     if result.is_err() {
-        note(&format!("{} queued", count(bulk.sent.queued, "line")));
+        note(&format!("{} queued", count(sender.sent.queued, "line")));
     }
-    result.map(|()| bulk.sent)
+    result.map(|()| sender.sent)
 }
 
-impl Bulk<'_> {
-    async fn pump(&mut self, input: &mut mpsc::Receiver<Result<Vec<Line>, LineError>>) -> Result<(), Failure> {
+impl LineSender<'_> {
+    async fn read_lines(&mut self, input: &mut mpsc::Receiver<Result<Vec<Line>, LineError>>) -> Result<(), Failure> {
         loop {
-            if self.grounded {
-                self.begin_again().await?;
+            if self.disconnected {
+                self.resend().await?;
             }
             let batch = if self.in_flight.is_empty() {
                 self.session.out.flush()?;
@@ -92,8 +93,8 @@ impl Bulk<'_> {
                 tokio::select! {
                     biased;
                     batch = input.recv() => batch,
-                    settled = self.settle() => {
-                        settled?;
+                    taken = self.take_answer() => {
+                        taken?;
                         continue;
                     }
                 }
@@ -112,73 +113,73 @@ impl Bulk<'_> {
 
     async fn submit(&mut self, line: Line) -> Result<(), Failure> {
         while self.in_flight.len() >= IN_FLIGHT || self.bytes >= IN_FLIGHT_BYTES {
-            self.settle().await?;
+            self.take_answer().await?;
         }
         let params = SendParams { body: line.text, id: Some(MessageId::now()), ..self.params.clone() };
         self.bytes += params.body.len();
-        let mut flying = Flying { number: line.number, params, answer: None };
-        let flown = self.fly(&mut flying).await;
-        self.in_flight.push_back(flying);
-        flown
+        let mut line = Unanswered { number: line.number, params, answer: None };
+        let handed_over = self.hand_over(&mut line).await;
+        self.in_flight.push_back(line);
+        handed_over
     }
 
     /// Hands a line over, if there is a daemon.
-    async fn fly(&mut self, flying: &mut Flying) -> Result<(), Failure> {
-        if self.grounded {
+    async fn hand_over(&mut self, line: &mut Unanswered) -> Result<(), Failure> {
+        if self.disconnected {
             return Ok(());
         }
-        match self.client.submit::<MessageSend>(&flying.params).await.map_err(Failure::from) {
-            Ok(answer) => flying.answer = Some(answer),
-            Err(failure) if failure.is_disconnect() => self.ground(),
+        match self.client.submit::<MessageSend>(&line.params).await.map_err(Failure::from) {
+            Ok(answer) => line.answer = Some(answer),
+            Err(failure) if failure.is_disconnect() => self.forget_answers(),
             Err(failure) => return Err(failure),
         }
         Ok(())
     }
 
     /// Whatever was answered meanwhile behind the line that was not: sent again, it is the same message.
-    fn ground(&mut self) {
-        self.grounded = true;
-        self.in_flight.iter_mut().for_each(|flying| flying.answer = None);
+    fn forget_answers(&mut self) {
+        self.disconnected = true;
+        self.in_flight.iter_mut().for_each(|line| line.answer = None);
     }
 
     /// Takes the oldest answer. Dropping the future loses nothing: a line leaves the queue only when its answer is there.
-    async fn settle(&mut self) -> Result<(), Failure> {
-        let Some(flying) = self.in_flight.front_mut() else { return Ok(()) };
-        let answer = match &mut flying.answer {
+    async fn take_answer(&mut self) -> Result<(), Failure> {
+        let Some(line) = self.in_flight.front_mut() else { return Ok(()) };
+        let answer = match &mut line.answer {
             Some(answer) => answer.await.map_err(Failure::from),
-            None => return self.begin_again().await,
+            None => return self.resend().await,
         };
         if answer.as_ref().is_err_and(Failure::is_disconnect) {
-            self.ground();
+            self.forget_answers();
             return Ok(());
         }
-        let Some(flying) = self.in_flight.pop_front() else { return Ok(()) };
-        self.bytes -= flying.params.body.len();
+        let Some(line) = self.in_flight.pop_front() else { return Ok(()) };
+        self.bytes -= line.params.body.len();
         match answer {
-            Ok(result) => self.stored(&result),
+            Ok(result) => self.count(&result),
             Err(Failure::Rpc(RpcError(code, text))) => {
-                Err(Failure::Rpc(RpcError::new(code, format!("line {}: {text}", flying.number))))
+                Err(Failure::Rpc(RpcError::new(code, format!("line {}: {text}", line.number))))
             }
             Err(failure) => Err(failure),
         }
     }
 
     /// Waits for the daemon, then sends what has no answer, in its order.
-    async fn begin_again(&mut self) -> Result<(), Failure> {
+    async fn resend(&mut self) -> Result<(), Failure> {
         self.session.out.remark("chatctl: the daemon went away; waiting for it to come back")?;
         let waiting = std::mem::take(&mut self.in_flight);
         self.client = self.session.wait_for_daemon().await?;
         self.session.out.remark("chatctl: the daemon is back")?;
-        self.grounded = false;
-        for mut flying in waiting {
-            let flown = self.fly(&mut flying).await;
-            self.in_flight.push_back(flying);
-            flown?;
+        self.disconnected = false;
+        for mut line in waiting {
+            let handed_over = self.hand_over(&mut line).await;
+            self.in_flight.push_back(line);
+            handed_over?;
         }
         Ok(())
     }
 
-    fn stored(&mut self, result: &SendResult) -> Result<(), Failure> {
+    fn count(&mut self, result: &SendResult) -> Result<(), Failure> {
         self.sent.queued += 1;
         self.sent.last = Some(result.id);
         self.sent.awaiting |= result.reason.as_deref() == Some(AWAITING_ACCEPTANCE);

@@ -11,7 +11,7 @@ use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
 use crate::input::interrupt;
 use crate::input::secret;
-use crate::new_file::Whole;
+use crate::new_file::AtomicFile;
 use crate::term::output::note;
 
 #[derive(Debug, clap::Args)]
@@ -48,7 +48,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
             ));
         }
     } else {
-        Whole::may_create(&args.file, NOTHING)?;
+        AtomicFile::may_create(&args.file, NOTHING)?;
     }
     interrupt::or(write(args, session)).await?
 }
@@ -57,7 +57,7 @@ const NOTHING: &str = "nothing was backed up";
 
 /// Where the parts go.
 enum Target {
-    File(Whole),
+    File(AtomicFile),
     Output(std::io::Stdout),
 }
 
@@ -72,7 +72,7 @@ async fn write(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let transfer = begun.transfer;
     let mut target = match args.file.to_str() {
         Some("-") => Target::Output(std::io::stdout()),
-        _ => Target::File(Whole::create(&args.file, NOTHING)?),
+        _ => Target::File(AtomicFile::create(&args.file, NOTHING)?),
     };
     let mut offset = 0;
     while offset < begun.size {

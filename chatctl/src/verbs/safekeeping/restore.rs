@@ -61,7 +61,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let params = RestoreFinishParams { transfer, identities, passphrase };
     let result = session.call::<RestoreFinish>(&params).await?;
     session.out.either(&result, |_, result| {
-        told(result);
+        report(result);
         Ok(())
     })?;
     Ok(Exit::Ok)
@@ -79,7 +79,7 @@ async fn upload(session: &mut Session, path: &Path, file: &mut dyn Read, transfe
     }
 }
 
-fn told(result: &RestoreResult) {
+fn report(result: &RestoreResult) {
     let account = &result.account;
     note(&format!("{} is restored as it was on {}", account.address, clock::precise(result.made)));
     note("It is a new device: what was received since then comes again from those who still have it.");

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use tests::binaries::repository;
+use tests::sources::{files, relative, sources};
 
 /// Lines of a source file at most, its tests not counted.
 const MAX_LINES: usize = 400;
@@ -53,37 +53,6 @@ const LAYERS: [&[&str]; 9] = [
     &["daemon"],
     &["manual", "main", "lib"],
 ];
-
-/// Every file that belongs to the repository.
-fn files() -> Vec<PathBuf> {
-    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-            let (path, name) = (entry.path(), entry.file_name());
-            let name = name.to_string_lossy();
-            if name == "target" || name == ".git" {
-                continue;
-            }
-            if path.is_dir() {
-                walk(&path, found);
-            } else {
-                found.push(path);
-            }
-        }
-    }
-    let mut found = Vec::new();
-    walk(&repository(), &mut found);
-    found.sort();
-    found
-}
-
-fn relative(path: &Path) -> String {
-    path.strip_prefix(repository()).unwrap().to_string_lossy().into_owned()
-}
-
-fn sources() -> impl Iterator<Item = (String, String)> {
-    let rust = files().into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "rs"));
-    rust.map(|path| (relative(&path), fs::read_to_string(&path).unwrap()))
-}
 
 /// Whether a whole file is tests.
 fn is_test_file(name: &str) -> bool {

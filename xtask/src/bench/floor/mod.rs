@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tests::Place;
-use tests::process::Ended;
+use tests::process::Process;
 
 use super::throughput::body;
 use node::{Role, frame};
@@ -33,8 +33,8 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// The two processes.
 #[derive(Debug)]
 struct Nodes {
-    sender: Ended,
-    receiver: Ended,
+    sender: Process,
+    receiver: Process,
     client: UnixStream,
     /// What the receiver received.
     reader: UnixStream,
@@ -53,7 +53,7 @@ impl Nodes {
     }
 }
 
-fn spawn(role: Role, folder: &Path, index: bool, peer: Option<&str>) -> Result<(Ended, String)> {
+fn spawn(role: Role, folder: &Path, index: bool, peer: Option<&str>) -> Result<(Process, String)> {
     let program = std::env::current_exe().context("cannot name the running program")?;
     let mut command = Command::new(&program);
     command.arg("floor-node").arg("--folder").arg(folder).args(["--role", role.name()]);
@@ -63,10 +63,10 @@ fn spawn(role: Role, folder: &Path, index: bool, peer: Option<&str>) -> Result<(
     if let Some(peer) = peer {
         command.args(["--peer", peer]);
     }
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-    let mut child = Ended(child.with_context(|| format!("cannot run {}", program.display()))?);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = Process::spawn(command)?;
     let mut line = String::new();
-    BufReader::new(child.stdout.take().context("no stdout")?).read_line(&mut line)?;
+    BufReader::new(child.take_stdout().context("no stdout")?).read_line(&mut line)?;
     ensure!(!line.is_empty(), "the floor's {} did not start", role.name());
     Ok((child, line.trim().to_owned()))
 }
@@ -109,7 +109,7 @@ pub fn lone(warm_up: usize, count: usize, pace: Duration) -> Result<Lone> {
     };
     (0..warm_up).try_for_each(|number| one(number).map(drop))?;
     let durations = (0..count).map(&mut one).collect::<Result<_>>()?;
-    let pids = [nodes.sender.id(), nodes.receiver.id()];
+    let pids = [nodes.sender.pid(), nodes.receiver.pid()];
     let calls = trace::count(&pids, nodes.place.path(), trace::MESSAGES, |number| one(number).map(drop))?;
     Ok(Lone { durations, calls })
 }

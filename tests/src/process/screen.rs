@@ -8,17 +8,16 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
 use nix::pty::{Winsize, openpty};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::sys::termios::{Termios, tcgetattr};
-use nix::unistd::Pid;
 
-use crate::process::Ended;
+use super::Process;
 use crate::wait::wait_for;
 
 /// A running program with a terminal. Dropping it kills it.
 #[derive(Debug)]
 pub struct Screen {
-    child: Ended,
+    process: Process,
     terminal: File,
     shown: Arc<Mutex<Vec<u8>>>,
     reader: JoinHandle<()>,
@@ -35,9 +34,8 @@ impl Screen {
         let end = |fd: &std::os::fd::OwnedFd| fd.try_clone().map(Stdio::from);
         command.stdin(end(&pair.slave)?).stdout(end(&pair.slave)?).stderr(end(&pair.slave)?);
         command.env("TERM", "xterm-256color");
-        let child = Ended(command.spawn().with_context(|| format!("cannot start {command:?}"))?);
-        // The command holds the program's end open.
-        drop(command);
+        // The command goes with it: it holds the program's end open.
+        let process = Process::spawn(command)?;
         let terminal = File::from(pair.master);
         let shown = Arc::new(Mutex::new(Vec::new()));
         let (mut source, copy) = (terminal.try_clone()?, Arc::clone(&shown));
@@ -47,7 +45,7 @@ impl Screen {
                 copy.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&chunk[..count]);
             }
         });
-        Ok(Self { child, terminal, shown, reader })
+        Ok(Self { process, terminal, shown, reader })
     }
 
     /// Everything that was written to the terminal so far.
@@ -89,9 +87,7 @@ impl Screen {
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        if let Ok(pid) = i32::try_from(self.child.id()) {
-            let _ = kill(Pid::from_raw(pid), signal);
-        }
+        let _ = self.process.signal(signal);
     }
 
     /// Waits for its end, and until all that it wrote is in [`Screen::shown`].
@@ -102,7 +98,7 @@ impl Screen {
     pub fn wait(&mut self) -> ExitStatus {
         let mut status = None;
         wait_for("the program ends", || {
-            status = self.child.try_wait().ok().flatten();
+            status = self.process.ended();
             status.is_some()
         });
         // The last words may still be on their way when it is gone already.

@@ -1,20 +1,17 @@
 //! Runs `chatctl` as a user does: arguments in; stdout, stderr and exit code out.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::binaries::program;
-use crate::daemon::isolate;
-use crate::stream::Stream;
+use super::Process;
+use super::binaries::program;
+use super::isolate::isolate;
+use super::stream::Stream;
 
 /// No run of `chatctl` in a test takes longer, a wait for delivery on a busy machine included.
 pub const RUN_DEADLINE: Duration = Duration::from_secs(90);
@@ -144,27 +141,10 @@ impl Ctl {
     /// # Errors
     /// When it cannot be run, takes longer than [`RUN_DEADLINE`], or panics itself.
     pub fn try_run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, input: &[u8]) -> Result<Output> {
-        let mut command = self.command(args)?;
+        let command = self.command(args)?;
         let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
         let shown = format!("chatctl {}", words.join(" "));
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() });
-        let mut child = command.spawn().with_context(|| format!("cannot run {shown}"))?;
-        let pid = i32::try_from(child.id()).context("the pid does not fit")?;
-        if let Some(mut stdin) = child.stdin.take() {
-            let input = input.to_vec();
-            // On a thread of its own: chatctl may answer before it has read everything.
-            std::thread::spawn(move || stdin.write_all(&input));
-        }
-        let (tell, told) = mpsc::channel();
-        std::thread::spawn(move || tell.send(child.wait_with_output()));
-        let output = match told.recv_timeout(RUN_DEADLINE) {
-            Ok(output) => output.with_context(|| format!("cannot wait for {shown}"))?,
-            Err(_) => {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-                bail!("{shown} took longer than {RUN_DEADLINE:?}")
-            }
-        };
+        let output = Process::output(command, input, RUN_DEADLINE).with_context(|| format!("cannot run {shown}"))?;
         let output = Output {
             shown,
             code: output.status.code(),

@@ -1,21 +1,21 @@
 //! A `chatctl` that keeps running (`watch`, `chat`): its lines as they come, its stdin open.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use super::Process;
 use crate::wait::DEADLINE;
 
 /// A running `chatctl`. Dropping it kills it.
 #[derive(Debug)]
 pub struct Stream {
-    child: Child,
+    process: Process,
     stdin: Option<ChildStdin>,
     lines: mpsc::Receiver<String>,
     errors: mpsc::Receiver<String>,
@@ -45,11 +45,11 @@ impl Stream {
     /// When it cannot be started.
     pub fn start(mut command: Command) -> Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
-        let stdin = child.stdin.take();
-        let lines = read_lines(child.stdout.take().context("no stdout")?);
-        let errors = read_lines(child.stderr.take().context("no stderr")?);
-        Ok(Self { child, stdin, lines, errors, seen: Vec::new() })
+        let mut process = Process::spawn(command)?;
+        let stdin = process.take_stdin();
+        let lines = read_lines(process.take_stdout().context("no stdout")?);
+        let errors = read_lines(process.take_stderr().context("no stderr")?);
+        Ok(Self { process, stdin, lines, errors, seen: Vec::new() })
     }
 
     /// The next line; `None` when `within` passes or the output ends.
@@ -151,11 +151,9 @@ impl Stream {
         self.stdin = None;
     }
 
-    /// Sends SIGTERM or another signal.
+    /// Sends SIGTERM or another signal, if it is still there.
     pub fn signal(&self, signal: Signal) {
-        if let Ok(pid) = i32::try_from(self.child.id()) {
-            let _ = kill(Pid::from_raw(pid), signal);
-        }
+        let _ = self.process.signal(signal);
     }
 
     /// Waits for its end.
@@ -164,21 +162,16 @@ impl Stream {
     /// When it does not end within [`DEADLINE`].
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
-        let since = Instant::now();
-        loop {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return status;
-            }
-            assert!(since.elapsed() < DEADLINE, "still running after {DEADLINE:?}; seen {:#?}", self.seen);
-            std::thread::sleep(Duration::from_millis(5));
+        match self.process.wait(DEADLINE) {
+            Ok(status) => status,
+            Err(error) => panic!("{error:?}; seen {:#?}", self.seen),
         }
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.process.end(Signal::SIGKILL, DEADLINE);
         let errors = self.stderr_now();
         if !std::thread::panicking()
             && let Some(line) = errors.iter().find(|line| line.contains("panicked at"))

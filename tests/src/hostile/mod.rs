@@ -1,5 +1,7 @@
 //! Text that has broken programs before. Every string is one line of legal UTF-8 and must arrive as it is.
 
+pub mod directory;
+
 /// Characters that a terminal must never be given raw, although they are stored and sent as they are.
 pub const ESCAPES: [&str; 12] = [
     "\u{1b}[31mred\u{1b}[0m",

@@ -16,7 +16,7 @@ pub mod trace;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,8 +24,8 @@ use anyhow::{Context, Result, ensure};
 use tests::Place;
 use tests::process::Process;
 
-use super::throughput::body;
-use node::{Role, frame};
+use super::scale::body;
+use node::{Role, frame, socket};
 
 /// Nothing for so long means that it has stopped.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -76,11 +76,6 @@ fn connect(folder: &Path, role: Role) -> Result<UnixStream> {
     let stream = UnixStream::connect(&path).with_context(|| format!("cannot connect to {}", path.display()))?;
     stream.set_read_timeout(Some(SILENCE))?;
     Ok(stream)
-}
-
-/// Where clients of a node come.
-fn socket(folder: &Path, role: Role) -> PathBuf {
-    folder.join(role.name()).with_extension("sock")
 }
 
 /// What lone messages cost.

@@ -1,5 +1,7 @@
 //! The directory: durable registrations with possession of the key proved, lookups, and authenticated sessions.
 
+pub mod mailbox;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -21,8 +21,8 @@ use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::Scale;
-use super::table::Row;
+use super::super::Scale;
+use super::super::table::Row;
 
 /// Clients at the same time in the second measurement; each deposits for somebody else.
 const CLIENTS: usize = 32;

@@ -96,7 +96,7 @@ async fn subscribe(client: &Client, params: &SubscribeParams) -> Result<(Subscri
     let mut pause = FIRST_PAUSE;
     loop {
         match client.subscribe(params).await {
-            Err(ClientError::Rpc(RpcError(ErrorCode::InUse, _))) if Instant::now() < patience => {
+            Err(ClientError::Rpc(RpcError { code: ErrorCode::InUse, .. })) if Instant::now() < patience => {
                 tokio::time::sleep(pause).await;
                 pause *= 2;
             }

@@ -28,7 +28,7 @@ fn expensive() -> Vec<u8> {
 }
 
 fn is_limit(error: &ClientError) -> bool {
-    matches!(error, ClientError::Rpc(error) if error.0 == ErrorCode::LimitReached)
+    matches!(error, ClientError::Rpc(error) if error.code == ErrorCode::LimitReached)
 }
 
 /// Uploads a file; its transfer.

@@ -9,9 +9,9 @@ use crate::{code, is_test_file, without_comments};
 /// Rooms of chatctl, from the bottom up. A room imports only from rows before its own.
 const CHATCTL: [&[&str]; 8] = [
     &["term"],
-    &["failure", "help"],
-    &["show", "new_file"],
-    &["client"],
+    &["help", "show"],
+    &["failure"],
+    &["client", "new_file"],
     &["input"],
     &["verbs"],
     &["cli"],
@@ -193,4 +193,33 @@ fn crate_paths_are_found() {
     assert_eq!(crate_paths(text), BTreeSet::from(expected));
     let text = "use proto::{ids::A, rpc::types::{B, C}};\nlet x = proto::wire::d(); myproto::no";
     assert_eq!(paths_of("proto", text), BTreeSet::from(["ids", "rpc", "wire"].map(String::from)));
+}
+
+/// Files of chatd whose texts still name a command of chatctl's: its own help, states of an account that are told as a text,
+/// and damage to a store.
+const NAME_COMMANDS: [&str; 7] = [
+    "chatd/src/directory/error.rs",
+    "chatd/src/main.rs",
+    "chatd/src/service/account.rs",
+    "chatd/src/service/keys.rs",
+    "chatd/src/service/session.rs",
+    "chatd/src/service/storage.rs",
+    "chatd/src/store/disk/health.rs",
+];
+
+/// Every program that talks to the daemon has commands of its own: an error names the step that helps
+/// (`proto::rpc::advice`), and chatctl words it.
+#[test]
+fn chatd_names_no_command_of_chatctl() {
+    let (mut wrong, mut needless) = (Vec::new(), BTreeSet::from(NAME_COMMANDS));
+    for (name, text) in sources().filter(|(name, _)| name.starts_with("chatd/src/") && !is_test_file(name)) {
+        let names = code(&text)
+            .lines()
+            .any(|line| line.split("chatctl ").skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase())));
+        if names && !needless.remove(name.as_str()) {
+            wrong.push(name);
+        }
+    }
+    assert!(wrong.is_empty(), "say which step helps by `ServiceError::advise`: {wrong:#?}");
+    assert!(needless.is_empty(), "these name none any more: {needless:?}");
 }

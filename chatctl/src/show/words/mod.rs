@@ -3,6 +3,7 @@
 //! What is a `String` here may become a part of a sentence of this program: what others chose in it is made harmless here
 //! already. Spans need not be; [`crate::term::render`] does that.
 
+pub mod advice;
 pub mod clock;
 pub mod names;
 pub mod reasons;

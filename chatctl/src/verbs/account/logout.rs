@@ -14,7 +14,7 @@ pub async fn run(_args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let params = session.account_params();
     let result = match session.call::<AccountLogout>(&params).await {
         // The advice to log in is not for somebody who wants to be logged out.
-        Err(Failure::Rpc(RpcError(ErrorCode::LoggedOut, text))) => return Err(Failure::other(text)),
+        Err(Failure::Rpc(RpcError { code: ErrorCode::LoggedOut, text, .. })) => return Err(Failure::other(text)),
         result => result?,
     };
     session.out.either(&result, |_, account| {

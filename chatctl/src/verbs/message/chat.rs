@@ -275,9 +275,9 @@ impl Chat {
                 }
                 Err(failure) if failure.is_disconnect() => self.feed.reconnect(session).await?,
                 // The conversation goes on; the line that was not sent is named.
-                Err(Failure::Rpc(error)) => {
+                Err(failure @ Failure::Rpc(_)) => {
                     let begin = params.body.chars().take(40).collect::<String>();
-                    session.out.remark(&format!("chatctl: not sent: {begin:?}: {error}"))?;
+                    session.out.remark(&format!("chatctl: not sent: {begin:?}: {failure}"))?;
                     return Ok(());
                 }
                 Err(failure) => return Err(failure),

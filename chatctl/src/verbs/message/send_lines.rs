@@ -157,8 +157,8 @@ impl LineSender<'_> {
         self.bytes -= line.params.body.len();
         match answer {
             Ok(result) => self.count(&result),
-            Err(Failure::Rpc(RpcError(code, text))) => {
-                Err(Failure::Rpc(RpcError::new(code, format!("line {}: {text}", line.number))))
+            Err(Failure::Rpc(RpcError { code, text, advice })) => {
+                Err(Failure::Rpc(RpcError { code, text: format!("line {}: {text}", line.number), advice }))
             }
             Err(failure) => Err(failure),
         }

@@ -136,7 +136,7 @@ mod tests {
     fn for_somebody_who_may_answer_it() {
         let mut reply = samples::message();
         (reply.body, reply.reply_to) = ("yes\r\nof course\r".into(), Some(proto::ids::MessageId([9; 16])));
-        let people = Look { ids: true, ..Look::default() };
+        let people = Look { ids: true };
         let line = message(&reply, people, Some("alice: \"lunch?\u{1b}\""));
         assert!(line.contains(" 07070707 bob: ! yes\n      of course ["), "{line:?}");
         assert!(line.ends_with("(answers alice: \"lunch?\\u{1b}\")"), "{line:?}");

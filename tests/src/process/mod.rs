@@ -120,7 +120,6 @@ impl Process {
     /// # Errors
     /// When it cannot be started or runs longer than `deadline`; it is killed then.
     pub fn output(mut command: Command, input: &[u8], deadline: Duration) -> Result<Output> {
-        let since = Instant::now();
         command.stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = Self::spawn(command)?;
@@ -129,14 +128,25 @@ impl Process {
             // On a thread of its own: it may answer before it has read everything.
             std::thread::spawn(move || stdin.write_all(&input));
         }
-        let stdout = read_all(process.take_stdout().context("the child has no stdout")?);
-        let stderr = read_all(process.take_stderr().context("the child has no stderr")?);
-        let read = |pipe: mpsc::Receiver<Vec<u8>>| {
+        process.finish(deadline)
+    }
+
+    /// Lets it run to its end, and gives what it wrote to those of its pipes that nobody has taken. Nothing more comes on
+    /// its stdin.
+    ///
+    /// # Errors
+    /// When it runs longer than `deadline`; it is killed then.
+    pub fn finish(mut self, deadline: Duration) -> Result<Output> {
+        let since = Instant::now();
+        drop(self.take_stdin());
+        let (stdout, stderr) = (self.take_stdout().map(read_all), self.take_stderr().map(read_all));
+        let read = |pipe: Option<mpsc::Receiver<Vec<u8>>>| {
+            let Some(pipe) = pipe else { return Ok(Vec::new()) };
             let left = deadline.saturating_sub(since.elapsed());
-            pipe.recv_timeout(left).with_context(|| format!("{} took longer than {deadline:?}", process.name))
+            pipe.recv_timeout(left).with_context(|| format!("{} took longer than {deadline:?}", self.name))
         };
         let (stdout, stderr) = (read(stdout)?, read(stderr)?);
-        let status = process.wait(deadline.saturating_sub(since.elapsed()))?;
+        let status = self.wait(deadline.saturating_sub(since.elapsed()))?;
         Ok(Output { status, stdout, stderr })
     }
 
@@ -198,11 +208,12 @@ impl Process {
         kill(Pid::from_raw(pid), signal).with_context(|| format!("cannot send {signal} to {}", self.name))
     }
 
-    /// Waits for its end.
+    /// Waits for its end. Nothing more comes on its stdin, if nobody has taken that.
     ///
     /// # Errors
     /// When it still runs after `deadline`; it is killed then.
     pub fn wait(&mut self, deadline: Duration) -> Result<ExitStatus> {
+        drop(self.take_stdin());
         let (since, mut pause, mut late) = (Instant::now(), ASK_INTERVAL[0], false);
         let status = loop {
             if let Some(status) = self.ended() {

@@ -213,7 +213,8 @@ mod tests {
         }
 
         #[test]
-        fn nothing_that_acts_is_in_a_row(text: String, body: bool, columns in 10usize..40) {
+        fn nothing_that_acts_is_in_a_row(chars in prop::collection::vec(any::<char>(), 0..64), body: bool, columns in 10usize..40) {
+            let text = chars.into_iter().chain("\x1b[2J\n\u{9b}\u{202e}".chars()).collect();
             let kind = if body { Kind::Body } else { Kind::Text };
             let line = Line::from(Span { text, kind, ..Span::default() });
             for row in rows(&line, Surface { columns: Some(columns), styles: true }) {

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
-use crate::session::Session;
+use crate::term::output::Color;
 use crate::verbs;
 
 /// Chat with people, without a server in between.
@@ -40,22 +41,12 @@ pub struct Globals {
     pub socket: Option<PathBuf>,
 }
 
-/// `--color`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Color {
-    /// On a terminal that can, without NO_COLOR.
-    #[default]
-    Auto,
-    Always,
-    Never,
-}
-
 macro_rules! verbs {
-    ($($(#[$meta:meta])* $variant:ident => $module:ident,)*) => {
+    ($($(#[$meta:meta])* $variant:ident => $($module:ident)::+,)*) => {
         /// What to do.
         #[derive(Debug, Subcommand)]
         pub enum Verb {
-            $($(#[$meta])* $variant(verbs::$module::Args),)*
+            $($(#[$meta])* $variant(verbs::$($module)::+::Args),)*
         }
 
         impl Verb {
@@ -63,7 +54,7 @@ macro_rules! verbs {
             pub async fn run(self, session: &mut Session) -> Result<Exit, Failure> {
                 match self {
                     // Boxed: the future of one verb is alive at a time, and the largest would size them all.
-                    $(Self::$variant(args) => Box::pin(verbs::$module::run(args, session)).await,)*
+                    $(Self::$variant(args) => Box::pin(verbs::$($module)::+::run(args, session)).await,)*
                 }
             }
         }
@@ -72,81 +63,81 @@ macro_rules! verbs {
 
 verbs! {
     /// Make an account and claim its name
-    Register => register,
+    Register => account::register,
     /// Bring the account online
-    Login => login,
+    Login => account::login,
     /// Take the account offline
-    Logout => logout,
+    Logout => account::logout,
     /// Give the name up and delete the account from this daemon
-    Unregister => unregister,
+    Unregister => account::unregister,
     /// Show the account
-    Whoami => whoami,
+    Whoami => account::whoami,
     /// Make one of your accounts the default
-    Use => use_account,
+    Use => account::use_account,
     /// Show connectivity, queues, unread counts and versions, for each of your accounts
-    Status => status,
+    Status => system::status,
     /// Show who is in the directory
     #[command(visible_alias = "list")]
-    Users => users,
+    Users => contact::users,
     /// Ask somebody to become a contact
     #[command(visible_alias = "connect")]
-    Add => add,
+    Add => contact::add,
     /// Show contact requests that wait for an answer
-    Requests => requests,
+    Requests => contact::requests,
     /// Accept a contact request
-    Accept => accept,
+    Accept => contact::accept,
     /// Refuse a contact request
-    Reject => reject,
+    Reject => contact::reject,
     /// Show the contacts
-    Contacts => contacts,
+    Contacts => contact::contacts,
     /// End a contact; history stays
-    Remove => remove,
+    Remove => contact::remove,
     /// Give a contact a label of your own
-    Rename => rename,
+    Rename => contact::rename,
     /// Show a contact's safety number, or compare one
-    Verify => verify,
+    Verify => contact::verify,
     /// Send a message
-    Send => send,
+    Send => message::send,
     /// Follow events as they happen
-    Watch => watch,
+    Watch => feed::watch,
     /// Show, reset or remove durable readers of the feed
-    Consumers => consumers,
+    Consumers => feed::consumers,
     /// Show a conversation
-    History => history,
+    History => message::history,
     /// Search all messages
-    Search => search,
+    Search => message::search,
     /// Show unread counts
-    Unread => unread,
+    Unread => message::unread,
     /// Mark messages as read
-    Read => read,
+    Read => message::read,
     /// Delete messages of a conversation here
-    Forget => forget,
+    Forget => message::forget,
     /// Talk live, line by line
-    Chat => chat,
+    Chat => message::chat,
     /// Let nothing in from somebody, and nothing out to them
-    Block => block,
+    Block => contact::filter::block,
     /// End a block
-    Unblock => unblock,
+    Unblock => contact::filter::unblock,
     /// Mark somebody's messages as muted for a while
-    Mute => mute,
+    Mute => contact::filter::mute,
     /// End muting
-    Unmute => unmute,
+    Unmute => contact::filter::unmute,
     /// Show or change a profile
-    Profile => profile,
+    Profile => account::profile,
     /// Show every attempt on a message
-    Trace => trace,
+    Trace => message::trace,
     /// Replace the identity key
-    Key => key,
+    Key => account::key,
     /// Show or change settings
-    Settings => settings,
+    Settings => account::settings,
     /// Write the account to an encrypted file
-    Backup => backup,
+    Backup => safekeeping::backup,
     /// Make the account anew from a backup
-    Restore => restore,
+    Restore => safekeeping::restore,
     /// Print a completion script
-    Completion => completion,
+    Completion => system::completion,
     /// Print a manual page
-    Man => man,
+    Man => system::man,
 }
 
 #[cfg(test)]

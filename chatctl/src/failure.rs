@@ -7,7 +7,9 @@ use std::io;
 use proto::rpc::client::ClientError;
 use proto::rpc::{ErrorCode, RpcError};
 
-use crate::terminal;
+use crate::show::words::advice;
+use crate::term::escape;
+use crate::term::output::OutputError;
 
 /// Exit codes of the program; scripts rely on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +73,7 @@ pub enum Failure {
     #[error("{0}")]
     Usage(String),
     /// The daemon said no; its words may be those of a directory, or of a peer.
-    #[error("{}", terminal::foreign(&.0.1))]
+    #[error("{}", said(.0))]
     Rpc(RpcError),
     /// The connection to the daemon ended, or carried nonsense.
     #[error("{0}")]
@@ -104,7 +106,7 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
-            Self::Rpc(error) => Exit::of(error.0),
+            Self::Rpc(error) => Exit::of(error.code),
             Self::Client(ClientError::Connect { .. } | ClientError::Disconnected { .. }) => Exit::Unreachable,
             Self::Client(_) | Self::Output(_) => Exit::Failed,
             Self::Other { exit, .. } => *exit,
@@ -115,8 +117,8 @@ impl Failure {
     /// What to do about it, where this program knows more than the error's own text says.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Rpc(RpcError(code, text)) => {
-                let (command, hint) = match code {
+            Self::Rpc(error) => {
+                let (command, hint) = match error.code {
                     ErrorCode::NoAccount => ("chatctl register", "make one with `chatctl register NAME`"),
                     ErrorCode::AmbiguousAccount => ("--account", "name one with `--account NAME` or CHATD_ACCOUNT"),
                     ErrorCode::LoggedOut => ("chatctl login", "log in with `chatctl login`"),
@@ -125,7 +127,7 @@ impl Failure {
                     }
                     _ => return None,
                 };
-                (!text.contains(command)).then(|| hint.to_owned())
+                (!said(error).contains(command)).then(|| hint.to_owned())
             }
             Self::Client(ClientError::Disconnected { .. }) => {
                 Some("the daemon stopped or was restarted; `chatctl status` tells whether it is back".to_owned())
@@ -138,7 +140,7 @@ impl Failure {
     /// Whether the daemon serves as many clients as it can, or more want in than its socket lets wait.
     pub fn is_busy(&self) -> bool {
         match self {
-            Self::Rpc(RpcError(code, _)) => *code == ErrorCode::LimitReached,
+            Self::Rpc(error) => error.code == ErrorCode::LimitReached,
             Self::Client(ClientError::Connect { source, .. }) => source.kind() == io::ErrorKind::WouldBlock,
             _ => false,
         }
@@ -147,6 +149,22 @@ impl Failure {
     /// Whether the connection ended under the call, so that a new one may do better.
     pub fn is_disconnect(&self) -> bool {
         self.exit() == Exit::Unreachable
+    }
+}
+
+/// What the daemon said, as one line of bounded length, with the command that helps.
+fn said(error: &RpcError) -> String {
+    let advice = error.advice.as_deref().map(advice::words).unwrap_or_default();
+    escape::foreign(&format!("{}{advice}", error.text))
+}
+
+impl From<OutputError> for Failure {
+    fn from(error: OutputError) -> Self {
+        match error {
+            OutputError::Closed => Self::ClosedPipe,
+            OutputError::Write(error) => Self::Output(error),
+            error @ OutputError::Json(_) => Self::other(error.to_string()),
+        }
     }
 }
 
@@ -163,6 +181,7 @@ impl From<ClientError> for Failure {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use proto::rpc::advice::Step;
 
     #[test]
     fn every_error_code_has_its_exit_code() {
@@ -213,6 +232,10 @@ mod tests {
             assert!(hint(code, "no").unwrap().contains(command), "{code:?}");
             assert_eq!(hint(code, &format!("no: {command} helps")), None, "{code:?}");
         }
+        let advised = RpcError::new(ErrorCode::LoggedOut, "alice is logged out").advise(Some(Step::LogIn.alone()));
+        let failure = Failure::Rpc(advised);
+        assert_eq!(failure.to_string(), "alice is logged out: run chatctl login first");
+        assert_eq!(failure.hint(), None, "it is said already");
     }
 
     #[test]

@@ -4,42 +4,19 @@
 //! is no state here, and no key.
 //!
 //! Invariants: data goes to standard output and everything else to standard error; what other people wrote passes
-//! through [`terminal::neutralise`] before it is shown; exit codes are those of [`failure::Exit`]; one verb is one file
+//! through [`term::escape::neutralise`] before it is shown; exit codes are those of [`failure::Exit`]; one verb is one file
 //! in `verbs`.
 
 pub mod failure;
-pub mod terminal;
+pub mod term;
 
-mod bulk;
 mod cli;
-mod clock;
-mod complete;
-mod consume;
-mod delivery;
-mod exec;
-mod feed;
+mod client;
 mod help;
-mod ids;
-mod interrupt;
-mod line_editor;
-mod lines;
-mod markdown;
-mod names;
-mod newfile;
-mod output;
-mod pager;
-mod quotes;
-mod reasons;
-mod secret;
-mod session;
+mod input;
+mod new_file;
 mod show;
-mod shown;
-mod socket;
-mod stop;
-mod style;
-mod table;
 mod verbs;
-mod wrap;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -47,10 +24,11 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
-use cli::Cli;
+use cli::{Cli, Globals};
+use client::session::Session;
 use failure::{Exit, Failure};
-use output::say;
-use session::Session;
+use input::complete;
+use term::output::{self, Out, say};
 
 /// The whole command line, with groups and examples in its help.
 pub fn command() -> clap::Command {
@@ -64,7 +42,7 @@ fn plain_command() -> clap::Command {
 
 /// Runs the program on the process's own arguments.
 pub fn main() -> ExitCode {
-    if complete::answered() {
+    if complete::answered(command) {
         return ExitCode::SUCCESS;
     }
     ExitCode::from(run(std::env::args_os()) as u8)
@@ -146,10 +124,11 @@ fn execute(cli: Cli) -> Result<Exit, Failure> {
         .enable_time()
         .build()
         .map_err(|source| Failure::other(format!("cannot start: {source}")))?;
-    let mut session = Session::new(cli.globals);
+    let Globals { json, color, account, socket } = cli.globals;
+    let mut session = Session::new(Out::new(json, color), account, socket);
     let result = runtime.block_on(async {
         let result = verb.run(&mut session).await;
-        session.out.end_page().and(result)
+        session.out.end_page().map_err(Failure::from).and(result)
     });
     // A thread that still reads standard input must not keep the process alive.
     runtime.shutdown_background();

@@ -172,7 +172,7 @@ fn every_user_is_listed() {
     assert_eq!(json["users"].as_array().unwrap().len(), 10_000);
     // Whoever reads may have seen enough.
     let mut child = common::start(daemon.chatctl(&["users"]));
-    drop(child.stdout.take());
+    drop(child.take_stdout());
     let ran = common::end(child);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
 }

@@ -8,18 +8,19 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::ChildStdout;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{Daemon, Ended, alice, event, id, message, message_event, sample, start};
+use common::{DEADLINE, Daemon, alice, event, id, message, message_event, sample, start};
 use serde_json::{Value, json};
+use tests::process::Process;
 
 struct Live {
-    child: Ended,
+    child: Process,
     lines: std::io::Lines<BufReader<ChildStdout>>,
 }
 
 impl Live {
     fn start(daemon: &Daemon, args: &[&str]) -> Self {
         let mut child = start(daemon.chatctl(args));
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let lines = BufReader::new(child.take_stdout().unwrap()).lines();
         Self { child, lines }
     }
 
@@ -116,19 +117,19 @@ fn a_consumer_acknowledges_what_it_printed() {
     // After what it had taken when it noticed that the connection had ended.
     let resumed = subscribed[1]["resume"].as_u64().unwrap();
     assert!(subscribed[0]["resume"].is_null() && (11..=260).contains(&resumed), "{resumed}");
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(live.child.id() as i32), nix::sys::signal::SIGTERM).unwrap();
-    assert_eq!(live.child.wait().unwrap().code(), Some(0), "ends cleanly");
+    live.child.signal(nix::sys::signal::SIGTERM).unwrap();
+    assert_eq!(live.child.wait(DEADLINE).unwrap().code(), Some(0), "ends cleanly");
 }
 
 #[test]
 fn a_watch_ends_when_nobody_reads_it() {
     let daemon = alice();
     let mut child = start(daemon.chatctl(&["watch", "--json"]));
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut stdout = BufReader::new(child.take_stdout().unwrap());
     stdout.read_line(&mut String::new()).unwrap();
     // Nothing more comes: it is not a write that fails.
     drop(stdout);
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(child.wait(DEADLINE).unwrap().code(), Some(0));
 }
 
 #[test]
@@ -166,10 +167,10 @@ fn a_chat_shows_and_sends_and_marks_as_read() {
     live.line();
     assert!(live.line().contains("bob: how are you?"));
     assert!(live.line().ends_with("bob: are you there?"));
-    let mut input = live.child.stdin.take().unwrap();
+    let mut input = live.child.take_stdin().unwrap();
     input.write_all(b"yes\n\nand well\n").unwrap();
     drop(input);
-    assert_eq!(live.child.wait().unwrap().code(), Some(0));
+    assert_eq!(live.child.wait(DEADLINE).unwrap().code(), Some(0));
     let sent: Vec<_> = daemon.calls("message.send").iter().map(|call| call["body"].clone()).collect();
     assert_eq!(sent, [json!("yes"), json!("and well")]);
     let read: Vec<_> = daemon.calls("message.read").iter().map(|call| call["up_to"].clone()).collect();
@@ -186,8 +187,8 @@ fn a_line_typed_while_the_daemon_restarts_is_sent_once_it_is_back() {
         call.answer(sample(call));
     });
     let mut live = Live::start(&daemon, &["chat", "bob"]);
-    live.child.stdin.take().unwrap().write_all(b"hello\n").unwrap();
-    assert_eq!(live.child.wait().unwrap().code(), Some(0));
+    live.child.take_stdin().unwrap().write_all(b"hello\n").unwrap();
+    assert_eq!(live.child.wait(DEADLINE).unwrap().code(), Some(0));
     let sent = daemon.calls("message.send");
     assert_eq!(sent.len(), 2);
     assert_eq!(sent[0], sent[1], "with the same id, so that it cannot arrive twice");

@@ -25,9 +25,9 @@ fn every_line_is_sent_when_the_reader_of_the_report_has_left() {
     let daemon = alice();
     let args = ["send", "bob", "--stdin-lines", "--json", "--wait", "delivered"];
     let mut child = start(daemon.chatctl(&args));
-    let mut input = child.stdin.take().unwrap();
+    let mut input = child.take_stdin().unwrap();
     input.write_all(b"1\n").unwrap();
-    let mut report = BufReader::new(child.stdout.take().unwrap());
+    let mut report = BufReader::new(child.take_stdout().unwrap());
     report.read_line(&mut String::new()).unwrap();
     // `| head -1` has what it wants.
     drop(report);
@@ -49,8 +49,8 @@ fn a_wait_that_fails_is_told_though_nobody_reads_the_report() {
     });
     for args in [&["hi", "--wait", "delivered"][..], &["--stdin-lines", "--wait", "delivered"]] {
         let mut child = start(daemon.chatctl(&[&["send", "bob", "--json"], args].concat()));
-        drop(child.stdout.take());
-        let _ = child.stdin.take().unwrap().write_all(b"hi\n");
+        drop(child.take_stdout());
+        let _ = child.take_stdin().unwrap().write_all(b"hi\n");
         assert_eq!(end(child).code, 7, "{args:?}");
     }
 }
@@ -98,7 +98,7 @@ fn a_key_that_is_shown_once_is_not_lost_with_its_reader() {
     for args in [&register[..], &[&register[..], &["--json"]].concat(), &recover, &[&recover[..], &["--json"]].concat()]
     {
         let mut child = start(daemon.chatctl(args));
-        drop(child.stdout.take());
+        drop(child.take_stdout());
         let ran = end(child);
         assert_eq!(ran.code, 1, "{args:?}: {}", ran.stderr);
         assert!(ran.stderr.contains("follows here, and is shown this once\nchat-recovery-1abc\n"), "{}", ran.stderr);
@@ -109,8 +109,8 @@ fn a_key_that_is_shown_once_is_not_lost_with_its_reader() {
 fn a_chat_sends_on_when_nobody_reads_it() {
     let daemon = alice();
     let mut child = start(daemon.chatctl(&["chat", "bob"]));
-    drop(child.stdout.take());
-    child.stdin.take().unwrap().write_all(b"one\ntwo\n").unwrap();
+    drop(child.take_stdout());
+    child.take_stdin().unwrap().write_all(b"one\ntwo\n").unwrap();
     assert_eq!(end(child).code, 0);
     assert_eq!(bodies(&daemon), ["one", "two"]);
 }

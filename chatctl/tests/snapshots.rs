@@ -66,7 +66,7 @@ fn json() {
     let text = all(&["--json"]);
     for line in text.lines().filter(|line| line.starts_with(['{', '['])) {
         serde_json::from_str::<serde_json::Value>(line).unwrap();
-        assert!(!line.chars().any(chatctl::terminal::acts), "{line:?}");
+        assert!(!line.chars().any(chatctl::term::escape::acts), "{line:?}");
     }
     snapshot("json", &text);
 }
@@ -74,8 +74,13 @@ fn json() {
 #[test]
 fn for_people() {
     let text = all(&[]);
-    assert!(!text.chars().any(|c| c != '\n' && chatctl::terminal::acts(c)), "nothing acts on a terminal");
+    assert!(!text.chars().any(|c| c != '\n' && chatctl::term::escape::acts(c)), "nothing acts on a terminal");
     snapshot("people", &text);
+}
+
+#[test]
+fn in_colour() {
+    snapshot("colour", &all(&["--color", "always"]).replace('\x1b', "^["));
 }
 
 fn all(flags: &[&str]) -> String {

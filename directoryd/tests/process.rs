@@ -3,7 +3,6 @@
 
 mod common;
 
-use std::io::BufRead;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -142,16 +141,13 @@ async fn sighup_reads_the_log_filter_again() {
     let file = data.path().join("directoryd.toml");
     std::fs::write(&file, "log = 'warn'").unwrap();
     let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
-    let mut process = Process::start(data.path(), &["--config", file.to_str().unwrap()]);
+    let process = Process::start(data.path(), &["--config", file.to_str().unwrap()]);
     register(&http, &process.url, "alice").await.unwrap();
     // A bad filter is reported, and changes nothing.
     for (filter, answer) in [("=nonsense=", "stays as it is"), ("info", "read again")] {
         std::fs::write(&file, format!("log = '{filter}'")).unwrap();
-        let pid = nix::unistd::Pid::from_raw(process.child.id() as i32);
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
-        let mut line = String::new();
-        assert!(process.stderr.read_line(&mut line).unwrap() > 0);
-        assert!(line.contains(answer), "{line}");
+        process.signal(nix::sys::signal::Signal::SIGHUP);
+        tests::wait::wait_for(answer, || process.log().contains(answer));
     }
     register(&http, &process.url, "bob").await.unwrap();
     let (log, status) = process.end(nix::sys::signal::Signal::SIGTERM);

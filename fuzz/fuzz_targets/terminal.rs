@@ -2,7 +2,7 @@
 //! newline and tab pass, and only in a body; nothing that reorders text passes; JSON says the same to a parser.
 #![no_main]
 
-use chatctl::terminal::{Place, escape_json, neutralise};
+use chatctl::term::escape::{Place, escape_json, neutralise};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -9,7 +9,7 @@ use std::path::Path;
 use proto::rpc::event::EventType;
 use proto::rpc::methods::{METHODS, carries_secrets};
 
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 13] = [
     include_str!("../src/rpc/types/account.rs"),
     include_str!("../src/rpc/types/backup.rs"),
     include_str!("../src/rpc/types/common.rs"),
@@ -20,6 +20,7 @@ const SOURCES: [&str; 12] = [
     include_str!("../src/rpc/types/message.rs"),
     include_str!("../src/rpc/types/profile.rs"),
     include_str!("../src/rpc/types/system.rs"),
+    include_str!("../src/rpc/advice.rs"),
     include_str!("../src/rpc/event.rs"),
     include_str!("../src/rpc/mod.rs"),
 ];
@@ -224,9 +225,26 @@ fn reference() -> String {
     }
     reference.out.push_str("\n## Errors\n");
     reference.object("ErrorCode");
+    reference.object("Advice");
+    reference.out.push_str(&steps());
     reference.out.push_str("\n### Reason\n\n");
     reference.out.push_str(&reasons());
     reference.out
+}
+
+/// The steps that advice names.
+fn steps() -> String {
+    let (_, source) = include_str!("../src/rpc/advice.rs").split_once("\nsteps! {").unwrap();
+    let (source, _) = source.split_once("\n}").unwrap();
+    let (mut out, mut meaning) = (String::from("\n### Step\n\n| word | |\n| --- | --- |\n"), String::new());
+    for line in source.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        match line.strip_prefix("/// ") {
+            Some(text) => meaning = text.to_owned(),
+            None => writeln!(out, "| `{}` | {meaning} |", snake_case(line.trim_end_matches(','))).unwrap(),
+        }
+    }
+    assert_eq!(out.lines().count(), 5 + proto::rpc::advice::Step::ALL.len(), "{out}");
+    out
 }
 
 /// The words of reasons, and what they mean.
@@ -275,8 +293,11 @@ fn the_sources_are_read_completely() {
     let known: Vec<&str> = types.values().flat_map(|known| &known.members).map(|member| member.name.as_str()).collect();
     for line in SOURCES.iter().flat_map(|source| source.lines()) {
         let Some((name, _)) = line.strip_prefix("    pub ").and_then(|rest| rest.split_once(": ")) else { continue };
-        // Constants and functions have a word before the name; `kind` travels as `type`.
-        assert!(name.contains(' ') || name == "kind" || known.contains(&name), "{name} was overlooked");
+        // Constants and functions have a word before the name; `kind` travels as `type`, `step` as `do`.
+        assert!(
+            name.contains(' ') || matches!(name, "kind" | "step") || known.contains(&name),
+            "{name} was overlooked"
+        );
     }
     for method in METHODS {
         assert!(types.contains_key(method.params) && types.contains_key(method.result), "{}", method.name);

@@ -7,23 +7,20 @@
 //! Invariants: nothing sleeps for luck; only processes that the harness itself started are signalled; every process is
 //! gone when its handle is dropped.
 
-pub mod binaries;
-pub mod ctl;
-pub mod daemon;
-pub mod directory;
 pub mod hostile;
-pub mod hostile_directory;
 pub mod http;
 pub mod oracle;
 pub mod people;
 pub mod place;
 pub mod process;
 pub mod registry;
-pub mod screen;
 pub mod skip;
-pub mod stream;
+pub mod sources;
 pub mod swarm;
 pub mod wait;
+
+pub use hostile::directory as hostile_directory;
+pub use process::{binaries, ctl, daemon, directory, screen, stream, users};
 
 pub use ctl::{Ctl, Output};
 pub use daemon::{Daemon, DaemonOptions};

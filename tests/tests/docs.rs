@@ -7,6 +7,7 @@ use std::fs;
 use proto::rpc::event::EventType;
 use proto::rpc::methods::METHODS;
 use tests::binaries::repository;
+use tests::sources::sources;
 
 fn read(name: &str) -> String {
     fs::read_to_string(repository().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
@@ -74,27 +75,9 @@ fn ci_runs_the_test_command_of_the_readme() {
     assert_eq!(last, "exec cargo xtask test");
 }
 
-/// Every source of the repository: its path below it, and its text.
-fn sources() -> Vec<(String, String)> {
-    let (mut found, mut folders) = (Vec::new(), vec![repository()]);
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if path.is_dir() && name != "target" && !name.starts_with('.') {
-                folders.push(path);
-            } else if name.ends_with(".rs") {
-                let short = path.strip_prefix(repository()).unwrap().to_string_lossy().into_owned();
-                found.push((short, fs::read_to_string(&path).unwrap()));
-            }
-        }
-    }
-    found
-}
-
 #[test]
 fn each_test_and_file_that_the_document_on_security_names_is_there() {
-    let (text, keys, sources) = (read("docs/security.md"), read("docs/configuration.md"), sources());
+    let (text, keys, sources) = (read("docs/security.md"), read("docs/configuration.md"), Vec::from_iter(sources()));
     let mut functions = std::collections::BTreeSet::new();
     for (_, source) in &sources {
         let words = source.split("fn ").skip(1);

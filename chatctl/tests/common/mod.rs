@@ -6,15 +6,17 @@
 #![allow(dead_code, clippy::unwrap_used, missing_docs)]
 
 use std::io::{Read, Write};
-use std::ops::{Deref, DerefMut};
+
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use proto::rpc::codec::{self, Incoming};
 use proto::rpc::{ErrorCode, RpcError};
 use serde_json::{Value, json};
+use tests::process::Process;
 
 /// What the script does with one request.
 pub struct Call<'a> {
@@ -148,39 +150,16 @@ pub fn chatctl(args: &[&str]) -> Command {
     command
 }
 
-/// A child that ends with its test, however that goes.
-pub struct Ended(Option<Child>);
+/// No run takes longer.
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
-impl Deref for Ended {
-    type Target = Child;
-
-    fn deref(&self) -> &Child {
-        self.0.as_ref().unwrap()
-    }
-}
-
-impl DerefMut for Ended {
-    fn deref_mut(&mut self) -> &mut Child {
-        self.0.as_mut().unwrap()
-    }
-}
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-pub fn start(mut command: Command) -> Ended {
-    Ended(Some(command.spawn().unwrap()))
+pub fn start(command: Command) -> Process {
+    Process::spawn(command).unwrap()
 }
 
 pub fn finish(command: Command, input: &[u8]) -> Ran {
     let mut child = start(command);
-    let mut stdin = child.stdin.take().unwrap();
+    let mut stdin = child.take_stdin().unwrap();
     std::thread::scope(|scope| {
         // A thread: what is printed meanwhile has to be read. A program that stops reading early is part of the tests.
         scope.spawn(move || {
@@ -190,8 +169,8 @@ pub fn finish(command: Command, input: &[u8]) -> Ran {
     })
 }
 
-pub fn end(mut child: Ended) -> Ran {
-    ran(child.0.take().unwrap().wait_with_output().unwrap())
+pub fn end(child: Process) -> Ran {
+    ran(child.finish(DEADLINE).unwrap())
 }
 
 fn ran(output: Output) -> Ran {

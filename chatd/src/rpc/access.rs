@@ -199,10 +199,10 @@ mod tests {
         let access = Access::System { uid_min: 1000, socket_group: Some("talkers".to_owned()) };
         let who = Identity { uid: 1002, name: Some("carol".to_owned()), groups: vec![] };
         let error = access.check(&who).expect_err("carol is in no group");
-        assert_eq!(error.0, ErrorCode::NotAllowed);
+        assert_eq!(error.code, ErrorCode::NotAllowed);
         // No such group here, so it has to be made first.
         let line = "`sudo groupadd --system talkers && sudo usermod -aG talkers carol`";
-        assert!(error.1.contains(line), "{}", error.1);
+        assert!(error.text.contains(line), "{}", error.text);
         let there = how_to_join("carol", "root");
         assert!(there.contains("`sudo usermod -aG root carol`") && !there.contains("groupadd"), "{there}");
     }

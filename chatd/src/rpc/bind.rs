@@ -84,11 +84,13 @@ fn wire(error: &ServiceError) -> RpcError {
     if let Some(last) = cause.map(ToString::to_string).filter(|last| !text.contains(last.as_str())) {
         text = format!("{text}: {last}");
     }
-    RpcError::new(code, text)
+    RpcError::new(code, text).advise(error.advice())
 }
 
 fn code(error: &ServiceError) -> ErrorCode {
     match error {
+        ServiceError::Advised { error, .. } => code(error),
+        ServiceError::Nobody { .. } => ErrorCode::NotFound,
         ServiceError::NoAccount(_) => ErrorCode::NoAccount,
         ServiceError::AmbiguousAccount(_) => ErrorCode::AmbiguousAccount,
         ServiceError::AmbiguousWho(_) => ErrorCode::AmbiguousWho,

@@ -205,8 +205,8 @@ mod tests {
             ("feed.subscribe ", "did you mean feed.subscribe?"),
             ("nvim_error_event", "there is no method \"nvim_error_event\""),
         ] {
-            assert!(unknown_method(wrong).1.ends_with(right), "{}", unknown_method(wrong).1);
+            assert!(unknown_method(wrong).text.ends_with(right), "{}", unknown_method(wrong).text);
         }
-        assert!(unknown_method(&"x".repeat(100_000)).1.len() < 200);
+        assert!(unknown_method(&"x".repeat(100_000)).text.len() < 200);
     }
 }

@@ -191,7 +191,7 @@ impl<A: Api> Door<A> {
                 tracing::debug!(uid, ?pid, ?ended, "an RPC client went");
             }
             Err(error) => {
-                tracing::info!(often = error.0.as_str(), uid, ?pid, %error, "an RPC client is turned away");
+                tracing::info!(often = error.code.as_str(), uid, ?pid, %error, "an RPC client is turned away");
                 let Ok(_permit) = self.refusals.try_acquire() else { return };
                 tokio::select! {
                     () = stop.cancelled() => {}

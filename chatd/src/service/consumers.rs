@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use proto::rpc::advice::Step;
 use proto::rpc::types::{
     Consumer, ConsumerParams, ConsumerResetParams, ConsumersResult, DeadLettersParams, DeadLettersResult, Done,
     FeedAckParams, FeedAttemptParams, FeedAttemptResult, FeedGiveUpParams, PageParams,
@@ -101,9 +102,8 @@ pub(super) async fn begin(
     let count = account.store.write(move |tx| consumers::consumer_begin(tx, &name, from)).await?;
     if count > consumers::MAX_CONSUMERS {
         let most = consumers::MAX_CONSUMERS;
-        return Err(ServiceError::LimitReached(format!(
-            "the account has {most} consumers, and that is the most: chatctl consumers shows them, and removes them"
-        )));
+        let text = format!("the account has {most} consumers, and that is the most");
+        return Err(ServiceError::LimitReached(text).advise(Step::RemoveConsumer.alone()));
     }
     Ok((reading, from))
 }
@@ -111,7 +111,7 @@ pub(super) async fn begin(
 fn unknown(error: crate::store::StoreError, name: &str) -> ServiceError {
     match error {
         crate::store::StoreError::NotFound(_) => {
-            ServiceError::NotFound(format!("there is no consumer {name}; chatctl consumers shows those that there are"))
+            ServiceError::NotFound(format!("there is no consumer {name}")).advise(Step::ListConsumers.alone())
         }
         error => error.into(),
     }

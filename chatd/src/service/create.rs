@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use proto::ids::AccountId;
 use proto::name::Address;
+use proto::rpc::advice::Step;
 use proto::rpc::types::{AccountInfo, AccountParams, RegisterParams, RegisterResult};
 use proto::time::Timestamp;
 use proto::wire::payload::Profile;
@@ -111,9 +112,8 @@ impl Service {
         let mut registering = self.inner.registering.lock().unwrap_or_else(PoisonError::into_inner);
         if own + registering.values().filter(|uid| **uid == caller.uid).count() >= cap {
             let accounts = if cap == 1 { "1 account is".to_owned() } else { format!("{cap} accounts are") };
-            return Err(ServiceError::LimitReached(format!(
-                "{accounts} yours, which is the most here; chatctl unregister one of them"
-            )));
+            let text = format!("{accounts} yours, which is the most here");
+            return Err(ServiceError::LimitReached(text).advise(Step::Unregister.alone()));
         }
         if registering.contains_key(&key) {
             return Err(ServiceError::AlreadyExists(format!("{name} is being registered on this daemon already")));

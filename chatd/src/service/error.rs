@@ -1,5 +1,7 @@
 //! What can go wrong in the service, in words that say what to do next. Only the RPC room turns these into codes.
 
+use proto::rpc::advice::{Advice, Step};
+
 use crate::crypto::CryptoError;
 use crate::crypto::archive::ArchiveError;
 use crate::crypto::keyfile::KeyFileError;
@@ -15,9 +17,7 @@ pub enum ServiceError {
     #[error("{0}")]
     NoAccount(String),
     /// Several, and none was named.
-    #[error(
-        "several accounts are yours ({0}): name one with --account or CHATD_ACCOUNT, or choose one with chatctl use NAME"
-    )]
+    #[error("several accounts are yours ({0})")]
     AmbiguousAccount(String),
     /// A word that means two people.
     #[error("{0}")]
@@ -31,7 +31,7 @@ pub enum ServiceError {
     /// Given up, and kept for who had it.
     #[error(
         "the name {name} was given up by its account and rests until {until}: choose another one, wait, or take it back at once \
-         with the recovery key of that account: chatctl register {name} --reclaim FILE"
+         with the recovery key of that account"
     )]
     NameRests {
         /// The name.
@@ -45,11 +45,19 @@ pub enum ServiceError {
     /// Nobody, nothing of that name.
     #[error("{0}")]
     NotFound(String),
+    /// A word that means nobody whom the account knows.
+    #[error("you know nobody called {word}{}", .nearest.as_ref().map(|name| format!("; did you mean {name}?")).unwrap_or_default())]
+    Nobody {
+        /// The word.
+        word: String,
+        /// The nearest one that means somebody.
+        nearest: Option<String>,
+    },
     /// Known, but no contact.
     #[error("{0}")]
     NotAContact(String),
     /// The account is offline by the user's own wish.
-    #[error("{0} is logged out: run chatctl login first")]
+    #[error("{0} is logged out")]
     LoggedOut(String),
     /// Another copy of the account took this one's place.
     #[error("{0}")]
@@ -119,6 +127,42 @@ pub enum ServiceError {
     /// The daemon stops.
     #[error("the daemon is stopping")]
     ShuttingDown,
+    /// Another one, and what can be done about it.
+    #[error("{error}")]
+    Advised {
+        /// What went wrong.
+        error: Box<ServiceError>,
+        /// For the program of the caller, which words it.
+        advice: Advice,
+    },
+}
+
+impl ServiceError {
+    /// The same with advice.
+    pub fn advise(self, advice: Advice) -> Self {
+        Self::Advised { error: Box::new(self), advice }
+    }
+
+    /// What can be done about it.
+    pub fn advice(&self) -> Option<Advice> {
+        match self {
+            Self::Advised { advice, .. } => Some(advice.clone()),
+            Self::AmbiguousAccount(_) => Some(Step::ChooseAccount.alone()),
+            Self::LoggedOut(_) => Some(Step::LogIn.alone()),
+            Self::NameRests { name, .. } => Some(Step::Reclaim.of(name)),
+            Self::Nobody { word, nearest: None } => Some(Step::Ask.of(word)),
+            _ => None,
+        }
+    }
+
+    /// Whether somebody or something is not there.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::NotFound(_) | Self::Nobody { .. } => true,
+            Self::Advised { error, .. } => error.is_not_found(),
+            _ => false,
+        }
+    }
 }
 
 #[cfg(test)]

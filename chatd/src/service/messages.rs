@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::ids::MessageId;
+use proto::rpc::advice::Step;
 use proto::rpc::types::{
     HistoryParams, MessagesResult, PageParams, ReadParams, ReadResult, SearchParams, SendParams, SendResult,
     TraceParams, TraceResult, UnreadResult, WaitParams,
@@ -277,20 +278,21 @@ impl Service {
 /// Whether sending to somebody begins with a request; an error where it cannot begin at all.
 fn must_ask(row: &ContactRow, who: &str) -> Result<bool, ServiceError> {
     if row.state.blocked {
-        return Err(ServiceError::Refused(format!("{who} is blocked: chatctl unblock {who} first")));
+        return Err(ServiceError::Refused(format!("{who} is blocked")).advise(Step::Unblock.of(who)));
     }
     if row.trust == Trust::Changed {
-        return Err(ServiceError::KeyNotTrusted(format!(
+        let text = format!(
             "the key of {who} changed, and neither the old key nor the recovery key vouches for the new one: it may be \
              somebody else's. Nothing is sent to {who} before you decide. Ask {who}, in person or by phone, for the safety \
-             number, then: chatctl verify {who} NUMBER (or, without comparing: chatctl verify {who} --accept-unverified)"
-        )));
+             number"
+        );
+        return Err(ServiceError::KeyNotTrusted(text).advise(Step::Verify.of(who)));
     }
     match row.state.relation {
         Relation::Accepted | Relation::Apart { outgoing: Outgoing::Requested, .. } => Ok(false),
-        Relation::Apart { incoming: Incoming::Pending, .. } => Err(ServiceError::NotAContact(format!(
-            "{who} has asked you: chatctl accept {who} first, or chatctl reject {who}"
-        ))),
+        Relation::Apart { incoming: Incoming::Pending, .. } => {
+            Err(ServiceError::NotAContact(format!("{who} has asked you")).advise(Step::AnswerRequest.of(who)))
+        }
         Relation::Apart { .. } => Ok(true),
     }
 }

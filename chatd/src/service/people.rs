@@ -2,6 +2,7 @@
 
 use proto::directory::api::{User as Entry, UsersQuery};
 use proto::ids::AccountId;
+use proto::rpc::advice::Step;
 use proto::rpc::types::{
     Contact, ContactAddParams, ContactsResult, MuteParams, PageParams, RenameParams, User, UsersParams, UsersResult,
     VerifyParams, VerifyResult, WhoParams,
@@ -156,7 +157,7 @@ impl Service {
         let account = self.account(caller, params.account.as_deref())?;
         // Somebody who has not written yet can be blocked, too; and one of two of a name must not be blocked for the other.
         let row = match self.resolve(&account, &params.who, About::Request).await {
-            Err(ServiceError::NotFound(_)) => self.known_or_found(&account, &params.who).await?,
+            Err(error) if error.is_not_found() => self.known_or_found(&account, &params.who).await?,
             found => found?,
         };
         let id = row.id;
@@ -256,7 +257,8 @@ impl Service {
     /// When nobody is called so.
     pub async fn contact_mute(&self, caller: &Caller, params: MuteParams) -> Result<Contact, ServiceError> {
         if params.seconds == Some(0) {
-            return Err(ServiceError::InvalidParams("mute for a second at least; chatctl unmute ends it".into()));
+            let text = "mute for a second at least".into();
+            return Err(ServiceError::InvalidParams(text).advise(Step::Unmute.alone()));
         }
         let until = params.seconds.map_or(FOREVER_MS, |seconds| {
             let ms = i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000);
@@ -349,10 +351,10 @@ pub(super) fn place(params: &PageParams) -> Result<(Option<AccountId>, usize), S
 fn explain(error: StoreError, who: &str) -> ServiceError {
     match error {
         StoreError::Contact(ContactError::Blocked) => {
-            ServiceError::Refused(format!("{who} is blocked: chatctl unblock {who} first"))
+            ServiceError::Refused(format!("{who} is blocked")).advise(Step::Unblock.of(who))
         }
         StoreError::Contact(ContactError::NoRequest) => {
-            ServiceError::NotFound(format!("{who} has not asked; chatctl requests shows who has"))
+            ServiceError::NotFound(format!("{who} has not asked")).advise(Step::ListAskers.alone())
         }
         StoreError::Contact(ContactError::NotAContact) => {
             ServiceError::NotAContact(format!("{who} is not a contact, and nothing is asked either way"))

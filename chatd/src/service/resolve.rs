@@ -8,6 +8,7 @@ use std::sync::Arc;
 use proto::directory::{Record, SignedRecord};
 use proto::name::{Address, Name};
 use proto::nearest::nearest;
+use proto::rpc::advice::Step;
 use proto::who::Who;
 
 use super::account::Account;
@@ -62,13 +63,12 @@ impl Service {
                 own.retain(|account| is_called(&account.row(), &who));
                 if own.is_empty() {
                     // What is no name cannot be registered.
-                    let makes = match who {
-                        Who::Word(_) => format!(", chatctl register {name} makes it"),
-                        _ => String::new(),
+                    let advice = match who {
+                        Who::Word(_) => Step::OwnAccounts.of(name),
+                        _ => Step::OwnAccounts.alone(),
                     };
-                    return Err(ServiceError::NoAccount(format!(
-                        "{name} is no account of yours here; chatctl status shows yours{makes}"
-                    )));
+                    let text = format!("{name} is no account of yours here");
+                    return Err(ServiceError::NoAccount(text).advise(advice));
                 }
             }
             None if own.len() > 1 => {
@@ -80,7 +80,7 @@ impl Service {
             None => {}
         }
         match own.len() {
-            0 => Err(ServiceError::NoAccount("you have no account here: chatctl register NAME makes one".into())),
+            0 => Err(ServiceError::NoAccount("you have no account here".into()).advise(Step::Register.alone())),
             1 => Ok(own.swap_remove(0)),
             _ => {
                 let mut names: Vec<String> = own.iter().map(|account| account.row().address()).collect();
@@ -107,9 +107,8 @@ impl Service {
                 let found = account.store.read_blocking(|conn| names::by_handle(conn, number))?;
                 return found.ok_or_else(|| {
                     let handle = Who::Handle(number);
-                    ServiceError::NotFound(format!(
-                        "no request has the handle {handle}; chatctl requests shows those that wait"
-                    ))
+                    let text = format!("no request has the handle {handle}");
+                    ServiceError::NotFound(text).advise(Step::ListRequests.alone())
                 });
             }
             Who::Word(word) => word,
@@ -171,17 +170,14 @@ impl Service {
     async fn nobody(&self, account: &Account, word: &str) -> Result<ServiceError, ServiceError> {
         let home = account.row().origin;
         let words = account.store.read(move |conn| names::words(conn, &home)).await?;
-        let hint = match nearest(word, words.iter().map(String::as_str)) {
-            Some(name) => format!("; did you mean {name}?"),
-            None => format!("; to ask somebody of that name in the directory: chatctl add {word}"),
-        };
-        Ok(ServiceError::NotFound(format!("you know nobody called {word}{hint}")))
+        let nearest = nearest(word, words.iter().map(String::as_str)).map(str::to_owned);
+        Ok(ServiceError::Nobody { word: word.to_owned(), nearest })
     }
 
     /// Somebody this account knows, or whom its directory knows; the latter is remembered as a stranger.
     pub(super) async fn known_or_found(&self, account: &Account, who: &str) -> Result<ContactRow, ServiceError> {
         let unknown = match self.known(account, who).await {
-            Err(error @ ServiceError::NotFound(_)) => error,
+            Err(error) if error.is_not_found() => error,
             found => return found,
         };
         match Who::parse(who) {
@@ -224,14 +220,14 @@ impl Service {
         match look_up(account, &address.name, &origin).await? {
             Some(found) => self.keep_found(account, &found).await,
             None => {
-                let hint = match unknown {
-                    Some(ServiceError::NotFound(text)) if text.contains("did you mean") => {
-                        let hint = text.split("; ").nth(1).unwrap_or_default();
-                        format!("; {hint} To ask somebody else to be a contact: chatctl add NAME")
+                let text = format!("nobody is called {who} in {origin}");
+                Err(match unknown {
+                    Some(ServiceError::Nobody { nearest: Some(name), .. }) => {
+                        let text = format!("{text}; did you mean {name}?");
+                        ServiceError::NotFound(text).advise(Step::AskAnother.alone())
                     }
-                    _ => format!("; chatctl users {} lists who is there", address.name),
-                };
-                Err(ServiceError::NotFound(format!("nobody is called {who} in {origin}{hint}")))
+                    _ => ServiceError::NotFound(text).advise(Step::ListUsers.of(address.name.as_str())),
+                })
             }
         }
     }
@@ -257,12 +253,14 @@ impl Service {
         let row = account.store.read(move |conn| peers::load(conn, contact)).await?;
         match confirmation {
             Confirmation::Given => Ok(row),
-            Confirmation::HeldBy(_) => Err(ServiceError::KeyNotTrusted(format!(
-                "{0} is somebody else now than the contact that you know by this name: the directory has given it to another \
-                 account. To keep the old one, give it a label: chatctl rename {0} LABEL; else: chatctl remove {0}. Then \
-                 chatctl add {0} asks the new one",
-                row_address(record)
-            ))),
+            Confirmation::HeldBy(_) => {
+                let address = row_address(record);
+                let text = format!(
+                    "{address} is somebody else now than the contact that you know by this name: the directory has given it to \
+                     another account"
+                );
+                Err(ServiceError::KeyNotTrusted(text).advise(Step::NameMoved.of(address)))
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
-pub use line::MAX_VALUE_BYTES;
+pub use line::{Format, MAX_VALUE_BYTES};
 use throttle::{Summary, Throttle};
 use writer::{Told, Writer};
 
@@ -26,16 +26,6 @@ use writer::{Told, Writer};
 const FINISH: Duration = Duration::from_millis(500);
 /// How often kinds that come all the time are looked at.
 const TICK: Duration = Duration::from_secs(5);
-
-/// How lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Format {
-    /// For people.
-    #[default]
-    Text,
-    /// For programs: one object a line.
-    Json,
-}
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]

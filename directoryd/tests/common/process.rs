@@ -1,17 +1,22 @@
 //! The real program as a child process.
 
-use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use tempfile::NamedTempFile;
 
 use super::{Directory, ORIGIN};
 
+/// No end takes longer than this.
+const DEADLINE: Duration = Duration::from_secs(30);
+
 pub struct Process {
-    pub child: Child,
+    process: tests::process::Process,
     pub url: String,
-    pub stderr: BufReader<std::process::ChildStderr>,
+    /// Where its log is kept.
+    _log: NamedTempFile,
 }
 
 impl Process {
@@ -27,20 +32,33 @@ impl Process {
     }
 
     /// Starts what [`command`] gave, and waits until it answers.
-    pub fn spawn(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        // From here on it ends with the test.
-        let mut process = Self { child, url: String::new(), stderr };
-        while process.url.is_empty() {
-            let mut line = String::new();
-            assert!(process.stderr.read_line(&mut line).unwrap() > 0, "it ended before it was ready");
-            if let Some(rest) = line.strip_prefix("directoryd ready: ") {
-                assert!(rest.contains("origin=example.org"), "{line}");
-                rest.split_whitespace().next().unwrap().clone_into(&mut process.url);
-            }
-        }
-        process
+    pub fn spawn(command: Command) -> Self {
+        const READY: &str = "directoryd ready: ";
+        let log = NamedTempFile::new().unwrap();
+        let (process, line) = tests::process::Process::start("directoryd", command, log.path(), READY).unwrap();
+        assert!(line.contains("origin=example.org"), "{line}");
+        let url = line.split(READY).nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+        Self { process, url, _log: log }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal).unwrap();
+    }
+
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        self.process.log_text()
+    }
+
+    /// Memory that is in use and of no file, in KiB.
+    pub fn held(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     /// As `kill -9` does it.
@@ -62,26 +80,16 @@ impl Process {
         Directory::at(&self.url)
     }
 
-    /// Sends a signal, and gives the rest of the log.
-    pub fn end(self, signal: Signal) -> (String, std::process::ExitStatus) {
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id() as i32), signal).unwrap();
-        self.ended()
+    /// Sends a signal, and gives the log at its end.
+    pub fn end(mut self, signal: Signal) -> (String, std::process::ExitStatus) {
+        let status = self.process.end(signal, DEADLINE).unwrap();
+        (self.log(), status)
     }
 
-    /// Waits for its end, and gives the rest of the log.
+    /// Waits for its end, and gives the log.
     pub fn ended(mut self) -> (String, std::process::ExitStatus) {
-        let mut log = String::new();
-        self.stderr.read_to_string(&mut log).unwrap();
-        assert!(!log.contains("panicked"), "{log}");
-        (log, self.child.wait().unwrap())
-    }
-}
-
-/// One that stays behind when a test fails keeps what it inherited open, and whoever reads the suite's output waits for ever.
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let status = self.process.wait(DEADLINE).unwrap();
+        (self.log(), status)
     }
 }
 

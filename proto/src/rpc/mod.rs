@@ -5,6 +5,7 @@
 //! `[2, method, params]`. `params` is an array that holds one map; `error` is `[code, text]`. In RPC, structures are maps
 //! with string keys, ids and times are strings: a stock MessagePack library in any language is enough to be a client.
 
+pub mod advice;
 pub mod client;
 pub mod codec;
 pub mod event;
@@ -12,6 +13,8 @@ pub mod methods;
 pub mod secret;
 pub mod socket;
 pub mod types;
+
+use advice::Advice;
 
 /// The API's version, told by `system.hello`. Fields and methods are only ever added within one version.
 pub const API_VERSION: u32 = 1;
@@ -115,19 +118,28 @@ impl ErrorCode {
     }
 }
 
-/// An error as it travels: `[code, text]`.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, thiserror::Error)]
-#[error("{1}")]
-pub struct RpcError(
+/// An error as it travels: `[code, text]`, or `[code, text, advice]`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct RpcError {
     /// For programs.
-    pub ErrorCode,
-    /// For people: what failed, where, and what to do next.
-    pub String,
-);
+    pub code: ErrorCode,
+    /// For people: what failed, and where.
+    pub text: String,
+    /// What to do next, if there is a call for it.
+    pub advice: Option<Box<Advice>>,
+}
 
 impl RpcError {
     /// An error of this code and text.
     pub fn new(code: ErrorCode, text: impl Into<String>) -> Self {
-        Self(code, text.into())
+        Self { code, text: text.into(), advice: None }
+    }
+
+    /// The same with this advice.
+    #[must_use]
+    pub fn advise(mut self, advice: Option<Advice>) -> Self {
+        self.advice = advice.map(Box::new);
+        self
     }
 }

@@ -2,7 +2,7 @@
 //! per device and send) and body, and the [`Core`]s in it (stable across retries).
 
 use super::reader::write;
-use super::work::Stamp;
+use super::stamp::Stamp;
 use super::{MAX_ACK_ENTRIES, MAX_ACK_RANGES, MAX_CORE_BYTES, MAX_TTL_SECONDS, Reader, VERSION, WireError};
 use crate::ids::{AccountId, ConversationId, DeviceId, Epoch, MessageId, PrekeyId};
 

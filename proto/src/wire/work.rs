@@ -12,24 +12,14 @@ use sha2::block_api::compress256;
 use sha2::{Digest, Sha256};
 
 use super::envelope::Outer;
+pub use super::stamp::{Stamp, WORK_WINDOW_SECONDS};
 
-/// Seconds of a window. A stamp holds in its own and in the next.
-pub const WORK_WINDOW_SECONDS: i64 = 600;
 /// The most that anybody is asked for, and that a daemon does: 2^24 hashes, some seconds of one core.
 pub const MAX_WORK_BITS: u8 = 24;
 
 /// Where SHA-256 begins (FIPS 180-4, section 5.3.3).
 const INITIAL: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
-
-/// Proof that work was done for an envelope.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
-    /// When, by the clock of whoever asked: Unix seconds divided by [`WORK_WINDOW_SECONDS`].
-    pub window: u64,
-    /// What was found.
-    pub nonce: u64,
-}
 
 /// The window of a moment (Unix seconds).
 pub fn window_of(now: i64) -> u64 {

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use super::plan::{Plan, Progress, Who};
 use super::rng::Rng;
-use super::{Plan, Progress};
 use crate::daemon::{Daemon, DaemonOptions};
 use crate::directory::{Directory, DirectoryOptions};
 use crate::people::befriend;
@@ -43,17 +43,6 @@ const ANY_TIME: Duration = Duration::from_millis(150);
 
 /// Messages more than in the copy that bob's disk forgets, in the control.
 const FORGET: u64 = 100;
-
-/// One of the three processes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Who {
-    /// Alice's daemon.
-    Alice,
-    /// Bob's daemon.
-    Bob,
-    /// The directory.
-    Directory,
-}
 
 /// Who died how often.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

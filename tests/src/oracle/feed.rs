@@ -16,7 +16,7 @@ use proto::rpc::event::{Event, EventType};
 use proto::rpc::methods::FeedAck;
 use proto::rpc::types::{FeedAckParams, SubscribeParams};
 
-use super::Progress;
+use super::plan::Progress;
 use super::rng::Rng;
 use crate::wait::try_wait;
 
@@ -115,7 +115,7 @@ pub async fn begin(socket: PathBuf) -> Result<Bob> {
 ///
 /// # Errors
 /// When the daemon does not come back.
-pub async fn read(bob: Bob, progress: Arc<super::Progress>) -> Result<Feed> {
+pub async fn read(bob: Bob, progress: Arc<Progress>) -> Result<Feed> {
     let (mut feed, mut rng) = (Feed::default(), Rng::new(7, 7));
     while !progress.over.load(Ordering::Relaxed) {
         let connect = || async { Client::connect(&bob.socket).await.ok() };

@@ -14,11 +14,11 @@
 mod crew;
 mod feed;
 pub mod judge;
+mod plan;
 mod rng;
 mod sender;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -28,41 +28,16 @@ use proto::rpc::methods::{MessageHistory, MessageUnread, SystemStatus};
 use proto::rpc::types::{AccountParams, HistoryParams, PageParams};
 
 use self::crew::Crew;
-pub use self::crew::{Deaths, Who};
+pub use self::crew::Deaths;
 pub use self::judge::{Verdict, judge};
+use self::plan::Progress;
+pub use self::plan::{Plan, Who};
 use crate::wait::try_wait;
 
 /// All that was sent has to have arrived within this after the last kill.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(180);
 /// Messages in one page of history.
 const PAGE: u32 = 1_000;
-
-/// What to do to them.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// Chooses who dies when, and where.
-    pub seed: u64,
-    /// Deaths, by SIGKILL and at fail points together.
-    pub kills: u64,
-    /// Messages of alice's.
-    pub messages: u64,
-    /// How often each dies, beside the others.
-    pub weights: [(Who, u64); 3],
-    /// The longest time that one stays dead.
-    pub down: Duration,
-    /// Whether about every second restart arms a fail point.
-    pub faults: bool,
-    /// The control: once, bob's disk forgets what it had committed. Whoever keeps book must notice.
-    pub forget: bool,
-}
-
-impl Plan {
-    /// Both daemons often, the directory now and then, each started again at once.
-    pub fn new(seed: u64, kills: u64, messages: u64) -> Self {
-        let weights = [(Who::Alice, 4), (Who::Bob, 4), (Who::Directory, 1)];
-        Self { seed, kills, messages, weights, down: Duration::ZERO, faults: true, forget: false }
-    }
-}
 
 /// How a run went.
 #[derive(Debug)]
@@ -77,17 +52,6 @@ pub struct Report {
     pub took: Duration,
     /// From the last kill until everything had arrived.
     pub drained: Duration,
-}
-
-/// What the threads tell each other.
-#[derive(Debug, Default)]
-struct Progress {
-    /// Messages that may have been sent by now.
-    quota: AtomicU64,
-    /// Messages that bob's consumer was shown.
-    shown: AtomicU64,
-    /// Nothing more will come.
-    over: AtomicBool,
 }
 
 /// Runs a plan to its end.

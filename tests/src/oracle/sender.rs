@@ -12,8 +12,8 @@ use proto::rpc::client::{Client, ClientError, Pending};
 use proto::rpc::methods::MessageSend;
 use proto::rpc::types::SendParams;
 
+use super::plan::{Plan, Progress};
 use super::rng::Rng;
-use super::{Plan, Progress};
 use crate::wait::try_wait;
 
 /// A daemon that is started again takes calls within this.

@@ -6,21 +6,24 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use tests::binaries::program;
-use tests::daemon::resident_kib;
-use tests::process::Ended;
-use tests::wait::{times_are_judged, wait_for};
+use tests::process::{Background, Process};
+use tests::wait::{DEADLINE, times_are_judged, wait_for};
 use tests::{Ctl, Daemon, DaemonOptions, Directory, DirectoryOptions, Place};
 
+/// The port that it has chosen: nobody reads here what it says.
+fn listens(directoryd: &Process) -> u16 {
+    wait_for("it listens", || directoryd.listening_port().is_some());
+    directoryd.listening_port().unwrap()
+}
+
 /// SIGTERM ends it in time.
-fn stops(child: &mut Ended) {
-    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+fn stops(child: &mut Process) {
     let since = Instant::now();
-    wait_for("it ended", || child.try_wait().unwrap().is_some());
+    let status = child.end(Signal::SIGTERM, DEADLINE).unwrap();
     assert!(!times_are_judged() || since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
-    assert!(child.wait().unwrap().success());
+    assert!(status.success());
 }
 
 fn command(home: &Path, more: &[(&str, &str)]) -> Command {
@@ -40,15 +43,16 @@ fn a_log_that_nobody_reads_stops_nobody() {
     let place = Place::new().unwrap();
     let home = place.folder("unread").unwrap();
     let mut chatd = command(&home, &[("CHATD_LOG", "trace")]);
-    let mut chatd = Ended(chatd.stderr(Stdio::piped()).spawn().unwrap());
+    chatd.stderr(Stdio::piped());
+    let mut chatd = Process::spawn(chatd).unwrap();
     // Kept open, never read until the end, and as small as a pipe can be: a few lines fill it.
-    let mut unread = chatd.stderr.take().unwrap();
+    let mut unread = chatd.take_stderr().unwrap();
     let room = usize::try_from(fcntl(&unread, FcntlArg::F_SETPIPE_SZ(4096)).unwrap()).unwrap();
     wait_for("it answers", || ctl(&home).run(["status"]).code == Some(0));
     for _ in 0..100 {
         ctl(&home).ok(["status"]);
     }
-    let resident = resident_kib(chatd.id()).unwrap();
+    let resident = chatd.resident_kib().unwrap();
     assert!(resident < 256 * 1024, "{resident} KiB");
     stops(&mut chatd);
     let mut text = String::new();
@@ -62,12 +66,12 @@ fn a_log_that_nobody_reads_stops_nobody() {
 fn torture_unread_logs_stop_nobody_under_load() {
     let place = Place::new().unwrap();
     let home = place.folder("unread").unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     std::fs::write(home.join("directoryd.toml"), "log = 'trace'\n").unwrap();
     let mut directoryd = Command::new(program("directoryd").unwrap());
     directoryd.arg("--config").arg(home.join("directoryd.toml")).arg("--data-dir").arg(home.join("directory"));
-    directoryd.arg("--listen").arg(format!("127.0.0.1:{port}")).stdin(Stdio::null()).stdout(Stdio::null());
-    let mut directoryd = Ended(directoryd.stderr(Stdio::piped()).spawn().unwrap());
+    directoryd.args(["--listen", "127.0.0.1:0"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut directoryd = Process::spawn(directoryd).unwrap();
+    let port = listens(&directoryd);
     let healthy = || -> Option<bool> {
         let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
         stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n").ok()?;
@@ -77,9 +81,9 @@ fn torture_unread_logs_stop_nobody_under_load() {
     };
     wait_for("the directory answers", || healthy().is_some());
     let mut chatd = command(&home, &[("CHATD_LOG", "trace")]);
-    chatd.arg("--directory").arg(format!("http://127.0.0.1:{port}"));
-    let mut chatd = Ended(chatd.stderr(Stdio::piped()).spawn().unwrap());
-    let unread = [chatd.stderr.take().unwrap(), directoryd.stderr.take().unwrap()];
+    chatd.arg("--directory").arg(format!("http://127.0.0.1:{port}")).stderr(Stdio::piped());
+    let mut chatd = Process::spawn(chatd).unwrap();
+    let unread = [chatd.take_stderr().unwrap(), directoryd.take_stderr().unwrap()];
     for pipe in &unread {
         fcntl(pipe, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
     }
@@ -98,7 +102,7 @@ fn torture_unread_logs_stop_nobody_under_load() {
         }
         rounds += 1;
         for daemon in [&chatd, &directoryd] {
-            most = most.max(resident_kib(daemon.id()).unwrap());
+            most = most.max(daemon.resident_kib().unwrap());
         }
     }
     println!("unread logs: {rounds} messages and {} look-ups, at most {most} KiB", rounds * 20);
@@ -112,13 +116,16 @@ fn a_full_disk_under_the_log_stops_nobody() {
     let place = Place::new().unwrap();
     let home = place.folder("full").unwrap();
     let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
-    let mut chatd = Ended(command(&home, &[]).stderr(full()).spawn().unwrap());
+    let mut chatd = command(&home, &[]);
+    chatd.stderr(full());
+    let mut chatd = Process::spawn(chatd).unwrap();
     wait_for("it answers", || ctl(&home).run(["status"]).code == Some(0));
     stops(&mut chatd);
     let mut directoryd = Command::new(program("directoryd").unwrap());
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    directoryd.arg("--data-dir").arg(home.join("directory")).arg("--listen").arg(format!("127.0.0.1:{port}"));
-    let mut directoryd = Ended(directoryd.stdin(Stdio::null()).stdout(full()).stderr(full()).spawn().unwrap());
+    directoryd.arg("--data-dir").arg(home.join("directory")).args(["--listen", "127.0.0.1:0"]);
+    directoryd.stdin(Stdio::null()).stdout(full()).stderr(full());
+    let mut directoryd = Process::spawn(directoryd).unwrap();
+    let port = listens(&directoryd);
     wait_for("it answers", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
     stops(&mut directoryd);
 }
@@ -163,14 +170,14 @@ fn a_start_in_the_background_returns_when_ready_or_says_why_not() {
     assert!(start(&[]).status.success());
     // No waiting: it returned because it is ready.
     ctl(&home).ok(["status"]);
-    let pid: i32 = std::fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+    let chatd = Background::new(std::fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap()).unwrap();
     let log = home.join("data/chatd.log");
     std::fs::rename(&log, home.join("data/chatd.log.1")).unwrap();
-    kill(Pid::from_raw(pid), Signal::SIGHUP).unwrap();
+    chatd.signal(Signal::SIGHUP).unwrap();
     wait_for("the log goes on in a new file", || {
         std::fs::read_to_string(&log).is_ok_and(|text| text.contains("configuration read again: changed: nothing"))
     });
-    kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+    chatd.signal(Signal::SIGTERM).unwrap();
     wait_for("the pid file goes with it", || !pid_file.exists());
 }
 
@@ -180,8 +187,7 @@ fn a_reload_changes_what_may_change_and_names_the_rest() {
     let daemon = Daemon::start(options);
     let config = daemon.home().join("chatd.toml");
     std::fs::write(&config, "log = 'warn,chatd=info'\nsystem = true\n[limits]\naccounts_per_uid = 1\n").unwrap();
-    let pid = Pid::from_raw(i32::try_from(daemon.pid().unwrap()).unwrap());
-    kill(pid, Signal::SIGHUP).unwrap();
+    daemon.signal(Signal::SIGHUP);
     wait_for("it is told", || {
         daemon.log_text().contains("changed: log, limits.accounts_per_uid; a restart is needed for system")
     });
@@ -204,7 +210,7 @@ fn a_reload_makes_another_domains_directory_known() {
     let config = daemon.home().join("chatd.toml");
     let reload = |text: &str, told: &str| {
         std::fs::write(&config, text).unwrap();
-        kill(Pid::from_raw(i32::try_from(daemon.pid().unwrap()).unwrap()), Signal::SIGHUP).unwrap();
+        daemon.signal(Signal::SIGHUP);
         wait_for("it is told", || daemon.log_text().contains(told));
     };
     reload(&format!("log = 'info'\n[directories]\n\"example.net\" = \"{}\"\n", far.url()), "changed: directories");

@@ -3,8 +3,7 @@
 
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -18,8 +17,9 @@ use proto::rpc::types::UsersParams;
 use proto::wire::envelope::Outer;
 use tests::http::{Http, connect_from};
 use tests::people::befriend;
-use tests::process::Ended;
+use tests::process::Process;
 use tests::registry::Registrant;
+use tests::users;
 use tests::wait::times_are_judged;
 use tests::{DirectoryOptions, Pair};
 use tokio::io::AsyncWriteExt;
@@ -29,7 +29,6 @@ use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::hostile::{MOST_P99, disk_bytes};
-use crate::local_users::missing;
 use crate::torture_flood::{MOST_MEMORY_KIB, Peace, amount, one_arrives, p99, watch_memory};
 
 /// By which all attackers come.
@@ -340,7 +339,7 @@ const USER: &str = include_str!("local_user.py");
 #[tokio::test(flavor = "multi_thread")]
 async fn other_users_of_the_machine_stop_nobody() {
     const PYTHON: &str = "/usr/bin/python3";
-    if let Some(reason) = missing() {
+    if let Some(reason) = users::missing() {
         tests::skip!("{reason}");
     }
     if !std::path::Path::new(PYTHON).exists() {
@@ -348,9 +347,7 @@ async fn other_users_of_the_machine_stop_nobody() {
     }
     let pair = Pair::strangers_with("system = true\n", DirectoryOptions::default());
     befriend(&pair.alice, &pair.bob);
-    for folder in [pair.alice_daemon.home(), &pair.alice_daemon.home().join("run")] {
-        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
-    }
+    users::open_folders(&pair.alice_daemon).unwrap();
     let (pid, data) = (pair.alice_daemon.pid().unwrap(), pair.alice_daemon.data_dir());
     let client = pair.alice_daemon.client().await;
     let (mut failed, mut peace) = (Vec::new(), Peace::default());
@@ -358,14 +355,13 @@ async fn other_users_of_the_machine_stop_nobody() {
         let quiet = in_peace(&client, &mut peace).await;
         let size = || disk_bytes(&data) + pair.alice_daemon.log_text().len() as u64;
         let (before, stop) = (size(), AtomicBool::new(false));
-        let mut users: Vec<Ended> = (23_201..23_205)
+        let mut users: Vec<Process> = (23_201..23_205)
             .map(|user| {
-                let mut command = Command::new("setpriv");
-                command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups"]);
-                command.args([PYTHON, "-c", USER]).arg(pair.alice_daemon.socket()).arg(what);
+                let mut command = users::command(user, std::path::Path::new(PYTHON));
+                command.args(["-c", USER]).arg(pair.alice_daemon.socket()).arg(what);
                 command.arg(seconds().as_secs().to_string());
-                command.env_clear().current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-                Ended(command.spawn().unwrap())
+                command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+                Process::spawn(command).unwrap()
             })
             .collect();
         // Who comes now finds the door open, too.
@@ -375,7 +371,7 @@ async fn other_users_of_the_machine_stop_nobody() {
         newcomer.await.unwrap();
         for user in &mut users {
             let mut connected = String::new();
-            user.0.stdout.take().unwrap().read_to_string(&mut connected).unwrap();
+            user.take_stdout().unwrap().read_to_string(&mut connected).unwrap();
             assert_eq!(connected.trim() != "0", what != "elsewhere", "{what}: {connected} connections");
         }
         // They have shares of places, memory and turns from the first moment.

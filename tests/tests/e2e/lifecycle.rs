@@ -2,8 +2,8 @@
 
 use proto::rpc::methods::{AccountList, AccountRegister, MessageSend};
 use proto::rpc::types::{Empty, RegisterParams, SendParams};
-use tests::process::Ended;
-use tests::wait::wait_for;
+use tests::process::Process;
+use tests::wait::{DEADLINE, wait_for};
 use tests::{Daemon, DaemonOptions, Directory, Pair};
 
 use crate::util::{bodies, send, status, wait_for_body};
@@ -40,13 +40,13 @@ fn deletion_ends_what_waits_for_the_account() {
     let mut pair = Pair::start();
     pair.bob_daemon().stop();
     let id = send(&pair.alice, "bob", "never read");
-    let mut watch = Ended(pair.alice.command(["watch"]).unwrap().spawn().unwrap());
-    let mut waiting = pair.alice.command(["send", "bob", "never read, too", "--wait", "delivered"]).unwrap();
-    let mut waiting = Ended(waiting.spawn().unwrap());
+    let mut watch = Process::spawn(pair.alice.command(["watch"]).unwrap()).unwrap();
+    let waiting = pair.alice.command(["send", "bob", "never read, too", "--wait", "delivered"]).unwrap();
+    let mut waiting = Process::spawn(waiting).unwrap();
     wait_for("both messages wait", || status(&pair.alice)["queued"] == 2);
-    assert!(watch.try_wait().unwrap().is_none() && waiting.try_wait().unwrap().is_none(), "{id}");
+    assert!(watch.is_running() && waiting.is_running(), "{id}");
     pair.alice.ok(["unregister", "--yes"]);
-    wait_for("both have ended", || watch.try_wait().unwrap().is_some() && waiting.try_wait().unwrap().is_some());
+    wait_for("both have ended", || !watch.is_running() && !waiting.is_running());
     let folders = std::fs::read_dir(pair.alice_daemon.data_dir().join("accounts")).unwrap().count();
     assert_eq!(folders, 0);
 }
@@ -111,8 +111,8 @@ fn lines_go_on_over_restarts_of_the_daemon_and_none_comes_twice() {
     let mut pair = Pair::start();
     let mut command = pair.alice.command(["send", "bob", "--stdin-lines"]).unwrap();
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut sender = Ended(command.spawn().unwrap());
-    let mut lines = sender.stdin.take().unwrap();
+    let mut sender = Process::spawn(command).unwrap();
+    let mut lines = sender.take_stdin().unwrap();
     let expected: Vec<String> = (0..60).map(|number| format!("line {number}")).collect();
     for (part, texts) in expected.chunks(20).enumerate() {
         for text in texts {
@@ -128,8 +128,7 @@ fn lines_go_on_over_restarts_of_the_daemon_and_none_comes_twice() {
         }
     }
     drop(lines);
-    wait_for("the sender has ended", || sender.try_wait().unwrap().is_some());
-    assert!(sender.wait().unwrap().success());
+    assert!(sender.wait(DEADLINE).unwrap().success());
     wait_for_body(&pair.bob, "alice", "line 59");
     assert_eq!(bodies(&pair.bob, "alice", 200), expected);
 }

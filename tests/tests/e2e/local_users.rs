@@ -1,62 +1,37 @@
 //! Other users of the same machine. Needs root, to become them.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use tests::users;
 use tests::wait::wait_for;
-use tests::{Ctl, Daemon, DaemonOptions, Directory, Place, Stream};
+use tests::{Daemon, DaemonOptions, Directory, Stream};
 
 /// Two users that have nothing on this machine; both count as people (uid >= UID_MIN).
-const USERS: [&str; 2] = ["23001", "23002"];
+const USERS: [u32; 2] = [23_001, 23_002];
 
-/// Why the tests here cannot run, if so.
-pub fn missing() -> Option<&'static str> {
-    if !nix::unistd::geteuid().is_root() {
-        return Some("needs root, to become another user");
-    }
-    let there = Command::new("setpriv").arg("--version").output().is_ok_and(|output| output.status.success());
-    (!there).then_some("setpriv of util-linux is missing")
-}
-
-/// A copy of chatctl that every user may run: the build folder may be closed to them.
-fn shared_program(place: &Place) -> PathBuf {
-    let folder = place.folder("bin").unwrap();
-    let copy = folder.join("chatctl");
-    std::fs::copy(tests::binaries::program("chatctl").unwrap(), &copy).unwrap();
-    open(&folder, 0o755);
-    open(&copy, 0o755);
-    copy
-}
-
-fn open(path: &Path, mode: u32) {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-}
-
-/// `chatctl` run by another user, with a home of its own.
-fn as_user(user: &str, daemon: &Daemon, program: &Path) -> Ctl {
-    let home = daemon.place().folder(&format!("home{user}")).unwrap();
-    let id = user.parse().unwrap();
-    nix::unistd::chown(&home, Some(nix::unistd::Uid::from_raw(id)), Some(nix::unistd::Gid::from_raw(id))).unwrap();
-    let (uid, gid) = (format!("--reuid={user}"), format!("--regid={user}"));
-    Ctl::new(daemon.socket(), &home).through(&["setpriv", &uid, &gid, "--clear-groups"], program)
+/// A system daemon whose folders are open, and `chatctl` of some users of it.
+fn system_daemon(directory: &Directory, config: &str) -> (Daemon, PathBuf) {
+    let options = DaemonOptions::new("chatd", directory.url()).config(&format!("system = true\n{config}"));
+    let daemon = Daemon::start(options);
+    users::open_folders(&daemon).unwrap();
+    let program = users::shared_program(daemon.place(), "chatctl").unwrap();
+    (daemon, program)
 }
 
 #[test]
 fn another_user_cannot_reach_a_users_own_daemon() {
-    if let Some(reason) = missing() {
+    if let Some(reason) = users::missing() {
         tests::skip!("{reason}");
     }
     let directory = Directory::start();
     let daemon = Daemon::start(DaemonOptions::new("chatd", directory.url()));
     daemon.ctl("alice").ok(["register", "alice"]);
-    let program = shared_program(daemon.place());
-    let other = as_user(USERS[0], &daemon, &program);
+    let program = users::shared_program(daemon.place(), "chatctl").unwrap();
+    let other = users::ctl(USERS[0], &daemon, &program).unwrap();
     let refused = other.run(["whoami"]).expect_code(3);
     assert!(refused.stderr.contains("not allowed"), "{refused:?}");
     // Even with open folders the socket itself is closed.
-    open(daemon.home(), 0o755);
-    open(&daemon.home().join("run"), 0o755);
+    users::open_folders(&daemon).unwrap();
     let refused = other.run(["whoami"]).expect_code(3);
     assert!(refused.stderr.contains("not allowed"), "{refused:?}");
     assert!(!refused.stderr.contains("alice"));
@@ -65,24 +40,20 @@ fn another_user_cannot_reach_a_users_own_daemon() {
 /// Whoever has no account here may upload one backup at a time: with an account it is two.
 #[test]
 fn a_user_without_an_account_has_one_place_for_a_backup() {
-    if let Some(reason) = missing() {
+    if let Some(reason) = users::missing() {
         tests::skip!("{reason}");
     }
     let directory = Directory::start();
-    let daemon = Daemon::start(DaemonOptions::new("chatd", directory.url()).config("system = true\n"));
-    open(daemon.home(), 0o755);
-    open(&daemon.home().join("run"), 0o755);
-    let program = shared_program(daemon.place());
+    let (daemon, program) = system_daemon(&directory, "");
     for (user, places) in [(USERS[0], 1), (USERS[1], 2)] {
-        let ctl = as_user(user, &daemon, &program);
+        let ctl = users::ctl(user, &daemon, &program).unwrap();
         if places == 2 {
             ctl.ok(["register", "bob"]);
         }
         let phrase = daemon.place().path().join(format!("home{user}/phrase"));
         std::fs::write(&phrase, "a phrase\n").unwrap();
-        open(&phrase, 0o600);
-        let id = user.parse().unwrap();
-        std::os::unix::fs::chown(&phrase, Some(id), Some(id)).unwrap();
+        users::set_mode(&phrase, 0o600).unwrap();
+        users::give(&phrase, user).unwrap();
         let args = ["restore", "-", "--passphrase-file", phrase.to_str().unwrap()];
         // Each waits for the rest of its backup, until its input ends.
         let mut held: Vec<_> = (0..places).map(|_| ctl.stream(args)).collect();
@@ -126,7 +97,7 @@ print('ended', ended, flush=True)
 #[test]
 fn silent_connections_of_several_users_stop_nobody() {
     const PYTHON: &str = "/usr/bin/python3";
-    if let Some(reason) = missing() {
+    if let Some(reason) = users::missing() {
         tests::skip!("{reason}");
     }
     if !Path::new(PYTHON).exists() {
@@ -134,18 +105,14 @@ fn silent_connections_of_several_users_stop_nobody() {
     }
     let directory = Directory::start();
     // Few places in all: with more, as many connections would be needed to take them.
-    let config = "system = true\n[limits]\nrpc_clients = 48\nrpc_clients_per_uid = 16\n";
-    let daemon = Daemon::start(DaemonOptions::new("chatd", directory.url()).config(config));
-    open(daemon.home(), 0o755);
-    open(&daemon.home().join("run"), 0o755);
-    let program = shared_program(daemon.place());
-    let bob = as_user(USERS[0], &daemon, &program);
+    let config = "[limits]\nrpc_clients = 48\nrpc_clients_per_uid = 16\n";
+    let (daemon, program) = system_daemon(&directory, config);
+    let bob = users::ctl(USERS[0], &daemon, &program).unwrap();
     bob.ok(["register", "bob"]);
     let mut silent: Vec<Stream> = (23_101..23_105)
         .map(|user| {
-            let mut command = Command::new("setpriv");
-            command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups"]);
-            command.args([PYTHON, "-c", SILENT]).arg(daemon.socket()).env_clear().current_dir("/");
+            let mut command = users::command(user, Path::new(PYTHON));
+            command.args(["-c", SILENT]).arg(daemon.socket());
             Stream::start(command).unwrap()
         })
         .collect();
@@ -169,15 +136,12 @@ fn silent_connections_of_several_users_stop_nobody() {
 
 #[test]
 fn users_of_a_system_daemon_see_their_own_accounts_only() {
-    if let Some(reason) = missing() {
+    if let Some(reason) = users::missing() {
         tests::skip!("{reason}");
     }
     let directory = Directory::start();
-    let daemon = Daemon::start(DaemonOptions::new("chatd", directory.url()).config("system = true\n"));
-    open(daemon.home(), 0o755);
-    open(&daemon.home().join("run"), 0o755);
-    let program = shared_program(daemon.place());
-    let [one, two] = USERS.map(|user| as_user(user, &daemon, &program));
+    let (daemon, program) = system_daemon(&directory, "");
+    let [one, two] = USERS.map(|user| users::ctl(user, &daemon, &program).unwrap());
     one.clone().account("alice").ok(["register", "alice"]);
     one.ok(["profile", "set", "--bio", "private to alice"]);
     let nothing = two.json(["status"]);
@@ -196,7 +160,7 @@ fn users_of_a_system_daemon_see_their_own_accounts_only() {
     let taken = two.run(["register", "alice"]).expect_code(1);
     assert!(!taken.stderr.is_empty());
     // System users have no business here.
-    let daemon_user = as_user("2", &daemon, &program).run(["status"]);
+    let daemon_user = users::ctl(2, &daemon, &program).unwrap().run(["status"]);
     assert!(matches!(daemon_user.code, Some(1 | 3)), "{daemon_user:?}");
     // Root gets no account implicitly.
     let root = daemon.bare_ctl().run(["status", "--json"]);

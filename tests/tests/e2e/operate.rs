@@ -4,8 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use tests::binaries::program;
 use tests::http::Http;
 use tests::wait::wait_for;
@@ -151,7 +150,7 @@ async fn sighup_changes_what_may_change_in_a_running_directory() {
     assert_eq!(http.get("/v1/users").await.unwrap().status, 403, "members only");
     let reload = async |text: &str, says: &str| {
         std::fs::write(directory.home().join("directoryd.toml"), text).unwrap();
-        kill(Pid::from_raw(i32::try_from(directory.pid().unwrap()).unwrap()), Signal::SIGHUP).unwrap();
+        directory.signal(Signal::SIGHUP);
         wait_for(says, || directory.log_text().contains(says));
     };
     let public = "list = 'public'\nlimit_loopback = true\nlog_format = 'json'\nlog = 'debug'\n";

@@ -1,7 +1,7 @@
 //! What one local user may take of a daemon's memory, threads and disk by way of backups, and who is told secrets.
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,7 +11,8 @@ use proto::rpc::client::{Client, ClientError};
 use proto::rpc::methods::{RestoreBegin, RestoreEnd, RestoreFinish, RestoreWrite, SystemHello};
 use proto::rpc::types::{Empty, RestoreFinishParams, RestoreWriteParams, TransferParams};
 use tests::daemon::resident_kib;
-use tests::process::Ended;
+use tests::process::Process;
+use tests::users;
 use tests::wait::{wait_for, wait_until};
 use tests::{Ctl, Daemon, DaemonOptions, Directory, Place};
 
@@ -27,7 +28,7 @@ fn expensive() -> Vec<u8> {
 }
 
 fn is_limit(error: &ClientError) -> bool {
-    matches!(error, ClientError::Rpc(error) if error.0 == ErrorCode::LimitReached)
+    matches!(error, ClientError::Rpc(error) if error.code == ErrorCode::LimitReached)
 }
 
 /// Uploads a file; its transfer.
@@ -224,10 +225,11 @@ while True:
 
 #[test]
 fn nobody_else_who_listens_is_told_anything() {
-    let has =
-        |program: &str| Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
-    if !nix::unistd::geteuid().is_root() || !has("setpriv") || !has(PYTHON) {
-        tests::skip!("needs root, setpriv and python3, to listen as another user");
+    if let Some(reason) = users::missing() {
+        tests::skip!("{reason}");
+    }
+    if !std::path::Path::new(PYTHON).exists() {
+        tests::skip!("{PYTHON} is missing, to listen as another user");
     }
     let directory = Directory::start();
     let place: &Arc<Place> = directory.place();
@@ -235,20 +237,16 @@ fn nobody_else_who_listens_is_told_anything() {
     std::fs::write(&key, "00".repeat(32)).unwrap();
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     // (uid of the listener, whether chatctl speaks to it): root is trusted wherever it listens.
-    for (user, trusted) in [("23001", false), ("0", true)] {
+    for (user, trusted) in [(23_001, false), (0, true)] {
         let folder = tempfile::Builder::new().prefix("impostor").tempdir_in("/tmp").unwrap();
-        let id: u32 = user.parse().unwrap();
-        std::os::unix::fs::chown(folder.path(), Some(id), Some(id)).unwrap();
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let (socket, output) = (folder.path().join("socket"), place.folder(user).unwrap().join("said"));
-        let listener = Command::new("setpriv")
-            .args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups", PYTHON, "-c", LISTENER])
-            .arg(&socket)
-            .stdin(Stdio::null())
-            .stdout(std::fs::File::create(&output).unwrap())
-            .spawn()
-            .unwrap();
-        let _listener = Ended(listener);
+        users::give(folder.path(), user).unwrap();
+        users::set_mode(folder.path(), 0o755).unwrap();
+        let (socket, output) =
+            (folder.path().join("socket"), place.folder(&format!("said{user}")).unwrap().join("said"));
+        let mut listener = users::command(user, std::path::Path::new(PYTHON));
+        listener.args(["-c", LISTENER]).arg(&socket).stdin(Stdio::null());
+        listener.stdout(std::fs::File::create(&output).unwrap());
+        let _listener = Process::spawn(listener).unwrap();
         let said = || std::fs::read_to_string(&output).unwrap();
         wait_for("it listens", || said().contains("ready"));
         let ctl = Ctl::new(&socket, &place.folder("home").unwrap());

@@ -4,11 +4,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use tests::binaries::program;
-use tests::process::Ended;
-use tests::wait::wait_for;
+use tests::process::Process;
+use tests::wait::{DEADLINE, wait_for};
 use tests::{Daemon, DaemonOptions, Directory, Place};
 
 /// A start that fails, fails within this.
@@ -16,18 +17,10 @@ const FAIL_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Runs a start that has to fail; returns how it did.
 #[track_caller]
-fn fails(mut command: Command) -> Output {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let since = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if since.elapsed() > FAIL_DEADLINE {
-            let _ = child.kill();
-            panic!("it should not have started: {command:?}");
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let output = child.wait_with_output().unwrap();
-    assert!(!output.status.success(), "it should have failed: {command:?}");
+fn fails(command: Command) -> Output {
+    let shown = format!("{command:?}");
+    let output = Process::output(command, b"", FAIL_DEADLINE).unwrap_or_else(|error| panic!("it started: {error:#}"));
+    assert!(!output.status.success(), "it should have failed: {shown}");
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(!text.contains("panicked at"), "{text}");
     output
@@ -69,12 +62,11 @@ fn a_hundred_simultaneous_starts_have_one_winner() {
         .map(|number| {
             let log = std::fs::File::create(home.join(format!("{number}.log"))).unwrap();
             let mut command = chatd(&home, &DaemonOptions::default());
-            Ended(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap())
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+            Process::spawn(command).unwrap()
         })
         .collect();
-    wait_for("all but one have ended", || {
-        children.iter_mut().filter_map(|child| child.try_wait().unwrap()).count() == STARTS - 1
-    });
+    wait_for("all but one have ended", || children.iter_mut().filter_map(Process::ended).count() == STARTS - 1);
     // The losers end before the winner has bound its socket.
     let ctl = tests::Ctl::new(&home.join("run/chatd.sock"), &home);
     wait_for("the winner answers", || ctl.run(["status"]).code == Some(0));
@@ -82,16 +74,13 @@ fn a_hundred_simultaneous_starts_have_one_winner() {
     for (number, child) in children.iter_mut().enumerate() {
         let log = std::fs::read_to_string(home.join(format!("{number}.log"))).unwrap();
         assert!(!log.contains("panicked at"), "{log}");
-        match child.try_wait().unwrap() {
+        match child.ended() {
             Some(status) => {
                 assert_eq!(status.code(), Some(1), "{log}");
                 assert!(log.contains("another") && log.contains("data"), "it says why: {log}");
                 losers += 1;
             }
-            None => {
-                let _ = child.kill();
-                let _ = child.wait();
-            }
+            None => drop(child.end(Signal::SIGKILL, DEADLINE)),
         }
     }
     println!("figure: {STARTS} starts on one data directory: {} winner", STARTS - losers);
@@ -110,25 +99,21 @@ fn many_starts_on_one_socket_have_one_winner() {
             command.arg("--data-dir").arg(home.join(format!("data-{number}")));
             command.arg("--socket").arg(home.join("run.sock")).args(["--listen", "127.0.0.1:0"]);
             let log = std::fs::File::create(home.join(format!("{number}.log"))).unwrap();
-            Ended(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap())
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+            Process::spawn(command).unwrap()
         })
         .collect();
-    wait_for("all but one have ended", || {
-        children.iter_mut().filter_map(|child| child.try_wait().unwrap()).count() == STARTS - 1
-    });
+    wait_for("all but one have ended", || children.iter_mut().filter_map(Process::ended).count() == STARTS - 1);
     let ctl = tests::Ctl::new(&home.join("run.sock"), &home);
     wait_for("the winner answers", || ctl.run(["status"]).code == Some(0));
     for (number, child) in children.iter_mut().enumerate() {
-        match child.try_wait().unwrap() {
+        match child.ended() {
             Some(status) => {
                 let log = std::fs::read_to_string(home.join(format!("{number}.log"))).unwrap();
                 assert_eq!(status.code(), Some(1), "{log}");
                 assert!(log.contains("run.sock") && !log.contains("panicked at"), "{log}");
             }
-            None => {
-                let _ = child.kill();
-                let _ = child.wait();
-            }
+            None => drop(child.end(Signal::SIGKILL, DEADLINE)),
         }
     }
 }
@@ -280,16 +265,14 @@ fn a_full_disk_on_start_is_told_and_nothing_is_lost() {
     daemon.stop();
     fill();
     // With an account: it starts and says so, or it refuses and says so; the account is never made anew.
-    let log = std::fs::File::create(home.join("full.log"));
-    drop(log);
     let mut full = chatd(&home, &DaemonOptions::new("chatd", directory.url()));
-    let mut child = full.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let since = Instant::now();
-    while child.try_wait().unwrap().is_none() && since.elapsed() < Duration::from_secs(3) {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let _ = child.kill();
-    let text = String::from_utf8_lossy(&child.wait_with_output().unwrap().stderr).to_lowercase();
+    full.stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut process = Process::spawn(full).unwrap();
+    let mut said = process.take_stderr().unwrap();
+    // Killed if it goes on.
+    let _ = process.wait(Duration::from_secs(3));
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut said, &mut text).unwrap();
     assert!(!text.contains("panicked at"), "{text}");
     std::fs::remove_file(&ballast).unwrap();
     daemon.restart();
@@ -298,16 +281,13 @@ fn a_full_disk_on_start_is_told_and_nothing_is_lost() {
 
 #[test]
 fn signals_stop_cleanly() {
-    use nix::sys::signal::{Signal, kill};
-    use nix::unistd::Pid;
     let mut daemon = Daemon::start(DaemonOptions::default());
-    let pid = Pid::from_raw(i32::try_from(daemon.pid().unwrap()).unwrap());
-    kill(pid, Signal::SIGHUP).unwrap();
+    daemon.signal(Signal::SIGHUP);
     daemon.bare_ctl().ok(["status"]);
     assert!(daemon.is_running(), "SIGHUP reloads");
     // A client that stays connected does not hold it up.
     let _watch = daemon.bare_ctl().stream(["status"]);
-    kill(pid, Signal::SIGINT).unwrap();
+    daemon.signal(Signal::SIGINT);
     wait_for("it ended", || !daemon.is_running());
     daemon.stop();
     daemon.restart();

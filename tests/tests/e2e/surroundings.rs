@@ -5,7 +5,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use tests::binaries::program;
-use tests::process::Ended;
+use tests::daemon::Chatd;
+use tests::directory::Directoryd;
+use tests::process::Process;
+use tests::process::managed::Program;
+use tests::users;
 use tests::wait::wait_for;
 use tests::{Ctl, Daemon, DaemonOptions, Directory, Pair, Place, Stream};
 
@@ -24,14 +28,12 @@ fn after(line: &str, command: &Command) -> Command {
 }
 
 /// A daemon behind a line of the shell, and its `chatctl`.
-fn daemon_after(line: &str, home: &Path, directory: &str) -> (Ended, Ctl) {
+fn daemon_after(line: &str, home: &Path, directory: &str) -> (Process, Ctl) {
     let options = DaemonOptions { directory: Some(directory.to_owned()), ..DaemonOptions::default() };
     let command = Daemon::command(&options, home, &program("chatd").unwrap()).unwrap();
-    let log = std::fs::File::create(home.join("chatd.log")).unwrap();
-    let daemon = Ended(after(line, &command).stdout(Stdio::null()).stderr(log).spawn().unwrap());
-    let ctl = Ctl::new(&home.join("run/chatd.sock"), home);
-    wait_for("it answers", || ctl.run(["status"]).code == Some(0));
-    (daemon, ctl)
+    let log = home.join("chatd.log");
+    let (daemon, _) = Process::start("chatd", after(line, &command), &log, Chatd::READY).unwrap();
+    (daemon, Ctl::new(&home.join("run/chatd.sock"), home))
 }
 
 fn is_closed_to_others(path: &Path) {
@@ -46,15 +48,14 @@ fn is_closed_to_others(path: &Path) {
 fn a_mask_that_protects_nothing_opens_nothing() {
     let place = Place::new().unwrap();
     let home = place.folder("open").unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut command = Command::new(program("directoryd").unwrap());
     tests::daemon::isolate(&mut command, &home);
-    command.arg("--data-dir").arg(home.join("directory")).args(["--listen", &format!("127.0.0.1:{port}")]);
+    command.arg("--data-dir").arg(home.join("directory")).args(["--listen", "127.0.0.1:0"]);
     command.args(["--origin", "example.org"]);
-    let log = std::fs::File::create(home.join("directoryd.log")).unwrap();
-    let _directory = Ended(after("umask 000", &command).stdout(Stdio::null()).stderr(log).spawn().unwrap());
-    wait_for("the directory answers", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-    let (_daemon, ctl) = daemon_after("umask 000", &home, &format!("http://127.0.0.1:{port}"));
+    let (log, behind) = (home.join("directoryd.log"), after("umask 000", &command));
+    let (directory, _) = Process::start("directoryd", behind, &log, Directoryd::READY).unwrap();
+    let url = format!("http://127.0.0.1:{}", directory.listening_port().unwrap());
+    let (_daemon, ctl) = daemon_after("umask 000", &home, &url);
     let phrase = home.join("phrase");
     std::fs::write(&phrase, "correct horse battery staple\n").unwrap();
     std::fs::set_permissions(&phrase, std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -83,19 +84,19 @@ fn a_daemon_of_few_descriptors_outlives_what_takes_them_all() {
     let directory = Directory::start();
     let home = directory.place().folder("few").unwrap();
     let (mut daemon, ctl) = daemon_after("ulimit -n 48", &home, directory.url());
-    let limits = std::fs::read_to_string(format!("/proc/{}/limits", daemon.id())).unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
     let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     assert_eq!(files.split_whitespace().nth(3), Some("48"), "{files}");
     ctl.ok(["register", "alice"]);
     // As many as the system lets wait: most are never accepted.
     let held: Vec<_> = (0..100).filter_map(|_| std::os::unix::net::UnixStream::connect(ctl.socket()).ok()).collect();
     assert!(held.len() > 48, "{}", held.len());
-    let open = || std::fs::read_dir(format!("/proc/{}/fd", daemon.id())).unwrap().count();
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count();
     wait_for("no descriptor is left", || open() >= 47);
     drop(held);
     wait_for("they are free again", || ctl.run(["status"]).code == Some(0));
     assert_eq!(ctl.json(["whoami"])["name"], "alice");
-    assert!(daemon.try_wait().unwrap().is_none());
+    assert!(daemon.is_running());
     let log = std::fs::read_to_string(home.join("chatd.log")).unwrap();
     assert!(!log.contains("panicked at"), "{log}");
 }
@@ -146,40 +147,33 @@ struct Bare {
 }
 
 impl Bare {
-    const USER: &str = "23003";
+    const USER: u32 = 23_003;
 
     /// `None`: this machine cannot be such a user.
     fn new() -> Option<Self> {
-        let there = Command::new("setpriv").arg("--version").output().is_ok_and(|output| output.status.success());
-        if !nix::unistd::geteuid().is_root() || !there {
+        if users::missing().is_some() {
             return None;
         }
         let place = Place::new().unwrap();
         let (home, bin) = (place.folder("home").unwrap(), place.folder("bin").unwrap());
-        let id = Self::USER.parse().unwrap();
-        std::os::unix::fs::chown(&home, Some(id), Some(id)).unwrap();
-        std::fs::set_permissions(&bin, std::fs::Permissions::from_mode(0o755)).unwrap();
+        users::give(&home, Self::USER).unwrap();
         for name in ["chatd", "chatctl"] {
-            std::fs::copy(program(name).unwrap(), bin.join(name)).unwrap();
-            std::fs::set_permissions(bin.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+            users::shared_program(&place, name).unwrap();
         }
         Some(Self { place, home, bin })
     }
 
     fn run(&self, name: &str, args: &[&str]) -> Command {
-        let mut command = Command::new("setpriv");
-        let user = Self::USER;
-        command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups"]);
-        command.arg(self.bin.join(name)).args(args);
-        command.env_clear().env("HOME", &self.home).current_dir("/").stdin(Stdio::null());
+        let mut command = users::command(Self::USER, &self.bin.join(name));
+        command.args(args).env("HOME", &self.home).stdin(Stdio::null());
         command
     }
 
-    fn daemon(&self, log: &str, args: &[&str], env: &[(&str, &Path)]) -> Ended {
+    fn daemon(&self, log: &str, args: &[&str], env: &[(&str, &Path)]) -> Process {
         let mut chatd = self.run("chatd", &[&["--listen", "127.0.0.1:0"], args].concat());
         let log = std::fs::File::options().create(true).append(true).open(self.place.path().join(log)).unwrap();
         chatd.envs(env.iter().copied()).stdout(Stdio::null()).stderr(log);
-        Ended(chatd.spawn().unwrap())
+        Process::spawn(chatd).unwrap()
     }
 
     /// Which socket a client finds, with that folder for what runs.
@@ -218,8 +212,7 @@ fn what_is_open_stays_with_its_daemon() {
     let directory = Directory::start();
     let (runtime, other) = (bare.place.folder("runtime").unwrap(), bare.place.folder("other").unwrap());
     for folder in [&runtime, &other] {
-        let id = Bare::USER.parse().unwrap();
-        std::os::unix::fs::chown(folder, Some(id), Some(id)).unwrap();
+        users::give(folder, Bare::USER).unwrap();
     }
     let first = || bare.daemon("first", &["--directory", directory.url()], &[]);
     let chatd = first();

@@ -146,16 +146,18 @@ fn e6_errors_are_one_line_and_the_daemon_lives() {
 
 #[test]
 fn a_closed_pipe_is_no_error() {
-    use std::io::{BufRead, BufReader};
+    use std::io::{BufRead, BufReader, Read};
     let pair = Pair::start();
     let lines: Vec<String> = (0..500).map(|number| format!("{number} {}", "z".repeat(500))).collect();
     pair.alice.run_with(["send", "bob", "--stdin-lines"], lines.join("\n").as_bytes()).expect_code(0);
     wait_for("delivered", || crate::util::status(&pair.alice)["queued"] == 0);
     let mut command = pair.bob.command(["history", "alice", "-n", "1000"]).unwrap();
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let mut history = tests::process::Process::spawn(command).unwrap();
     let mut first = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    BufReader::new(history.take_stdout().unwrap()).read_line(&mut first).unwrap();
+    let mut errors = String::new();
+    history.take_stderr().unwrap().read_to_string(&mut errors).unwrap();
+    let status = history.wait(tests::wait::DEADLINE).unwrap();
+    assert!(status.success() && errors.is_empty(), "{status}: {errors}");
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use tests::process::Ended;
-use tests::wait::wait_for;
+use tests::process::Process;
+use tests::wait::{DEADLINE, wait_for};
 use tests::{Ctl, Pair};
 
 use crate::util::text;
@@ -43,11 +43,12 @@ fn place(ctl: &Ctl) -> u64 {
     ctl.json_lines(["consumers"]).first().and_then(|bot| bot["seq"].as_u64()).unwrap_or(0)
 }
 
-fn start(bob: &Ctl, command: &str) -> Ended {
+fn start(bob: &Ctl, command: &str) -> Process {
     let args = ["watch", "--consumer", "bot", "--since", "0", "--type", "message.received", "--exec", command];
     // A group of its own, so that a death can take the running command along, or leave it.
     let mut bot = bob.command(args).unwrap();
-    Ended(bot.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    bot.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    Process::spawn(bot).unwrap()
 }
 
 #[test]
@@ -77,10 +78,10 @@ fn a_bot_that_is_killed_handles_every_job() {
             handled(&log).len() as u64 > until || place(&pair.bob) >= *job_of.keys().last().unwrap()
         });
         std::thread::sleep(Duration::from_micros(random.below(12_000)));
-        let pid = Pid::from_raw(i32::try_from(bot.id()).unwrap());
+        let pid = Pid::from_raw(i32::try_from(bot.pid()).unwrap());
         let group = random.below(2) == 0;
         let _ = kill(if group { Pid::from_raw(-pid.as_raw()) } else { pid }, Signal::SIGKILL);
-        bot.wait().unwrap();
+        bot.wait(DEADLINE).unwrap();
         if number % 10 == 0 {
             pair.alice_daemon.kill9();
             pair.alice_daemon.restart();
@@ -98,8 +99,7 @@ fn a_bot_that_is_killed_handles_every_job() {
     wait_for("the last one reads", || {
         pair.bob.json_lines(["consumers"]).first().is_some_and(|bot| bot["reading"] == true)
     });
-    let _ = kill(Pid::from_raw(i32::try_from(bot.id()).unwrap()), Signal::SIGTERM);
-    assert!(bot.wait().unwrap().success());
+    assert!(bot.end(Signal::SIGTERM, DEADLINE).unwrap().success());
     let runs = handled(&log);
     let done: BTreeSet<u64> = runs.iter().copied().collect();
     let missed: Vec<&String> = job_of.iter().filter(|(seq, _)| !done.contains(seq)).map(|(_, job)| job).collect();

@@ -4,7 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use tests::process::Ended;
+use tests::process::Process;
+use tests::wait::DEADLINE;
 use tests::{Daemon, DaemonOptions};
 
 use super::Scale;
@@ -32,12 +33,12 @@ pub async fn measure(scale: Scale) -> Result<Vec<Row>> {
     let mut command = Command::new(&program);
     command.args([node, addresses]).args([links, NODES, HANDSHAKES].map(|number| number.to_string()));
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = Ended(command.spawn().with_context(|| format!("cannot run {}", program.display()))?);
+    let mut child = Process::spawn(command)?;
     let mut line = String::new();
-    BufReader::new(child.stdout.take().context("no stdout")?).read_line(&mut line)?;
+    BufReader::new(child.take_stdout().context("no stdout")?).read_line(&mut line)?;
     let after = daemon.resident_kib().context("no /proc for chatd")?;
-    drop(child.stdin.take());
-    ensure!(child.wait()?.success(), "{} failed", program.display());
+    drop(child.take_stdin());
+    ensure!(child.wait(DEADLINE)?.success(), "{} failed", program.display());
     let seconds: f64 = line.trim().parse().with_context(|| format!("it printed {line:?}"))?;
 
     let limits = format!("{HANDSHAKES} at a time from {NODES} nodes; link caps raised");

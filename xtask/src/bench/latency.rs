@@ -13,8 +13,8 @@ use tokio::task::block_in_place;
 
 use super::Scale;
 use super::floor::{self, trace};
+use super::scale::body;
 use super::table::{Row, percentile_ms};
-use super::throughput::body;
 
 /// A message that takes longer than this is a failure.
 const DEADLINE: Duration = Duration::from_secs(30);

@@ -8,13 +8,13 @@
 mod accounts;
 mod connections;
 mod directory;
-mod directory_mailbox;
 pub mod floor;
 mod latency;
 mod memory;
 mod offline;
 mod process;
 mod rpc;
+mod scale;
 mod store;
 
 mod table;
@@ -27,6 +27,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use crate::step::cargo;
+pub use scale::Scale;
 use table::{Row, Table};
 
 /// What to measure.
@@ -49,19 +50,6 @@ pub struct Options {
     inner: bool,
 }
 
-/// How much to do.
-#[derive(Debug, Clone, Copy)]
-pub struct Scale {
-    quick: bool,
-}
-
-impl Scale {
-    /// The full number, or a part of it with `--quick`.
-    pub fn of(self, full: usize, quick: usize) -> usize {
-        if self.quick { quick } else { full }
-    }
-}
-
 /// Names, in the order of running: what needs a quiet machine first.
 const SCENARIOS: [&str; 11] = [
     "throughput",
@@ -82,7 +70,7 @@ pub fn run(options: &Options) -> Result<()> {
     if !options.inner {
         return hand_over(options);
     }
-    let scale = Scale { quick: options.quick };
+    let scale = Scale::new(options.quick);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut table = Table::new(options.quick);
     let wanted = |name: &str| options.only.as_ref().is_none_or(|part| name.contains(part.as_str()));
@@ -133,7 +121,7 @@ async fn measure(name: &str, scale: Scale) -> Result<Vec<Row>> {
         "process" => process::measure(scale),
         "rpc" => rpc::measure(scale).await,
         "directory" => directory::measure(scale).await,
-        "directory-mailbox" => directory_mailbox::measure(scale).await,
+        "directory-mailbox" => directory::mailbox::measure(scale).await,
         "connections" => connections::measure(scale).await,
         "mailbox" => offline::mailbox(scale).await,
         "recovery" => offline::recovery(scale).await,

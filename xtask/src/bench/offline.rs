@@ -10,8 +10,8 @@ use proto::rpc::types::{AccountParams, MessageState, SendParams, SubscribeParams
 use tests::Pair;
 
 use super::Scale;
+use super::scale::body;
 use super::table::Row;
-use super::throughput::body;
 
 /// Calls that may wait for their answers at the same time.
 const IN_FLIGHT: usize = 4_096;

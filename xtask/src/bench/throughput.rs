@@ -11,33 +11,16 @@ use tests::Pair;
 use tokio::sync::mpsc;
 use tokio::task::block_in_place;
 
+use super::scale::body;
 use super::table::Row;
 use super::{Scale, floor};
 
-/// Bytes of a message's text.
-pub const BODY_BYTES: usize = 100;
 /// Calls that may wait for their answers at the same time.
 const IN_FLIGHT: usize = 8_192;
 /// Nothing for so long means that it has stopped.
 const SILENCE: Duration = Duration::from_secs(60);
 /// Rounds; the median counts.
 const ROUNDS: usize = 3;
-
-/// The text of message `number`: exactly [`BODY_BYTES`] of words that the full-text index has to take apart.
-pub fn body(number: usize) -> String {
-    let mut text = format!("{number:08} ");
-    for word in
-        ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "bob", "sleeps"].iter().cycle()
-    {
-        text.push_str(word);
-        text.push(' ');
-        if text.len() >= BODY_BYTES {
-            break;
-        }
-    }
-    text.truncate(BODY_BYTES);
-    text
-}
 
 /// Measures it.
 pub async fn measure(scale: Scale) -> Result<Vec<Row>> {

@@ -56,7 +56,7 @@ fn watches_leave_room_for_short_commands() {
     let watches = take(&census, 1, 48, &limits);
     watches.iter().for_each(|seat| seat.follow(&limits).unwrap());
     let short = take(&census, 1, 16, &limits);
-    assert_eq!(short[0].follow(&limits).unwrap_err().0, ErrorCode::LimitReached);
+    assert_eq!(short[0].follow(&limits).unwrap_err().code, ErrorCode::LimitReached);
     drop(short);
     let other = take(&census, 2, 1, &limits);
     other[0].follow(&limits).unwrap();

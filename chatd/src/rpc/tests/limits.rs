@@ -19,7 +19,7 @@ async fn a_user_has_so_many_clients_and_no_more() {
     }
     let third = server.client().await;
     let error = third.call::<m::SystemHello>(&HelloParams::default()).await.unwrap_err();
-    assert!(matches!(error, ClientError::Rpc(RpcError(ErrorCode::LimitReached, _))), "{error}");
+    assert!(matches!(error, ClientError::Rpc(RpcError { code: ErrorCode::LimitReached, .. })), "{error}");
     assert!(matches!(
         third.call::<m::SystemHello>(&HelloParams::default()).await,
         Err(ClientError::Disconnected { .. })
@@ -45,7 +45,7 @@ async fn strangers_are_told_why() {
     let uid = nix::unistd::Uid::effective().as_raw();
     let server = Server::start_with(Limits::default(), Access::Owner { uid: uid + 1 }).await;
     let error = server.client().await.call::<m::SystemHello>(&HelloParams::default()).await.unwrap_err();
-    assert!(matches!(error, ClientError::Rpc(RpcError(ErrorCode::NotAllowed, _))), "{error}");
+    assert!(matches!(error, ClientError::Rpc(RpcError { code: ErrorCode::NotAllowed, .. })), "{error}");
     assert_eq!(server.fake.log(), Vec::<String>::new());
     server.until_clients(0).await;
 }
@@ -60,7 +60,7 @@ async fn half_a_message_may_not_stay_and_silence_may() {
     let mut half = server.raw().await;
     half.write(b"\x94\x00\x07\xaamessage").await;
     let (id, outcome) = half.answer().await;
-    assert_eq!((id, outcome.unwrap_err().0), (7, ErrorCode::Malformed));
+    assert_eq!((id, outcome.unwrap_err().code), (7, ErrorCode::Malformed));
     assert_eq!(half.frame().await, None);
     silent.request(2, "message.unread", &json!({})).await;
     assert_eq!(silent.answer().await, (2, Ok(())));
@@ -155,7 +155,7 @@ async fn subscriptions_and_waits_are_counted() {
     }
     raw.write(&requests).await;
     let (id, outcome) = raw.answer().await;
-    assert_eq!((id, outcome.unwrap_err().0), (MAX_WAITS as u32, ErrorCode::LimitReached));
+    assert_eq!((id, outcome.unwrap_err().code), (MAX_WAITS as u32, ErrorCode::LimitReached));
     server.fake.read.open();
     for _ in 0..MAX_WAITS {
         assert_eq!(raw.answer().await.1, Ok(()));
@@ -167,5 +167,5 @@ async fn the_name_of_a_notification_has_a_limit() {
     let server = Server::start(Limits::default()).await;
     let mut raw = server.raw().await;
     raw.request(1, "feed.subscribe", &json!({"method": "x".repeat(129)})).await;
-    assert_eq!(raw.answer().await.1.unwrap_err().0, ErrorCode::InvalidParams);
+    assert_eq!(raw.answer().await.1.unwrap_err().code, ErrorCode::InvalidParams);
 }

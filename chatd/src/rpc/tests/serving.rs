@@ -104,16 +104,16 @@ async fn mistakes_are_explained_and_the_connection_goes_on() {
     let code = |answer: (u32, Result<(), RpcError>)| (answer.0, answer.1.unwrap_err());
     raw.request(1, "message.sned", &json!({})).await;
     let (id, error) = code(raw.answer().await);
-    assert_eq!((id, error.0), (1, ErrorCode::UnknownMethod));
-    assert!(error.1.contains("did you mean message.send?"), "{error}");
+    assert_eq!((id, error.code), (1, ErrorCode::UnknownMethod));
+    assert!(error.text.contains("did you mean message.send?"), "{error}");
     raw.request(2, "contact.list", &json!({"colour": "red"})).await;
     let (id, error) = code(raw.answer().await);
-    assert_eq!((id, error.0), (2, ErrorCode::InvalidParams));
-    assert!(error.1.starts_with("contact.list: unknown parameter `colour`"), "{error}");
+    assert_eq!((id, error.code), (2, ErrorCode::InvalidParams));
+    assert!(error.text.starts_with("contact.list: unknown parameter `colour`"), "{error}");
     raw.request(3, "message.send", &json!({"to": "bob"})).await;
-    assert_eq!(code(raw.answer().await).1.1, "message.send: missing parameter `body`");
+    assert_eq!(code(raw.answer().await).1.text, "message.send: missing parameter `body`");
     raw.request(4, "profile.show", &json!({})).await;
-    assert_eq!(code(raw.answer().await).1.0, ErrorCode::LimitReached, "an answer of 2 MB");
+    assert_eq!(code(raw.answer().await).1.code, ErrorCode::LimitReached, "an answer of 2 MB");
     // Notifications and answers of a client mean nothing.
     raw.write(b"\x93\x02\xb0nvim_error_event\x90").await;
     raw.write(b"\x94\x01\x07\xc0\xc0").await;
@@ -172,7 +172,7 @@ async fn stopping_answers_what_is_ready_and_closes() {
     client.call::<m::MessageUnread>(&Default::default()).await.unwrap();
     server.stop.cancel();
     let error = within(waiting).await.unwrap_err();
-    assert!(matches!(error, ClientError::Rpc(RpcError(ErrorCode::ShuttingDown, _))), "{error}");
+    assert!(matches!(error, ClientError::Rpc(RpcError { code: ErrorCode::ShuttingDown, .. })), "{error}");
     assert!(!server.path.exists());
     server.fake.commit.open();
     within(sending).await.unwrap();
@@ -211,7 +211,7 @@ async fn a_subscription_ends_when_asked_and_a_feed_that_ends_closes() {
     raw.request(2, "feed.unsubscribe", &json!({"subscription": 1})).await;
     assert_eq!(raw.answer().await, (2, Ok(())));
     raw.request(3, "feed.unsubscribe", &json!({"subscription": 1})).await;
-    assert_eq!(raw.answer().await.1.unwrap_err().0, ErrorCode::NotFound);
+    assert_eq!(raw.answer().await.1.unwrap_err().code, ErrorCode::NotFound);
     raw.request(4, "feed.subscribe", &json!({"who": "ending"})).await;
     assert_eq!(raw.answer().await, (4, Ok(())));
     for _ in 0..10 {

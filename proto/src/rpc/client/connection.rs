@@ -280,7 +280,7 @@ fn refusal(frame: &[u8]) -> Option<String> {
     let rest = frame.strip_prefix(&[0x94, 0x01, 0xc0])?;
     let with_id = [&[0x94, 0x01, 0x00], rest].concat();
     match codec::decode(&with_id) {
-        Ok(Incoming::Response { outcome: Err(error), .. }) => Some(error.1),
+        Ok(Incoming::Response { outcome: Err(error), .. }) => Some(error.text),
         _ => None,
     }
 }

@@ -81,7 +81,10 @@ async fn answers_are_matched_by_id() {
     assert_eq!(hello.await.unwrap().server, "fake");
     assert_eq!(carol.await.unwrap(), profile("Carol"));
     let error = bob.await.unwrap_err();
-    assert!(matches!(&error, ClientError::Rpc(RpcError(ErrorCode::NotFound, text)) if text == "no bob"), "{error}");
+    assert!(
+        matches!(&error, ClientError::Rpc(RpcError { code: ErrorCode::NotFound, text, .. }) if text == "no bob"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

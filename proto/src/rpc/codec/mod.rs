@@ -20,6 +20,7 @@ use zeroize::Zeroize;
 
 pub use self::params::{ParamsError, decode_params};
 pub use self::scan::{FrameError, Scanner};
+use super::advice::Advice;
 use super::{ErrorCode, MAX_DEPTH, MAX_MESSAGE_BYTES, RpcError};
 
 /// Room that [`FrameReader::buffer`] offers to one read: some hundred small messages for one system call.
@@ -186,18 +187,33 @@ pub fn decode_value<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, rmp_serde::d
     T::deserialize(&mut deserializer)
 }
 
-/// A code that this version does not know becomes [`ErrorCode::Internal`], and so does an error that is no pair; the
-/// text stays.
+/// Advice, or what an older program cannot read.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Advised {
+    Known(Advice),
+    Unknown(serde::de::IgnoredAny),
+}
+
+/// A code that this version does not know becomes [`ErrorCode::Internal`], and so does an error that is none of ours; the
+/// text stays. Advice that it does not know is none.
 fn decode_error(bytes: &[u8]) -> RpcError {
-    if let Ok((word, text)) = decode_value::<(String, String)>(bytes) {
+    let pair = decode_value::<(String, String)>(bytes).map(|(word, text)| (word, text, None));
+    let read = pair.or_else(|_| {
+        decode_value::<(String, String, Advised)>(bytes).map(|(word, text, advised)| match advised {
+            Advised::Known(advice) => (word, text, Some(advice)),
+            Advised::Unknown(_) => (word, text, None),
+        })
+    });
+    if let Ok((word, text, advice)) = read {
         let known = serde::Deserialize::deserialize(StrDeserializer::<WordError>::new(&word));
         return match known {
-            Ok(code) => RpcError(code, text),
-            Err(_) => RpcError(ErrorCode::Internal, format!("{word}: {text}")),
+            Ok(code) => RpcError::new(code, text).advise(advice),
+            Err(_) => RpcError::new(ErrorCode::Internal, format!("{word}: {text}")),
         };
     }
     let text = decode_value::<String>(bytes).unwrap_or_else(|_| "an error without a text".to_owned());
-    RpcError(ErrorCode::Internal, text)
+    RpcError::new(ErrorCode::Internal, text)
 }
 
 /// Appends `[0, id, method, [params]]`.
@@ -232,7 +248,8 @@ pub fn encode_response<R: Serialize + ?Sized>(out: &mut Vec<u8>, id: u32, result
     })
 }
 
-/// Appends `[1, id, [code, text], nil]`; the id is nil if the request's could not be read. A text that is too long is cut.
+/// Appends `[1, id, [code, text], nil]`, or with advice `[1, id, [code, text, advice], nil]`; the id is nil if the request's
+/// could not be read. A text that is too long is cut.
 pub fn encode_error(out: &mut Vec<u8>, id: Option<u32>, error: &RpcError) {
     const MAX_TEXT_BYTES: usize = 4096;
     out.extend_from_slice(&[0x94, 0x01]);
@@ -240,9 +257,15 @@ pub fn encode_error(out: &mut Vec<u8>, id: Option<u32>, error: &RpcError) {
         Some(id) => put_uint(out, id),
         None => out.push(0xc0),
     }
+    let pair = out.len();
     out.push(0x92);
-    put_str(out, error.0.as_str());
-    put_str(out, error.1.get(..error.1.floor_char_boundary(MAX_TEXT_BYTES)).unwrap_or_default());
+    put_str(out, error.code.as_str());
+    put_str(out, error.text.get(..error.text.floor_char_boundary(MAX_TEXT_BYTES)).unwrap_or_default());
+    if let Some(advice) = &error.advice
+        && append(out, |out| put_value(out, advice)).is_ok()
+    {
+        out[pair] = 0x93;
+    }
     out.push(0xc0);
 }
 

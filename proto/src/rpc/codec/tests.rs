@@ -226,6 +226,30 @@ fn an_error_of_the_future_keeps_its_text() {
 }
 
 #[test]
+fn advice_goes_along_and_what_is_not_known_is_passed_over() {
+    use crate::rpc::advice::Step;
+    let error = RpcError::new(ErrorCode::Refused, "bob is blocked").advise(Some(Step::Unblock.of("bob")));
+    let mut frame = Vec::new();
+    encode_error(&mut frame, Some(7), &error);
+    let Incoming::Response { id: 7, outcome: Err(read) } = decode(&frame).unwrap() else { panic!() };
+    assert_eq!(read, error);
+    // A step of the future, and advice that is no map.
+    let mut future = vec![0x94, 0x01, 0x07, 0x93];
+    put_str(&mut future, "refused");
+    put_str(&mut future, "bob is blocked");
+    let mut no_map = future.clone();
+    future.push(0x81);
+    put_str(&mut future, "do");
+    put_str(&mut future, "dance");
+    no_map.push(0x07);
+    for mut frame in [future, no_map] {
+        frame.push(0xc0);
+        let Incoming::Response { outcome: Err(read), .. } = decode(&frame).unwrap() else { panic!() };
+        assert_eq!(read, RpcError::new(ErrorCode::Refused, "bob is blocked"));
+    }
+}
+
+#[test]
 fn the_id_is_found_in_a_broken_request() {
     assert_eq!(salvage_id(&[0x94, 0x00, 0xcc, 0xc8, 0xdb, 0xff]), Some(200));
     assert_eq!(salvage_id(&[0x94, 0x01, 0x05]), None);

@@ -16,16 +16,16 @@ pub mod trace;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tests::Place;
-use tests::process::Ended;
+use tests::process::Process;
 
-use super::throughput::body;
-use node::{Role, frame};
+use super::scale::body;
+use node::{Role, frame, socket};
 
 /// Nothing for so long means that it has stopped.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -33,8 +33,8 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// The two processes.
 #[derive(Debug)]
 struct Nodes {
-    sender: Ended,
-    receiver: Ended,
+    sender: Process,
+    receiver: Process,
     client: UnixStream,
     /// What the receiver received.
     reader: UnixStream,
@@ -53,7 +53,7 @@ impl Nodes {
     }
 }
 
-fn spawn(role: Role, folder: &Path, index: bool, peer: Option<&str>) -> Result<(Ended, String)> {
+fn spawn(role: Role, folder: &Path, index: bool, peer: Option<&str>) -> Result<(Process, String)> {
     let program = std::env::current_exe().context("cannot name the running program")?;
     let mut command = Command::new(&program);
     command.arg("floor-node").arg("--folder").arg(folder).args(["--role", role.name()]);
@@ -63,10 +63,10 @@ fn spawn(role: Role, folder: &Path, index: bool, peer: Option<&str>) -> Result<(
     if let Some(peer) = peer {
         command.args(["--peer", peer]);
     }
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-    let mut child = Ended(child.with_context(|| format!("cannot run {}", program.display()))?);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = Process::spawn(command)?;
     let mut line = String::new();
-    BufReader::new(child.stdout.take().context("no stdout")?).read_line(&mut line)?;
+    BufReader::new(child.take_stdout().context("no stdout")?).read_line(&mut line)?;
     ensure!(!line.is_empty(), "the floor's {} did not start", role.name());
     Ok((child, line.trim().to_owned()))
 }
@@ -76,11 +76,6 @@ fn connect(folder: &Path, role: Role) -> Result<UnixStream> {
     let stream = UnixStream::connect(&path).with_context(|| format!("cannot connect to {}", path.display()))?;
     stream.set_read_timeout(Some(SILENCE))?;
     Ok(stream)
-}
-
-/// Where clients of a node come.
-fn socket(folder: &Path, role: Role) -> PathBuf {
-    folder.join(role.name()).with_extension("sock")
 }
 
 /// What lone messages cost.
@@ -109,7 +104,7 @@ pub fn lone(warm_up: usize, count: usize, pace: Duration) -> Result<Lone> {
     };
     (0..warm_up).try_for_each(|number| one(number).map(drop))?;
     let durations = (0..count).map(&mut one).collect::<Result<_>>()?;
-    let pids = [nodes.sender.id(), nodes.receiver.id()];
+    let pids = [nodes.sender.pid(), nodes.receiver.pid()];
     let calls = trace::count(&pids, nodes.place.path(), trace::MESSAGES, |number| one(number).map(drop))?;
     Ok(Lone { durations, calls })
 }

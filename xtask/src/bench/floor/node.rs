@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
@@ -67,7 +67,7 @@ pub fn frame(text: &[u8]) -> Vec<u8> {
 /// # Errors
 /// Whatever fails.
 pub fn run(options: &Options) -> Result<()> {
-    let clients = UnixListener::bind(super::socket(&options.folder, options.role))?;
+    let clients = UnixListener::bind(socket(&options.folder, options.role))?;
     let store = Store::open(options)?;
     let key = options.folder.join("identity");
     match options.role {
@@ -255,4 +255,9 @@ fn wait(client: &UnixStream, peer: &TcpStream) -> Result<(bool, bool)> {
         bail!("poll returned for nothing");
     }
     Ok((both[0].any().unwrap_or(false), both[1].any().unwrap_or(false)))
+}
+
+/// Where clients of a node come.
+pub fn socket(folder: &Path, role: Role) -> PathBuf {
+    folder.join(role.name()).with_extension("sock")
 }

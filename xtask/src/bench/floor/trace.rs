@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tests::process::Ended;
+use nix::sys::signal::Signal;
+use tests::process::Process;
+use tests::wait::DEADLINE;
 
 /// Messages that are looked at.
 pub const MESSAGES: usize = 50;
@@ -39,12 +39,12 @@ pub fn count(
     for pid in pids {
         command.args(["-p", &pid.to_string()]);
     }
-    let Ok(child) = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn() else {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let Ok(mut strace) = Process::spawn(command) else {
         eprintln!("  strace is not installed: system calls are not counted");
         return Ok(None);
     };
-    let mut strace = Ended(child);
-    let mut said = BufReader::new(strace.stderr.take().context("no stderr")?);
+    let mut said = BufReader::new(strace.take_stderr().context("no stderr")?);
     for _ in pids {
         let mut line = String::new();
         said.read_line(&mut line)?;
@@ -56,8 +56,7 @@ pub fn count(
     // Whatever it says later must not hold it up.
     let rest = std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
     (0..times).try_for_each(&mut act)?;
-    kill(Pid::from_raw(strace.id().try_into()?), Signal::SIGINT)?;
-    let status = strace.wait()?;
+    let status = strace.end(Signal::SIGINT, DEADLINE)?;
     let _ = rest.join();
     let lines = std::fs::read_to_string(&file).with_context(|| format!("strace ended with {status}"))?;
     let calls = add_up(&lines, times);

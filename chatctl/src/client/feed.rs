@@ -1,0 +1,106 @@
+//! The event feed over however many connections it takes.
+//!
+//! The job: events in order, each once, across restarts of the daemon. When the connection ends, it is made anew with
+//! growing pauses, and the feed goes on after the last event handed out (or, for a durable consumer, after the last one
+//! acknowledged, less what was handed out already).
+
+use std::time::Duration;
+
+use proto::rpc::client::{Client, ClientError, Events};
+use proto::rpc::event::Event;
+use proto::rpc::types::{SubscribeParams, SubscribeResult};
+use proto::rpc::{ErrorCode, RpcError};
+use tokio::time::Instant;
+
+use crate::client::session::Session;
+use crate::failure::Failure;
+
+/// First pause before a consumer that is in use is asked for again.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// How long a consumer may be in use by a reader before it is said: one that was killed just now has not left yet.
+const LEAVING: Duration = Duration::from_secs(2);
+
+/// A subscription that outlives connections.
+pub struct Feed {
+    params: SubscribeParams,
+    client: Client,
+    events: Events,
+    /// The last event handed out, or that lies before the subscription.
+    last: u64,
+}
+
+impl Feed {
+    /// Subscribes.
+    pub async fn open(session: &mut Session, params: SubscribeParams) -> Result<Self, Failure> {
+        let client = session.client().await?;
+        let (subscribed, events) = subscribe(&client, &params).await?;
+        Ok(Self { params, client, events, last: subscribed.seq })
+    }
+
+    /// The connection in use.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The last event handed out, or that lies before the subscription.
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Appends what has come, waiting for at least one event. `false`: the connection ended, see [`Feed::reconnect`].
+    /// Dropping the future loses nothing.
+    pub async fn next_many(&mut self, batch: &mut Vec<Event>) -> bool {
+        loop {
+            let from = batch.len();
+            if self.events.next_many(batch).await == 0 {
+                return false;
+            }
+            // A durable consumer is told again what it has not acknowledged, after a reconnect.
+            let last = self.last;
+            let mut new = batch.split_off(from);
+            new.retain(|event| event.seq > last);
+            batch.append(&mut new);
+            if let Some(event) = batch[from..].last() {
+                self.last = event.seq;
+                return true;
+            }
+        }
+    }
+
+    /// Connects again, for as long as it takes, and goes on where the feed was.
+    ///
+    /// # Errors
+    /// When a daemon answers but refuses (the account is gone, say).
+    pub async fn reconnect(&mut self, session: &mut Session) -> Result<(), Failure> {
+        session.out.remark("chatctl: the daemon went away; waiting for it to come back")?;
+        match self.params.consumer {
+            Some(_) => self.params.resume = Some(self.last),
+            None => self.params.since = Some(self.last),
+        }
+        loop {
+            let client = session.wait_for_daemon().await?;
+            match subscribe(&client, &self.params).await {
+                Ok((_, events)) => {
+                    (self.client, self.events) = (client, events);
+                    return Ok(session.out.remark("chatctl: the daemon is back")?);
+                }
+                Err(failure) if failure.is_disconnect() => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+}
+
+async fn subscribe(client: &Client, params: &SubscribeParams) -> Result<(SubscribeResult, Events), Failure> {
+    let patience = Instant::now() + LEAVING;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match client.subscribe(params).await {
+            Err(ClientError::Rpc(RpcError { code: ErrorCode::InUse, .. })) if Instant::now() < patience => {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            result => return Ok(result?),
+        }
+    }
+}

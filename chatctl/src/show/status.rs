@@ -1,0 +1,63 @@
+//! How the daemon and the accounts of its caller stand, as facts.
+
+use proto::rpc::types::{AccountStatus, StatusResult};
+
+use super::facts;
+use super::words::{account_state, address, clock, count};
+use crate::term::span::Line;
+
+/// The daemon on `socket`, then account by account, each behind an empty line.
+pub fn status(status: &StatusResult, socket: &str) -> Vec<Line> {
+    let mut lines = facts(&daemon(status, socket));
+    for one in &status.accounts {
+        lines.push(Line::default());
+        lines.extend(facts(&account(one)));
+    }
+    lines
+}
+
+fn daemon(status: &StatusResult, socket: &str) -> Vec<(&'static str, String)> {
+    let mut facts = vec![
+        ("daemon", format!("{}, API {}, up {}", status.server, status.api, clock::span(status.uptime))),
+        ("client", format!("chatctl {}, API {}", env!("CARGO_PKG_VERSION"), proto::rpc::API_VERSION)),
+        ("socket", socket.to_owned()),
+        ("node", status.node.to_string()),
+        ("listens on", if status.addresses.is_empty() { "-".to_owned() } else { status.addresses.join(", ") }),
+        ("open", format!("{}, {}", count(status.links, "link"), count(status.clients, "client"))),
+    ];
+    for client in &status.own_clients {
+        let pid = client.pid.map(|pid| format!(" ({pid})")).unwrap_or_default();
+        let since = clock::clock(client.since);
+        let program = if client.program.is_empty() { "a program" } else { &client.program };
+        facts.push(("used by", format!("{program}{pid} since {since}: {}", client.does)));
+    }
+    for user in &status.user_clients {
+        facts.push(("user", format!("{}: {}", user.uid, count(user.clients, "client"))));
+    }
+    facts
+}
+
+fn account(account: &AccountStatus) -> Vec<(&'static str, String)> {
+    let mut facts = vec![
+        ("account", address(&account.address, account.default)),
+        ("state", account_state(account.logged_in, account.online).to_owned()),
+        ("directory", account.directory.clone().unwrap_or_else(|| "none".to_owned())),
+    ];
+    if let Some(error) = &account.directory_error {
+        facts.push(("problem", error.clone()));
+    }
+    if let Some(error) = &account.store_error {
+        facts.push(("store", error.clone()));
+    }
+    if let Some(damaged) = &account.damaged {
+        facts.push(("damaged", damaged.clone()));
+    }
+    if let Some(clock) = &account.clock {
+        facts.push(("clock", clock.problem.clone()));
+    }
+    facts.push(("queued", account.queued.to_string()));
+    facts.push(("unread", account.unread.to_string()));
+    facts.push(("requests", account.requests.to_string()));
+    facts.push(("contacts", account.contacts.to_string()));
+    facts
+}

@@ -1,0 +1,120 @@
+//! Every attempt on a message, and what comes next.
+
+use std::fmt::Write as _;
+
+use proto::reason::{Reason, Said};
+use proto::rpc::types::{MessageState, TraceResult};
+
+use super::words::{argument, clock, count, reasons};
+use crate::term::span::Line;
+use crate::term::table::Table;
+
+/// Which message it is, and how it stands.
+pub fn head(trace: &TraceResult) -> Line {
+    let reason = trace.reason.as_deref().map(|reason| format!(" ({})", reasons::words(reason))).unwrap_or_default();
+    format!("{} with {}: {}{reason}", trace.id, trace.who, trace.state.as_str()).into()
+}
+
+/// The attempts, oldest first.
+pub fn steps(trace: &TraceResult) -> Table<4> {
+    let mut table = Table::new([0; 4]).titled(["TIME", "WHAT", "BY", "DETAIL"]);
+    for step in &trace.steps {
+        let mut detail = step.detail.as_deref().map(reasons::words).unwrap_or_default().into_owned();
+        if let Some(others) = step.others {
+            let _ = write!(detail, " (with {})", count(others, "other message"));
+        }
+        let path = step.path.clone().unwrap_or_else(|| "-".to_owned());
+        table.row([clock::precise(step.at), step.what.clone(), path, detail]);
+    }
+    table
+}
+
+/// What becomes of a message next, and what its sender can do.
+pub fn next(trace: &TraceResult) -> String {
+    let who = &trace.who;
+    let name = argument(who);
+    let said = trace.reason.as_deref().and_then(Reason::read);
+    let copy = said.is_some_and(|said| said.copy || said.reason == Reason::CopyMayArrive);
+    match (trace.own, trace.state) {
+        (false, _) => "nothing: it is here".to_owned(),
+        (_, MessageState::Delivered) => format!("nothing: {who}'s daemon has it"),
+        (_, MessageState::Read) => format!("nothing: {who} has read it"),
+        (_, MessageState::Rejected | MessageState::Expired | MessageState::Withdrawn) if copy => {
+            format!("nothing: it will not be sent again. A copy had left before; {who} may get it, or has it")
+        }
+        (_, MessageState::Rejected | MessageState::Expired | MessageState::Withdrawn) => {
+            "nothing: it will not be sent".to_owned()
+        }
+        (_, MessageState::Sent) if said.is_none() => {
+            format!("wait for the acknowledgement of {who}'s daemon, then send it again")
+        }
+        (_, MessageState::Mailboxed) => format!(
+            "wait for the acknowledgement of {who}'s daemon, which takes it out of the mailbox when it is there; put it there \
+             again after 7 days. You may go offline: {who} gets it if that is within 7 days"
+        ),
+        _ => waits(said, who, &name),
+    }
+}
+
+fn waits(said: Option<Said<'_>>, who: &str, name: &str) -> String {
+    match said.map(|said| said.reason) {
+        Some(Reason::AwaitingAcceptance) => format!("send it when {who} accepts the contact request"),
+        Some(Reason::KeyChanged) => format!("wait until you have verified {who}: chatctl verify {name}"),
+        Some(Reason::Blocked) => format!("wait until {who} is unblocked: chatctl unblock {name}"),
+        Some(Reason::RecipientKeysExpired) => {
+            format!("wait until {who} was online once: the keys to seal to are older than 7 days")
+        }
+        Some(Reason::AccountGone) => format!(
+            "wait until the account comes back to its directory: it was given up there. chatctl remove {name} ends that; \
+             whoever has the name next is somebody else"
+        ),
+        Some(Reason::TokenRevoked) => {
+            format!("try to reach {who} directly; if {who} has removed you: chatctl add {name} asks again")
+        }
+        Some(Reason::RecipientQuota) => format!("try again later: {who} takes no more of you for now"),
+        _ => format!("try again as soon as {who} is reachable, and once a minute at least"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::term::render::samples::plain;
+    use proto::ids::{AccountId, MessageId};
+    use proto::rpc::types::TraceStep;
+    use proto::time::Timestamp;
+
+    fn trace(state: MessageState, reason: Option<&str>) -> TraceResult {
+        let step = TraceStep {
+            at: Timestamp(0),
+            what: "attempt".into(),
+            path: None,
+            detail: Some("peer_unreachable: timed out\u{1b}".into()),
+            others: Some(1),
+        };
+        let (id, reason) = (MessageId([7; 16]), reason.map(str::to_owned));
+        TraceResult { id, who: "bob".into(), peer: AccountId([9; 16]), own: true, state, reason, steps: vec![step] }
+    }
+
+    #[test]
+    fn steps_are_said_in_words() {
+        let trace = trace(MessageState::Queued, Some("awaiting_acceptance"));
+        assert!(plain(&[head(&trace)]).ends_with(" with bob: queued (not accepted yet)"));
+        let shown = plain(&steps(&trace).take_lines(false));
+        let detail = "  attempt  -  not reachable: timed out\\u{1b} (with 1 other message)";
+        assert!(shown.ends_with(detail), "{shown}");
+    }
+
+    #[test]
+    fn what_comes_next_is_said_for_every_state_and_reason() {
+        use MessageState::{Delivered, Expired, Mailboxed, Queued, Read, Rejected, Sent, Withdrawn};
+        for state in [Queued, Sent, Mailboxed, Delivered, Read, Rejected, Expired, Withdrawn] {
+            for reason in std::iter::once(None).chain(Reason::ALL.iter().map(|reason| Some(reason.as_str()))) {
+                let next = next(&trace(state, reason));
+                assert!(next.contains(' ') && !next.contains('_'), "{state:?} {reason:?}: {next}");
+            }
+        }
+        let blocked = next(&trace(Queued, Some("blocked")));
+        assert_eq!(blocked, "wait until bob is unblocked: chatctl unblock bob");
+    }
+}

@@ -1,0 +1,12 @@
+//! People: finding them, becoming contacts, and what one lets in of them.
+
+pub mod accept;
+pub mod add;
+pub mod contacts;
+pub mod filter;
+pub mod reject;
+pub mod remove;
+pub mod rename;
+pub mod requests;
+pub mod users;
+pub mod verify;

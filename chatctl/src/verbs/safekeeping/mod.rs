@@ -1,0 +1,4 @@
+//! The account in a file, and out of one.
+
+pub mod backup;
+pub mod restore;

@@ -1,0 +1,5 @@
+//! The daemon, and this program itself.
+
+pub mod completion;
+pub mod man;
+pub mod status;

@@ -53,7 +53,11 @@ pub fn rows(line: &Line, surface: Surface) -> Vec<Vec<Piece>> {
             continue;
         }
         let place = if span.kind == Kind::Body { Place::Body } else { Place::Line };
-        let safe = escape::neutralise(&span.text, place);
+        let mut safe = escape::neutralise(&span.text, place);
+        // A line is one line: whoever shows a body makes a line of each of its own.
+        if safe.contains('\n') {
+            safe = escape::line(&span.text).into_owned().into();
+        }
         let Some(columns) = columns else {
             put(&mut rows, safe.into_owned(), span.style);
             continue;

@@ -12,7 +12,8 @@ use crate::store::contacts::requests;
 use crate::store::delivery::attempts::{self, AttemptNote};
 use crate::store::delivery::outbox;
 use crate::store::log::told::resume_entries;
-use crate::store::tests::fixture::{Link, stream, text_payload};
+use crate::store::tests::fixture::text_payload;
+use crate::store::tests::streams::{Link, stream};
 
 fn friends() -> (Person, Person) {
     let (alice, bob) = (Person::new("alice"), Person::new("bob"));

@@ -9,10 +9,11 @@ use proto::wire::envelope::Core;
 use proto::wire::payload::{Kind, Text};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::model::Priority;
 use crate::model::ids::{OutStreamRow, PeerId};
+use crate::model::{AccountRow, Priority};
 use crate::store::delivery::flags;
 use crate::store::error::StoreError;
+use crate::store::peers::row::ContactRow;
 
 /// What all own cores of a conversation have in common.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +25,11 @@ pub(in crate::store) struct Addressing {
 }
 
 impl Addressing {
+    /// From rows that were read for something else.
+    pub fn of(own: &AccountRow, to: &ContactRow) -> Self {
+        Self { from: own.id, device: own.device, conversation: to.conversation, to: to.account }
+    }
+
     pub fn load(conn: &Connection, contact: PeerId) -> Result<Self, StoreError> {
         let id = |row: &Row<'_>, at| row.get::<_, Vec<u8>>(at);
         let (from, device, conversation, to) = conn

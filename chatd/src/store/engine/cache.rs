@@ -12,9 +12,6 @@ impl Cache {
     /// The one value of this type.
     pub fn of<T: Any + Send + Default>(&mut self) -> &mut T {
         let slot = self.0.entry(TypeId::of::<T>()).or_insert_with(|| Box::new(T::default()));
-        if !slot.is::<T>() {
-            *slot = Box::new(T::default());
-        }
         match slot.downcast_mut() {
             Some(value) => value,
             None => unreachable!("made above with this type"),

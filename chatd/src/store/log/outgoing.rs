@@ -1,4 +1,4 @@
-//! Own messages: storing them with their place in the chain, and reading what waits. `crate::store::log::acks` takes them out.
+//! Own messages: storing them with their place in the chain. `store::delivery::outbox` reads what waits, `acks` takes it out.
 
 use std::collections::HashMap;
 
@@ -14,8 +14,7 @@ use crate::store::delivery::flags::flags;
 use crate::store::delivery::{marks, trace};
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
-use crate::store::log::outgoing;
-use crate::store::peers;
+use crate::store::{account, peers};
 
 /// A message to be sent.
 #[derive(Debug, Clone)]
@@ -147,7 +146,7 @@ pub(in crate::store) fn new_epoch(tx: &mut Tx<'_>, conversation: ConversationRow
 pub fn send(tx: &mut Tx<'_>, contact: PeerId, messages: &[NewMessage]) -> Result<Vec<Stored>, StoreError> {
     tx.needs_room()?;
     let row = peers::load(tx.conn, contact)?;
-    let to = Addressing::load(tx.conn, contact)?;
+    let to = Addressing::of(&*account::own(tx)?, &row);
     let mut stream = out_stream(tx, contact.direct())?;
     let reason = peers::wait_reason(&row).map(|reason| reason.to_string());
     let mut stored = Vec::with_capacity(messages.len());
@@ -190,7 +189,7 @@ pub fn send(tx: &mut Tx<'_>, contact: PeerId, messages: &[NewMessage]) -> Result
         let placed = stream.append(core);
         queue(tx, &stream, &placed, Some(local))?;
         if let Some(expires) = message.expires {
-            outgoing::set_lifetime(tx, stream.id, seq, expires)?;
+            set_lifetime(tx, stream.id, seq, expires)?;
         }
         fresh.push((local, message.id));
         stored.push(Stored { id: message.id, state: MessageState::Queued, reason: reason.clone() });
@@ -243,7 +242,7 @@ pub fn stream_of(conn: &Connection, contact: PeerId, epoch: Epoch) -> Result<Opt
         .optional()?)
 }
 
-/// Gives a message of the outbox its end; see [`expiry`].
+/// Gives a message of the outbox its end; see [`crate::store::log::expiry::expiry`].
 pub(in crate::store) fn set_lifetime(
     tx: &mut Tx<'_>,
     stream: OutStreamRow,

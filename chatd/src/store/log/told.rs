@@ -8,7 +8,6 @@ use crate::model::ids::PeerId;
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
 use crate::store::log::streams::{self, decode_ranges, told_ranges};
-use crate::store::log::told;
 
 /// What we have of a contact's streams: the content of a `resume`.
 ///
@@ -41,7 +40,7 @@ pub fn resume_entries(conn: &Connection, contact: PeerId, device: DeviceId) -> R
 /// # Errors
 /// Those of the database.
 pub fn acks_for(conn: &Connection, contact: PeerId, device: DeviceId) -> Result<Vec<AckEntry>, StoreError> {
-    let mut entries = told::resume_entries(conn, contact, device)?;
+    let mut entries = resume_entries(conn, contact, device)?;
     entries.truncate(MAX_ACKS);
     Ok(entries)
 }

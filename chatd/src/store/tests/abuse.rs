@@ -14,7 +14,8 @@ use crate::store::log::recovery::epochs;
 use crate::store::log::reorder::{self, HOLD_MS};
 use crate::store::log::taking::Received;
 use crate::store::peers::usage::{MAX_HELD, MAX_RENEWALS};
-use crate::store::tests::fixture::{Link, Person, stream, text_payload};
+use crate::store::tests::fixture::{Person, text_payload};
+use crate::store::tests::streams::{Link, stream};
 
 fn friends() -> (Person, Person) {
     let (alice, bob) = (Person::new("alice"), Person::new("bob"));

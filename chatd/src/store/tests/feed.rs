@@ -10,7 +10,8 @@ use crate::store::error::StoreError;
 use crate::store::feed::{consumers, read_events};
 use crate::store::log::{acks, outgoing, reorder};
 use crate::store::peers::profiles;
-use crate::store::tests::fixture::{Link, Person, message, stream, text_payload};
+use crate::store::tests::fixture::{Person, message, text_payload};
+use crate::store::tests::streams::{Link, stream};
 
 #[derive(Debug, Clone, Copy)]
 enum Step {

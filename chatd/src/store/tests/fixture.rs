@@ -10,12 +10,12 @@ use std::sync::{Arc, LazyLock};
 use proto::directory::{
     ContactPolicy, Device, Prekey, Reach, Record, SignedMembership, SignedReach, SignedRecord, recovery_hash,
 };
-use proto::ids::{AccountId, ConversationId, DeviceId, Epoch, MessageId, NodeId, sha256};
+use proto::ids::{AccountId, ConversationId, DeviceId, Epoch, MessageId, NodeId};
 use proto::name::Name;
 use proto::time::Timestamp;
 use proto::wire::SUITE_X25519;
 use proto::wire::envelope::{AckEntry, Core};
-use proto::wire::payload::{ContactCard, Kind, Skip, Text};
+use proto::wire::payload::{ContactCard, Kind, Text};
 use rusqlite::Connection;
 
 use crate::crypto::keys::SigningKey;
@@ -357,49 +357,4 @@ pub(crate) fn message(text: &str) -> NewMessage {
 
 pub(crate) fn text_payload(body: &str) -> Vec<u8> {
     Text { body, format: 0, priority: 1, tags: Vec::new(), reply_to: None }.encode()
-}
-
-/// A part of a stream made by hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Link {
-    /// A text whose body is its seq.
-    Text,
-    /// Never sent.
-    Lost,
-    /// Takes the seq, and names this many before it.
-    Skip(u64),
-}
-
-/// A stream from seq 1 on: each core with its seq, hashes linked as a sender makes them.
-pub(crate) fn stream(from: &Person, to: &Person, epoch: u8, links: &[Link]) -> Vec<(u64, Vec<u8>)> {
-    let mut prev = [0; 32];
-    let mut out = Vec::new();
-    for (seq, link) in (1..).zip(links) {
-        let payload = match link {
-            Link::Text | Link::Lost => text_payload(&seq.to_string()),
-            Link::Skip(count) => Skip { low: seq - count, high: seq - 1, reason: "expired" }.encode(),
-        };
-        let kind = if matches!(link, Link::Skip(_)) { Kind::Skip } else { Kind::Text };
-        let mut id = [epoch; 16];
-        id[8..].copy_from_slice(&seq.to_be_bytes());
-        let core = Core {
-            from: from.account,
-            from_device: from.device_id(),
-            conversation: ConversationId::direct(from.account, to.account),
-            to: to.account,
-            id: MessageId(id),
-            epoch: Epoch([epoch; 8]),
-            seq,
-            prev,
-            time: 1_700_000_000_000,
-            kind: kind.as_str(),
-            payload: &payload,
-        }
-        .encode();
-        prev = sha256(&[&core]);
-        if *link != Link::Lost {
-            out.push((seq, core));
-        }
-    }
-    out
 }

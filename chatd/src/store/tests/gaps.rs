@@ -7,7 +7,8 @@ use crate::model::{Event, EventBody};
 use crate::store::feed::read_events;
 use crate::store::history;
 use crate::store::log::reorder::{self, HOLD_MS, HOLD_UNDRAINED_MS, has_hole, holes};
-use crate::store::tests::fixture::{Link, Person, stream};
+use crate::store::tests::fixture::Person;
+use crate::store::tests::streams::{Link, stream};
 
 fn friends() -> (Person, Person) {
     let (alice, bob) = (Person::new("alice"), Person::new("bob"));

@@ -20,6 +20,7 @@ mod prune;
 mod shim;
 mod sim;
 mod states;
+pub(crate) mod streams;
 mod upgrade;
 mod wal;
 mod writer;

@@ -11,7 +11,8 @@ use crate::store::engine::writer::steps;
 use crate::store::history::conversations;
 use crate::store::log::outgoing;
 use crate::store::log::told::resume_entries;
-use crate::store::tests::fixture::{Link, Person, message, stream, text_payload};
+use crate::store::tests::fixture::{Person, message, text_payload};
+use crate::store::tests::streams::{Link, stream};
 
 /// The seqs that an acknowledgement covers.
 fn covered(entry: &AckEntry) -> BTreeSet<u64> {

@@ -22,7 +22,8 @@ use crate::store::log::expiry::expiry;
 use crate::store::log::outgoing::{self, NewMessage};
 use crate::store::log::recovery::epochs;
 use crate::store::prune::{self, IDLE_MS, KEEP_EVENTS, KEEP_FOR_CONSUMERS, Progress, STREAMS_WITH_UNSEEN};
-use crate::store::tests::fixture::{Link, Person, message, stream};
+use crate::store::tests::fixture::{Person, message};
+use crate::store::tests::streams::{Link, stream};
 
 const NOW: i64 = 1_800_000_000;
 

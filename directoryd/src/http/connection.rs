@@ -1,7 +1,7 @@
 //! Connections: accepted up to a cap, each served by its own task, slow ones dropped.
 //!
-//! Written out because `axum::serve` has no limits: a head must be complete within [`HEAD_TIMEOUT`] (which also ends
-//! idle connections), a request answered within [`REQUEST_TIMEOUT`], its answer taken (the `memory` module), and nobody
+//! Written out because `axum::serve` has no limits: a head must be complete within `HEAD_TIMEOUT` (which also ends
+//! idle connections), a request answered within `REQUEST_TIMEOUT`, its answer taken (the `memory` module), and nobody
 //! holds more connections than allowed.
 
 use std::collections::HashMap;

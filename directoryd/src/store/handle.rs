@@ -123,7 +123,7 @@ impl Store {
     /// Adds and removes token hashes; how many the account has now.
     ///
     /// # Errors
-    /// When the account is not registered, or has [`MAX_TOKENS`].
+    /// When the account is not registered, or has [`MAX_TOKENS`](crate::store::request::MAX_TOKENS).
     pub async fn tokens(
         &self,
         account: AccountId,

@@ -53,15 +53,6 @@ impl PeerId {
     /// All whom nothing is known of: they share what else each peer has to itself.
     pub const STRANGERS: Self = Self(0);
 
-    /// The conversation with this one alone. It was made with the contact, under the same number.
-    pub fn direct(self) -> ConversationRow {
-        ConversationRow(self.0)
-    }
-}
-
-impl ConversationRow {
-    /// With whom it is. There are no other conversations than [`PeerId::direct`] yet.
-    pub fn peer(self) -> PeerId {
-        PeerId(self.0)
-    }
+    /// The account itself, as a member of its conversations.
+    pub const SELF: Self = Self(0);
 }

@@ -213,7 +213,8 @@ impl Service {
             &account,
             move |conn| {
                 let before = before.map(|id| history::row_of(conn, contact, &id)).transpose()?;
-                let rows = search.query(&words, contact.map(PeerId::direct), limit + 1, before)?;
+                let within = contact.map(|contact| peers::direct(conn, contact)).transpose()?;
+                let rows = search.query(&words, within, limit + 1, before)?;
                 let page = history::hits(conn, &rows, limit)?;
                 Ok((page.messages, page.more))
             },

@@ -127,7 +127,7 @@ fn prune_unseen(tx: &mut Tx<'_>, after: i64) -> Result<Option<i64>, StoreError> 
     let newer: i64 = tx
         .conn
         .prepare_cached(
-            "SELECT count(*) FROM (SELECT 1 FROM streams_in n JOIN streams_in o ON o.contact = n.contact
+            "SELECT count(*) FROM (SELECT 1 FROM streams_in n JOIN streams_in o ON o.peer = n.peer
                WHERE o.id = ?1 AND n.id > ?1 LIMIT ?2)",
         )?
         .query_row(params![stream, STREAMS_WITH_UNSEEN], |row| row.get(0))?;

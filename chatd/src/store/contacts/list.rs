@@ -55,7 +55,7 @@ pub fn page(
     };
     let (name, origin, id) = last.map_or_else(Default::default, |row| (row.name, row.origin, row.id));
     let mut select = conn.prepare_cached(&format!(
-        "SELECT p.id FROM peers p JOIN contacts c ON c.peer = p.id JOIN conversations v ON v.id = p.id
+        "SELECT p.id FROM peers p JOIN contacts c ON c.peer = p.id JOIN conversations v ON v.id = c.conversation
          WHERE (p.name, p.origin, p.id) > (?1, ?2, ?3) AND {} ORDER BY p.name, p.origin, p.id",
         kept.condition()
     ))?;

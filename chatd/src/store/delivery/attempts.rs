@@ -8,6 +8,7 @@ use crate::model::ids::{OutStreamRow, PeerId};
 use crate::store::delivery::marks::{self, with_ids};
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
+use crate::store::peers;
 
 /// Remembers an envelope that was put on the way (or could not be).
 ///
@@ -68,7 +69,7 @@ pub fn attempt_failed(tx: &mut Tx<'_>, contact: PeerId, path: &'static str, outc
             "SELECT o.stream, min(o.seq), max(o.seq) FROM streams_out s JOIN outbox o ON o.stream = s.id
              WHERE s.conversation = ?1 GROUP BY o.stream ORDER BY o.stream DESC LIMIT 1",
         )?
-        .query_row([contact], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row([peers::direct(tx.conn, contact)?], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let Some((stream, low, high)) = waiting else { return Ok(()) };
     let (low, high, at) = (low as u64, high as u64, tx.now);

@@ -34,8 +34,8 @@ impl Addressing {
         let id = |row: &Row<'_>, at| row.get::<_, Vec<u8>>(at);
         let (from, device, conversation, to) = conn
             .prepare_cached(
-                "SELECT a.id, a.device, v.conversation, p.account FROM account a, conversations v
-                 JOIN peers p ON p.id = v.id WHERE v.id = ?1",
+                "SELECT a.id, a.device, v.conversation, p.account FROM account a, peers p
+                 JOIN contacts c ON c.peer = p.id JOIN conversations v ON v.id = c.conversation WHERE p.id = ?1",
             )?
             .query_row([contact], |row| Ok((id(row, 0)?, id(row, 1)?, id(row, 2)?, id(row, 3)?)))
             .optional()?

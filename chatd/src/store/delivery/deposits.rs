@@ -16,6 +16,7 @@ use crate::store::delivery::marks;
 use crate::store::engine::numbers;
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
+use crate::store::peers;
 
 /// What `trace` says when a directory turns out to be older than it was.
 const WENT_BACK: &str = Reason::MailboxRestored.as_str();
@@ -115,7 +116,7 @@ fn mailbox_counts(tx: &mut Tx<'_>, contact: PeerId, deposit: &Deposit) -> Result
         );
         let condition =
             "mailbox = ?1 AND number >= ?2 AND stream IN (SELECT id FROM streams_out WHERE conversation = ?3)";
-        let lost = forget_where(tx, condition, params![url, *number as i64, contact])?;
+        let lost = forget_where(tx, condition, params![url, *number as i64, peers::direct(tx.conn, contact)?])?;
         say_lost(tx, lost, WENT_BACK)?;
         tx.conn.execute("UPDATE signals SET deposited_until = 0 WHERE contact = ?1", [contact])?;
     }
@@ -153,7 +154,8 @@ pub fn mailbox_went_back(tx: &mut Tx<'_>, url: &str, contacts: &[PeerId]) -> Res
 /// Those of the database.
 pub fn deposited_at(tx: &Tx<'_>, url: &str) -> Result<Vec<PeerId>, StoreError> {
     let mut select = tx.conn.prepare_cached(
-        "SELECT DISTINCT s.conversation FROM deposits d JOIN streams_out s ON s.id = d.stream WHERE d.mailbox = ?1",
+        "SELECT DISTINCT c.peer FROM deposits d JOIN streams_out s ON s.id = d.stream
+         JOIN contacts c ON c.conversation = s.conversation WHERE d.mailbox = ?1",
     )?;
     Ok(select.query_map([url], |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
@@ -197,7 +199,9 @@ fn say_lost(tx: &mut Tx<'_>, lost: Vec<(OutStreamRow, i64, i64)>, outcome: &str)
         attempts::note_attempt(tx, &AttemptNote { stream, low, high, path: "mailbox", outcome: outcome.into(), at })?;
         let contact: Option<PeerId> = tx
             .conn
-            .prepare_cached("SELECT conversation FROM streams_out WHERE id = ?1")?
+            .prepare_cached(
+                "SELECT c.peer FROM streams_out s JOIN contacts c ON c.conversation = s.conversation WHERE s.id = ?1",
+            )?
             .query_row([stream], |row| row.get(0))
             .optional()?;
         if let Some(contact) = contact {

@@ -5,6 +5,7 @@ use rusqlite::{Connection, params};
 use crate::model::ids::{OutStreamRow, PeerId};
 use crate::store::delivery::core::{self, Addressing};
 use crate::store::error::StoreError;
+use crate::store::peers;
 
 /// A core that waits.
 #[derive(Debug, Clone)]
@@ -36,7 +37,7 @@ pub fn outbox_after(
     }
     let later: Vec<OutStreamRow> = conn
         .prepare_cached("SELECT id FROM streams_out WHERE conversation = ?1 AND id > ?2 ORDER BY id")?
-        .query_map(params![contact, stream], |row| row.get(0))?
+        .query_map(params![peers::direct(conn, contact)?, stream], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     for stream in later {
         if !scan(conn, &to, stream, 0, &mut room, &mut out)? {
@@ -75,7 +76,7 @@ pub fn anything_waits(conn: &Connection, contact: PeerId) -> Result<bool, StoreE
         .prepare_cached(
             "SELECT 1 FROM signals WHERE contact = ?1 UNION ALL
              SELECT 1 FROM contacts WHERE peer = ?1 AND ack_due = 1 UNION ALL
-             SELECT 1 FROM streams_out s WHERE s.conversation = ?1
+             SELECT 1 FROM streams_out s JOIN contacts c ON c.conversation = s.conversation WHERE c.peer = ?1
                AND EXISTS (SELECT 1 FROM outbox o WHERE o.stream = s.id) LIMIT 1",
         )?
         .exists([contact])?)
@@ -91,7 +92,7 @@ pub fn undeposited(conn: &Connection, contact: PeerId, max_bytes: usize) -> Resu
             "SELECT id FROM streams_out s WHERE conversation = ?1
              AND EXISTS (SELECT 1 FROM outbox o WHERE o.stream = s.id) ORDER BY id",
         )?
-        .query_map([contact], |row| row.get(0))?
+        .query_map([peers::direct(conn, contact)?], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     if streams.is_empty() {
         return Ok(Vec::new());

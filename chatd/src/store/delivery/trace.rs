@@ -125,7 +125,10 @@ pub(in crate::store) fn since(
 /// [`StoreError::NotFound`].
 pub fn own_state(conn: &Connection, id: &MessageId) -> Result<(MessageState, Option<String>), StoreError> {
     let place: Option<(PeerId, OutStreamRow, i64)> = conn
-        .prepare_cached("SELECT conversation, stream, seq FROM messages WHERE msgid = ?1 AND sender = 0")?
+        .prepare_cached(
+            "SELECT c.peer, m.stream, m.seq FROM messages m JOIN contacts c ON c.conversation = m.conversation
+             WHERE m.msgid = ?1 AND m.sender = 0",
+        )?
         .query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let (contact, stream, seq) = place.ok_or(StoreError::NotFound("that message"))?;
@@ -138,7 +141,10 @@ pub fn own_state(conn: &Connection, id: &MessageId) -> Result<(MessageState, Opt
 /// Those of the database.
 pub(in crate::store) fn own_recipient(conn: &Connection, id: &MessageId) -> Result<Option<PeerId>, StoreError> {
     Ok(conn
-        .prepare_cached("SELECT conversation FROM messages WHERE msgid = ?1 AND sender = 0")?
+        .prepare_cached(
+            "SELECT c.peer FROM messages m JOIN contacts c ON c.conversation = m.conversation
+             WHERE m.msgid = ?1 AND m.sender = 0",
+        )?
         .query_row([id.as_bytes()], |row| row.get(0))
         .optional()?)
 }
@@ -165,7 +171,9 @@ pub struct Trace {
 pub fn trace(conn: &Connection, id: &MessageId) -> Result<Trace, StoreError> {
     let place: Option<(PeerId, i64, OutStreamRow, i64, i64, i64, i64)> = conn
         .prepare_cached(
-            "SELECT conversation, sender, stream, seq, sent_at, received_at, id FROM messages WHERE msgid = ?1 ORDER BY sender LIMIT 1",
+            "SELECT c.peer, m.sender, m.stream, m.seq, m.sent_at, m.received_at, m.id
+             FROM messages m JOIN contacts c ON c.conversation = m.conversation
+             WHERE m.msgid = ?1 ORDER BY m.sender LIMIT 1",
         )?
         .query_row([id.as_bytes()], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))

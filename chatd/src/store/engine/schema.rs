@@ -40,15 +40,15 @@ CREATE TABLE account (
 CREATE TABLE conversations (
   id           INTEGER PRIMARY KEY,
   conversation BLOB    NOT NULL UNIQUE,
-  kind         INTEGER NOT NULL,              -- 0 direct
+  kind         INTEGER NOT NULL,              -- 0 direct; groups, channels and notes to oneself come
   unread       INTEGER NOT NULL DEFAULT 0,
   read_upto    INTEGER NOT NULL DEFAULT 0,    -- messages.id
   muted_until  INTEGER                        -- Unix ms
 ) STRICT;
 
--- Whoever we know a key of. `id` is also that of the direct conversation.
+-- Whoever we know a key of.
 CREATE TABLE peers (
-  id              INTEGER PRIMARY KEY REFERENCES conversations (id),
+  id              INTEGER PRIMARY KEY,
   account         BLOB    NOT NULL UNIQUE,
   name            TEXT    NOT NULL,
   origin          TEXT    NOT NULL,
@@ -78,9 +78,19 @@ CREATE TABLE peer_devices (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX peer_devices_by_peer ON peer_devices (peer);
 
+-- Who takes part in a conversation. `peer` is a peers.id, or 0 for the account itself.
+CREATE TABLE members (
+  conversation INTEGER NOT NULL REFERENCES conversations (id),
+  peer         INTEGER NOT NULL,
+  since        INTEGER NOT NULL,              -- Unix ms
+  PRIMARY KEY (conversation, peer)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX members_by_peer ON members (peer);
+
 -- What passed between a peer and the owner: requests, consent, and what the owner calls it.
 CREATE TABLE contacts (
   peer         INTEGER PRIMARY KEY REFERENCES peers (id),
+  conversation INTEGER NOT NULL UNIQUE REFERENCES conversations (id), -- the direct one
   label        TEXT    UNIQUE,
   state        INTEGER NOT NULL,              -- see store::peers::state_number
   token_given  BLOB,
@@ -175,15 +185,15 @@ CREATE INDEX signals_by_contact ON signals (contact, id);
 CREATE TABLE streams_in (
   id           INTEGER PRIMARY KEY,
   device       BLOB    NOT NULL,
-  conversation BLOB    NOT NULL,
+  conversation INTEGER NOT NULL,
   epoch        BLOB    NOT NULL,
-  contact      INTEGER NOT NULL,
+  peer         INTEGER NOT NULL,              -- whose device it is
   contiguous   INTEGER NOT NULL,
   prev         BLOB    NOT NULL,              -- SHA-256 of the core at `contiguous`
   ranges       BLOB    NOT NULL               -- pairs of u64be above it
 ) STRICT;
 CREATE UNIQUE INDEX streams_in_by_key ON streams_in (device, conversation, epoch);
-CREATE INDEX streams_in_by_contact ON streams_in (contact);
+CREATE INDEX streams_in_by_peer ON streams_in (peer);
 
 -- Cores whose predecessor has not come yet.
 CREATE TABLE held (

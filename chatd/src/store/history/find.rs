@@ -10,7 +10,7 @@ use crate::model::FoundMessage;
 use crate::model::ids::{ConversationRow, PeerId};
 use crate::store::account;
 use crate::store::error::StoreError;
-use crate::store::peers::names::called_by_id;
+use crate::store::peers::{self, names::called_by_id};
 
 /// Digits of an ending at least.
 pub const MIN_DIGITS: usize = 8;
@@ -57,6 +57,7 @@ pub fn find(
         Wanted::Last => last(conn, contact, own)?.into_iter().collect(),
         Wanted::Ending(digits) => ending(conn, digits)?,
     };
+    let wanted_in = contact.map(|contact| peers::direct(conn, contact)).transpose()?;
     let home = account::load(conn)?.origin;
     let name = account::load(conn)?.name;
     let mut found = Vec::new();
@@ -67,10 +68,11 @@ pub fn find(
         let mut rows = select.query(params![id, TEXT_CHARS])?;
         let Some(row) = rows.next()? else { continue };
         let (conversation, is_own): (ConversationRow, bool) = (row.get(1)?, row.get::<_, i64>(2)? == 0);
-        if contact.is_some_and(|contact| contact.direct() != conversation) || own.is_some_and(|own| own != is_own) {
+        if wanted_in.is_some_and(|wanted| wanted != conversation) || own.is_some_and(|own| own != is_own) {
             continue;
         }
-        let who = called_by_id(conn, conversation.peer(), &home)
+        let who = peers::partner(conn, conversation)
+            .and_then(|peer| called_by_id(conn, peer, &home))
             .map_or_else(|_| "?".to_owned(), |called| called.form().to_owned());
         found.push(FoundMessage {
             id: MessageId::from_slice(&row.get::<_, Vec<u8>>(0)?).ok_or(StoreError::Damaged("message id"))?,
@@ -92,7 +94,8 @@ fn last(conn: &Connection, contact: Option<PeerId>, own: Option<bool>) -> Result
         Some(_) => format!("SELECT id FROM messages WHERE conversation = ?1 AND {sender} ORDER BY id DESC LIMIT 1"),
         None => format!("SELECT id FROM messages WHERE ?1 IS NULL AND {sender} ORDER BY id DESC LIMIT 1"),
     };
-    Ok(conn.prepare_cached(&sql)?.query_row(params![contact, own], |row| row.get(0)).optional()?)
+    let direct = contact.map(|contact| peers::direct(conn, contact)).transpose()?;
+    Ok(conn.prepare_cached(&sql)?.query_row(params![direct, own], |row| row.get(0)).optional()?)
 }
 
 /// Local numbers, the newest first. Only the index of ids is read: a hundredth of a second for 100,000 messages.

@@ -9,6 +9,7 @@ use rusqlite::params;
 use crate::model::ids::PeerId;
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
+use crate::store::peers;
 use crate::store::peers::usage;
 
 /// Messages that one operation deletes at most.
@@ -32,6 +33,7 @@ pub struct Forgotten {
 /// Those of the database; then nothing is deleted.
 pub fn forget(tx: &mut Tx<'_>, contact: PeerId, before: Option<Timestamp>) -> Result<Forgotten, StoreError> {
     let before = before.map_or(i64::MAX, |before| before.0);
+    let direct = peers::direct(tx.conn, contact)?;
     let rows: Vec<(i64, i64, i64)> = tx
         .conn
         .prepare_cached(
@@ -40,12 +42,12 @@ pub fn forget(tx: &mut Tx<'_>, contact: PeerId, before: Option<Timestamp>) -> Re
              AND NOT (sender = 0 AND EXISTS (SELECT 1 FROM outbox o WHERE o.stream = m.stream AND o.seq = m.seq))
              ORDER BY id LIMIT ?3",
         )?
-        .query_map(params![contact, before, SLICE], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .query_map(params![direct, before, SLICE], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
     let read_upto: i64 = tx
         .conn
         .prepare_cached("SELECT read_upto FROM conversations WHERE id = ?1")?
-        .query_row([contact], |row| row.get(0))?;
+        .query_row([direct], |row| row.get(0))?;
     let mut usage = usage::usage(tx, contact)?;
     let mut unread = 0;
     for (id, sender, bytes) in &rows {
@@ -60,7 +62,7 @@ pub fn forget(tx: &mut Tx<'_>, contact: PeerId, before: Option<Timestamp>) -> Re
     usage::keep_usage(tx, contact, &usage)?;
     tx.conn
         .prepare_cached("UPDATE conversations SET unread = max(0, unread - ?2) WHERE id = ?1")?
-        .execute(params![contact, unread])?;
+        .execute(params![direct, unread])?;
     if let Some((newest, ..)) = rows.last() {
         // The index looks at what was deleted when it is told of something.
         tx.stored_message(*newest);

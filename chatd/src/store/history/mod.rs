@@ -14,7 +14,7 @@ use proto::ids::{AccountId, ConversationId, MessageId};
 use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::model::ids::PeerId;
+use crate::model::ids::{ConversationRow, PeerId};
 use crate::model::{Called, Message, MessageState};
 use crate::store::account;
 use crate::store::delivery::{flags, trace};
@@ -40,6 +40,7 @@ pub struct Names {
     /// What cannot be read for damage is left out.
     spare: bool,
     known: RefCell<HashMap<PeerId, Option<Peer>>>,
+    partners: RefCell<HashMap<ConversationRow, PeerId>>,
 }
 
 impl Names {
@@ -79,6 +80,20 @@ impl Names {
         Ok(peer)
     }
 
+    /// With whom a conversation is.
+    fn partner(&self, conn: &Connection, conversation: ConversationRow) -> Result<Option<PeerId>, StoreError> {
+        if let Some(known) = self.partners.borrow().get(&conversation) {
+            return Ok(Some(*known));
+        }
+        let partner = match peers::partner(conn, conversation) {
+            Err(StoreError::NotFound(_)) => return Ok(None),
+            Err(error) if self.spare && error.is_damage() => return Ok(None),
+            partner => partner?,
+        };
+        self.partners.borrow_mut().insert(conversation, partner);
+        Ok(Some(partner))
+    }
+
     /// How a contact is called; `None` if there is none.
     pub(in crate::store) fn called(
         &self,
@@ -110,7 +125,8 @@ const COLUMNS: &str =
     "id, msgid, conversation, sender, stream, seq, sent_at, received_at, flags, tags, reply_to, body FROM messages";
 
 fn message(conn: &Connection, row: &Row<'_>, names: &Names) -> Result<Message, StoreError> {
-    let (id, contact, sender): (i64, PeerId, i64) = (row.get(0)?, row.get(2)?, row.get(3)?);
+    let (id, sender): (i64, i64) = (row.get(0)?, row.get(3)?);
+    let contact = names.partner(conn, row.get(2)?)?.unwrap_or(PeerId::SELF);
     let (called, conversation, read_upto) = match names.peer(conn, contact)? {
         Some(peer) => (peer.called, peer.conversation, peer.read_upto),
         None => (Rc::new(Called { account: AccountId([0; 16]), who: "?".into(), label: None }), NOBODY, 0),
@@ -205,10 +221,11 @@ pub fn id_of(conn: &Connection, row: i64) -> Result<Option<MessageId>, StoreErro
 /// [`StoreError::NotFound`].
 pub fn row_of(conn: &Connection, contact: impl Into<Option<PeerId>>, id: &MessageId) -> Result<i64, StoreError> {
     let contact: Option<PeerId> = contact.into();
+    let direct = contact.map(|contact| peers::direct(conn, contact)).transpose()?;
     conn.prepare_cached(
         "SELECT id FROM messages WHERE msgid = ?1 AND (?2 IS NULL OR conversation = ?2) ORDER BY sender LIMIT 1",
     )?
-    .query_row(params![id.as_bytes(), contact], |row| row.get(0))
+    .query_row(params![id.as_bytes(), direct], |row| row.get(0))
     .optional()?
     .ok_or(StoreError::NotFound(match contact {
         Some(_) => "such a message in this conversation",
@@ -238,7 +255,7 @@ pub fn page(
     );
     let mut select = conn.prepare_cached(&sql)?;
     let mut rows = select.query(params![
-        contact,
+        peers::direct(conn, contact)?,
         after.unwrap_or(0),
         before.unwrap_or(i64::MAX),
         tag,

@@ -13,6 +13,7 @@ use crate::model::ids::{ConversationRow, PeerId};
 use crate::store::error::StoreError;
 use crate::store::history::search::words;
 use crate::store::history::{self, Names};
+use crate::store::peers;
 
 /// Messages that are tokenised in one go: bounds memory.
 const CHUNK: i64 = 2_000;
@@ -30,7 +31,7 @@ pub struct Salvaged {
 
 /// A row, as far as it can be known.
 enum Row {
-    There { contact: PeerId, body: String },
+    There { conversation: ConversationRow, body: String },
     None,
     Unreadable,
 }
@@ -46,7 +47,8 @@ fn spared<T>(result: Result<T, StoreError>, spare: T) -> Result<T, StoreError> {
 fn row(conn: &Connection, id: i64) -> Result<Row, StoreError> {
     let read = || -> Result<Row, StoreError> {
         let mut select = conn.prepare_cached("SELECT conversation, body FROM messages WHERE id = ?1")?;
-        let found = select.query_row([id], |row| Ok(Row::There { contact: row.get(0)?, body: row.get(1)? })).optional();
+        let found =
+            select.query_row([id], |row| Ok(Row::There { conversation: row.get(0)?, body: row.get(1)? })).optional();
         Ok(found?.unwrap_or(Row::None))
     };
     spared(read(), Row::Unreadable)
@@ -63,6 +65,7 @@ fn number(conn: &Connection, contact: Option<PeerId>, wanted: &MessageId) -> Res
         Err(error) if error.is_damage() => {}
         found => return found,
     }
+    let direct = contact.map(|contact| peers::direct(conn, contact)).transpose()?;
     // The index is damaged: one after the other.
     for id in (1..=newest(conn)?).rev() {
         let read = || -> Result<bool, StoreError> {
@@ -71,7 +74,7 @@ fn number(conn: &Connection, contact: Option<PeerId>, wanted: &MessageId) -> Res
                 .query_row([id], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, ConversationRow>(1)?)))
                 .optional()?;
             Ok(found.is_some_and(|(msgid, whose)| {
-                msgid == wanted.as_bytes() && contact.is_none_or(|contact| whose == contact.direct())
+                msgid == wanted.as_bytes() && direct.is_none_or(|direct| whose == direct)
             }))
         };
         if spared(read(), false)? {
@@ -106,14 +109,14 @@ pub fn page(
 ) -> Result<Salvaged, StoreError> {
     let find = |id: Option<MessageId>| id.map(|id| number(conn, Some(contact), &id)).transpose();
     let (before, after) = (find(before)?, find(after)?);
-    let names = names(conn)?;
+    let (names, direct) = (names(conn)?, peers::direct(conn, contact)?);
     let forward = after.is_some() && before.is_none();
     let (low, high) = (after.unwrap_or(0) + 1, before.map_or(newest(conn)?, |before| before - 1));
     let (mut out, mut bytes) = (Salvaged::default(), 0);
     for step in 0..(high - low + 1).max(0) {
         let id = if forward { low + step } else { high - step };
         match row(conn, id)? {
-            Row::There { contact: whose, .. } if whose == contact => match message(conn, id, &names)? {
+            Row::There { conversation, .. } if conversation == direct => match message(conn, id, &names)? {
                 Some(message) if tag.is_none_or(|tag| message.tags.iter().any(|own| own == tag)) => {
                     bytes += message.body.len();
                     if history::is_full(out.messages.len(), limit, bytes) {
@@ -146,7 +149,7 @@ pub fn search(
     limit: usize,
     before: Option<MessageId>,
 ) -> Result<Salvaged, StoreError> {
-    let expression = words::expression(query, contact.map(PeerId::direct))?;
+    let expression = words::expression(query, contact.map(|contact| peers::direct(conn, contact)).transpose()?)?;
     let names = names(conn)?;
     let (mut out, mut bytes) = (Salvaged::default(), 0);
     let before = before.map(|id| number(conn, contact, &id)).transpose()?;
@@ -159,8 +162,8 @@ pub fn search(
         let mut insert = memory.prepare_cached("INSERT INTO words (rowid, body) VALUES (?1, ?2)")?;
         for id in low + 1..=high {
             match row(conn, id)? {
-                Row::There { contact, body } => {
-                    words::document(&mut text, contact.direct(), &body);
+                Row::There { conversation, body } => {
+                    words::document(&mut text, conversation, &body);
                     insert.execute(params![id, text])?;
                 }
                 Row::None => {}

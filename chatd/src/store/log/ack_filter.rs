@@ -9,7 +9,7 @@ use proto::time::Timestamp;
 use proto::wire::envelope::AckEntry;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::model::ids::{OutStreamRow, PeerId};
+use crate::model::ids::{ConversationRow, OutStreamRow, PeerId};
 use crate::store::error::StoreError;
 use crate::store::log::recovery::{covered, highest, room_for_epochs};
 use crate::store::log::streams::MAX_SEQ;
@@ -45,23 +45,25 @@ pub fn would_change(
         // A new epoch is owed: nothing counts before it has begun, and it does with the next entry that may begin it.
         return Ok(!entries.is_empty() && (day != now.0.div_euclid(DAY_MS) || renewals < MAX_RENEWALS));
     }
-    let Some(conversation) = conn
-        .prepare_cached("SELECT conversation FROM conversations WHERE id = ?1")?
-        .query_row([contact], |row| row.get::<_, Vec<u8>>(0))
+    let Some((direct, conversation)) = conn
+        .prepare_cached(
+            "SELECT v.id, v.conversation FROM contacts c JOIN conversations v ON v.id = c.conversation WHERE c.peer = ?1",
+        )?
+        .query_row([contact], |row| Ok((row.get::<_, ConversationRow>(0)?, row.get::<_, Vec<u8>>(1)?)))
         .optional()?
     else {
         return Ok(false);
     };
     let newest: Option<OutStreamRow> = conn
         .prepare_cached("SELECT max(id) FROM streams_out WHERE conversation = ?1")?
-        .query_row([contact], |row| row.get(0))?;
+        .query_row([direct], |row| row.get(0))?;
     let mut stream_of =
         conn.prepare_cached("SELECT id, seq FROM streams_out WHERE conversation = ?1 AND epoch = ?2")?;
     let mut has_room: Option<bool> = None;
     let ours = |entry: &&AckEntry| entry.from_device == device && entry.conversation.as_bytes()[..] == conversation[..];
     for entry in entries.iter().filter(ours).filter(|entry| highest(entry) > 0) {
         let known: Option<(OutStreamRow, i64)> = stream_of
-            .query_row(params![contact, entry.epoch.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row(params![direct, entry.epoch.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let changes = match known {
             None if has_room.is_some() => has_room == Some(true),

@@ -33,15 +33,15 @@ pub fn acknowledged(tx: &mut Tx<'_>, contact: PeerId, entries: &[AckEntry]) -> R
         return Ok(());
     }
     let device = account::own(tx)?.device;
-    let conversation = peers::load(tx.conn, contact)?.conversation;
-    let ours = |entry: &&AckEntry| entry.from_device == device && entry.conversation == conversation;
+    let row = peers::load(tx.conn, contact)?;
+    let ours = |entry: &&AckEntry| entry.from_device == device && entry.conversation == row.conversation;
     let mut done: HashSet<Epoch> = HashSet::new();
     // The last word of each stream: whoever says the same a hundred times in a frame makes no more work.
     for entry in entries.iter().rev().filter(ours).filter(|entry| done.insert(entry.epoch)) {
         let stream: Option<OutStreamRow> = tx
             .conn
             .prepare_cached("SELECT id FROM streams_out WHERE conversation = ?1 AND epoch = ?2")?
-            .query_row(params![contact, entry.epoch.as_bytes()], |row| row.get(0))
+            .query_row(params![row.direct, entry.epoch.as_bytes()], |row| row.get(0))
             .optional()?;
         let Some(stream) = stream else { continue };
         deposits::acknowledged_deposits(tx, contact, stream, entry)?;
@@ -105,14 +105,15 @@ fn settle(
 /// # Errors
 /// Those of the database.
 pub fn reject_queued(tx: &mut Tx<'_>, contact: PeerId, state: MessageState, cause: Reason) -> Result<(), StoreError> {
-    let stream = outgoing::out_stream(tx, contact.direct())?;
+    let direct = peers::direct(tx.conn, contact)?;
+    let stream = outgoing::out_stream(tx, direct)?;
     let waiting: Vec<OutStreamRow> = tx
         .conn
         .prepare_cached(
             "SELECT id FROM streams_out s WHERE conversation = ?1
              AND EXISTS (SELECT 1 FROM outbox o WHERE o.stream = s.id) ORDER BY id",
         )?
-        .query_map([contact], |row| row.get(0))?
+        .query_map([direct], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     for stream in waiting {
         let left: i64 = tx
@@ -126,7 +127,7 @@ pub fn reject_queued(tx: &mut Tx<'_>, contact: PeerId, state: MessageState, caus
         settle(tx, contact, stream, left + 1, i64::MAX as u64, state, cause.as_str())?;
     }
     if stream.seq > 0 {
-        outgoing::new_epoch(tx, contact.direct())?;
+        outgoing::new_epoch(tx, direct)?;
     }
     Ok(())
 }
@@ -136,10 +137,11 @@ pub fn reject_queued(tx: &mut Tx<'_>, contact: PeerId, state: MessageState, caus
 /// # Errors
 /// Those of the database.
 pub fn read_by(tx: &mut Tx<'_>, contact: PeerId, upto: &MessageId) -> Result<(), StoreError> {
+    let direct = peers::direct(tx.conn, contact)?;
     let last: Option<(i64, OutStreamRow, i64)> = tx
         .conn
         .prepare_cached("SELECT id, stream, seq FROM messages WHERE msgid = ?1 AND sender = 0 AND conversation = ?2")?
-        .query_row(params![upto.as_bytes(), contact], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row(params![upto.as_bytes(), direct], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let Some((row, stream, seq)) = last else { return Ok(()) };
     let before: i64 = tx
@@ -160,7 +162,7 @@ pub fn read_by(tx: &mut Tx<'_>, contact: PeerId, upto: &MessageId) -> Result<(),
         let mut walk = tx.conn.prepare_cached(
             "SELECT id, stream, seq FROM messages WHERE conversation = ?1 AND id <= ?2 AND sender = 0 ORDER BY id DESC",
         )?;
-        let mut found = walk.query(params![contact, row])?;
+        let mut found = walk.query(params![direct, row])?;
         while let Some(r) = found.next()? {
             let (id, of, seq): (i64, OutStreamRow, i64) = (r.get(0)?, r.get(1)?, r.get(2)?);
             if of != stream || seq <= before {

@@ -14,7 +14,7 @@ use crate::store::engine::event_row::StoredEvent;
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
 use crate::store::log::streams::{self, InStream};
-use crate::store::peers::names;
+use crate::store::peers::{self, names};
 
 /// Texts kept in memory for those who listen; a stream that was held back for long is read from the store instead.
 const MAX_BUILT_BYTES: usize = 4 << 20;
@@ -49,7 +49,7 @@ pub(in crate::store) fn tell_shown(tx: &mut Tx<'_>, contact: PeerId, shown: Show
         tx.stored_message(*newest);
         tx.conn
             .prepare_cached("UPDATE conversations SET unread = unread + ?2 WHERE id = ?1")?
-            .execute(params![contact, shown.ids.len() as i64])?;
+            .execute(params![peers::direct(tx.conn, contact)?, shown.ids.len() as i64])?;
     }
     let built = tx.listeners.then_some(shown.built);
     let body = StoredEvent { contact, messages: shown.ids, ..StoredEvent::default() };
@@ -76,15 +76,17 @@ pub(in crate::store) fn show(
     let (format, priority) = (format_of(text.format), priority_of(text.priority));
     let kept: Vec<&str> = text.tags.iter().copied().filter(|tag| !tag.contains('\n')).collect();
     let tags: String = kept.iter().flat_map(|tag| [*tag, "\n"]).collect();
+    let direct = peers::direct(tx.conn, contact)?;
     let inserted = tx
         .conn
         .prepare_cached(
             "INSERT OR IGNORE INTO messages
                (msgid, conversation, sender, stream, seq, sent_at, received_at, flags, tags, reply_to, body)
-             VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             core.id.as_bytes(),
+            direct,
             contact,
             stream.id,
             core.seq as i64,
@@ -142,6 +144,6 @@ fn muted(tx: &Tx<'_>, contact: PeerId) -> Result<bool, StoreError> {
     let until: Option<i64> = tx
         .conn
         .prepare_cached("SELECT muted_until FROM conversations WHERE id = ?1")?
-        .query_row([contact], |row| row.get(0))?;
+        .query_row([peers::direct(tx.conn, contact)?], |row| row.get(0))?;
     Ok(until.is_some_and(|until| until > tx.now.0))
 }

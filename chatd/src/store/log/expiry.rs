@@ -19,6 +19,7 @@ use crate::store::engine::numbers;
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
 use crate::store::log::outgoing;
+use crate::store::peers;
 
 /// Cause of an end: nothing of the message has left.
 pub const LIFETIME_ENDED: &str = Reason::LifetimeEnded.as_str();
@@ -114,7 +115,8 @@ fn expire(tx: &mut Tx<'_>, stream: OutStreamRow, seq: i64) -> Result<bool, Store
 fn skip_run(tx: &mut Tx<'_>, run: Option<(OutStreamRow, u64, u64)>) -> Result<(), StoreError> {
     let Some((stream, low, high)) = run else { return Ok(()) };
     let contact = contact_of(tx, stream)?;
-    if outgoing::out_stream(tx, contact.direct())?.id != stream {
+    let direct = peers::direct(tx.conn, contact)?;
+    if outgoing::out_stream(tx, direct)?.id != stream {
         return Ok(());
     }
     outgoing::append_core(tx, contact, Kind::Skip, &Skip { low, high, reason: "expired" }.encode())?;
@@ -125,7 +127,9 @@ fn skip_run(tx: &mut Tx<'_>, run: Option<(OutStreamRow, u64, u64)>) -> Result<()
 fn contact_of(tx: &Tx<'_>, stream: OutStreamRow) -> Result<PeerId, StoreError> {
     Ok(tx
         .conn
-        .prepare_cached("SELECT conversation FROM streams_out WHERE id = ?1")?
+        .prepare_cached(
+            "SELECT c.peer FROM streams_out s JOIN contacts c ON c.conversation = s.conversation WHERE s.id = ?1",
+        )?
         .query_row([stream], |row| row.get(0))?)
 }
 
@@ -181,7 +185,7 @@ pub(in crate::store) fn arrived_after_all(
                 "SELECT id FROM messages WHERE conversation = ?1 AND stream = ?2 AND seq = ?3 AND sender = 0
                  ORDER BY id DESC LIMIT 1",
             )?
-            .query_row(params![contact, stream, seq], |row| row.get(0))
+            .query_row(params![peers::direct(tx.conn, contact)?, stream, seq], |row| row.get(0))
             .optional()?;
         let messages = marks::with_ids(tx, row.into_iter())?;
         marks::tell(tx, contact, state, None, messages)?;

@@ -194,8 +194,8 @@ fn new_stream(tx: &mut Tx<'_>, key: &StreamKey, taking: &mut Taking) -> Result<O
     taking.usage.epochs += 1;
     tx.conn
         .prepare_cached(
-            "INSERT INTO streams_in (device, conversation, epoch, contact, contiguous, prev, ranges)
-             VALUES (?1, ?2, ?3, ?4, 0, zeroblob(32), x'')",
+            "INSERT INTO streams_in (device, conversation, epoch, peer, contiguous, prev, ranges)
+             VALUES (?1, (SELECT id FROM conversations WHERE conversation = ?2), ?3, ?4, 0, zeroblob(32), x'')",
         )?
         .execute(params![key.device.as_bytes(), key.conversation.as_bytes(), key.epoch.as_bytes(), taking.contact])?;
     Ok(Some(InStream::new(tx.conn.last_insert_rowid())))

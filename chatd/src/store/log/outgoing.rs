@@ -147,7 +147,7 @@ pub fn send(tx: &mut Tx<'_>, contact: PeerId, messages: &[NewMessage]) -> Result
     tx.needs_room()?;
     let row = peers::load(tx.conn, contact)?;
     let to = Addressing::of(&*account::own(tx)?, &row);
-    let mut stream = out_stream(tx, contact.direct())?;
+    let mut stream = out_stream(tx, row.direct)?;
     let reason = peers::wait_reason(&row).map(|reason| reason.to_string());
     let mut stored = Vec::with_capacity(messages.len());
     let mut fresh = Vec::with_capacity(messages.len());
@@ -164,7 +164,7 @@ pub fn send(tx: &mut Tx<'_>, contact: PeerId, messages: &[NewMessage]) -> Result
         }
         let inserted = insert_message.execute(params![
             message.id.as_bytes(),
-            contact,
+            row.direct,
             stream.id,
             seq as i64,
             tx.now.0,
@@ -197,10 +197,10 @@ pub fn send(tx: &mut Tx<'_>, contact: PeerId, messages: &[NewMessage]) -> Result
     drop(insert_message);
     if let Some((newest, _)) = fresh.last() {
         tx.stored_message(*newest);
-        keep_out_stream(tx, contact, stream)?;
+        keep_out_stream(tx, row.direct, stream)?;
         tx.wake_delivery(contact);
     } else {
-        tx.cache.of::<Cached>().0.insert(contact.direct(), stream);
+        tx.cache.of::<Cached>().0.insert(row.direct, stream);
     }
     marks::tell(tx, contact, MessageState::Queued, reason.as_deref(), fresh)?;
     Ok(stored)
@@ -212,22 +212,27 @@ pub fn send(tx: &mut Tx<'_>, contact: PeerId, messages: &[NewMessage]) -> Result
 /// Those of the database.
 pub fn append_core(tx: &mut Tx<'_>, contact: PeerId, kind: Kind, payload: &[u8]) -> Result<(), StoreError> {
     let to = Addressing::load(tx.conn, contact)?;
-    let mut stream = out_stream(tx, contact.direct())?;
+    let direct = peers::direct(tx.conn, contact)?;
+    let mut stream = out_stream(tx, direct)?;
     let placed = stream.append(to.unplaced(MessageId::now(), tx.now.0, kind, payload));
     queue(tx, &stream, &placed, None)?;
-    keep_out_stream(tx, contact, stream)?;
+    keep_out_stream(tx, direct, stream)?;
     tx.wake_delivery(contact);
     Ok(())
 }
 
 /// Writes down how far an own stream is.
-pub(in crate::store) fn keep_out_stream(tx: &mut Tx<'_>, contact: PeerId, stream: OutStream) -> Result<(), StoreError> {
+pub(in crate::store) fn keep_out_stream(
+    tx: &mut Tx<'_>,
+    conversation: ConversationRow,
+    stream: OutStream,
+) -> Result<(), StoreError> {
     tx.conn.prepare_cached("UPDATE streams_out SET seq = ?2, prev = ?3 WHERE id = ?1")?.execute(params![
         stream.id,
         stream.seq as i64,
         &stream.prev[..]
     ])?;
-    tx.cache.of::<Cached>().0.insert(contact.direct(), stream);
+    tx.cache.of::<Cached>().0.insert(conversation, stream);
     Ok(())
 }
 
@@ -238,7 +243,7 @@ pub(in crate::store) fn keep_out_stream(tx: &mut Tx<'_>, contact: PeerId, stream
 pub fn stream_of(conn: &Connection, contact: PeerId, epoch: Epoch) -> Result<Option<OutStreamRow>, StoreError> {
     Ok(conn
         .prepare_cached("SELECT id FROM streams_out WHERE conversation = ?1 AND epoch = ?2")?
-        .query_row(params![contact, epoch.as_bytes()], |row| row.get(0))
+        .query_row(params![peers::direct(conn, contact)?, epoch.as_bytes()], |row| row.get(0))
         .optional()?)
 }
 

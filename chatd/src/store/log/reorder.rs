@@ -42,9 +42,8 @@ pub struct Hole {
 /// # Errors
 /// Those of the database.
 pub fn holes(conn: &Connection) -> Result<Vec<Hole>, StoreError> {
-    let mut select = conn.prepare_cached(
-        "SELECT s.contact, min(h.at) FROM held h JOIN streams_in s ON s.id = h.stream GROUP BY s.contact",
-    )?;
+    let mut select = conn
+        .prepare_cached("SELECT s.peer, min(h.at) FROM held h JOIN streams_in s ON s.id = h.stream GROUP BY s.peer")?;
     Ok(select
         .query_map([], |row| Ok(Hole { contact: row.get(0)?, since: Timestamp(row.get(1)?) }))?
         .collect::<Result<_, _>>()?)
@@ -57,7 +56,7 @@ pub fn holes(conn: &Connection) -> Result<Vec<Hole>, StoreError> {
 pub fn has_hole(conn: &Connection, contact: PeerId) -> Result<bool, StoreError> {
     Ok(conn
         .prepare_cached(
-            "SELECT 1 FROM streams_in s WHERE s.contact = ?1 AND EXISTS (SELECT 1 FROM held h WHERE h.stream = s.id)",
+            "SELECT 1 FROM streams_in s WHERE s.peer = ?1 AND EXISTS (SELECT 1 FROM held h WHERE h.stream = s.id)",
         )?
         .exists([contact])?)
 }
@@ -137,7 +136,7 @@ fn streams_with_held(tx: &mut Tx<'_>) -> Result<Vec<(PeerId, StreamKey)>, StoreE
     let rows: Vec<Row> = tx
         .conn
         .prepare_cached(
-            "SELECT s.contact, s.device, s.conversation, s.epoch FROM streams_in s
+            "SELECT s.peer, s.device, v.conversation, s.epoch FROM streams_in s JOIN conversations v ON v.id = s.conversation
              WHERE s.id IN (SELECT DISTINCT stream FROM held) ORDER BY s.id",
         )?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?

@@ -177,7 +177,7 @@ pub(in crate::store) fn in_stream(tx: &mut Tx<'_>, key: &StreamKey) -> Result<Op
         .conn
         .prepare_cached(
             "SELECT id, contiguous, shown, given_up, prev, ranges, reused FROM streams_in
-             WHERE device = ?1 AND conversation = ?2 AND epoch = ?3",
+             WHERE device = ?1 AND conversation = (SELECT id FROM conversations WHERE conversation = ?2) AND epoch = ?3",
         )?
         .query_row(params![key.device.as_bytes(), key.conversation.as_bytes(), key.epoch.as_bytes()], |row| {
             let (id, contiguous, shown): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);

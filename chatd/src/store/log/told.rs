@@ -15,8 +15,9 @@ use crate::store::log::streams::{self, decode_ranges, told_ranges};
 /// Those of the database.
 pub fn resume_entries(conn: &Connection, contact: PeerId, device: DeviceId) -> Result<Vec<AckEntry>, StoreError> {
     let mut select = conn.prepare_cached(
-        "SELECT device, conversation, epoch, contiguous, ranges, reused FROM streams_in WHERE contact = ?1 AND device = ?2
-         ORDER BY id DESC LIMIT 256",
+        "SELECT s.device, v.conversation, s.epoch, s.contiguous, s.ranges, s.reused
+         FROM streams_in s JOIN conversations v ON v.id = s.conversation
+         WHERE s.peer = ?1 AND s.device = ?2 ORDER BY s.id DESC LIMIT 256",
     )?;
     let mut rows = select.query(params![contact, device.as_bytes()])?;
     let mut out = Vec::new();

@@ -13,7 +13,7 @@ use proto::reason::Reason;
 use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use crate::model::ids::PeerId;
+use crate::model::ids::{ConversationRow, PeerId};
 use crate::model::{ProfileRow, Trust};
 use crate::policy::contact::{ContactState, Incoming, Outgoing, Relation};
 use crate::policy::contact_ids::ContactIds;
@@ -87,8 +87,8 @@ fn state_from(number: i64) -> ContactState {
 const COLUMNS: &str = "p.id, p.account, v.conversation, p.name, p.origin, c.label, c.state, p.trust, p.confirmed,
   v.muted_until, p.record, p.record_seq, p.identity_key, p.reach, p.reach_seq, c.token_given, c.token_held,
   c.request_text, c.request_at, c.ids, v.unread, v.read_upto, p.profile_version, p.display_name, p.status, p.bio,
-  p.rejected_record, c.handle, c.request_end, p.gone
-  FROM peers p JOIN contacts c ON c.peer = p.id JOIN conversations v ON v.id = p.id";
+  p.rejected_record, c.handle, c.request_end, p.gone, v.id
+  FROM peers p JOIN contacts c ON c.peer = p.id JOIN conversations v ON v.id = c.conversation";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<ContactRow> {
     let fixed = |n: usize| -> rusqlite::Result<Vec<u8>> { row.get(n) };
@@ -134,6 +134,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<ContactRow> {
         handle: row.get::<_, Option<i64>>(27)?.map(|number| number as u64),
         request_end: row.get(28)?,
         gone: row.get(29)?,
+        direct: row.get(30)?,
     })
 }
 
@@ -144,6 +145,28 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<ContactRow> {
 pub fn load(conn: &Connection, id: PeerId) -> Result<ContactRow, StoreError> {
     conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE p.id = ?1"))?
         .query_row([id], from_row)
+        .optional()?
+        .ok_or(StoreError::NotFound("that contact"))
+}
+
+/// The conversation with a peer alone.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub fn direct(conn: &Connection, peer: PeerId) -> Result<ConversationRow, StoreError> {
+    conn.prepare_cached("SELECT conversation FROM contacts WHERE peer = ?1")?
+        .query_row([peer], |row| row.get(0))
+        .optional()?
+        .ok_or(StoreError::NotFound("that contact"))
+}
+
+/// With whom a direct conversation is.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub(in crate::store) fn partner(conn: &Connection, conversation: ConversationRow) -> Result<PeerId, StoreError> {
+    conn.prepare_cached("SELECT peer FROM contacts WHERE conversation = ?1")?
+        .query_row([conversation], |row| row.get(0))
         .optional()?
         .ok_or(StoreError::NotFound("that contact"))
 }
@@ -193,7 +216,7 @@ pub fn all(conn: &Connection) -> Result<Vec<ContactRow>, StoreError> {
 pub fn with_pending(conn: &Connection) -> Result<Vec<PeerId>, StoreError> {
     let mut select = conn.prepare_cached(
         "SELECT contact FROM signals UNION SELECT peer FROM contacts WHERE ack_due = 1
-         UNION SELECT s.conversation FROM streams_out s
+         UNION SELECT c.peer FROM streams_out s JOIN contacts c ON c.conversation = s.conversation
          WHERE EXISTS (SELECT 1 FROM outbox o WHERE o.stream = s.id)",
     )?;
     Ok(select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)

@@ -135,7 +135,7 @@ pub fn is_stranger(conn: &Connection, row: &ContactRow) -> Result<bool, StoreErr
     if !apart || row.state.blocked || row.label.is_some() {
         return Ok(false);
     }
-    Ok(!conn.prepare_cached("SELECT 1 FROM messages WHERE conversation = ?1 LIMIT 1")?.exists([row.id])?)
+    Ok(!conn.prepare_cached("SELECT 1 FROM messages WHERE conversation = ?1 LIMIT 1")?.exists([row.direct])?)
 }
 
 /// Labels and names, for "did you mean".

@@ -4,7 +4,7 @@ use proto::directory::SignedRecord;
 use proto::ids::{AccountId, ConversationId};
 use proto::time::Timestamp;
 
-use crate::model::ids::PeerId;
+use crate::model::ids::{ConversationRow, PeerId};
 use crate::model::{ProfileRow, Trust};
 use crate::policy::contact::ContactState;
 use crate::policy::contact_ids::ContactIds;
@@ -12,12 +12,14 @@ use crate::policy::contact_ids::ContactIds;
 /// A person as stored, contact or not (yet).
 #[derive(Debug, Clone, PartialEq)]
 pub struct ContactRow {
-    /// Local number; also the local number of the direct conversation.
+    /// Local number.
     pub id: PeerId,
     /// Account id.
     pub account: AccountId,
     /// Direct conversation.
     pub conversation: ConversationId,
+    /// Its local number.
+    pub direct: ConversationRow,
     /// Name in its directory.
     pub name: String,
     /// Its directory's origin; empty without one.

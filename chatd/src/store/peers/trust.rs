@@ -8,7 +8,7 @@ use proto::ids::ConversationId;
 use proto::reason::Reason;
 use rusqlite::{Connection, params};
 
-use crate::model::ids::PeerId;
+use crate::model::ids::{ConversationRow, PeerId};
 use crate::model::{ContactChange, Trust};
 use crate::store::account;
 use crate::store::engine::emit;
@@ -88,13 +88,12 @@ pub fn upsert_contact(tx: &mut Tx<'_>, new: &NewContact) -> Result<PeerId, Store
     let own = account::own(tx)?;
     let conversation = ConversationId::direct(own.id, new.account);
     tx.conn.execute("INSERT INTO conversations (conversation, kind) VALUES (?1, 0)", [conversation.as_bytes()])?;
-    let id = PeerId(tx.conn.last_insert_rowid());
+    let direct = ConversationRow(tx.conn.last_insert_rowid());
     tx.conn.execute(
-        "INSERT INTO peers (id, account, name, origin, trust, confirmed, record, record_seq, identity_key, reach, reach_seq,
+        "INSERT INTO peers (account, name, origin, trust, confirmed, record, record_seq, identity_key, reach, reach_seq,
            node, profile_version, display_name, status, bio)
-         VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, 0, '', '', '')",
+         VALUES (?1, ?2, ?3, 0, 0, ?4, ?5, ?6, ?7, ?8, ?9, 0, '', '', '')",
         params![
-            id,
             new.account.as_bytes(),
             new.name,
             new.origin,
@@ -106,7 +105,17 @@ pub fn upsert_contact(tx: &mut Tx<'_>, new: &NewContact) -> Result<PeerId, Store
             node_of(&new.reach),
         ],
     )?;
-    tx.conn.execute("INSERT INTO contacts (peer, state, request_text, ids) VALUES (?1, 0, '', zeroblob(64))", [id])?;
+    let id = PeerId(tx.conn.last_insert_rowid());
+    tx.conn.execute(
+        "INSERT INTO contacts (peer, conversation, state, request_text, ids) VALUES (?1, ?2, 0, '', zeroblob(64))",
+        params![id, direct],
+    )?;
+    for member in [PeerId::SELF, id] {
+        tx.conn.execute(
+            "INSERT INTO members (conversation, peer, since) VALUES (?1, ?2, ?3)",
+            params![direct, member, tx.now.0],
+        )?;
+    }
     index_devices(tx, id, &new.record)?;
     Ok(id)
 }

@@ -12,6 +12,7 @@ use crate::model::ids::PeerId;
 use crate::policy::limits::Quotas;
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
+use crate::store::peers;
 
 /// How often a contact can have what waits for it written into a new epoch in a day. An honest one needs that once for each
 /// time that one of the two disks went back.
@@ -151,7 +152,7 @@ pub(in crate::store) fn may_renew(tx: &mut Tx<'_>, contact: PeerId) -> Result<bo
                SELECT 1 + o.bytes / 1024 AS weight FROM streams_out s JOIN outbox o ON o.stream = s.id
                WHERE s.conversation = ?1 LIMIT ?2)",
         )?
-        .query_row(params![contact, room + 1], |row| row.get(0))?;
+        .query_row(params![peers::direct(tx.conn, contact)?, room + 1], |row| row.get(0))?;
     if waiting > room {
         usage.renewals = MAX_RENEWALS;
         keep_usage(tx, contact, &usage)?;
@@ -170,7 +171,7 @@ pub(in crate::store) fn renewed(tx: &mut Tx<'_>, contact: PeerId, rows: usize) -
             "SELECT coalesce(sum(1 + o.bytes / 1024), 0) FROM streams_out s JOIN outbox o ON o.stream = s.id
              WHERE s.conversation = ?1",
         )?
-        .query_row([contact], |row| row.get(0))?;
+        .query_row([peers::direct(tx.conn, contact)?], |row| row.get(0))?;
     let mut usage = usage(tx, contact)?;
     usage.renewals += 1;
     usage.rewritten += weight.max(rows as i64);

@@ -7,6 +7,7 @@ use proto::wire::payload::Kind;
 use crate::model::{ContactChange, EventKind, Trust};
 use crate::policy::contact::{Event, Incoming, Outgoing, Relation};
 use crate::store::feed::read_events;
+use crate::store::peers;
 use crate::store::peers::devices::{self, by_device, device_of};
 use crate::store::peers::trust;
 use crate::store::tests::fixture::{Person, sign_record};
@@ -155,4 +156,16 @@ fn a_newer_reach_counts_and_only_that_of_a_named_device() {
     let foreign = Person::new("mallory").reach(10);
     alice.write(move |tx| trust::take_reach(tx, contact, &foreign)).unwrap();
     assert_eq!(alice.row(&bob).reach, new);
+}
+
+#[test]
+fn a_direct_conversation_has_two_members_and_a_number_of_its_own() {
+    let (alice, bob) = pair();
+    alice.meet(&bob);
+    let row = alice.row(&bob);
+    assert_ne!(row.direct.0, row.id.0);
+    assert_eq!(alice.read(|conn| peers::partner(conn, row.direct)), row.id);
+    let members =
+        format!("SELECT count(*) FROM members WHERE conversation = {} AND peer IN (0, {})", row.direct, row.id);
+    assert_eq!((alice.count(&members), alice.count("SELECT count(*) FROM members")), (2, 2));
 }

@@ -91,6 +91,9 @@ impl Person {
         };
         Store::create(folder.path(), &new).unwrap();
         let store = Store::open(folder.path(), &INDEXER).unwrap();
+        // Conversations have other numbers than peers, so that none is taken for the other.
+        let other = "INSERT INTO conversations (id, conversation, kind) VALUES (100, zeroblob(16), 9)";
+        run(store.write(move |tx| Ok(tx.conn.execute(other, [])?))).unwrap();
         Self { name: name.to_owned(), account, identity, device, prekey, record, store, folder }
     }
 

@@ -21,6 +21,7 @@ use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
 use crate::store::log::recovery::{self, NUMBERS_UNKNOWN, Placed, RECIPIENT_RESTORED, covered};
 use crate::store::log::streams::MAX_SEQ;
+use crate::store::peers;
 
 /// Messages that one contact gets again in a day at most: one that says again and again that it has nothing costs no more
 /// than that. The newest count.
@@ -39,10 +40,11 @@ pub(in crate::store) fn lost_by_peer(
         recovery::of_ours(tx, contact, entries)?.into_iter().map(|entry| (entry.epoch, entry)).collect();
     // A list that is full may leave old streams out.
     let complete = entries.len() < MAX_ACK_ENTRIES;
+    let direct = peers::direct(tx.conn, contact)?;
     let streams: Vec<(OutStreamRow, Vec<u8>)> = tx
         .conn
         .prepare_cached("SELECT id, epoch FROM streams_out WHERE conversation = ?1")?
-        .query_map([contact], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map([direct], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
     let mut missing: HashMap<OutStreamRow, Vec<(u64, u64)>> = HashMap::new();
     for (stream, epoch) in streams {
@@ -82,7 +84,7 @@ pub(in crate::store) fn lost_by_peer(
                 "SELECT stream, seq, id FROM messages WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3
                  AND sender = 0 AND conversation = ?4 ORDER BY seq DESC LIMIT ?5",
             )?
-            .query_map(params![stream, low as i64, high as i64, contact, left], |row| {
+            .query_map(params![stream, low as i64, high as i64, direct, left], |row| {
                 Ok(Placed { stream: row.get(0)?, seq: row.get(1)?, message: row.get(2)? })
             })?
             .collect::<Result<_, _>>()?;
@@ -114,7 +116,7 @@ pub(in crate::store) fn reissued_today(tx: &mut Tx<'_>, contact: PeerId) -> Resu
         )?
         .query_row(
             params![
-                contact,
+                peers::direct(tx.conn, contact)?,
                 numbers::state_number(MessageState::Queued),
                 RECIPIENT_RESTORED,
                 NUMBERS_UNKNOWN,

@@ -70,7 +70,8 @@ pub fn begin_epochs(tx: &mut Tx<'_>, cause: &str) -> Result<u64, StoreError> {
         .query_map([], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     for conversation in &used {
-        resend::renew(tx, conversation.peer(), cause, &[])?;
+        let peer = peers::partner(tx.conn, *conversation)?;
+        resend::renew(tx, peer, cause, &[])?;
     }
     tx.conn.prepare_cached("UPDATE account SET restored = 0")?.execute([])?;
     account::forget_cached(tx);
@@ -198,10 +199,11 @@ fn doubts(tx: &mut Tx<'_>, contact: PeerId, entries: &[AckEntry], unsent: bool) 
 
 /// Remembers the numbers in question as given; a new epoch follows at once. Answers the stream in use until now.
 fn believe(tx: &mut Tx<'_>, contact: PeerId, doubts: Doubts) -> Result<OutStreamRow, StoreError> {
+    let direct = peers::direct(tx.conn, contact)?;
     let newest: Option<OutStreamRow> = tx
         .conn
         .prepare_cached("SELECT max(id) FROM streams_out WHERE conversation = ?1")?
-        .query_row([contact], |row| row.get(0))?;
+        .query_row([direct], |row| row.get(0))?;
     // An empty hash marks it: nothing is ever appended here.
     if let Some((stream, high)) = doubts.beyond {
         tx.conn
@@ -213,7 +215,7 @@ fn believe(tx: &mut Tx<'_>, contact: PeerId, doubts: Doubts) -> Result<OutStream
     for (epoch, high) in doubts.unknown {
         tx.conn
             .prepare_cached("INSERT INTO streams_out (conversation, epoch, seq, prev) VALUES (?1, ?2, ?3, x'')")?
-            .execute(params![contact, epoch.as_bytes(), high as i64])?;
+            .execute(params![direct, epoch.as_bytes(), high as i64])?;
     }
     Ok(newest.unwrap_or_default())
 }
@@ -232,7 +234,7 @@ fn newest_delivered(tx: &mut Tx<'_>, contact: PeerId, stream: OutStreamRow) -> R
              AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.stream = m.stream AND o.seq = m.seq)
              ORDER BY m.id DESC LIMIT ?3",
         )?
-        .query_map(params![contact, stream, room as i64], |row| {
+        .query_map(params![peers::direct(tx.conn, contact)?, stream, room as i64], |row| {
             Ok(Placed { stream: row.get(0)?, seq: row.get(1)?, message: row.get(2)? })
         })?
         .collect::<Result<_, _>>()?;
@@ -249,17 +251,18 @@ fn newest_delivered(tx: &mut Tx<'_>, contact: PeerId, stream: OutStreamRow) -> R
 /// Numbers of ours in the entries that were never given.
 fn unknown_numbers(tx: &mut Tx<'_>, contact: PeerId, entries: &[AckEntry]) -> Result<Doubts, StoreError> {
     let mut doubts = Doubts::default();
+    let direct = peers::direct(tx.conn, contact)?;
     let newest: Option<OutStreamRow> = tx
         .conn
         .prepare_cached("SELECT max(id) FROM streams_out WHERE conversation = ?1")?
-        .query_row([contact], |row| row.get(0))?;
+        .query_row([direct], |row| row.get(0))?;
     let mut room: Option<usize> = None;
     for entry in of_ours(tx, contact, entries)? {
         let high = highest(entry);
         let known: Option<(OutStreamRow, i64)> = tx
             .conn
             .prepare_cached("SELECT id, seq FROM streams_out WHERE conversation = ?1 AND epoch = ?2")?
-            .query_row(params![contact, entry.epoch.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row(params![direct, entry.epoch.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         match known {
             // Numbers of a stream that is in use no longer can do no harm.
@@ -288,7 +291,7 @@ fn unsent_numbers(tx: &mut Tx<'_>, contact: PeerId, entries: &[AckEntry]) -> Res
     let newest: Option<(i64, Vec<u8>)> = tx
         .conn
         .prepare_cached("SELECT id, epoch FROM streams_out WHERE conversation = ?1 ORDER BY id DESC LIMIT 1")?
-        .query_row([contact], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row([peers::direct(tx.conn, contact)?], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((stream, epoch)) = newest else { return Ok(false) };
     let current = |entry: &&AckEntry| entry.epoch.as_bytes()[..] == epoch && highest(entry) > 0;

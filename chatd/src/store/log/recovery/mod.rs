@@ -63,6 +63,6 @@ pub(in crate::store) fn highest(entry: &AckEntry) -> u64 {
 pub(in crate::store) fn room_for_epochs(conn: &Connection, contact: PeerId) -> Result<usize, StoreError> {
     let lost: i64 = conn
         .prepare_cached("SELECT count(*) FROM streams_out WHERE conversation = ?1 AND prev = x''")?
-        .query_row([contact], |row| row.get(0))?;
+        .query_row([peers::direct(conn, contact)?], |row| row.get(0))?;
     Ok((MAX_LOST_EPOCHS - lost).max(0) as usize)
 }

@@ -17,6 +17,7 @@ use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
 use crate::store::log::outgoing::{self, OutStream};
 use crate::store::log::recovery::Placed;
+use crate::store::peers;
 
 /// Messages that are repeated for the order's sake in one new epoch at most.
 const MAX_REPEATED: usize = 10_000;
@@ -45,13 +46,14 @@ pub(in crate::store) fn renew(
 ) -> Result<usize, StoreError> {
     debug_assert!(lost.is_sorted());
     let mut all: Vec<(Placed, Why)> = lost.iter().map(|placed| (*placed, Why::Lost)).collect();
+    let direct = peers::direct(tx.conn, contact)?;
     let waiting: Vec<Placed> = tx
         .conn
         .prepare_cached(
             "SELECT o.stream, o.seq, o.message FROM streams_out s JOIN outbox o ON o.stream = s.id
              WHERE s.conversation = ?1 ORDER BY o.stream, o.seq",
         )?
-        .query_map([contact], |row| Ok(Placed { stream: row.get(0)?, seq: row.get(1)?, message: row.get(2)? }))?
+        .query_map([direct], |row| Ok(Placed { stream: row.get(0)?, seq: row.get(1)?, message: row.get(2)? }))?
         .collect::<Result<_, _>>()?;
     // What a contact lost is a hole in the old stream, too: it holds what it has above it.
     let mut first: Vec<Placed> = lost.iter().chain(&waiting).copied().collect();
@@ -65,7 +67,7 @@ pub(in crate::store) fn renew(
     let rows = all.len();
     let sent_upto = sent_upto(tx, contact)?;
     let to = Addressing::load(tx.conn, contact)?;
-    let mut stream = outgoing::new_epoch(tx, contact.direct())?;
+    let mut stream = outgoing::new_epoch(tx, direct)?;
     // What became queued again, for events.
     let mut queued: Vec<i64> = Vec::new();
     let mut again = 0;
@@ -80,7 +82,7 @@ pub(in crate::store) fn renew(
         }
     }
     let (newest, last) = (stream.id, stream.seq);
-    outgoing::keep_out_stream(tx, contact, stream)?;
+    outgoing::keep_out_stream(tx, direct, stream)?;
     // For `trace`, and for what may be issued again in a day: what was lost comes first in the new stream, mostly.
     for (low, high, cause) in [(1, again, cause), (again + 1, last, REISSUED)] {
         if high >= low {
@@ -91,7 +93,7 @@ pub(in crate::store) fn renew(
         .prepare_cached(
             "DELETE FROM deposits WHERE stream IN (SELECT id FROM streams_out WHERE conversation = ?1 AND id < ?2)",
         )?
-        .execute(params![contact, newest])?;
+        .execute(params![direct, newest])?;
     let messages = marks::with_ids(tx, queued.into_iter())?;
     marks::tell(tx, contact, MessageState::Queued, Some(cause), messages)?;
     tx.wake_delivery(contact);
@@ -182,6 +184,7 @@ fn acknowledged_above(
     contact: PeerId,
     holes: &[(OutStreamRow, i64)],
 ) -> Result<Vec<Placed>, StoreError> {
+    let direct = peers::direct(tx.conn, contact)?;
     let mut out = Vec::new();
     for (stream, low) in holes.iter().rev() {
         let room = MAX_REPEATED.saturating_sub(out.len());
@@ -193,7 +196,7 @@ fn acknowledged_above(
                  AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.stream = m.stream AND o.seq = m.seq)
                  ORDER BY m.seq DESC LIMIT ?4",
             )?
-            .query_map(params![contact, stream, low, room as i64], |row| {
+            .query_map(params![direct, stream, low, room as i64], |row| {
                 Ok(Placed { stream: row.get(0)?, seq: row.get(1)?, message: row.get(2)? })
             })?
             .collect::<Result<_, _>>()?;
@@ -216,6 +219,6 @@ fn sent_upto(tx: &mut Tx<'_>, contact: PeerId) -> Result<Vec<(OutStreamRow, i64)
              WHERE s.conversation = ?1 AND a.outcome IN ('sent', 'deposited')
              AND EXISTS (SELECT 1 FROM outbox o WHERE o.stream = s.id) GROUP BY a.stream",
         )?
-        .query_map([contact], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map([peers::direct(tx.conn, contact)?], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?)
 }

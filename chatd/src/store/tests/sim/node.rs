@@ -5,7 +5,7 @@ use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
 use rusqlite::{Connection, params};
 
-use crate::model::ids::{OutStreamRow, PeerId};
+use crate::model::ids::{ConversationRow, OutStreamRow, PeerId};
 use crate::model::{AccountRow, Format, Priority};
 use crate::store::account::{self, NewAccount};
 use crate::store::delivery::attempts::{self, AttemptNote};
@@ -22,6 +22,9 @@ use crate::store::prune::{self, Progress};
 
 /// The only contact.
 pub const CONTACT: PeerId = PeerId(1);
+
+/// The conversation with it: of another number, so that none is taken for the other.
+const DIRECT: ConversationRow = ConversationRow(101);
 
 /// What a run changes, and a copy of the disk holds.
 const TABLES: [&str; 20] = [
@@ -106,7 +109,7 @@ impl Node {
         .unwrap();
         conn.execute(
             "INSERT INTO conversations (id, conversation, kind) VALUES (?1, ?2, 0)",
-            params![CONTACT, ConversationId::direct(own, peer).as_bytes()],
+            params![DIRECT, ConversationId::direct(own, peer).as_bytes()],
         )
         .unwrap();
         conn.execute(
@@ -117,8 +120,8 @@ impl Node {
         )
         .unwrap();
         conn.execute(
-            "INSERT INTO contacts (peer, state, request_text, ids) VALUES (?1, 16, '', zeroblob(64))",
-            params![CONTACT],
+            "INSERT INTO contacts (peer, conversation, state, request_text, ids) VALUES (?1, ?2, 16, '', zeroblob(64))",
+            params![CONTACT, DIRECT],
         )
         .unwrap();
         // What it starts from, and a copy of it as of some moment.

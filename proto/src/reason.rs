@@ -39,6 +39,8 @@ macro_rules! reasons {
 }
 
 reasons! {
+    /// Devices of the recipient or of the account came or went: what waits goes to all that there are now.
+    DevicesChanged "devices_changed";
     /// The recipient has not accepted yet.
     AwaitingAcceptance "awaiting_acceptance";
     /// The owner blocked the contact.

@@ -6,7 +6,7 @@
 //! Invariants: one operation at a time for each contact; what waits is bounded; the order is that of coming. What is left out is
 //! acknowledged again after the next `resume`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use proto::ids::{DeviceId, Epoch, MessageId};
 use proto::time::Timestamp;
@@ -17,9 +17,9 @@ use tokio::sync::oneshot;
 
 use super::engine::Engine;
 use super::finished::Finished;
-use crate::model::ids::PeerId;
+use crate::model::ids::{PeerDevice, PeerId};
 use crate::store::delivery::control;
-use crate::store::log::{ack_filter, acks, outgoing};
+use crate::store::log::{ack_filter, acks, own_streams};
 use crate::store::{Store, StoreError};
 
 /// So much is looked up where it comes; more goes to a thread for what blocks.
@@ -28,8 +28,8 @@ const FEW: usize = 8;
 /// What one operation acknowledges.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// The last word of each stream.
-    entries: HashMap<Epoch, AckEntry>,
+    /// The last word of each of the contact's devices on each stream.
+    entries: BTreeMap<(DeviceId, Epoch), AckEntry>,
     ids: HashSet<MessageId>,
     /// Something of it was in flight: it need not be looked up whether it waits.
     sure: bool,
@@ -40,11 +40,12 @@ impl Batch {
         self.entries.is_empty() && self.ids.is_empty()
     }
 
-    fn add(&mut self, entries: Vec<AckEntry>, ids: Vec<MessageId>, sure: bool) {
+    fn add(&mut self, device: DeviceId, entries: Vec<AckEntry>, ids: Vec<MessageId>, sure: bool) {
         for entry in entries {
             // An honest peer is far below: it has as many streams of ours as one frame holds.
-            if self.entries.len() < MAX_ACK_ENTRIES || self.entries.contains_key(&entry.epoch) {
-                self.entries.insert(entry.epoch, entry);
+            let key = (device, entry.epoch);
+            if self.entries.len() < MAX_ACK_ENTRIES || self.entries.contains_key(&key) {
+                self.entries.insert(key, entry);
             }
         }
         let room = (4 * MAX_ACK_IDS).saturating_sub(self.ids.len());
@@ -54,7 +55,13 @@ impl Batch {
 
     /// Writes it down, if it changes anything; answers the ids, which wait no longer.
     async fn store(self, store: &Store, contact: PeerId, device: DeviceId) -> Result<Vec<MessageId>, StoreError> {
-        let entries: Vec<AckEntry> = self.entries.into_values().collect();
+        let mut entries: Vec<(PeerDevice, Vec<AckEntry>)> = Vec::new();
+        for ((device, _), entry) in self.entries {
+            match entries.last_mut() {
+                Some((from, of)) if from.device == device => of.push(entry),
+                _ => entries.push((PeerDevice { peer: contact, device }, vec![entry])),
+            }
+        }
         let ids: Vec<MessageId> = self.ids.into_iter().collect();
         let done = ids.clone();
         let (entries, ids) = if self.sure {
@@ -63,7 +70,11 @@ impl Batch {
             // A few indexed rows are not worth a thread of the pool, which may be busy with backups.
             let few = entries.len() + ids.len() <= FEW;
             let look = move |conn: &rusqlite::Connection| {
-                let changes = ack_filter::would_change(conn, contact, device, (&entries, &ids), Timestamp::now())?;
+                let now = Timestamp::now();
+                let mut changes = !ids.is_empty() && ack_filter::ends_signals(conn, contact, &ids)?;
+                for (from, entries) in &entries {
+                    changes = changes || ack_filter::would_change(conn, *from, device, entries, now)?;
+                }
                 Ok(changes.then_some((entries, ids)))
             };
             match if few { store.read_blocking(look) } else { store.read(look).await }? {
@@ -72,7 +83,9 @@ impl Batch {
             }
         };
         let write = move |tx: &mut crate::store::Tx<'_>| {
-            acks::acknowledged(tx, contact, &entries)?;
+            for (from, entries) in &entries {
+                acks::acknowledged(tx, *from, entries)?;
+            }
             control::signals_done(tx, contact, &ids)
         };
         store.write_for(contact, write).await.map(|()| done)
@@ -93,8 +106,8 @@ struct OfContact {
 pub(super) struct Acks(HashMap<PeerId, OfContact>);
 
 impl Acks {
-    pub fn add(&mut self, contact: PeerId, entries: Vec<AckEntry>, ids: Vec<MessageId>, sure: bool) {
-        self.0.entry(contact).or_default().waiting.add(entries, ids, sure);
+    pub fn add(&mut self, from: PeerDevice, entries: Vec<AckEntry>, ids: Vec<MessageId>, sure: bool) {
+        self.0.entry(from.peer).or_default().waiting.add(from.device, entries, ids, sure);
     }
 
     /// What is to be written down now, if nothing is being written, and what to tell when that is on disk.
@@ -137,7 +150,8 @@ impl Acks {
 
 impl Engine {
     /// Takes what a contact's device acknowledges: the route goes on at once, the store when it can.
-    pub(super) fn acknowledge(&mut self, contact: PeerId, entries: Vec<AckEntry>, ids: Vec<MessageId>) {
+    pub(super) fn acknowledge(&mut self, from: PeerDevice, entries: Vec<AckEntry>, ids: Vec<MessageId>) {
+        let contact = from.peer;
         let own = self.context.device;
         let entries: Vec<AckEntry> = entries.into_iter().filter(|entry| entry.from_device == own).collect();
         if entries.is_empty() && ids.is_empty() {
@@ -146,7 +160,7 @@ impl Engine {
         let signalled = &self.route(contact).signalled;
         let sure = ids.iter().any(|id| signalled.contains(id));
         let sure = self.moves_on(contact, &entries) || sure;
-        self.acks.add(contact, entries, ids, sure);
+        self.acks.add(from, entries, ids, sure);
         self.store_acks(contact);
     }
 
@@ -162,7 +176,7 @@ impl Engine {
             let stream = match self.streams.get(&key) {
                 Some(stream) => Some(*stream),
                 None => {
-                    let found = self.read(|conn| outgoing::stream_of(conn, contact, entry.epoch)).flatten();
+                    let found = self.read(|conn| own_streams::stream_of(conn, contact, entry.epoch)).flatten();
                     self.streams.extend(found.map(|stream| (key, stream)));
                     found
                 }
@@ -214,6 +228,10 @@ mod tests {
         (alice, bob)
     }
 
+    fn of(peer: PeerId, bob: &Person) -> PeerDevice {
+        PeerDevice { peer, device: bob.device_id() }
+    }
+
     fn entry(alice: &Person, bob: &Person, epoch: Epoch, contiguous: u64) -> AckEntry {
         let conversation = ConversationId::direct(alice.account, bob.account);
         AckEntry { from_device: alice.device_id(), conversation, epoch, contiguous, ranges: Vec::new() }
@@ -227,7 +245,7 @@ mod tests {
     fn frame(acks: &mut Acks, alice: &Person, bob: &Person, entries: Vec<AckEntry>, ids: Vec<MessageId>) -> u64 {
         let before = alice.store.operations();
         let contact = alice.id(bob);
-        acks.add(contact, entries, ids, false);
+        acks.add(of(contact, bob), entries, ids, false);
         let (batch, _done) = acks.next(contact).unwrap();
         run(batch.store(&alice.store, contact, alice.device_id())).unwrap();
         acks.done(contact);
@@ -278,11 +296,11 @@ mod tests {
         let (alice, bob) = waiting();
         let (contact, current) = (alice.id(&bob), epoch(&alice, &bob));
         let mut acks = Acks::default();
-        acks.add(contact, vec![entry(&alice, &bob, current, 1)], Vec::new(), true);
+        acks.add(of(contact, &bob), vec![entry(&alice, &bob, current, 1)], Vec::new(), true);
         let (first, done) = acks.next(contact).unwrap();
         let before = alice.store.operations();
         for n in 2..=300 {
-            acks.add(contact, vec![entry(&alice, &bob, current, n)], vec![MessageId::now()], true);
+            acks.add(of(contact, &bob), vec![entry(&alice, &bob, current, n)], vec![MessageId::now()], true);
             assert!(acks.next(contact).is_none(), "one at a time");
         }
         run(first.store(&alice.store, contact, alice.device_id())).unwrap();
@@ -303,12 +321,12 @@ mod tests {
         let mut acks = Acks::default();
         for n in 0..10_000u64 {
             let invented = entry(&alice, &bob, Epoch(n.to_be_bytes()), 1);
-            acks.add(contact, vec![invented], vec![MessageId::now()], false);
+            acks.add(of(contact, &bob), vec![invented], vec![MessageId::now()], false);
         }
         let waiting = &acks.0[&contact].waiting;
         assert_eq!((waiting.entries.len(), waiting.ids.len()), (MAX_ACK_ENTRIES, 4 * MAX_ACK_IDS));
         let (_batch, done) = acks.next(contact).unwrap();
-        acks.add(contact, vec![entry(&alice, &bob, Epoch([1; 8]), 1)], vec![MessageId::now()], false);
+        acks.add(of(contact, &bob), vec![entry(&alice, &bob, Epoch([1; 8]), 1)], vec![MessageId::now()], false);
         let (before, stored) = acks.replace(contact);
         assert_eq!(acks.0[&contact].waiting.entries.len(), 0);
         let mut before = before.unwrap();

@@ -15,7 +15,7 @@ use super::pack::{self, Done, Job, Problem};
 use super::route::{AFTER_ACCEPT, Phase, Route};
 use super::routes::Routes;
 use super::{Context, News, OpenLink};
-use crate::model::ids::{OutStreamRow, PeerId};
+use crate::model::ids::{OutStreamRow, PeerDevice, PeerId};
 use crate::store::delivery::{attempts, control};
 use crate::store::log::recovery::{self, epochs};
 use crate::store::{StoreError, account, peers};
@@ -144,8 +144,8 @@ impl Engine {
             News::Claimed { contact, device, link } => self.claimed(contact, device, link),
             News::Resume { contact, device, link, entries } => self.resume(contact, device, link, entries),
             News::Hole(contact) => self.ask_for(contact),
-            News::Ack { contact, entries, ids } => {
-                self.acknowledge(contact, entries, ids);
+            News::Ack { contact, device, entries, ids } => {
+                self.acknowledge(PeerDevice { peer: contact, device }, entries, ids);
                 self.found(contact);
                 let route = self.route(contact);
                 route.stumbled = false;
@@ -306,6 +306,7 @@ impl Engine {
             contact,
             link,
             life: route.life,
+            device: route.device,
             cursor: route.cursor,
             room: route.room(),
             ready,

@@ -17,14 +17,14 @@ use rusqlite::Connection;
 
 use super::Context;
 use super::engine::{Engine, Finished};
-use super::pack::{fit, is_contact_kind, sender, target};
+use super::pack::{fit, is_contact_kind, sender, targets};
 use super::reach::{Said, refresh_record};
 use super::work::{NoStamp, stamped};
 use crate::crypto::CryptoError;
 use crate::crypto::envelope::{SealTo, capacity, seal};
 use crate::directory::{DirectoryClient, DirectoryError};
 use crate::model::Trust;
-use crate::model::ids::PeerId;
+use crate::model::ids::{PeerDevice, PeerId};
 use crate::store::account::{self, OwnCard};
 use crate::store::delivery::attempts;
 use crate::store::delivery::control::{self, SignalRow};
@@ -109,6 +109,8 @@ pub(super) struct Left {
 
 /// What was read, to be sealed.
 struct Waiting {
+    /// To which of its devices.
+    to: Option<SealTo>,
     row: ContactRow,
     card: OwnCard,
     signals: Vec<SignalRow>,
@@ -127,7 +129,7 @@ impl Depositing {
             let home = self.context.directories.of(&waiting.row.origin);
             let client = home.ok_or(DepositError::NoDirectory)?.clone();
             let now = self.context.clock.judged();
-            let to = target(&waiting.row, now);
+            let to = waiting.to.clone();
             let old = newest_prekey(&waiting.row).is_none_or(|created| now - created > PREKEY_IS_OLD_SECONDS);
             if (to.is_none() || old) && !refreshed {
                 refreshed = true;
@@ -163,7 +165,7 @@ impl Depositing {
 
     /// Seals and leaves what was read; `false` when there is nothing that may be left.
     async fn leave(&self, waiting: Waiting, client: &DirectoryClient, to: &SealTo) -> Result<bool, DepositError> {
-        let Waiting { row, card, signals, rows, ack_due, floor } = waiting;
+        let Waiting { row, card, signals, rows, ack_due, floor, to: _ } = waiting;
         let token = row.token_held;
         let mut any = false;
         for signal in &signals {
@@ -201,6 +203,7 @@ impl Depositing {
             proto::fault::point("mailbox.deposit.after");
             let place = head.first().zip(head.last()).map(|(first, last)| (first.stream, first.seq, last.seq));
             let (contact, mailbox, acked) = (self.contact, client.url().to_owned(), ack_due);
+            let device = to.device;
             self.context
                 .store
                 .write(move |tx| {
@@ -212,7 +215,7 @@ impl Depositing {
                     deposits::deposited(
                         tx,
                         contact,
-                        &Deposit { stream, low, high, mailbox, token, number, floor, at, seconds },
+                        &Deposit { stream, device, low, high, mailbox, token, number, floor, at, seconds },
                     )
                 })
                 .await?;
@@ -304,16 +307,30 @@ fn read(conn: &Connection, context: &Context, contact: PeerId) -> Result<Option<
         .into_iter()
         .filter(|signal| signal.deposited_until <= now.0 && (may_talk || is_contact_kind(signal.kind)))
         .collect();
-    let rows = if may_talk { outbox::undeposited(conn, contact, READ_BYTES)? } else { Vec::new() };
     let ack_due = may_talk && told::ack_is_due(conn, contact)?;
-    if signals.is_empty() && rows.is_empty() && !ack_due {
+    // The first device takes what is for any of them; each of the others what it has not got.
+    let mut to = targets(&row, context.clock.judged()).into_iter();
+    let mut first = to.next();
+    let mut rows = Vec::new();
+    while let Some(of) = first.as_ref().filter(|_| may_talk) {
+        rows = outbox::undeposited(conn, PeerDevice { peer: contact, device: of.device }, READ_BYTES)?;
+        if !rows.is_empty() || !signals.is_empty() || ack_due {
+            break;
+        }
+        match to.next() {
+            Some(next) => first = Some(next),
+            None => break,
+        }
+    }
+    let nobody = first.is_none() && may_talk && outbox::anything_waits(conn, contact)?;
+    if signals.is_empty() && rows.is_empty() && !ack_due && !nobody {
         return Ok(None);
     }
     let floor = match (context.directories.of(&row.origin), &row.token_held) {
         (Some(client), Some(token)) => deposits::highest_of(conn, client.url(), contact, token)?,
         _ => 0,
     };
-    Ok(Some(Waiting { card: account::own_card(conn)?, row, signals, rows, ack_due, floor }))
+    Ok(Some(Waiting { card: account::own_card(conn)?, to: first, row, signals, rows, ack_due, floor }))
 }
 
 /// A removal or a rejection is acknowledged by nobody: the mailbox has it, and that is as far as it goes.

@@ -185,6 +185,8 @@ pub enum News {
     Ack {
         /// The contact.
         contact: PeerId,
+        /// Its device.
+        device: DeviceId,
         /// Marks of streams.
         entries: Vec<AckEntry>,
         /// Cores outside of any stream.

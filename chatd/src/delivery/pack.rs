@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use proto::directory::{Record, SignedReach, SignedRecord};
+use proto::directory::{SignedReach, SignedRecord};
 use proto::ids::{DeviceId, MessageId};
 use proto::reason::Reason;
 use proto::time::Timestamp;
@@ -23,7 +23,7 @@ use crate::crypto::envelope::{SealTo, Sender, capacity, seal};
 use crate::crypto::prekey::PrekeyPublic;
 use crate::link::PathKind;
 use crate::model::Trust;
-use crate::model::ids::{OutStreamRow, PeerId};
+use crate::model::ids::{OutStreamRow, PeerDevice, PeerId};
 use crate::store::account::{self, OwnCard};
 use crate::store::delivery::attempts::{self, AttemptNote};
 use crate::store::delivery::control::{self, SignalRow};
@@ -44,6 +44,8 @@ pub(super) struct Job {
     pub link: OpenLink,
     /// The route's life that it works for.
     pub life: u64,
+    /// The device that the route leads to, as far as is known.
+    pub device: Option<DeviceId>,
     pub cursor: (OutStreamRow, u64),
     pub room: usize,
     /// Both claims stand: chain cores may go.
@@ -117,20 +119,26 @@ struct Sealed {
     signals: Vec<(MessageId, Kind)>,
 }
 
-/// The newest device and prekey of a contact that may be sealed to at `now` (Unix seconds).
+/// The device of a contact that is reached first, and its newest prekey that may be sealed to at `now` (Unix seconds).
 pub(super) fn target(row: &ContactRow, now: i64) -> Option<SealTo> {
-    let record: Record = SignedRecord::decode(&row.record).and_then(|signed| signed.peek()).ok()?;
+    targets(row, now).into_iter().next()
+}
+
+/// All devices of a contact with a prekey that may be sealed to at `now` (Unix seconds); the one that its reach names first.
+pub(super) fn targets(row: &ContactRow, now: i64) -> Vec<SealTo> {
+    let Ok(record) = SignedRecord::decode(&row.record).and_then(|signed| signed.peek()) else { return Vec::new() };
     let preferred = SignedReach::decode(&row.reach).and_then(|signed| signed.peek()).ok().map(|reach| reach.device);
     let mut devices: Vec<DeviceId> = record.devices.iter().map(|device| device.id).collect();
     devices.sort_by_key(|device| Some(*device) != preferred);
-    devices.into_iter().find_map(|device| {
+    let sealed = devices.into_iter().filter_map(|device| {
         let newest = record
             .prekeys_of(device)
             .filter(|prekey| prekey.suite == SUITE_X25519 && prekey.not_after > now)
             .max_by_key(|prekey| prekey.created)?;
         let prekey = PrekeyPublic::new(newest.suite, &newest.recipient).ok()?;
         Some(SealTo { device, prekey })
-    })
+    });
+    sealed.collect()
 }
 
 impl Job {
@@ -220,16 +228,26 @@ impl Job {
             .collect();
         let may_talk = self.ready && row.state.may_talk() && row.trust != Trust::Changed;
         let room = self.room.min(MAX_ENVELOPES);
-        let rows = if may_talk && room > 0 {
-            outbox::outbox_after(conn, self.contact, self.cursor, room * capacity(0))?
-        } else {
-            Vec::new()
+        // The device at the other end of the link, if it is one of the contact's.
+        let mut to = targets(&row, self.context.clock.judged());
+        to.sort_by_key(|to| Some(to.device) != self.device);
+        let to = to.into_iter().next();
+        let rows = match &to {
+            Some(to) if may_talk && room > 0 => {
+                let to = PeerDevice { peer: self.contact, device: to.device };
+                outbox::outbox_after(conn, to, self.cursor, room * capacity(0))?
+            }
+            // Nobody to seal to: what waits is looked for, so that this is noticed.
+            None if may_talk && room > 0 && outbox::anything_waits(conn, self.contact)? => {
+                return Ok(Some(Waiting { to, card: account::own_card(conn)?, signals, rows: Vec::new(), room }));
+            }
+            _ => Vec::new(),
         };
         if signals.is_empty() && rows.is_empty() {
             return Ok(None);
         }
         let card = account::own_card(conn)?;
-        Ok(Some(Waiting { to: target(&row, self.context.clock.judged()), card, signals, rows, room }))
+        Ok(Some(Waiting { to, card, signals, rows, room }))
     }
 
     /// Also says whether more waits.

@@ -9,7 +9,7 @@ use super::engine::Engine;
 use super::finished::Finished;
 use super::route::Phase;
 use crate::link::CloseCode;
-use crate::model::ids::PeerId;
+use crate::model::ids::{PeerDevice, PeerId};
 use crate::store::StoreError;
 use crate::store::log::recovery::epochs;
 use crate::store::log::{acks, told};
@@ -42,7 +42,7 @@ impl Engine {
             let result = store
                 .write_for(contact, move |tx| {
                     epochs::peer_resumed(tx, contact, device, &said)?;
-                    acks::acknowledged(tx, contact, &said)
+                    acks::acknowledged(tx, PeerDevice { peer: contact, device }, &said)
                 })
                 .await;
             let _ = stored.send(());

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use proto::ids::DeviceId;
 use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,15 @@ impl PeerId {
     /// All whom nothing is known of: they share what else each peer has to itself.
     pub const STRANGERS: Self = Self(0);
 
-    /// The account itself, as a member of its conversations.
-    pub const SELF: Self = Self(0);
+    /// The account itself, as a member of its conversations and the owner of its other devices.
+    pub const SELF: Self = Self(-1);
+}
+
+/// A device of a peer, or another device of the account ([`PeerId::SELF`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerDevice {
+    /// Whose.
+    pub peer: PeerId,
+    /// Which.
+    pub device: DeviceId,
 }

@@ -5,9 +5,9 @@ use proto::wire::envelope::Core;
 use proto::wire::payload::{ContactCard, Kind, Profile, Receipt as ReadReceipt};
 
 use super::{Receipt, Rules};
-use crate::crypto::envelope::Proved;
+use crate::crypto::envelope::{Cores, Proved};
 use crate::model::ProfileRow;
-use crate::model::ids::PeerId;
+use crate::model::ids::{PeerDevice, PeerId};
 use crate::store::contacts::requests;
 use crate::store::log::recovery::epochs;
 use crate::store::log::{acks, incoming};
@@ -24,6 +24,9 @@ pub(super) fn apply(
     proved: &Proved,
 ) -> Result<Receipt, StoreError> {
     let cores = proved.cores().map_err(|_| StoreError::Damaged("cores of a proved envelope"))?;
+    if device.contact == PeerId::SELF {
+        return from_own_device(tx, rules, &cores);
+    }
     // As it is now: the user may have blocked or removed it since the envelope was opened.
     let row = peers::by_id(tx, device.contact)?;
     let silent = Receipt { silent: true, ..Receipt::default() };
@@ -49,7 +52,7 @@ pub(super) fn apply(
         match kind {
             _ if in_chain => chain.push((bytes, core)),
             Some(kind) => {
-                if signal(tx, rules, contact, kind, core)? {
+                if signal(tx, rules, PeerDevice { peer: contact, device: cores.wrap.from_device }, kind, core)? {
                     receipt.ids.push(core.id);
                 }
             }
@@ -61,7 +64,8 @@ pub(super) fn apply(
         return Ok(silent);
     }
     epochs::heed_mailed(tx, contact, &cores.wrap.acks)?;
-    acks::acknowledged(tx, contact, &cores.wrap.acks)?;
+    let from = PeerDevice { peer: contact, device: cores.wrap.from_device };
+    acks::acknowledged(tx, from, &cores.wrap.acks)?;
     if !chain.is_empty() {
         let received = incoming::receive(tx, contact, &chain, &rules.quotas)?;
         if received.chain_broken {
@@ -77,8 +81,32 @@ pub(super) fn apply(
     Ok(receipt)
 }
 
+/// What another device of the account sent, to whoever is known here; and what it has of ours.
+fn from_own_device(tx: &mut Tx<'_>, rules: &Rules, cores: &Cores<'_>) -> Result<Receipt, StoreError> {
+    let from = PeerDevice { peer: PeerId::SELF, device: cores.wrap.from_device };
+    acks::acknowledged(tx, from, &cores.wrap.acks)?;
+    let mut chain: Vec<(&[u8], &Core<'_>)> = Vec::new();
+    for (bytes, core) in &cores.list {
+        let in_chain = core.seq > 0 && Kind::parse(core.kind).is_none_or(Kind::in_chain);
+        let known = in_chain
+            && core.conversation == ConversationId::direct(rules.account, core.to)
+            && peers::by_account_in(tx, core.to)?.is_some();
+        match known {
+            true => chain.push((bytes, core)),
+            // It stays there until the contact is known here, too.
+            false => {
+                tracing::info!(often = "kind", kind = core.kind, "a core of an own device to nobody who is known here")
+            }
+        }
+    }
+    let received = incoming::receive(tx, PeerId::SELF, &chain, &rules.quotas)?;
+    let refused = received.refused > 0 || chain.len() < cores.list.len();
+    Ok(Receipt { refused, entries: received.entries, ..Receipt::default() })
+}
+
 /// One core outside of the chain; whether it may be acknowledged.
-fn signal(tx: &mut Tx<'_>, rules: &Rules, contact: PeerId, kind: Kind, core: &Core<'_>) -> Result<bool, StoreError> {
+fn signal(tx: &mut Tx<'_>, rules: &Rules, from: PeerDevice, kind: Kind, core: &Core<'_>) -> Result<bool, StoreError> {
+    let contact = from.peer;
     // Each may change what the next one meets.
     let row = peers::by_id(tx, contact)?;
     match kind {
@@ -102,7 +130,7 @@ fn signal(tx: &mut Tx<'_>, rules: &Rules, contact: PeerId, kind: Kind, core: &Co
         }
         Kind::Receipt if row.state.may_talk() => {
             if let Ok(receipt) = ReadReceipt::decode(core.payload) {
-                acks::read_by(tx, contact, &receipt.id)?;
+                acks::read_by(tx, from, &receipt.id)?;
             }
             Ok(true)
         }

@@ -313,7 +313,8 @@ impl Inbox {
         // Two indexed rows: not worth a thread of its own.
         let known = self.store.read_blocking(|conn| {
             let Some(device) = devices::device_of(conn, from, from_device)? else { return Ok(None) };
-            Ok(Some((device, peers::load(conn, device.contact)?.state.blocked)))
+            let is_own = device.contact == PeerId::SELF;
+            Ok(Some((device, !is_own && peers::load(conn, device.contact)?.state.blocked)))
         })?;
         match known {
             Some((_, true)) => Ok(Verdict::Dropped { blame: false }),

@@ -40,6 +40,9 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, (size, work): (usize, u8
     let card = ContactCard::decode(core.payload)?;
     let record = SignedRecord::decode(card.record)?.verify()?;
     let own = inbox.rules.account;
+    if from == own {
+        return Err(Reject::Rule("a device of the account that its record does not name"));
+    }
     if core.to != own || core.conversation != ConversationId::direct(own, from) {
         return Err(Reject::Rule("the request is for somebody else"));
     }

@@ -121,7 +121,7 @@ impl Runner {
             Frame::Ack { from_device, to_device, entries, ids } => {
                 proto::fault::point("delivery.ack.before");
                 if let Some((account, contact)) = self.proved(to_device, from_device) {
-                    self.tell(&account, News::Ack { contact, entries, ids }).await;
+                    self.tell(&account, News::Ack { contact, device: from_device, entries, ids }).await;
                 }
             }
             Frame::Resume { from_device, to_device, entries } => {

@@ -53,6 +53,7 @@ fn phrase(reason: Reason) -> &'static str {
         Reason::Failed => "something failed here",
         Reason::Restored => "this account was restored from a backup; it is sent under a new number",
         Reason::SessionCounter => "this daemon may have been restored from a backup; it is sent under a new number",
+        Reason::DevicesChanged => "a device came or went, of the recipient or of yours; it goes to all that there are",
         Reason::NumbersUnknown => "the recipient knows numbers that were never given here; it is sent under a new one",
         Reason::RecipientRestored => "the recipient was restored from a backup; it is sent again",
         Reason::IssuedAgain => "it has a new number, as those before it have",

@@ -149,7 +149,8 @@ fn acknowledgements_ride_along() {
     let (alice, bob) = friends();
     let ids = alice.send(&bob, &["one"]);
     let contact = alice.id(&bob);
-    let stream = alice.read(|conn| outbox::outbox_after(conn, contact, (OutStreamRow(0), 0), 1))[0].stream;
+    let stream =
+        alice.read(|conn| outbox::outbox_after(conn, bob.as_device(contact), (OutStreamRow(0), 0), 1))[0].stream;
     alice
         .write(move |tx| {
             let at = proto::time::Timestamp::now();

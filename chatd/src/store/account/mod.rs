@@ -1,5 +1,6 @@
 //! The account's own row.
 
+pub(super) mod devices;
 pub mod domains;
 pub(super) mod prekeys;
 
@@ -176,6 +177,7 @@ pub(in crate::store) fn insert(conn: &Connection, new: &NewAccount) -> Result<()
             new.display_name,
         ],
     )?;
+    devices::index(conn)?;
     match &new.directory_key {
         Some(key) => domains::pin(conn, &row.origin, key),
         None => Ok(()),
@@ -269,7 +271,7 @@ pub fn set_own_record(tx: &mut Tx<'_>, record: &[u8], seq: u64) -> Result<(), St
         "UPDATE account SET record = ?1, record_seq = ?2 WHERE record_seq < ?2",
         params![record, seq as i64],
     )?;
-    Ok(())
+    devices::record_changed(tx)
 }
 
 /// Keeps an own record with another identity key, and the recovery hash that goes with it, if the record that it was
@@ -287,6 +289,7 @@ pub fn set_rotated_record(
         "UPDATE account SET record = ?2, record_seq = ?3, recovery_hash = ?4 WHERE record = ?1 AND record_seq < ?3",
         params![from, record, seq as i64, &recovery_hash[..]],
     )?;
+    devices::record_changed(tx)?;
     Ok(changed > 0)
 }
 

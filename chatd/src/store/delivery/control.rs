@@ -73,7 +73,7 @@ pub(in crate::store) fn queue_receipt(tx: &mut Tx<'_>, contact: PeerId, upto: i6
         .conn
         .prepare_cached(
             "SELECT s.epoch, m.seq, m.msgid FROM messages m JOIN streams_in s ON s.id = m.stream
-             WHERE m.conversation = ?1 AND m.id <= ?2 AND m.sender <> 0 ORDER BY m.id DESC LIMIT 1",
+             WHERE m.conversation = ?1 AND m.id <= ?2 AND m.sender > 0 ORDER BY m.id DESC LIMIT 1",
         )?
         .query_row(params![peers::direct(tx.conn, contact)?, upto], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;

@@ -30,16 +30,26 @@ impl Addressing {
         Self { from: own.id, device: own.device, conversation: to.conversation, to: to.account }
     }
 
+    /// Of the direct conversation with a peer.
     pub fn load(conn: &Connection, contact: PeerId) -> Result<Self, StoreError> {
+        Self::select(conn, "c.peer = ?1", contact.0)?.ok_or(StoreError::NotFound("that contact"))
+    }
+
+    /// Of the conversation that a stream is in.
+    pub fn of_stream(conn: &Connection, stream: OutStreamRow) -> Result<Option<Self>, StoreError> {
+        Self::select(conn, "c.conversation = (SELECT conversation FROM streams_out WHERE id = ?1)", stream.0)
+    }
+
+    fn select(conn: &Connection, condition: &str, value: i64) -> Result<Option<Self>, StoreError> {
         let id = |row: &Row<'_>, at| row.get::<_, Vec<u8>>(at);
-        let (from, device, conversation, to) = conn
-            .prepare_cached(
-                "SELECT a.id, a.device, v.conversation, p.account FROM account a, peers p
-                 JOIN contacts c ON c.peer = p.id JOIN conversations v ON v.id = c.conversation WHERE p.id = ?1",
-            )?
-            .query_row([contact], |row| Ok((id(row, 0)?, id(row, 1)?, id(row, 2)?, id(row, 3)?)))
-            .optional()?
-            .ok_or(StoreError::NotFound("that contact"))?;
+        let found = conn
+            .prepare_cached(&format!(
+                "SELECT a.id, a.device, v.conversation, p.account FROM account a, contacts c
+                 JOIN peers p ON p.id = c.peer JOIN conversations v ON v.id = c.conversation WHERE {condition}"
+            ))?
+            .query_row([value], |row| Ok((id(row, 0)?, id(row, 1)?, id(row, 2)?, id(row, 3)?)))
+            .optional()?;
+        let Some((from, device, conversation, to)) = found else { return Ok(None) };
         let made = || {
             Some(Self {
                 from: AccountId::from_slice(&from)?,
@@ -48,7 +58,7 @@ impl Addressing {
                 to: AccountId::from_slice(&to)?,
             })
         };
-        made().ok_or(StoreError::Damaged("an id of a conversation"))
+        made().map(Some).ok_or(StoreError::Damaged("an id of a conversation"))
     }
 
     /// A core without a place in a stream.

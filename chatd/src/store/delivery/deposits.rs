@@ -3,16 +3,16 @@
 //! A deposit ends nothing: the core stays in the outbox until the recipient's own acknowledgement. It only says what need
 //! not be put into the mailbox again for a while.
 
-use proto::ids::MessageId;
+use proto::ids::{DeviceId, MessageId};
 use proto::reason::Reason;
 use proto::time::Timestamp;
 use proto::wire::envelope::AckEntry;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::MessageState;
-use crate::model::ids::{OutStreamRow, PeerId};
+use crate::model::ids::{OutStreamRow, PeerDevice, PeerId};
 use crate::store::delivery::attempts::{self, AttemptNote};
-use crate::store::delivery::marks;
+use crate::store::delivery::{marks, owed};
 use crate::store::engine::numbers;
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
@@ -26,6 +26,8 @@ const WENT_BACK: &str = Reason::MailboxRestored.as_str();
 pub struct Deposit {
     /// `streams_out.id`.
     pub stream: OutStreamRow,
+    /// For which of the recipient's devices.
+    pub device: DeviceId,
     /// First seq.
     pub low: u64,
     /// Last seq.
@@ -60,8 +62,8 @@ impl Deposit {
 pub fn deposited(tx: &mut Tx<'_>, contact: PeerId, deposit: &Deposit) -> Result<(), StoreError> {
     let (stream, low, high) = (deposit.stream, deposit.low as i64, deposit.high as i64);
     tx.conn
-        .prepare_cached("DELETE FROM deposits WHERE stream = ?1 AND high >= ?2 AND low <= ?3")?
-        .execute(params![stream, low, high])?;
+        .prepare_cached("DELETE FROM deposits WHERE stream = ?1 AND device = ?4 AND high >= ?2 AND low <= ?3")?
+        .execute(params![stream, low, high, deposit.device.as_bytes()])?;
     mailbox_counts(tx, contact, deposit)?;
     attempts::note_attempt(
         tx,
@@ -84,10 +86,19 @@ pub fn deposited(tx: &mut Tx<'_>, contact: PeerId, deposit: &Deposit) -> Result<
     }
     tx.conn
         .prepare_cached(
-            "INSERT OR REPLACE INTO deposits (stream, high, low, at, until, mailbox, number)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT OR REPLACE INTO deposits (stream, device, high, low, at, until, mailbox, number)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
-        .execute(params![stream, high, low, deposit.at.0, deposit.until(), deposit.mailbox, deposit.number as i64])?;
+        .execute(params![
+            stream,
+            deposit.device.as_bytes(),
+            high,
+            low,
+            deposit.at.0,
+            deposit.until(),
+            deposit.mailbox,
+            deposit.number as i64
+        ])?;
     let marked: i64 = tx
         .conn
         .prepare_cached("SELECT coalesce(max(high), 0) FROM marks WHERE stream = ?1 AND state = ?2")?
@@ -215,23 +226,26 @@ fn say_lost(tx: &mut Tx<'_>, lost: Vec<(OutStreamRow, i64, i64)>, outcome: &str)
 /// seqs that arrived was lost on its way there.
 pub(in crate::store) fn acknowledged_deposits(
     tx: &mut Tx<'_>,
-    contact: PeerId,
+    from: PeerDevice,
     stream: OutStreamRow,
     entry: &AckEntry,
 ) -> Result<(), StoreError> {
+    // Where it is one device alone, what lies there for the one before it is of no use to anybody.
+    let alone = owed::of_stream(tx.conn, stream)?.is_empty();
+    let device = from.device.as_bytes();
     let contiguous = i64::try_from(entry.contiguous).unwrap_or(i64::MAX);
     tx.conn
-        .prepare_cached("DELETE FROM deposits WHERE stream = ?1 AND high <= ?2")?
-        .execute(params![stream, contiguous])?;
+        .prepare_cached("DELETE FROM deposits WHERE stream = ?1 AND high <= ?2 AND (?3 OR device = ?4)")?
+        .execute(params![stream, contiguous, alone, device])?;
     let Some((_, top)) = entry.ranges.last() else { return Ok(()) };
     let top = i64::try_from(*top).unwrap_or(i64::MAX);
     // Bundled with something that arrived, it would have arrived as well: the envelope itself is not there.
     let holes = tx
         .conn
-        .prepare_cached("DELETE FROM deposits WHERE stream = ?1 AND high > ?2 AND high < ?3")?
-        .execute(params![stream, contiguous, top])?;
+        .prepare_cached("DELETE FROM deposits WHERE stream = ?1 AND high > ?2 AND high < ?3 AND (?4 OR device = ?5)")?
+        .execute(params![stream, contiguous, top, alone, device])?;
     if holes > 0 {
-        tx.wake_delivery(contact);
+        tx.wake_delivery(from.peer);
     }
     Ok(())
 }

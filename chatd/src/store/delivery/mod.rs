@@ -7,6 +7,7 @@ pub mod deposits;
 pub(super) mod flags;
 pub(super) mod marks;
 pub mod outbox;
+pub mod owed;
 pub(super) mod packs;
 pub(super) mod runs;
 pub mod trace;

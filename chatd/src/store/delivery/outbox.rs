@@ -2,8 +2,9 @@
 
 use rusqlite::{Connection, params};
 
-use crate::model::ids::{OutStreamRow, PeerId};
+use crate::model::ids::{OutStreamRow, PeerDevice, PeerId};
 use crate::store::delivery::core::{self, Addressing};
+use crate::store::delivery::owed;
 use crate::store::error::StoreError;
 use crate::store::peers;
 
@@ -18,46 +19,82 @@ pub struct OutboxRow {
     pub core: Vec<u8>,
 }
 
-/// What waits for a contact after a place in its streams, oldest first, up to `max_bytes` of cores (one at least).
+/// What waits for a device after a place in the streams to it, oldest first, up to `max_bytes` of cores (one at least).
 ///
 /// # Errors
-/// Those of the database.
+/// When the database cannot be read.
 pub fn outbox_after(
     conn: &Connection,
-    contact: PeerId,
+    to: PeerDevice,
     (stream, seq): (OutStreamRow, u64),
     max_bytes: usize,
 ) -> Result<Vec<OutboxRow>, StoreError> {
     let mut out = Vec::new();
     let mut room = max_bytes;
-    let to = Addressing::load(conn, contact)?;
+    let from = i64::try_from(seq).unwrap_or(i64::MAX).saturating_add(1);
     // Two plain range scans: one query with OR would walk over everything that is in flight.
-    if !scan(conn, &to, stream, seq, &mut room, &mut out)? {
+    if !scan(conn, to, stream, from, &mut room, &mut out)? {
         return Ok(out);
     }
-    let later: Vec<OutStreamRow> = conn
-        .prepare_cached("SELECT id FROM streams_out WHERE conversation = ?1 AND id > ?2 ORDER BY id")?
-        .query_map(params![peers::direct(conn, contact)?, stream], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    for stream in later {
-        if !scan(conn, &to, stream, 0, &mut room, &mut out)? {
+    for stream in streams_after(conn, to, stream)? {
+        if !scan(conn, to, stream, 1, &mut room, &mut out)? {
             break;
         }
     }
     Ok(out)
 }
 
-/// Reads one stream after `seq`; `false` when the room is used up.
+/// Own streams after one that may go to a device.
+fn streams_after(conn: &Connection, to: PeerDevice, after: OutStreamRow) -> Result<Vec<OutStreamRow>, StoreError> {
+    if to.peer == PeerId::SELF {
+        return Ok(owed::streams_to(conn, to)?.into_iter().filter(|stream| *stream > after).collect());
+    }
+    Ok(conn
+        .prepare_cached(
+            "SELECT id FROM streams_out s WHERE conversation = ?1 AND id > ?2
+             AND EXISTS (SELECT 1 FROM outbox o WHERE o.stream = s.id) ORDER BY id",
+        )?
+        .query_map(params![peers::direct(conn, to.peer)?, after], |row| row.get(0))?
+        .collect::<Result<_, _>>()?)
+}
+
+/// Reads what a device has not of one stream, from `low` on; `false` when the room is used up.
 fn scan(
     conn: &Connection,
-    to: &Addressing,
+    to: PeerDevice,
     stream: OutStreamRow,
-    seq: u64,
+    low: i64,
     room: &mut usize,
     out: &mut Vec<OutboxRow>,
 ) -> Result<bool, StoreError> {
-    let from = i64::try_from(seq).unwrap_or(i64::MAX).saturating_add(1);
-    core::each_waiting(conn, to, stream, (from, i64::MAX), |seq, core| keep(stream, seq, core, room, out))
+    let Some(has) = owed::has(conn, stream, to.device)? else { return Ok(true) };
+    let Some(addressing) = Addressing::of_stream(conn, stream)? else { return Ok(true) };
+    scan_between(
+        conn,
+        &addressing,
+        stream,
+        low,
+        has.iter().map(|(low, high)| (*low as i64, *high as i64)),
+        |seq, core| keep(stream, seq, core, room, out),
+    )
+}
+
+/// Reads what of a stream from `low` on is not in ranges, which are sorted; `false`: `take` said no.
+fn scan_between(
+    conn: &Connection,
+    to: &Addressing,
+    stream: OutStreamRow,
+    mut low: i64,
+    ranges: impl Iterator<Item = (i64, i64)>,
+    mut take: impl FnMut(u64, Vec<u8>) -> bool,
+) -> Result<bool, StoreError> {
+    for (begin, end) in ranges.chain([(i64::MAX, i64::MAX)]) {
+        if low < begin && !core::each_waiting(conn, to, stream, (low, begin), &mut take)? {
+            return Ok(false);
+        }
+        low = low.max(end.saturating_add(1));
+    }
+    Ok(true)
 }
 
 /// Takes one up; `false` when the room is used up.
@@ -82,38 +119,28 @@ pub fn anything_waits(conn: &Connection, contact: PeerId) -> Result<bool, StoreE
         .exists([contact])?)
 }
 
-/// What waits for a contact and does not lie in its mailbox, oldest first, up to `max_bytes` of cores (one at least).
+/// What waits for a device and does not lie in its mailbox, oldest first, up to `max_bytes` of cores (one at least).
 ///
 /// # Errors
-/// Those of the database.
-pub fn undeposited(conn: &Connection, contact: PeerId, max_bytes: usize) -> Result<Vec<OutboxRow>, StoreError> {
-    let streams: Vec<OutStreamRow> = conn
-        .prepare_cached(
-            "SELECT id FROM streams_out s WHERE conversation = ?1
-             AND EXISTS (SELECT 1 FROM outbox o WHERE o.stream = s.id) ORDER BY id",
-        )?
-        .query_map([peers::direct(conn, contact)?], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    if streams.is_empty() {
-        return Ok(Vec::new());
-    }
-    let to = Addressing::load(conn, contact)?;
+/// When the database cannot be read.
+pub fn undeposited(conn: &Connection, to: PeerDevice, max_bytes: usize) -> Result<Vec<OutboxRow>, StoreError> {
     let mut room = max_bytes;
     let mut out = Vec::new();
-    for stream in streams {
-        let covered: Vec<(i64, i64)> = conn
-            .prepare_cached("SELECT low, high FROM deposits WHERE stream = ?1 ORDER BY low")?
-            .query_map([stream], |row| Ok((row.get(0)?, row.get(1)?)))?
+    for stream in streams_after(conn, to, OutStreamRow(0))? {
+        let Some(has) = owed::has(conn, stream, to.device)? else { continue };
+        let Some(addressing) = Addressing::of_stream(conn, stream)? else { continue };
+        let lie: Vec<(u64, u64)> = conn
+            .prepare_cached("SELECT low, high FROM deposits WHERE stream = ?1 AND device = ?2 ORDER BY low")?
+            .query_map(params![stream, to.device.as_bytes()], |row| {
+                Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
+            })?
             .collect::<Result<_, _>>()?;
-        let mut from = 1;
-        let ends = covered.into_iter().chain([(i64::MAX, i64::MAX)]);
-        for (low, high) in ends {
-            if !core::each_waiting(conn, &to, stream, (from, low), |seq, core| {
-                keep(stream, seq, core, &mut room, &mut out)
-            })? {
-                return Ok(out);
-            }
-            from = from.max(high.saturating_add(1));
+        let covered = owed::union(&has, &lie);
+        let covered = covered.iter().map(|(low, high)| (*low as i64, *high as i64));
+        if !scan_between(conn, &addressing, stream, 1, covered, |seq, core| {
+            keep(stream, seq, core, &mut room, &mut out)
+        })? {
+            break;
         }
     }
     Ok(out)

@@ -183,7 +183,14 @@ pub fn trace(conn: &Connection, id: &MessageId) -> Result<Trace, StoreError> {
         place.ok_or(StoreError::NotFound("that message"))?;
     let step =
         |at: i64, step: Step, detail: &str| TraceStep { at: Timestamp(at), step, detail: Some(detail.to_owned()) };
-    if sender != 0 {
+    if sender < 0 {
+        let steps = vec![
+            step(sent_at, Step::State(MessageState::Sent), "by another device of the account"),
+            step(received_at, Step::Received, "committed here and acknowledged"),
+        ];
+        return Ok(Trace { contact, own: true, state: MessageState::Sent, reason: None, steps });
+    }
+    if sender > 0 {
         let steps = vec![
             step(sent_at, Step::State(MessageState::Sent), "by the sender's clock"),
             step(received_at, Step::Received, "committed here and acknowledged"),

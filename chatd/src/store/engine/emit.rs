@@ -36,6 +36,10 @@ pub fn contact_because(tx: &mut Tx<'_>, change: ContactChange, contact: PeerId, 
 
 /// Messages of a contact are missing, or (with a reason) something else is wrong with their sequence.
 pub(in crate::store) fn gap(tx: &mut Tx<'_>, contact: PeerId, count: u64, reason: Option<&str>) {
+    if contact == PeerId::SELF {
+        // What another device of the account sent is nobody's to wait for here.
+        return;
+    }
     let reason = reason.map(str::to_owned);
     one(tx, EventKind::MessageGap, StoredEvent { contact, count: Some(count), reason, ..StoredEvent::default() });
 }

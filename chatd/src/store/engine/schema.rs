@@ -69,6 +69,7 @@ CREATE INDEX peers_by_name ON peers (name, origin);
 CREATE INDEX peers_by_node ON peers (node);
 
 -- Devices of peers, as their newest record names them. Anybody can name anybody's device in a record of their own.
+-- `peer` is -1 for the account's own other devices.
 CREATE TABLE peer_devices (
   device BLOB    NOT NULL,
   peer   INTEGER NOT NULL,
@@ -78,7 +79,7 @@ CREATE TABLE peer_devices (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX peer_devices_by_peer ON peer_devices (peer);
 
--- Who takes part in a conversation. `peer` is a peers.id, or 0 for the account itself.
+-- Who takes part in a conversation. `peer` is a peers.id, or -1 for the account itself.
 CREATE TABLE members (
   conversation INTEGER NOT NULL REFERENCES conversations (id),
   peer         INTEGER NOT NULL,
@@ -100,7 +101,7 @@ CREATE TABLE contacts (
   ids          BLOB    NOT NULL               -- policy::contact_ids::ContactIds
 ) STRICT;
 
--- What is shown, in the order of local commits. `sender` is a peers.id, or 0 for the account itself. The search index
+-- What is shown, in the order of local commits. `sender` is a peers.id, 0 for this device, -1 for another of the account. The search index
 -- and the feed rely on ids that are never used again, whatever is deleted: hence AUTOINCREMENT, whose cost was not to be
 -- told from noise in benches/store.rs (both about 1.4 ms for 256 messages sent).
 CREATE TABLE messages (
@@ -146,6 +147,16 @@ CREATE TABLE outbox (
   core    BLOB    NOT NULL,                   -- that of a skip; x'' of a message
   PRIMARY KEY (stream, seq)
 ) STRICT, WITHOUT ROWID;
+
+-- The devices that an own stream goes to, where they are several, and what each has of it (`store::delivery::owed`).
+CREATE TABLE owed (
+  stream INTEGER NOT NULL,
+  device BLOB    NOT NULL,
+  peer   INTEGER NOT NULL,                    -- whose it is; -1: another device of the account
+  has    BLOB    NOT NULL,                    -- pairs of u64be
+  PRIMARY KEY (stream, device)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX owed_by_device ON owed (device, stream);
 
 -- Which part of an own stream reached which state when: a row per acknowledgement, not per message.
 CREATE TABLE marks (
@@ -255,13 +266,14 @@ CREATE TABLE directory_keys (
 -- Parts of own streams that lie in a recipient's mailbox, so that they need not be put there again before `until`.
 CREATE TABLE deposits (
   stream  INTEGER NOT NULL,
+  device  BLOB    NOT NULL,                    -- for which of the recipient's
   high    INTEGER NOT NULL,
   low     INTEGER NOT NULL,
   at      INTEGER NOT NULL,                    -- Unix ms
   until   INTEGER NOT NULL,                    -- Unix ms
   mailbox TEXT    NOT NULL,                    -- the mailbox's URL
   number  INTEGER NOT NULL,                    -- what the mailbox counted for the contact's token
-  PRIMARY KEY (stream, high)
+  PRIMARY KEY (stream, device, high)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX deposits_by_mailbox ON deposits (mailbox, number);
 

@@ -43,7 +43,7 @@ pub fn mark_read(tx: &mut Tx<'_>, contact: PeerId, upto: Option<MessageId>) -> R
     let newly: i64 = tx
         .conn
         .prepare_cached(
-            "SELECT count(*) FROM messages WHERE conversation = ?1 AND id > ?2 AND id <= ?3 AND sender <> 0",
+            "SELECT count(*) FROM messages WHERE conversation = ?1 AND id > ?2 AND id <= ?3 AND sender > 0",
         )?
         .query_row(params![direct, before, row], |r| r.get(0))?;
     tx.conn

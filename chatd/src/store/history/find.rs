@@ -67,7 +67,7 @@ pub fn find(
     for id in rows {
         let mut rows = select.query(params![id, TEXT_CHARS])?;
         let Some(row) = rows.next()? else { continue };
-        let (conversation, is_own): (ConversationRow, bool) = (row.get(1)?, row.get::<_, i64>(2)? == 0);
+        let (conversation, is_own): (ConversationRow, bool) = (row.get(1)?, row.get::<_, i64>(2)? <= 0);
         if wanted_in.is_some_and(|wanted| wanted != conversation) || own.is_some_and(|own| own != is_own) {
             continue;
         }
@@ -89,7 +89,7 @@ pub fn find(
 }
 
 fn last(conn: &Connection, contact: Option<PeerId>, own: Option<bool>) -> Result<Option<i64>, StoreError> {
-    let sender = "(?2 IS NULL OR (sender = 0) = ?2)";
+    let sender = "(?2 IS NULL OR (sender <= 0) = ?2)";
     let sql = match contact {
         Some(_) => format!("SELECT id FROM messages WHERE conversation = ?1 AND {sender} ORDER BY id DESC LIMIT 1"),
         None => format!("SELECT id FROM messages WHERE ?1 IS NULL AND {sender} ORDER BY id DESC LIMIT 1"),

@@ -53,7 +53,7 @@ pub fn forget(tx: &mut Tx<'_>, contact: PeerId, before: Option<Timestamp>) -> Re
     for (id, sender, bytes) in &rows {
         tx.conn.prepare_cached("DELETE FROM messages WHERE id = ?1")?.execute([id])?;
         tx.conn.prepare_cached("INSERT INTO search_deletions (message) VALUES (?1)")?.execute([id])?;
-        if *sender != 0 {
+        if *sender > 0 {
             usage.all_messages = (usage.all_messages - 1).max(0);
             usage.all_bytes = (usage.all_bytes - bytes - OVERHEAD).max(0);
             unread += i64::from(*id > read_upto);

@@ -143,6 +143,11 @@ fn message(conn: &Connection, row: &Row<'_>, names: &Names) -> Result<Message, S
         (state, reason) = trace::state_at(conn, contact, stream, seq)?;
         let queued = (state == MessageState::Queued).then_some(sent_at);
         state_at = queued.map_or_else(|| trace::since(conn, stream, seq, state), |at| Ok(Some(at)))?;
+    } else if sender < 0 {
+        // Of another device of the account, which alone knows what became of it.
+        let sent_at = Timestamp(row.get(6)?);
+        (from, to, received_at) = (names.own.clone(), who, None);
+        (state, reason, state_at) = (MessageState::Sent, None, Some(sent_at));
     } else {
         (from, to, received_at) = (who, names.own.clone(), Some(Timestamp(row.get(7)?)));
         state = if id <= read_upto { MessageState::Read } else { MessageState::Delivered };

@@ -9,33 +9,45 @@ use proto::time::Timestamp;
 use proto::wire::envelope::AckEntry;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::model::ids::{ConversationRow, OutStreamRow, PeerId};
+use crate::model::ids::{ConversationRow, OutStreamRow, PeerDevice, PeerId};
+use crate::store::delivery::owed;
 use crate::store::error::StoreError;
 use crate::store::log::recovery::{covered, highest, room_for_epochs};
 use crate::store::log::streams::MAX_SEQ;
 use crate::store::peers::usage::{DAY_MS, MAX_RENEWALS};
 
-/// Whether entries and ids of a contact, about streams of our `device`, would change anything at `now`.
+/// Whether one of the ids ends a signal that waits for a contact.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn ends_signals(conn: &Connection, contact: PeerId, ids: &[MessageId]) -> Result<bool, StoreError> {
+    // A few at most: of each kind, the newest.
+    let mut waiting = conn.prepare_cached("SELECT msgid FROM signals WHERE contact = ?1")?;
+    let mut rows = waiting.query([contact])?;
+    while let Some(row) = rows.next()? {
+        let id: Vec<u8> = row.get(0)?;
+        if ids.iter().any(|known| known.as_bytes()[..] == id[..]) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether entries of a device, about streams of our `device`, would change anything at `now`.
 ///
 /// # Errors
 /// Those of the database.
 pub fn would_change(
     conn: &Connection,
-    contact: PeerId,
+    from: PeerDevice,
     device: DeviceId,
-    (entries, ids): (&[AckEntry], &[MessageId]),
+    entries: &[AckEntry],
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    if !ids.is_empty() {
-        // A few at most: of each kind, the newest.
-        let mut waiting = conn.prepare_cached("SELECT msgid FROM signals WHERE contact = ?1")?;
-        let mut rows = waiting.query([contact])?;
-        while let Some(row) = rows.next()? {
-            let id: Vec<u8> = row.get(0)?;
-            if ids.iter().any(|known| known.as_bytes()[..] == id[..]) {
-                return Ok(true);
-            }
-        }
+    let contact = from.peer;
+    if contact == PeerId::SELF {
+        // Nobody but the owner: what an own device says is worth a look.
+        return Ok(entries.iter().any(|entry| entry.from_device == device && highest(entry) > 0));
     }
     let budget: Option<(i64, i64, bool)> = conn
         .prepare_cached("SELECT day, renewals, owed FROM usage WHERE contact = ?1")?
@@ -69,7 +81,7 @@ pub fn would_change(
             None if has_room.is_some() => has_room == Some(true),
             None => *has_room.insert(room_for_epochs(conn, contact)? > 0),
             Some((stream, last)) => {
-                (Some(stream) == newest && highest(entry) > last as u64) || settles(conn, stream, entry)?
+                (Some(stream) == newest && highest(entry) > last as u64) || settles(conn, stream, from, entry)?
             }
         };
         if changes {
@@ -81,7 +93,15 @@ pub fn would_change(
 
 /// Whether something of a stream waits that an entry covers or may tell of: a core, what lies in a mailbox, or a message that had
 /// ended and may have arrived.
-fn settles(conn: &Connection, stream: OutStreamRow, entry: &AckEntry) -> Result<bool, StoreError> {
+fn settles(conn: &Connection, stream: OutStreamRow, from: PeerDevice, entry: &AckEntry) -> Result<bool, StoreError> {
+    let several = owed::of_stream(conn, stream)?;
+    if !several.is_empty() {
+        let Some(own) = several.into_iter().find(|one| one.to == from) else { return Ok(false) };
+        let last: i64 =
+            conn.prepare_cached("SELECT seq FROM streams_out WHERE id = ?1")?.query_row([stream], |row| row.get(0))?;
+        let beyond = [(last as u64 + 1, u64::MAX)];
+        return Ok(!owed::without(&owed::without(&owed::covered(entry), &beyond), &own.has).is_empty());
+    }
     let mut core = conn.prepare_cached("SELECT 1 FROM outbox WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3 LIMIT 1")?;
     for (low, high) in covered(entry).filter(|(low, _)| *low <= MAX_SEQ) {
         if core.exists(params![stream, low as i64, high.min(MAX_SEQ) as i64])? {

@@ -1,14 +1,17 @@
 //! Giving cores of others their place in history, and telling of it.
 
+use std::collections::HashMap;
+
 use proto::time::Timestamp;
 use proto::wire::envelope::Core;
 use proto::wire::payload::{Kind, Text};
 use rusqlite::params;
 
-use crate::model::ids::PeerId;
+use crate::model::ids::{ConversationRow, PeerId};
 use crate::model::{Called, Event, EventBody, EventKind, Message, MessageState};
 use crate::store::account;
 use crate::store::delivery::flags::{self, format_of, missing_flags, priority_of};
+use crate::store::delivery::marks;
 use crate::store::engine::emit;
 use crate::store::engine::event_row::StoredEvent;
 use crate::store::engine::tx::Tx;
@@ -30,6 +33,8 @@ pub(in crate::store) struct Shown {
     built: Vec<Event>,
     /// Bytes of the texts in `built`.
     bytes: usize,
+    /// Of another device of the account: in which conversation.
+    own: HashMap<ConversationRow, Vec<i64>>,
     /// Whether the conversation is muted: asked once for all that one operation shows.
     muted: Option<bool>,
 }
@@ -47,6 +52,17 @@ pub(in crate::store) struct Place {
 pub(in crate::store) fn tell_shown(tx: &mut Tx<'_>, contact: PeerId, shown: Shown) -> Result<(), StoreError> {
     if let Some(newest) = shown.ids.last() {
         tx.stored_message(*newest);
+    }
+    if contact == PeerId::SELF {
+        // The owner wrote it, on another device: it is history, and nothing to be read.
+        for (conversation, messages) in shown.own {
+            let partner = peers::partner(tx.conn, conversation)?;
+            let messages = marks::with_ids(tx, messages.into_iter())?;
+            marks::tell(tx, partner, MessageState::Sent, None, messages)?;
+        }
+        return Ok(());
+    }
+    if !shown.ids.is_empty() {
         tx.conn
             .prepare_cached("UPDATE conversations SET unread = unread + ?2 WHERE id = ?1")?
             .execute(params![peers::direct(tx.conn, contact)?, shown.ids.len() as i64])?;
@@ -76,7 +92,16 @@ pub(in crate::store) fn show(
     let (format, priority) = (format_of(text.format), priority_of(text.priority));
     let kept: Vec<&str> = text.tags.iter().copied().filter(|tag| !tag.contains('\n')).collect();
     let tags: String = kept.iter().flat_map(|tag| [*tag, "\n"]).collect();
-    let direct = peers::direct(tx.conn, contact)?;
+    let is_own = contact == PeerId::SELF;
+    let sent_here = is_own
+        && tx
+            .conn
+            .prepare_cached("SELECT 1 FROM messages WHERE msgid = ?1 AND sender = 0")?
+            .exists([core.id.as_bytes()])?;
+    if sent_here {
+        shown.known += 1;
+        return streams::unseen(tx, stream, core);
+    }
     let inserted = tx
         .conn
         .prepare_cached(
@@ -86,7 +111,7 @@ pub(in crate::store) fn show(
         )?
         .execute(params![
             core.id.as_bytes(),
-            direct,
+            stream.conversation,
             contact,
             stream.id,
             core.seq as i64,
@@ -101,8 +126,11 @@ pub(in crate::store) fn show(
         shown.known += 1;
         return streams::unseen(tx, stream, core);
     }
-    shown.ids.push(tx.conn.last_insert_rowid());
-    if tx.listeners && shown.bytes <= MAX_BUILT_BYTES {
+    let row = tx.conn.last_insert_rowid();
+    shown.ids.push(row);
+    if is_own {
+        shown.own.entry(stream.conversation).or_default().push(row);
+    } else if tx.listeners && shown.bytes <= MAX_BUILT_BYTES {
         shown.bytes += text.body.len();
         let (own, called) = (account::own(tx)?, names::called_here(tx, contact)?);
         let message = Box::new(Message {

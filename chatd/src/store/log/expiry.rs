@@ -18,7 +18,7 @@ use crate::store::delivery::{marks, trace};
 use crate::store::engine::numbers;
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
-use crate::store::log::outgoing;
+use crate::store::log::own_streams;
 use crate::store::peers;
 
 /// Cause of an end: nothing of the message has left.
@@ -100,6 +100,11 @@ fn expire(tx: &mut Tx<'_>, stream: OutStreamRow, seq: i64) -> Result<bool, Store
     let Some(message) = message else { return Ok(false) };
     let contact = contact_of(tx, stream)?;
     let (before, _) = trace::state_at(tx.conn, contact, stream, seq)?;
+    if matches!(before, MessageState::Delivered | MessageState::Read) {
+        // Another device of the recipient has it: only the ones that have not are told that it does not come.
+        tx.conn.prepare_cached("DELETE FROM outbox WHERE stream = ?1 AND seq = ?2")?.execute(params![stream, seq])?;
+        return Ok(true);
+    }
     let has_left = matches!(before, MessageState::Sent | MessageState::Mailboxed);
     let cause = if has_left { COPY_MAY_ARRIVE } else { LIFETIME_ENDED };
     tx.conn.prepare_cached("DELETE FROM outbox WHERE stream = ?1 AND seq = ?2")?.execute(params![stream, seq])?;
@@ -116,10 +121,10 @@ fn skip_run(tx: &mut Tx<'_>, run: Option<(OutStreamRow, u64, u64)>) -> Result<()
     let Some((stream, low, high)) = run else { return Ok(()) };
     let contact = contact_of(tx, stream)?;
     let direct = peers::direct(tx.conn, contact)?;
-    if outgoing::out_stream(tx, direct)?.id != stream {
+    if own_streams::out_stream(tx, direct)?.id != stream {
         return Ok(());
     }
-    outgoing::append_core(tx, contact, Kind::Skip, &Skip { low, high, reason: "expired" }.encode())?;
+    own_streams::append_core(tx, contact, Kind::Skip, &Skip { low, high, reason: "expired" }.encode())?;
     tx.wake_delivery(contact);
     Ok(())
 }

@@ -13,7 +13,7 @@ use proto::reason::Reason;
 use proto::wire::envelope::Core;
 use rusqlite::{OptionalExtension, params};
 
-use crate::model::ids::PeerId;
+use crate::model::ids::{ConversationRow, PeerId};
 use crate::policy::limits::Quotas;
 use crate::store::engine::emit;
 use crate::store::engine::tx::Tx;
@@ -30,7 +30,8 @@ pub const OVER_QUOTA: &str = Reason::OverQuota.as_str();
 /// New streams of one contact in a day. Each is remembered for ever. A device begins one when it may have lost count.
 const MAX_NEW_EPOCHS: i64 = 256;
 
-/// Takes the chain cores of one verified envelope. `cores` are all of one device of this contact.
+/// Takes the chain cores of one verified envelope. `cores` are all of one device of this contact, or of another device of
+/// the account ([`PeerId::SELF`]), which sent them to whoever the conversation is with.
 ///
 /// # Errors
 /// Those of the database; then nothing of it is stored, and nothing may be acknowledged.
@@ -95,7 +96,7 @@ pub fn receive(
     if tell_quota {
         emit::gap(tx, contact, 0, Some(OVER_QUOTA));
     }
-    if result.held > 0 || result.unfinished {
+    if (result.held > 0 || result.unfinished) && contact != PeerId::SELF {
         // The hole may be filled on request.
         tx.wake_delivery(contact);
     }
@@ -191,12 +192,18 @@ fn new_stream(tx: &mut Tx<'_>, key: &StreamKey, taking: &mut Taking) -> Result<O
     if taking.usage.epochs >= MAX_NEW_EPOCHS {
         return Ok(None);
     }
+    let conversation: Option<ConversationRow> = tx
+        .conn
+        .prepare_cached("SELECT id FROM conversations WHERE conversation = ?1")?
+        .query_row([key.conversation.as_bytes()], |row| row.get(0))
+        .optional()?;
+    let Some(conversation) = conversation else { return Ok(None) };
     taking.usage.epochs += 1;
     tx.conn
         .prepare_cached(
             "INSERT INTO streams_in (device, conversation, epoch, peer, contiguous, prev, ranges)
-             VALUES (?1, (SELECT id FROM conversations WHERE conversation = ?2), ?3, ?4, 0, zeroblob(32), x'')",
+             VALUES (?1, ?2, ?3, ?4, 0, zeroblob(32), x'')",
         )?
-        .execute(params![key.device.as_bytes(), key.conversation.as_bytes(), key.epoch.as_bytes(), taking.contact])?;
-    Ok(Some(InStream::new(tx.conn.last_insert_rowid())))
+        .execute(params![key.device.as_bytes(), conversation, key.epoch.as_bytes(), taking.contact])?;
+    Ok(Some(InStream::new(tx.conn.last_insert_rowid(), conversation)))
 }

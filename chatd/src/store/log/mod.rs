@@ -6,6 +6,7 @@ pub(super) mod append;
 pub mod expiry;
 pub mod incoming;
 pub mod outgoing;
+pub mod own_streams;
 pub mod recovery;
 pub mod reorder;
 pub(super) mod streams;

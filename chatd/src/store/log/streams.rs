@@ -8,6 +8,7 @@ use proto::wire::envelope::{AckEntry, Core};
 use proto::wire::payload::{Kind, Skip};
 use rusqlite::{OptionalExtension, params};
 
+use crate::model::ids::ConversationRow;
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
 
@@ -36,6 +37,8 @@ pub struct StreamKey {
 #[derive(Debug, Clone)]
 pub(in crate::store) struct InStream {
     pub id: i64,
+    /// The conversation that it is in.
+    pub conversation: ConversationRow,
     pub contiguous: u64,
     pub ranges: Vec<(u64, u64)>,
     pub shown: u64,
@@ -48,8 +51,17 @@ pub(in crate::store) struct InStream {
 }
 
 impl InStream {
-    pub fn new(id: i64) -> Self {
-        Self { id, contiguous: 0, ranges: Vec::new(), shown: 0, prev: Some([0; 32]), given_up: 0, reused: false }
+    pub fn new(id: i64, conversation: ConversationRow) -> Self {
+        Self {
+            id,
+            conversation,
+            contiguous: 0,
+            ranges: Vec::new(),
+            shown: 0,
+            prev: Some([0; 32]),
+            given_up: 0,
+            reused: false,
+        }
     }
 
     pub fn has(&self, seq: u64) -> bool {
@@ -176,15 +188,15 @@ pub(in crate::store) fn in_stream(tx: &mut Tx<'_>, key: &StreamKey) -> Result<Op
     let found = tx
         .conn
         .prepare_cached(
-            "SELECT id, contiguous, shown, given_up, prev, ranges, reused FROM streams_in
+            "SELECT id, contiguous, shown, given_up, prev, ranges, reused, conversation FROM streams_in
              WHERE device = ?1 AND conversation = (SELECT id FROM conversations WHERE conversation = ?2) AND epoch = ?3",
         )?
         .query_row(params![key.device.as_bytes(), key.conversation.as_bytes(), key.epoch.as_bytes()], |row| {
             let (id, contiguous, shown): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
             let (given_up, prev, ranges): (i64, Vec<u8>, Vec<u8>) = (row.get(3)?, row.get(4)?, row.get(5)?);
             let (contiguous, shown, ranges) = (contiguous as u64, shown as u64, decode_ranges(&ranges));
-            let reused = row.get(6)?;
-            Ok((InStream { id, contiguous, ranges, shown, prev: None, given_up, reused }, prev))
+            let (reused, conversation) = (row.get(6)?, row.get(7)?);
+            Ok((InStream { id, conversation, contiguous, ranges, shown, prev: None, given_up, reused }, prev))
         })
         .optional()?;
     let Some((stream, prev)) = found else { return Ok(None) };

@@ -1,10 +1,13 @@
 //! The devices that the records of peers name, and the nodes where they are reached.
 
+use std::collections::HashSet;
+
 use proto::directory::{SignedReach, SignedRecord};
 use proto::ids::{AccountId, DeviceId, NodeId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::ids::PeerId;
+use crate::store::account;
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
 
@@ -18,6 +21,7 @@ pub(in crate::store) fn index_devices(tx: &mut Tx<'_>, contact: PeerId, record: 
         .prepare_cached("SELECT device FROM peer_devices WHERE peer = ?1")?
         .query_map([contact], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
+    tx.cache.of::<Compared>().peers.remove(&contact);
     for gone in known.iter().filter(|id| record.devices.iter().all(|device| device.id.as_bytes() != id.as_slice())) {
         tx.conn.execute("DELETE FROM peer_devices WHERE peer = ?1 AND device = ?2", params![contact, gone])?;
     }
@@ -28,6 +32,24 @@ pub(in crate::store) fn index_devices(tx: &mut Tx<'_>, contact: PeerId, record: 
         )?;
     }
     Ok(())
+}
+
+/// Peers whose devices were compared with those that their stream goes to, since a record changed.
+#[derive(Default)]
+struct Compared {
+    /// Of the own record.
+    change: u64,
+    peers: HashSet<PeerId>,
+}
+
+/// Whether the devices of a peer, or the account's own, may be others than when this was asked last. Also after a start.
+pub(in crate::store) fn may_have_changed(tx: &mut Tx<'_>, peer: PeerId) -> bool {
+    let change = account::devices::change(tx);
+    let compared = tx.cache.of::<Compared>();
+    if compared.change != change {
+        (compared.change, compared.peers) = (change, HashSet::new());
+    }
+    compared.peers.insert(peer)
 }
 
 /// Whether the newest record of an account names a device.
@@ -74,15 +96,16 @@ pub struct KnownDevice {
     pub proved: bool,
 }
 
-/// A device of an account.
+/// A device of an account: of a peer, or another one of the own account ([`PeerId::SELF`]).
 ///
 /// # Errors
 /// Those of the database.
 pub fn device_of(conn: &Connection, account: AccountId, device: DeviceId) -> Result<Option<KnownDevice>, StoreError> {
     let found: Option<(PeerId, Vec<u8>, bool)> = conn
         .prepare_cached(
-            "SELECT p.id, d.key, d.proved FROM peers p JOIN peer_devices d ON d.peer = p.id
-             WHERE p.account = ?1 AND d.device = ?2",
+            "SELECT d.peer, d.key, d.proved FROM peer_devices d
+             WHERE d.device = ?2 AND d.peer = coalesce(
+               (SELECT -1 FROM account WHERE id = ?1), (SELECT id FROM peers WHERE account = ?1))",
         )?
         .query_row(params![account.as_bytes(), device.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;

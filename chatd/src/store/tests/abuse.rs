@@ -115,8 +115,8 @@ fn acknowledgements_of_invented_epochs_rewrite_the_outbox_a_few_times_a_day() {
     let epoch_of = |person: &Person| Core::decode(&person.outbox(&bob)[0]).unwrap().epoch;
     let (mut rewrites, mut costs) = (0, Vec::new());
     for n in 0..200 {
-        let (before, entry, contact) = (epoch_of(&alice), invented(&alice, &bob, n), alice.id(&bob));
-        let ((), took) = cost(&alice, move |tx| acks::acknowledged(tx, contact, &[entry]));
+        let (before, entry, from) = (epoch_of(&alice), invented(&alice, &bob, n), bob.as_device(alice.id(&bob)));
+        let ((), took) = cost(&alice, move |tx| acks::acknowledged(tx, from, &[entry]));
         rewrites += i64::from(epoch_of(&alice) != before);
         costs.push(took);
     }

@@ -166,6 +166,6 @@ fn a_direct_conversation_has_two_members_and_a_number_of_its_own() {
     assert_ne!(row.direct.0, row.id.0);
     assert_eq!(alice.read(|conn| peers::partner(conn, row.direct)), row.id);
     let members =
-        format!("SELECT count(*) FROM members WHERE conversation = {} AND peer IN (0, {})", row.direct, row.id);
+        format!("SELECT count(*) FROM members WHERE conversation = {} AND peer IN (-1, {})", row.direct, row.id);
     assert_eq!((alice.count(&members), alice.count("SELECT count(*) FROM members")), (2, 2));
 }

@@ -11,7 +11,7 @@ use proto::ids::MessageId;
 
 use crate::crypto::prekey::PrekeySecret;
 use crate::model::MessageState;
-use crate::model::ids::PeerId;
+use crate::model::ids::{PeerDevice, PeerId};
 use crate::store::account::prekeys::PrekeyStore;
 use crate::store::delivery::trace;
 use crate::store::engine::migrate;
@@ -158,7 +158,8 @@ fn acknowledge(store: &Store, contact: PeerId, told: &mut impl FnMut(String)) {
         contiguous: seq as u64,
         ranges: Vec::new(),
     };
-    if run(store.write(move |tx| acks::acknowledged(tx, contact, &[entry]))).is_ok() {
+    let from = PeerDevice { peer: contact, device: proto::ids::DeviceId([2; 16]) };
+    if run(store.write(move |tx| acks::acknowledged(tx, from, &[entry]))).is_ok() {
         ids.iter().for_each(|id| told(format!("delivered {}", MessageId::from_slice(id).unwrap())));
     }
 }

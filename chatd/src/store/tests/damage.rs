@@ -176,7 +176,7 @@ fn a_page_that_turns_bad_while_the_store_runs_stops_writing() {
     run(alice.store.close());
     let indexer = Indexer::start();
     let store = Store::open(alice.folder.path(), &indexer).unwrap();
-    let contact = alice.row(&bob).id;
+    let to = bob.as_device(alice.row(&bob).id);
     let path = alice.folder.path().join("messages.db");
     let size = std::fs::metadata(&path).unwrap().len() as usize;
     for page in 1..size / PAGE_BYTES {
@@ -184,11 +184,11 @@ fn a_page_that_turns_bad_while_the_store_runs_stops_writing() {
     }
     let mut watch = store.damage_watch();
     // Nothing of it is in memory yet.
-    let read = store.read_blocking(|conn| outbox::outbox_after(conn, contact, (OutStreamRow(0), 0), usize::MAX));
+    let read = store.read_blocking(|conn| outbox::outbox_after(conn, to, (OutStreamRow(0), 0), usize::MAX));
     assert!(read.is_err_and(|error| error.is_damage()));
     assert!(watch.has_changed().unwrap() && watch.borrow_and_update().is_some());
     let before = std::fs::read(&path).unwrap();
-    let answer = run(store.write(move |tx| outgoing::send(tx, contact, &[message("never")]).map(drop)));
+    let answer = run(store.write(move |tx| outgoing::send(tx, to.peer, &[message("never")]).map(drop)));
     assert!(matches!(&answer, Err(StoreError::ReadOnly(text)) if text.contains(", page ")), "{answer:?}");
     run(store.close());
     drop(store);

@@ -9,7 +9,7 @@ use crate::model::ids::OutStreamRow;
 use crate::store::delivery::deposits::{self, Deposit};
 use crate::store::delivery::outbox;
 use crate::store::delivery::trace::trace;
-use crate::store::log::outgoing::stream_of;
+use crate::store::log::own_streams::stream_of;
 use crate::store::log::told;
 use crate::store::tests::fixture::Person;
 
@@ -42,14 +42,25 @@ fn deposit_with(
 ) {
     let (contact, stream) = (alice.id(bob), stream(alice, bob));
     let mailbox = URL.to_owned();
-    let deposit = Deposit { stream, low, high, mailbox, token, number, floor, at: Timestamp(at), seconds: 604_800 };
+    let deposit = Deposit {
+        stream,
+        device: bob.device_id(),
+        low,
+        high,
+        mailbox,
+        token,
+        number,
+        floor,
+        at: Timestamp(at),
+        seconds: 604_800,
+    };
     alice.write(move |tx| deposits::deposited(tx, contact, &deposit)).unwrap();
 }
 
 /// Seqs that do not lie in bob's mailbox.
 fn open(alice: &Person, bob: &Person) -> Vec<u64> {
     let contact = alice.id(bob);
-    let rows = alice.read(|conn| outbox::undeposited(conn, contact, usize::MAX));
+    let rows = alice.read(|conn| outbox::undeposited(conn, bob.as_device(contact), usize::MAX));
     rows.into_iter().map(|row| row.seq).collect()
 }
 
@@ -108,6 +119,7 @@ fn acknowledgements_end_deposits_and_show_what_was_lost() {
     let contact = alice.id(&bob);
     let late = Deposit {
         stream,
+        device: bob.device_id(),
         low: 5,
         high: 5,
         mailbox: URL.into(),

@@ -10,7 +10,7 @@ use crate::model::MessageState::{Delivered, Queued};
 use crate::model::{Event, EventBody};
 use crate::store::delivery::attempts::{self, AttemptNote};
 use crate::store::feed::read_events;
-use crate::store::log::outgoing::{self, stream_of};
+use crate::store::log::own_streams::{self, stream_of};
 use crate::store::log::recovery::epochs::{self, Resumed};
 use crate::store::log::recovery::{RECIPIENT_RESTORED, RESTORED};
 use crate::store::log::told::resume_entries;
@@ -78,9 +78,11 @@ fn what_waits_is_issued_again_under_its_id_and_skips_are_not() {
     alice.deliver(&bob);
     let more = alice.send(&bob, &["4", "5"]);
     alice
-        .write(move |tx| outgoing::append_core(tx, contact, Kind::Skip, &Skip { low: 9, high: 9, reason: "" }.encode()))
+        .write(move |tx| {
+            own_streams::append_core(tx, contact, Kind::Skip, &Skip { low: 9, high: 9, reason: "" }.encode())
+        })
         .unwrap();
-    alice.write(move |tx| outgoing::append_core(tx, contact, Kind::parse("skip").unwrap(), b"")).unwrap();
+    alice.write(move |tx| own_streams::append_core(tx, contact, Kind::parse("skip").unwrap(), b"")).unwrap();
     assert_eq!(waiting(&alice, &bob).iter().map(|place| place.1).collect::<Vec<_>>(), [4, 5, 6, 7]);
     let old = waiting(&alice, &bob)[0].0;
     assert_eq!(alice.write(|tx| epochs::begin_epochs(tx, RESTORED)).unwrap(), 1);

@@ -20,7 +20,7 @@ use rusqlite::Connection;
 
 use crate::crypto::keys::SigningKey;
 use crate::crypto::prekey::PrekeySecret;
-use crate::model::ids::{OutStreamRow, PeerId};
+use crate::model::ids::{OutStreamRow, PeerDevice, PeerId};
 use crate::model::{AccountRow, Format, MessageState, Priority};
 use crate::policy::contact::Event;
 use crate::store::Store;
@@ -99,6 +99,11 @@ impl Person {
 
     pub fn device_id(&self) -> DeviceId {
         DeviceId::of_key(&self.device.public())
+    }
+
+    /// This one's device, as somebody knows it who calls this one `peer`.
+    pub fn as_device(&self, peer: PeerId) -> PeerDevice {
+        PeerDevice { peer, device: self.device_id() }
     }
 
     pub fn write<T: Send + 'static>(
@@ -214,7 +219,8 @@ impl Person {
     /// The cores that wait for somebody, as they are.
     pub fn outbox(&self, other: &Self) -> Vec<Vec<u8>> {
         let contact = self.id(other);
-        let rows = self.read(|conn| outbox::outbox_after(conn, contact, (OutStreamRow(0), 0), usize::MAX));
+        let rows =
+            self.read(|conn| outbox::outbox_after(conn, other.as_device(contact), (OutStreamRow(0), 0), usize::MAX));
         rows.into_iter().map(|row| row.core).collect()
     }
 
@@ -231,7 +237,8 @@ impl Person {
 
     pub fn acknowledged(&self, by: &Self, entries: Vec<AckEntry>) {
         let contact = self.id(by);
-        self.write(move |tx| acks::acknowledged(tx, contact, &entries)).unwrap();
+        let from = by.as_device(contact);
+        self.write(move |tx| acks::acknowledged(tx, from, &entries)).unwrap();
     }
 
     /// Everything that waits is received and acknowledged.

@@ -120,13 +120,13 @@ fn a_read_receipt_speaks_of_its_own_message_only() {
     let three = send(&alice, &bob, "three", None);
     sent(&alice, &bob, 1, 3);
     expire(&alice, NOW + 60);
-    let contact = alice.id(&bob);
-    alice.write(move |tx| acks::read_by(tx, contact, &three)).unwrap();
+    let from = bob.as_device(alice.id(&bob));
+    alice.write(move |tx| acks::read_by(tx, from, &three)).unwrap();
     assert_eq!(alice.state(three).0, MessageState::Read);
     for id in [one, two] {
         assert_eq!(alice.state(id).0, MessageState::Expired);
     }
-    alice.write(move |tx| acks::read_by(tx, contact, &two)).unwrap();
+    alice.write(move |tx| acks::read_by(tx, from, &two)).unwrap();
     assert_eq!(alice.state(two).0, MessageState::Read);
     assert_eq!(alice.state(one).0, MessageState::Expired);
 }

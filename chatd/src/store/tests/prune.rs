@@ -112,7 +112,8 @@ fn every_kind() -> (Person, Person, Vec<(MessageId, MessageState)>) {
         kinds.push((id, Expired));
     }
     let arrived = kinds.last().unwrap().0;
-    alice.write(move |tx| acks::read_by(tx, contact, &arrived)).unwrap();
+    let from = bob.as_device(alice.id(&bob));
+    alice.write(move |tx| acks::read_by(tx, from, &arrived)).unwrap();
     kinds.last_mut().unwrap().1 = Read;
     // A long talk: each message tried once or more, acknowledged at a moment of its own, and read now and then.
     let first = alice.count("SELECT seq FROM streams_out ORDER BY id DESC LIMIT 1") as u64 + 1;
@@ -129,7 +130,7 @@ fn every_kind() -> (Person, Person, Vec<(MessageId, MessageState)>) {
         alice.acknowledged(&bob, vec![entry(&alice, &bob, seq, &[])]);
     }
     let upto = ids[199];
-    alice.write(move |tx| acks::read_by(tx, contact, &upto)).unwrap();
+    alice.write(move |tx| acks::read_by(tx, from, &upto)).unwrap();
     kinds.extend(ids.iter().enumerate().map(|(n, id)| (*id, if n < 200 { Read } else { Delivered })));
     // Lies in a mailbox, is on its way, and waits; one beyond them has arrived.
     let ids = alice.send(&bob, &["m", "s", "a", "q"]);
@@ -137,6 +138,7 @@ fn every_kind() -> (Person, Person, Vec<(MessageId, MessageState)>) {
     let (stream, mailbox) = (alice.count("SELECT max(id) FROM streams_out"), "http://127.0.0.1:1".to_owned());
     let deposit = Deposit {
         stream: OutStreamRow(stream),
+        device: bob.device_id(),
         low: last,
         high: last,
         mailbox,

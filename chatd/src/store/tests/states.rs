@@ -14,7 +14,8 @@ use crate::store::delivery::control;
 use crate::store::delivery::trace::trace;
 use crate::store::history::conversations;
 use crate::store::log::acks;
-use crate::store::log::outgoing::{self, stream_of};
+use crate::store::log::outgoing;
+use crate::store::log::own_streams::stream_of;
 use crate::store::peers;
 use crate::store::tests::fixture::{Person, message};
 
@@ -51,11 +52,11 @@ fn attempt(alice: &Person, bob: &Person, low: u64, high: u64, outcome: &str) {
 
 /// Bob reads everything, and alice hears it.
 fn read_all(alice: &Person, bob: &Person) -> u64 {
-    let (here, there) = (bob.id(alice), alice.id(bob));
+    let (here, from) = (bob.id(alice), bob.as_device(alice.id(bob)));
     let marked = bob.write(move |tx| conversations::mark_read(tx, here, None)).unwrap();
     for signal in bob.signals(alice).into_iter().filter(|signal| signal.kind == Kind::Receipt) {
         let receipt = Receipt::decode(Core::decode(&signal.core).unwrap().payload).unwrap();
-        alice.write(move |tx| acks::read_by(tx, there, &receipt.id)).unwrap();
+        alice.write(move |tx| acks::read_by(tx, from, &receipt.id)).unwrap();
         bob.write(move |tx| control::signals_done(tx, here, &[signal.msgid])).unwrap();
     }
     marked
@@ -103,9 +104,9 @@ fn a_receipt_stands_for_an_acknowledgement_that_was_lost() {
     assert!(ids.iter().all(|id| alice.state(*id).0 == Read));
     assert!(alice.outbox(&bob).is_empty());
     // Again, and one for something that is not there.
-    let (contact, id) = (alice.id(&bob), ids[0]);
-    alice.write(move |tx| acks::read_by(tx, contact, &id)).unwrap();
-    alice.write(move |tx| acks::read_by(tx, contact, &message("").id)).unwrap();
+    let (from, id) = (bob.as_device(alice.id(&bob)), ids[0]);
+    alice.write(move |tx| acks::read_by(tx, from, &id)).unwrap();
+    alice.write(move |tx| acks::read_by(tx, from, &message("").id)).unwrap();
     assert_eq!(alice.state(ids[1]).0, Read);
 }
 

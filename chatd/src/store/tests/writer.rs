@@ -169,7 +169,10 @@ fn what_was_answered_survives_a_kill() {
         run(store.close());
     }
     let contact = alice.id(&bob);
-    assert_eq!(alice.read(|conn| outbox::outbox_after(conn, contact, (OutStreamRow(0), 0), usize::MAX)).len(), 2);
+    assert_eq!(
+        alice.read(|conn| outbox::outbox_after(conn, bob.as_device(contact), (OutStreamRow(0), 0), usize::MAX)).len(),
+        2
+    );
 }
 
 #[test]

@@ -13,8 +13,9 @@ use proto::wire::envelope::AckEntry;
 use rusqlite::params;
 
 use crate::model::MessageState;
-use crate::model::ids::{OutStreamRow, PeerId};
+use crate::model::ids::{OutStreamRow, PeerDevice, PeerId};
 use crate::store::delivery::marks::unmark;
+use crate::store::delivery::owed;
 use crate::store::delivery::runs::subtract;
 use crate::store::engine::numbers;
 use crate::store::engine::tx::Tx;
@@ -33,9 +34,10 @@ const DAY_MS: i64 = 86_400_000;
 /// says the same again finds nothing.
 pub(in crate::store) fn lost_by_peer(
     tx: &mut Tx<'_>,
-    contact: PeerId,
+    from: PeerDevice,
     entries: &[AckEntry],
 ) -> Result<Vec<Placed>, StoreError> {
+    let contact = from.peer;
     let shown: HashMap<Epoch, &AckEntry> =
         recovery::of_ours(tx, contact, entries)?.into_iter().map(|entry| (entry.epoch, entry)).collect();
     // A list that is full may leave old streams out.
@@ -46,10 +48,25 @@ pub(in crate::store) fn lost_by_peer(
         .prepare_cached("SELECT id, epoch FROM streams_out WHERE conversation = ?1")?
         .query_map([direct], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
+    // Of several devices, each lost what it had itself: that is known of the streams that still go to all of them.
+    let several = owed::devices_of(tx.conn, direct)?.len() > 1;
     let mut missing: HashMap<OutStreamRow, Vec<(u64, u64)>> = HashMap::new();
     for (stream, epoch) in streams {
         let entry = Epoch::from_slice(&epoch).and_then(|epoch| shown.get(&epoch));
         if entry.is_none() && !complete {
+            continue;
+        }
+        let have: Vec<(u64, u64)> = entry.map(|entry| covered(entry).collect()).unwrap_or_default();
+        if let Some(mut owed) = owed::of_stream(tx.conn, stream)?.into_iter().find(|one| one.to == from) {
+            let gone = owed::without(&owed.has, &have);
+            if !gone.is_empty() {
+                owed.has = owed::without(&owed.has, &gone);
+                owed::keep(tx, stream, &owed)?;
+                missing.insert(stream, gone);
+            }
+            continue;
+        }
+        if several {
             continue;
         }
         let contiguous = entry.map_or(0, |entry| entry.contiguous.min(MAX_SEQ));
@@ -60,7 +77,6 @@ pub(in crate::store) fn lost_by_peer(
                 Ok((row.get(0)?, row.get(1)?))
             })?
             .collect::<Result<_, _>>()?;
-        let have: Vec<(u64, u64)> = entry.map(|entry| covered(entry).collect()).unwrap_or_default();
         let gone: Vec<(u64, u64)> =
             marked.into_iter().flat_map(|(low, high)| subtract((low as u64, high as u64), &have)).collect();
         if !gone.is_empty() {
@@ -81,8 +97,10 @@ pub(in crate::store) fn lost_by_peer(
         let rows: Vec<Placed> = tx
             .conn
             .prepare_cached(
-                "SELECT stream, seq, id FROM messages WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3
-                 AND sender = 0 AND conversation = ?4 ORDER BY seq DESC LIMIT ?5",
+                "SELECT stream, seq, id FROM messages m WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3
+                 AND sender = 0 AND conversation = ?4
+                 AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.stream = m.stream AND o.seq = m.seq)
+                 ORDER BY seq DESC LIMIT ?5",
             )?
             .query_map(params![stream, low as i64, high as i64, direct, left], |row| {
                 Ok(Placed { stream: row.get(0)?, seq: row.get(1)?, message: row.get(2)? })
@@ -95,7 +113,7 @@ pub(in crate::store) fn lost_by_peer(
     }
     if found.len() == room {
         tracing::warn!(%contact, "the contact lost more than is sent again in a day");
-    } else {
+    } else if !several {
         // Nothing but what was found has these marks: whoever says the same again is not searched for.
         for (stream, ranges) in missing {
             for range in ranges {

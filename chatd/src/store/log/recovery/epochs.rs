@@ -16,14 +16,15 @@ use proto::wire::envelope::AckEntry;
 use rusqlite::{OptionalExtension, params};
 
 use crate::model::MessageState;
-use crate::model::ids::{ConversationRow, OutStreamRow, PeerId};
+use crate::model::ids::{ConversationRow, OutStreamRow, PeerDevice, PeerId};
 use crate::store::account;
 use crate::store::delivery::trace;
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
 use crate::store::log::recovery::detect::{self, MAX_REISSUED};
 use crate::store::log::recovery::{
-    self, NUMBERS_UNKNOWN, Placed, RECIPIENT_RESTORED, RESTORED, SESSION_COUNTER, covered, highest, of_ours, resend,
+    self, NUMBERS_UNKNOWN, Placed, RECIPIENT_RESTORED, RESTORED, SESSION_COUNTER, covered, devices, highest, of_ours,
+    resend,
 };
 use crate::store::log::streams::MAX_SEQ;
 use crate::store::peers::{self, usage};
@@ -117,6 +118,7 @@ pub fn peer_resumed(
     if !peers::load(tx.conn, contact)?.state.may_talk() {
         return Ok(Resumed::default());
     }
+    devices::follow(tx, contact)?;
     let doubts = doubts(tx, contact, entries, true)?;
     let own_epoch_lost = doubts.any() || usage::usage(tx, contact)?.owed;
     if !usage::may_renew(tx, contact)? {
@@ -130,7 +132,7 @@ pub fn peer_resumed(
         let stream = believe(tx, contact, doubts)?;
         lost = newest_delivered(tx, contact, stream)?;
     }
-    lost.extend(detect::lost_by_peer(tx, contact, entries)?);
+    lost.extend(detect::lost_by_peer(tx, PeerDevice { peer: contact, device }, entries)?);
     lost.sort_unstable();
     lost.dedup();
     if own_epoch_lost || !lost.is_empty() {

@@ -11,6 +11,7 @@ use crate::store::log::streams::MAX_SEQ;
 use crate::store::{account, peers};
 
 pub(super) mod detect;
+pub(in crate::store) mod devices;
 pub mod epochs;
 pub(super) mod resend;
 
@@ -34,6 +35,9 @@ pub const NUMBERS_UNKNOWN: &str = Reason::NumbersUnknown.as_str();
 
 /// A contact lost what it had acknowledged.
 pub const RECIPIENT_RESTORED: &str = Reason::RecipientRestored.as_str();
+
+/// Devices of the contact or of the account came or went.
+pub const DEVICES_CHANGED: &str = Reason::DevicesChanged.as_str();
 
 /// Epochs that a contact may show of a conversation without our knowing them. One that invents them only deprives itself
 /// of being noticed later.

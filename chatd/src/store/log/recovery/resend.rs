@@ -4,6 +4,8 @@
 //! lifetime and its place in history; the new stream repeats everything above the first core of the old one that is not
 //! acknowledged, so that its reader never has to wait for the old one.
 
+use std::collections::HashMap;
+
 use proto::reason::Reason;
 use proto::wire::envelope::Core;
 use proto::wire::payload::{Kind, Skip};
@@ -12,10 +14,10 @@ use rusqlite::{OptionalExtension, params};
 use crate::model::MessageState;
 use crate::model::ids::{OutStreamRow, PeerId};
 use crate::store::delivery::core::{Addressing, COLUMNS, Words};
-use crate::store::delivery::{marks, trace};
+use crate::store::delivery::{marks, owed, trace};
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
-use crate::store::log::outgoing::{self, OutStream};
+use crate::store::log::own_streams::{self, OutStream};
 use crate::store::log::recovery::Placed;
 use crate::store::peers;
 
@@ -67,12 +69,27 @@ pub(in crate::store) fn renew(
     let rows = all.len();
     let sent_upto = sent_upto(tx, contact)?;
     let to = Addressing::load(tx.conn, contact)?;
-    let mut stream = outgoing::new_epoch(tx, direct)?;
+    let mut stream = own_streams::new_epoch(tx, direct)?;
     // What became queued again, for events.
     let mut queued: Vec<i64> = Vec::new();
     let mut again = 0;
+    // What one of several devices has stays delivered when it goes to the others in a new place.
+    let mut kept: Vec<(u64, MessageState)> = Vec::new();
+    let mut several: HashMap<OutStreamRow, bool> = HashMap::new();
     for (placed, why) in all {
+        let goes_to_several = match several.get(&placed.stream) {
+            Some(several) => *several,
+            None => *several.entry(placed.stream).or_insert(!owed::of_stream(tx.conn, placed.stream)?.is_empty()),
+        };
+        let before = match goes_to_several && placed.message != 0 {
+            true => Some(trace::state_at(tx.conn, contact, placed.stream, placed.seq)?.0),
+            false => None,
+        };
         if !issue_again(tx, &to, &mut stream, placed, why)? {
+            continue;
+        }
+        if let Some(state @ (MessageState::Delivered | MessageState::Read)) = before {
+            kept.push((stream.seq, state));
             continue;
         }
         again += u64::from(why == Why::Lost);
@@ -82,13 +99,23 @@ pub(in crate::store) fn renew(
         }
     }
     let (newest, last) = (stream.id, stream.seq);
-    outgoing::keep_out_stream(tx, direct, stream)?;
+    own_streams::keep_out_stream(tx, direct, stream)?;
     // For `trace`, and for what may be issued again in a day: what was lost comes first in the new stream, mostly.
     for (low, high, cause) in [(1, again, cause), (again + 1, last, REISSUED)] {
         if high >= low {
             marks::mark(tx, newest, MessageState::Queued, (low, high), cause)?;
         }
     }
+    for run in kept.chunk_by(|(one, state), (next, other)| one + 1 == *next && state == other) {
+        if let (Some((low, state)), Some((high, _))) = (run.first(), run.last()) {
+            marks::mark(tx, newest, *state, (*low, *high), "on another device")?;
+        }
+    }
+    tx.conn
+        .prepare_cached(
+            "DELETE FROM owed WHERE stream IN (SELECT id FROM streams_out WHERE conversation = ?1 AND id < ?2)",
+        )?
+        .execute(params![direct, newest])?;
     tx.conn
         .prepare_cached(
             "DELETE FROM deposits WHERE stream IN (SELECT id FROM streams_out WHERE conversation = ?1 AND id < ?2)",
@@ -129,7 +156,7 @@ fn issue_again(
         stream.append(Core { from_device: to.device, ..core })
     };
     let message = placed.message;
-    outgoing::queue(tx, stream, &again, (message != 0).then_some(message))?;
+    own_streams::queue(tx, stream, &again, (message != 0).then_some(message))?;
     if message != 0 {
         tx.conn.prepare_cached("UPDATE messages SET stream = ?2, seq = ?3 WHERE id = ?1")?.execute(params![
             message,

@@ -5,7 +5,7 @@ use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
 use rusqlite::{Connection, params};
 
-use crate::model::ids::{ConversationRow, OutStreamRow, PeerId};
+use crate::model::ids::{ConversationRow, OutStreamRow, PeerDevice, PeerId};
 use crate::model::{AccountRow, Format, Priority};
 use crate::store::account::{self, NewAccount};
 use crate::store::delivery::attempts::{self, AttemptNote};
@@ -23,17 +23,21 @@ use crate::store::prune::{self, Progress};
 /// The only contact.
 pub const CONTACT: PeerId = PeerId(1);
 
+/// Its device, whichever it is: it has one alone.
+const THEIRS: PeerDevice = PeerDevice { peer: CONTACT, device: DeviceId([0; 16]) };
+
 /// The conversation with it: of another number, so that none is taken for the other.
 const DIRECT: ConversationRow = ConversationRow(101);
 
 /// What a run changes, and a copy of the disk holds.
-const TABLES: [&str; 20] = [
+const TABLES: [&str; 21] = [
     "packs",
     "usage",
     "unseen",
     "messages",
     "streams_out",
     "outbox",
+    "owed",
     "marks",
     "attempts",
     "signals",
@@ -227,12 +231,12 @@ impl Node {
     pub fn acknowledged(&mut self, now: i64, entries: &[AckEntry]) {
         // What was noted before comes first.
         self.tx(now, |_| Ok(()));
-        let (device, ack) = (self.device, (entries, &[][..]));
-        let changes = self.read(|conn| ack_filter::would_change(conn, CONTACT, device, ack, Timestamp(now)));
+        let device = self.device;
+        let changes = self.read(|conn| ack_filter::would_change(conn, THEIRS, device, entries, Timestamp(now)));
         let before = self.conn.total_changes();
         let sql = self.conn.unchecked_transaction().unwrap();
         let mut tx = Tx::new(&sql, &mut self.cache, self.head, (false, false), Timestamp(now));
-        acks::acknowledged(&mut tx, CONTACT, entries).unwrap();
+        acks::acknowledged(&mut tx, THEIRS, entries).unwrap();
         let finished = tx.finish().unwrap();
         sql.commit().unwrap();
         self.head = finished.events.map_or(self.head, |batch| batch.last);
@@ -285,7 +289,7 @@ impl Node {
 /// Takes acknowledgements and cores as an inbox does.
 pub fn receive(tx: &mut Tx<'_>, acks: &[AckEntry], cores: &[Vec<u8>]) -> Result<Received, StoreError> {
     epochs::heed_mailed(tx, CONTACT, acks)?;
-    acks::acknowledged(tx, CONTACT, acks)?;
+    acks::acknowledged(tx, THEIRS, acks)?;
     let list: Vec<(&[u8], Core<'_>)> =
         cores.iter().map(|bytes| (bytes.as_slice(), Core::decode(bytes).unwrap())).collect();
     let refs: Vec<(&[u8], &Core<'_>)> = list.iter().map(|(bytes, core)| (*bytes, core)).collect();

@@ -9,7 +9,7 @@ use proto::ids::{DeviceId, MessageId};
 use proto::time::Timestamp;
 use proto::wire::envelope::AckEntry;
 
-use crate::model::ids::OutStreamRow;
+use crate::model::ids::{OutStreamRow, PeerDevice};
 use crate::store::delivery::attempts::AttemptNote;
 use crate::store::delivery::deposits::Deposit;
 use crate::store::delivery::outbox::{OutboxRow, outbox_after};
@@ -221,7 +221,8 @@ impl<'n> World<'n> {
             return false;
         }
         let cursor = self.nodes[side].life.cursor;
-        let mut rows = self.nodes[side].read(|conn| outbox_after(conn, CONTACT, cursor, 600));
+        let to = PeerDevice { peer: CONTACT, device: self.known[side] };
+        let mut rows = self.nodes[side].read(|conn| outbox_after(conn, to, cursor, 600));
         Self::fit(&mut rows, false);
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return false };
         let (stream, low, high) = (first.stream, first.seq, last.seq);
@@ -255,7 +256,8 @@ impl<'n> World<'n> {
             Frame::Resume(from, entries) => {
                 self.say(|| format!("{side}: hears the resume {}", shown(&entries)));
                 let resumed = self.nodes[side].tx(now, |tx| epochs::peer_resumed(tx, CONTACT, from, &entries));
-                self.nodes[side].tx(now, |tx| acks::acknowledged(tx, CONTACT, &entries));
+                self.nodes[side]
+                    .tx(now, |tx| acks::acknowledged(tx, PeerDevice { peer: CONTACT, device: from }, &entries));
                 self.say(|| format!("{side}: {resumed:?}"));
                 self.known[side] = from;
                 let life = &mut self.nodes[side].life;

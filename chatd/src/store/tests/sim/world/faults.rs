@@ -1,5 +1,6 @@
 //! What becomes of links, mailboxes, clocks and disks while messages are under way.
 
+use crate::model::ids::PeerDevice;
 use crate::store::contacts::giveup;
 use crate::store::delivery::{deposits, outbox};
 use crate::store::log::recovery::epochs;
@@ -66,7 +67,8 @@ impl World<'_> {
         }
         self.mailboxes[there].entries.retain(|(_, at, _)| now - at < WEEK_SECONDS as i64 * 1_000);
         self.nodes[side].tx(now, |tx| deposits::end_deposits(tx, now));
-        let mut rows = self.nodes[side].read(|conn| outbox::undeposited(conn, CONTACT, 600));
+        let to = PeerDevice { peer: CONTACT, device: self.known[side] };
+        let mut rows = self.nodes[side].read(|conn| outbox::undeposited(conn, to, 600));
         // One envelope holds consecutive numbers: a deposit covers them all.
         Self::fit(&mut rows, true);
         if self.mailboxes[there].entries.len() >= MAILBOX {
@@ -90,6 +92,7 @@ impl World<'_> {
         }
         let deposit = Deposit {
             stream: first.stream,
+            device: to.device,
             low: first.seq,
             high: last.seq,
             mailbox: URL.to_owned(),

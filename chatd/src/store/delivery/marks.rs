@@ -13,6 +13,7 @@ use crate::store::engine::{emit, numbers};
 use crate::store::error::StoreError;
 use crate::store::peers::names;
 
+/// Marks of one state never overlap: who looks one up takes the first that ends behind its number.
 pub(in crate::store) fn mark(
     tx: &mut Tx<'_>,
     stream: OutStreamRow,
@@ -26,6 +27,25 @@ pub(in crate::store) fn mark(
         )?
         .execute(params![stream, numbers::state_number(state), high as i64, low as i64, tx.now.0, cause])?;
     Ok(())
+}
+
+/// The ranges of a stream that reached a state, as far as they meet another range; apart, and in their order.
+pub(in crate::store) fn marked(
+    tx: &Tx<'_>,
+    stream: OutStreamRow,
+    state: MessageState,
+    (low, high): (u64, u64),
+) -> Result<Vec<(u64, u64)>, StoreError> {
+    let (low, high) = (low as i64, i64::try_from(high).unwrap_or(i64::MAX));
+    Ok(tx
+        .conn
+        .prepare_cached(
+            "SELECT low, high FROM marks WHERE stream = ?1 AND state = ?2 AND high >= ?3 AND low <= ?4 ORDER BY high",
+        )?
+        .query_map(params![stream, numbers::state_number(state), low, high], |row| {
+            Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
+        })?
+        .collect::<Result<_, _>>()?)
 }
 
 /// Message ids for event building; zeros where nobody listens, because then they are not used.

@@ -67,7 +67,7 @@ fn scan(
     room: &mut usize,
     out: &mut Vec<OutboxRow>,
 ) -> Result<bool, StoreError> {
-    let Some(has) = owed::has(conn, stream, to.device)? else { return Ok(true) };
+    let Some(has) = owed::has(conn, stream, to)? else { return Ok(true) };
     let Some(addressing) = Addressing::of_stream(conn, stream)? else { return Ok(true) };
     scan_between(
         conn,
@@ -127,7 +127,7 @@ pub fn undeposited(conn: &Connection, to: PeerDevice, max_bytes: usize) -> Resul
     let mut room = max_bytes;
     let mut out = Vec::new();
     for stream in streams_after(conn, to, OutStreamRow(0))? {
-        let Some(has) = owed::has(conn, stream, to.device)? else { continue };
+        let Some(has) = owed::has(conn, stream, to)? else { continue };
         let Some(addressing) = Addressing::of_stream(conn, stream)? else { continue };
         let lie: Vec<(u64, u64)> = conn
             .prepare_cached("SELECT low, high FROM deposits WHERE stream = ?1 AND device = ?2 ORDER BY low")?

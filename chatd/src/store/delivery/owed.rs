@@ -60,11 +60,6 @@ pub(in crate::store) fn common(owed: &[Owed]) -> Vec<(u64, u64)> {
     rest.iter().fold(first.has.clone(), |all, one| without(&all, &without(&all, &one.has)))
 }
 
-/// What one device of the recipients has at least.
-pub(in crate::store) fn delivered(owed: &[Owed]) -> Vec<(u64, u64)> {
-    owed.iter().filter(|one| one.to.peer != PeerId::SELF).fold(Vec::new(), |all, one| union(&all, &one.has))
-}
-
 /// The devices that a stream goes to; none where it is one alone.
 pub(in crate::store) fn of_stream(conn: &Connection, stream: OutStreamRow) -> Result<Vec<Owed>, StoreError> {
     let mut select = conn.prepare_cached("SELECT peer, device, has FROM owed WHERE stream = ?1 ORDER BY device")?;
@@ -81,13 +76,13 @@ pub(in crate::store) fn of_stream(conn: &Connection, stream: OutStreamRow) -> Re
 pub(in crate::store) fn has(
     conn: &Connection,
     stream: OutStreamRow,
-    device: DeviceId,
+    to: PeerDevice,
 ) -> Result<Option<Vec<(u64, u64)>>, StoreError> {
     let owed = of_stream(conn, stream)?;
     if owed.is_empty() {
         return Ok(Some(Vec::new()));
     }
-    Ok(owed.into_iter().find(|one| one.to.device == device).map(|one| one.has))
+    Ok(owed.into_iter().find(|one| one.to == to).map(|one| one.has))
 }
 
 /// All devices that the members of a conversation have, but for this one.

@@ -13,6 +13,7 @@ use rusqlite::{OptionalExtension, params};
 use crate::model::MessageState;
 use crate::model::ids::{OutStreamRow, PeerDevice, PeerId};
 use crate::store::delivery::owed::{self, Owed};
+use crate::store::delivery::runs::subtract;
 use crate::store::delivery::{deposits, marks, trace};
 use crate::store::engine::numbers;
 use crate::store::engine::tx::Tx;
@@ -96,7 +97,12 @@ fn one_of_several_has(
         return Ok(());
     }
     if from.peer != PeerId::SELF {
-        for (low, high) in owed::without(&fresh, &owed::delivered(&owed)) {
+        let mut new = Vec::new();
+        for range in &fresh {
+            // Another device of the recipient may have had it, in this place or in another.
+            new.extend(subtract(*range, &marks::marked(tx, stream, MessageState::Delivered, *range)?));
+        }
+        for (low, high) in new {
             let rows = rows_between(
                 tx,
                 "SELECT seq, message FROM outbox WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq",
@@ -198,7 +204,8 @@ pub fn reject_queued(tx: &mut Tx<'_>, contact: PeerId, state: MessageState, caus
             )?
             .query_row([stream], |row| row.get(0))?;
         let left = left.max(0) as u64;
-        let delivered = owed::delivered(&owed::of_stream(tx.conn, stream)?);
+        let mut delivered = marks::marked(tx, stream, MessageState::Delivered, (1, u64::MAX))?;
+        delivered.extend(marks::marked(tx, stream, MessageState::Read, (1, u64::MAX))?);
         settle(tx, contact, stream, (1, left), state, &cause.with_copy(), &delivered)?;
         settle(tx, contact, stream, (left + 1, i64::MAX as u64), state, cause.as_str(), &delivered)?;
         owed::end(tx, stream)?;

@@ -66,8 +66,19 @@ impl Person {
     pub fn new(name: &str) -> Self {
         let (identity, device) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
         let prekey = PrekeySecret::generate(Timestamp::now().unix_seconds()).unwrap();
-        let account = AccountId::of_first_key(&identity.public());
         let record = sign_record(&identity, name, 1, &[&device], Some(&prekey), ContactPolicy::Members);
+        Self::with(name, (identity, device), prekey, record)
+    }
+
+    /// Another device of the same account, with a store of its own; its record is still that of the first.
+    pub fn another(&self) -> Self {
+        let device = SigningKey::generate().unwrap();
+        let prekey = PrekeySecret::generate(Timestamp::now().unix_seconds()).unwrap();
+        Self::with(&self.name, (self.identity.clone(), device), prekey, self.record.clone())
+    }
+
+    fn with(name: &str, (identity, device): (SigningKey, SigningKey), prekey: PrekeySecret, record: Vec<u8>) -> Self {
+        let account = AccountId::of_first_key(&identity.public());
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let row = AccountRow {
             id: account,
@@ -155,7 +166,7 @@ impl Person {
     }
 
     pub fn id(&self, other: &Self) -> PeerId {
-        self.row(other).id
+        if other.account == self.account { PeerId::SELF } else { self.row(other).id }
     }
 
     pub fn wish(&self, other: &Self, event: Event) {

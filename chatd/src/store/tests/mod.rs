@@ -5,6 +5,7 @@ mod contacts;
 mod crash;
 mod damage;
 mod deposits;
+mod devices;
 mod epochs;
 mod feed;
 pub(crate) mod fixture;

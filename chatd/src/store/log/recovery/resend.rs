@@ -90,6 +90,7 @@ pub(in crate::store) fn renew(
         }
         if let Some(state @ (MessageState::Delivered | MessageState::Read)) = before {
             kept.push((stream.seq, state));
+            again += u64::from(why == Why::Lost);
             continue;
         }
         again += u64::from(why == Why::Lost);

@@ -1,6 +1,7 @@
 //! Real envelopes into real stores: what is taken, what is refused, and that nothing is left of the latter.
 
 mod contexts;
+mod devices;
 mod known;
 mod membership;
 mod parked;

@@ -22,7 +22,7 @@ use crate::store::peers::trust;
 use crate::store::tests::fixture::{Person, message, sign_record};
 
 /// What everybody knows of an account from now on: a record made by hand that names these devices.
-fn publish(devices: &[&Person], seq: u64, to: &[&Person]) {
+pub(crate) fn publish(devices: &[&Person], seq: u64, to: &[&Person]) {
     let keys: Vec<_> = devices.iter().map(|person| &person.device).collect();
     let one = devices[0];
     let record = sign_record(&one.identity, &one.name, seq, &keys, None, ContactPolicy::Members);
@@ -37,7 +37,7 @@ fn publish(devices: &[&Person], seq: u64, to: &[&Person]) {
 }
 
 /// Alice with a device, bob with two.
-fn bob_has_two() -> (Person, Person, Person) {
+pub(crate) fn bob_has_two() -> (Person, Person, Person) {
     let (alice, bob) = (Person::new("alice"), Person::new("bob"));
     let laptop = bob.another();
     alice.befriend(&bob);
@@ -48,7 +48,7 @@ fn bob_has_two() -> (Person, Person, Person) {
 }
 
 /// What another device of an account knows already: the contact is one.
-fn befriend_alone(device: &Person, contact: &Person) {
+pub(crate) fn befriend_alone(device: &Person, contact: &Person) {
     let peer = device.meet(contact);
     device.wish(contact, Event::UserAdds);
     device

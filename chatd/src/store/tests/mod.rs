@@ -5,7 +5,7 @@ mod contacts;
 mod crash;
 mod damage;
 mod deposits;
-mod devices;
+pub(crate) mod devices;
 mod epochs;
 mod feed;
 pub(crate) mod fixture;

@@ -18,13 +18,12 @@ use std::sync::{Mutex, Once, PoisonError};
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
+pub(in crate::store) use crate::store::disk::vfs::PAGE_BYTES;
 use crate::store::disk::vfs::{self, Below, Code, FileKind, Layer};
 use crate::store::disk::wal::{FRAME_HEADER, Gather, Pages};
 
 /// Bytes at the end of each page that SQLite leaves alone.
 pub(in crate::store) const RESERVED: u8 = 8;
-/// Bytes of a page in every database of ours: SQLite's default.
-pub(in crate::store) const PAGE_BYTES: usize = 4_096;
 /// The header of a database; what matters here stands in it.
 pub(in crate::store) const DATABASE_HEADER: usize = 100;
 /// The header of a WAL.

@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ffi;
 
+/// Bytes of a page in every database of ours: SQLite's default.
+pub(in crate::store) const PAGE_BYTES: usize = 4_096;
+
 /// What kind of file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum FileKind {

@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use rusqlite::ffi;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
-use crate::store::disk::vfs::{Below, Code};
+use crate::store::disk::vfs::{Below, Code, PAGE_BYTES};
 
 /// Header of a frame; <https://sqlite.org/fileformat2.html#wal_file_format>.
 pub(in crate::store) const FRAME_HEADER: usize = 24;
@@ -25,6 +25,8 @@ pub(in crate::store) const FRAME_HEADER: usize = 24;
 const GATHERED_BYTES: usize = 60 * 1024;
 /// Pages kept, of all logs together: 4 MiB.
 const KEPT_PAGES: usize = 1_024;
+/// Pages that memory is taken for at a time: 256 KiB.
+const PIECE: usize = 64;
 
 static KEPT: Mutex<Option<Kept>> = Mutex::new(None);
 
@@ -91,15 +93,54 @@ struct Kept {
     /// By path: a number, so that a page's name is small, and how many handles are open.
     logs: HashMap<PathBuf, (u64, usize)>,
     newest: u64,
-    /// Wiped when they go: those of prekeys that were destroyed are among them.
-    pages: HashMap<(u64, i64), Zeroizing<Box<[u8]>>>,
+    /// In which place of `memory` each is.
+    pages: HashMap<(u64, i64), usize>,
     order: VecDeque<(u64, i64)>,
+    /// Taken in large pieces and kept: page by page the heap would grow, and shrink again, by a call of the system for each.
+    memory: Vec<Zeroizing<Box<[u8]>>>,
+    /// Places that hold nothing. Wiped: those of prekeys that were destroyed were among them.
+    free: Vec<usize>,
 }
 
 impl Kept {
     fn drop_pages(&mut self, log: u64) {
-        self.pages.retain(|(of, _), _| *of != log);
+        let mut gone = Vec::new();
+        self.pages.retain(|(of, _), place| {
+            let stays = *of != log;
+            if !stays {
+                gone.push(*place);
+            }
+            stays
+        });
+        for place in &gone {
+            self.at(*place).zeroize();
+        }
+        self.free.extend(gone);
         self.order.retain(|(of, _)| *of != log);
+    }
+
+    /// The bytes of a place.
+    fn at(&mut self, place: usize) -> &mut [u8] {
+        let begin = place % PIECE * PAGE_BYTES;
+        &mut self.memory[place / PIECE][begin..begin + PAGE_BYTES]
+    }
+
+    /// A place for one more page: that of the oldest when there are enough.
+    fn place(&mut self) -> usize {
+        while self.pages.len() >= KEPT_PAGES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            if let Some(place) = self.pages.remove(&oldest) {
+                return place;
+            }
+        }
+        if let Some(place) = self.free.pop() {
+            return place;
+        }
+        let first = self.memory.len() * PIECE;
+        self.memory.push(Zeroizing::new(vec![0; PIECE * PAGE_BYTES].into_boxed_slice()));
+        self.free.extend((first + 1..first + PIECE).rev());
+        first
     }
 }
 
@@ -128,37 +169,29 @@ impl Pages {
 
     /// One was written, or read and found whole.
     pub fn keep(&self, offset: i64, page: &[u8]) {
+        if page.len() != PAGE_BYTES {
+            return;
+        }
         let name = (self.log, offset);
         kept(|kept| {
-            if let Some(old) = kept.pages.get_mut(&name).filter(|old| old.len() == page.len()) {
-                old.copy_from_slice(page);
-                return;
-            }
-            // The memory of the oldest is used again.
-            let mut memory = None;
-            while kept.pages.len() >= KEPT_PAGES
-                && let Some(oldest) = kept.order.pop_front()
-            {
-                memory = kept.pages.remove(&oldest);
-            }
-            let page = match memory.filter(|memory| memory.len() == page.len()) {
-                Some(mut memory) => {
-                    memory.copy_from_slice(page);
-                    memory
+            let place = match kept.pages.get(&name) {
+                Some(place) => *place,
+                None => {
+                    let place = kept.place();
+                    kept.pages.insert(name, place);
+                    kept.order.push_back(name);
+                    place
                 }
-                None => Zeroizing::new(page.into()),
             };
-            if kept.pages.insert(name, page).is_none() {
-                kept.order.push_back(name);
-            }
+            kept.at(place).copy_from_slice(page);
         });
     }
 
     /// Fills the buffer, if the page is kept.
     pub fn give(&self, offset: i64, buffer: &mut [u8]) -> bool {
-        kept(|kept| match kept.pages.get(&(self.log, offset)) {
-            Some(page) if page.len() == buffer.len() => {
-                buffer.copy_from_slice(page);
+        kept(|kept| match kept.pages.get(&(self.log, offset)).copied() {
+            Some(place) if buffer.len() == PAGE_BYTES => {
+                buffer.copy_from_slice(kept.at(place));
                 true
             }
             _ => false,

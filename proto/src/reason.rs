@@ -28,7 +28,8 @@ macro_rules! reasons {
                 }
             }
 
-            fn of_word(word: &str) -> Option<Self> {
+            /// The one of that word alone.
+            pub fn of_word(word: &str) -> Option<Self> {
                 match word {
                     $($word => Some(Self::$name),)*
                     _ => None,

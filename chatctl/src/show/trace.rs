@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use proto::reason::{Reason, Said};
-use proto::rpc::types::{MessageState, TraceResult};
+use proto::rpc::types::{MessageState, Outcome, TraceResult, TraceStep};
 
 use super::words::{argument, clock, count, reasons};
 use crate::term::span::Line;
@@ -19,7 +19,7 @@ pub fn head(trace: &TraceResult) -> Line {
 pub fn steps(trace: &TraceResult) -> Table<4> {
     let mut table = Table::new([0; 4]).titled(["TIME", "WHAT", "BY", "DETAIL"]);
     for step in &trace.steps {
-        let mut detail = step.detail.as_deref().map(reasons::words).unwrap_or_default().into_owned();
+        let mut detail = detail(step, trace.own);
         if let Some(others) = step.others {
             let _ = write!(detail, " (with {})", count(others, "other message"));
         }
@@ -27,6 +27,38 @@ pub fn steps(trace: &TraceResult) -> Table<4> {
         table.row([clock::precise(step.at), step.what.clone(), path, detail]);
     }
     table
+}
+
+/// What is behind a step, for people.
+fn detail(step: &TraceStep, own: bool) -> String {
+    let reason = step.reason.as_deref().map(reasons::words);
+    match (step.outcome, reason) {
+        (Some(Outcome::Failed), Some(reason)) | (None, Some(reason)) => reason.into_owned(),
+        (Some(outcome), _) => phrase(outcome).to_owned(),
+        (None, None) => said_of(&step.what, own).to_owned(),
+    }
+}
+
+/// What an outcome means.
+fn phrase(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Sent => "sent",
+        Outcome::Deposited => "deposited",
+        Outcome::Failed => "it failed",
+    }
+}
+
+/// What a state means of which nothing else is to be said.
+fn said_of(what: &str, own: bool) -> &'static str {
+    match what {
+        "queued" => "stored durably",
+        "sent" if own => "by another device of the account",
+        "sent" => "by the sender's clock",
+        "received" => "committed here and acknowledged",
+        "mailboxed" => "in the recipient's mailbox",
+        "delivered" => "acknowledged",
+        _ => "",
+    }
 }
 
 /// What becomes of a message next, and what its sender can do.
@@ -81,7 +113,6 @@ mod tests {
     use super::*;
     use crate::term::render::samples::plain;
     use proto::ids::{AccountId, MessageId};
-    use proto::rpc::types::TraceStep;
     use proto::time::Timestamp;
 
     fn trace(state: MessageState, reason: Option<&str>) -> TraceResult {
@@ -89,7 +120,8 @@ mod tests {
             at: Timestamp(0),
             what: "attempt".into(),
             path: None,
-            detail: Some("peer_unreachable: timed out\u{1b}".into()),
+            outcome: Some(Outcome::Failed),
+            reason: Some("peer_unreachable: timed out\u{1b}".into()),
             others: Some(1),
         };
         let (id, reason) = (MessageId([7; 16]), reason.map(str::to_owned));
@@ -103,6 +135,22 @@ mod tests {
         let shown = plain(&steps(&trace).take_lines(false));
         let detail = "  attempt  -  not reachable: timed out\\u{1b} (with 1 other message)";
         assert!(shown.ends_with(detail), "{shown}");
+    }
+
+    #[test]
+    fn every_outcome_and_reason_of_an_attempt_is_said_in_words() {
+        let said = |outcome, reason: Option<String>| {
+            let step = trace(MessageState::Queued, None).steps.remove(0);
+            detail(&TraceStep { outcome: Some(outcome), reason, ..step }, true)
+        };
+        let mut all: Vec<String> = Outcome::ALL.into_iter().map(|outcome| said(outcome, None)).collect();
+        all.extend(Reason::ALL.iter().map(|reason| said(Outcome::Failed, Some(reason.to_string()))));
+        assert!(all.iter().all(|text| !text.is_empty() && !text.contains('_')), "{all:?}");
+        let count = all.len();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), count, "each says something of its own");
+        assert_eq!(count, Outcome::ALL.len() + Reason::ALL.len());
     }
 
     #[test]

@@ -303,7 +303,7 @@ pub fn sample(call: &Call<'_>) -> Value {
             "id": id(9), "who": "bob", "peer": "33".repeat(16), "state": "queued", "reason": "peer_unreachable: no address of it is known", "own": true,
             "steps": [
                 { "at": AT, "what": "queued" },
-                { "at": AT, "what": "attempt", "path": "direct", "detail": "timed out" },
+                { "at": AT, "what": "attempt", "path": "direct", "outcome": "failed", "reason": "peer_unreachable: timed out" },
             ],
         }),
         "feed.subscribe" => json!({ "subscription": 1, "seq": 10, "head": 10 }),

@@ -1,5 +1,6 @@
 //! The delivery task of one account: turns news into steps of routes.
 
+use crate::model::Outcome;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -220,7 +221,7 @@ impl Engine {
             }
             Some(Problem::NoPrekey) => {
                 self.context.store.note(move |tx| {
-                    attempts::attempt_failed(tx, contact, "direct", Reason::RecipientKeysExpired.as_str())
+                    attempts::attempt_failed(tx, contact, "direct", Outcome::failed(Reason::RecipientKeysExpired))
                 });
                 let route = self.route(contact);
                 route.refresh_record = true;

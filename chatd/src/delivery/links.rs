@@ -1,5 +1,6 @@
 //! Dialling, and what the coming and going of links, and refusals on them, do to routes.
 
+use crate::model::Outcome;
 use std::time::{Duration, Instant};
 
 use proto::ids::{DeviceId, NodeId};
@@ -13,7 +14,6 @@ use super::route::{Phase, Route};
 use crate::link::{CloseCode, LinkSender};
 use crate::model::ids::PeerId;
 use crate::store::contacts::giveup;
-use crate::store::delivery::trace::RECIPIENT_QUOTA;
 use crate::store::delivery::{attempts, outbox};
 use crate::store::peers::devices;
 
@@ -90,7 +90,8 @@ impl Engine {
                 // Its mailbox would only keep what is not wanted.
                 let route = self.route(contact);
                 (route.mailbox.absent, route.mailbox.wanted) = (false, false);
-                self.context.store.note(move |tx| attempts::attempt_failed(tx, contact, "direct", RECIPIENT_QUOTA));
+                let outcome = Outcome::failed(Reason::RecipientQuota);
+                self.context.store.note(move |tx| attempts::attempt_failed(tx, contact, "direct", outcome));
             }
         }
     }
@@ -133,8 +134,8 @@ impl Engine {
                 if let ReachError::Asked(pause) = &error {
                     self.route(contact).wait(now, *pause, rand::random());
                 }
-                let outcome = Reason::PeerUnreachable.with(&error);
-                self.context.store.note(move |tx| attempts::attempt_failed(tx, contact, "direct", &outcome));
+                let outcome = Outcome::failed_with(Reason::PeerUnreachable, &error);
+                self.context.store.note(move |tx| attempts::attempt_failed(tx, contact, "direct", outcome));
             }
         }
     }

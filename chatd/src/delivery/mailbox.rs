@@ -3,6 +3,7 @@
 //! One job at a time per contact. Nothing leaves the outbox by it: the recipient's own acknowledgement ends a message, and
 //! comes by the same way if need be, inside of an envelope.
 
+use crate::model::Outcome;
 use std::time::Instant;
 
 use proto::directory::SignedRecord;
@@ -44,30 +45,30 @@ const MAX_ROUNDS: usize = 4_096;
 /// What a directory's answer means that does not have what a deposit is for.
 const NO_SUCH_DEVICE: &str = "its directory knows no such device";
 
-/// Why a deposit was not made. The text is what `trace` and `reason` show: one word, then words.
+/// Why a deposit was not made.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DepositError {
-    #[error("{}: the directory of its domain is not known here", Reason::NoMailbox)]
+    #[error("the directory of its domain is not known here")]
     NoDirectory,
-    #[error("{}", Reason::RecipientKeysExpired)]
+    #[error("the recipient's keys are too old to seal to")]
     NoPrekey,
-    #[error("{word}: {0}", word = Reason::MailboxFull)]
+    #[error("the mailbox is full: {0}")]
     Full(String),
-    #[error("{}: requests of strangers fill it, and {bits} bits of work open it", Reason::MailboxFull)]
+    #[error("requests of strangers fill the mailbox, and {bits} bits of work open it")]
     Work { bits: u8, window: u64 },
     #[error(transparent)]
     NoStamp(#[from] NoStamp),
-    #[error("{}", Reason::TokenRevoked)]
+    #[error("the directory does not honour our token")]
     Revoked,
-    #[error("{word}: {0}", word = Reason::MailboxRefused)]
+    #[error("the directory refused it: {0}")]
     Refused(String),
-    #[error("{}", Reason::AccountGone)]
+    #[error("the directory knows no such account")]
     Gone,
-    #[error("{word}: {0}", word = Reason::MailboxUnreachable)]
+    #[error(transparent)]
     Unreachable(DirectoryError),
-    #[error("{word}: {0}", word = Reason::Failed)]
+    #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("{word}: {0}", word = Reason::Failed)]
+    #[error(transparent)]
     Crypto(#[from] CryptoError),
 }
 
@@ -75,6 +76,22 @@ impl DepositError {
     /// Asking again soon would be answered the same. A new contact's token may just be on its way to the directory.
     pub fn is_refusal(&self) -> bool {
         !matches!(self, Self::Unreachable(_) | Self::Store(_) | Self::Revoked)
+    }
+
+    /// What is noted of the attempt.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::NoDirectory => Outcome::failed_with(Reason::NoMailbox, self),
+            Self::NoPrekey => Outcome::failed(Reason::RecipientKeysExpired),
+            Self::Full(said) => Outcome::failed_with(Reason::MailboxFull, said),
+            Self::Work { .. } => Outcome::failed_with(Reason::MailboxFull, self),
+            Self::NoStamp(refusal) => Outcome::failed_with(Reason::WorkRefused, refusal),
+            Self::Revoked => Outcome::failed(Reason::TokenRevoked),
+            Self::Refused(said) => Outcome::failed_with(Reason::MailboxRefused, said),
+            Self::Gone => Outcome::failed(Reason::AccountGone),
+            Self::Unreachable(_) => Outcome::failed_with(Reason::MailboxUnreachable, self),
+            Self::Store(_) | Self::Crypto(_) => Outcome::failed_with(Reason::Failed, self),
+        }
     }
 
     fn of(error: DirectoryError) -> Self {
@@ -282,8 +299,8 @@ impl Engine {
                 if let DepositError::Unreachable(DirectoryError::RateLimited { retry_after }) = &error {
                     route.mailbox.wait(Instant::now(), *retry_after, rand::random());
                 }
-                let outcome = error.to_string();
-                self.context.store.note(move |tx| attempts::attempt_failed(tx, contact, "mailbox", &outcome));
+                let outcome = error.outcome();
+                self.context.store.note(move |tx| attempts::attempt_failed(tx, contact, "mailbox", outcome));
             }
         }
         self.advance(contact);

@@ -3,6 +3,7 @@
 //! One job at a time per contact runs off the delivery task: reading and sealing on a blocking thread, sending under the
 //! link's own backpressure.
 
+use crate::model::Outcome;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -92,12 +93,12 @@ pub(super) enum Problem {
 
 impl Problem {
     /// What is noted of the attempt.
-    pub fn outcome(&self) -> String {
+    pub fn outcome(&self) -> Outcome {
         match self {
-            Self::NoPrekey => Reason::RecipientKeysExpired.to_string(),
-            Self::Link => Reason::PeerUnreachable.with(self),
-            Self::Store(_) | Self::Crypto(_) => Reason::Failed.with(self),
-            Self::NoStamp(refusal) => refusal.to_string(),
+            Self::NoPrekey => Outcome::failed(Reason::RecipientKeysExpired),
+            Self::Link => Outcome::failed_with(Reason::PeerUnreachable, self),
+            Self::Store(_) | Self::Crypto(_) => Outcome::failed_with(Reason::Failed, self),
+            Self::NoStamp(refusal) => Outcome::failed_with(Reason::WorkRefused, refusal),
         }
     }
 }
@@ -181,7 +182,7 @@ impl Job {
             if let Some((stream, low, high)) = envelope.chain {
                 done.cursor = (stream, high);
                 done.in_flight.push(InFlight { number: envelope.number, stream, high, bytes });
-                let note = AttemptNote { stream, low, high, path, outcome: "sent".into(), at: Timestamp::now() };
+                let note = AttemptNote { stream, low, high, path, outcome: Outcome::Sent, at: Timestamp::now() };
                 store.note(move |tx| attempts::attempt(tx, contact, &note));
             }
             for (id, kind) in envelope.signals {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use proto::directory::api::ErrorCode;
 use proto::directory::{SignedReach, SignedRecord};
 use proto::ids::NodeId;
-use proto::reason::Reason;
 
 use super::Context;
 use crate::directory::DirectoryError;
@@ -19,7 +18,7 @@ use crate::store::{ContactRow, StoreError};
 /// Why there is no link.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReachError {
-    #[error("{}", Reason::AccountGone)]
+    #[error("its directory knows no such account")]
     Gone,
     #[error("its directory asks to wait {} s", .0.as_secs())]
     Asked(Duration),

@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use proto::reason::Reason;
 use proto::wire::MAX_TTL_SECONDS;
 use proto::wire::envelope::Outer;
 use proto::wire::frame::Frame;
@@ -30,11 +29,11 @@ static TURN: Semaphore = Semaphore::const_new(1);
 /// Why a stamp was not made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoStamp {
-    #[error("{word}: {0} bits of work are asked for, and {MAX_WORK_BITS} are the most that is done", word = Reason::WorkRefused)]
+    #[error("{0} bits of work are asked for, and {MAX_WORK_BITS} are the most that is done")]
     TooMuch(u8),
-    #[error("{}: the work that is asked for takes longer than {} s", Reason::WorkRefused, WORK_TIME.as_secs())]
+    #[error("the work that is asked for takes longer than {} s", WORK_TIME.as_secs())]
     TooLong,
-    #[error("{}: the envelope cannot be stamped", Reason::WorkRefused)]
+    #[error("the envelope cannot be stamped")]
     Unusable,
 }
 
@@ -129,7 +128,7 @@ impl Engine {
             Err(problem) => {
                 tracing::info!(often = "work", %contact, %problem, "the request was not sent with work");
                 let outcome = problem.outcome();
-                self.context.store.note(move |tx| attempts::attempt_failed(tx, contact, "direct", &outcome));
+                self.context.store.note(move |tx| attempts::attempt_failed(tx, contact, "direct", outcome));
             }
         }
     }

@@ -10,6 +10,7 @@ mod event;
 mod feed;
 pub mod ids;
 mod message;
+mod outcome;
 mod profile;
 mod trace;
 
@@ -19,5 +20,6 @@ pub use self::contact::{Called, Contact, ContactStage, Trust, Unread};
 pub use self::event::{ContactChange, Event, EventBody, EventKind};
 pub use self::feed::{Consumer, DeadLetter};
 pub use self::message::{Format, FoundMessage, Message, MessageState, Priority};
+pub use self::outcome::{Failure, Outcome};
 pub use self::profile::ProfileRow;
 pub use self::trace::{Step, TraceStep};

@@ -2,7 +2,7 @@
 
 use proto::time::Timestamp;
 
-use super::MessageState;
+use super::{MessageState, Outcome};
 
 /// One thing that happened to a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,21 +11,26 @@ pub struct TraceStep {
     pub at: Timestamp,
     /// What.
     pub step: Step,
-    /// Outcome or cause; the word of a `Reason`, `sent`, `deposited`, or words.
-    pub detail: Option<String>,
 }
 
 /// What happened to a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// It reached a state.
-    State(MessageState),
+    State {
+        /// Which.
+        state: MessageState,
+        /// Why: a `Reason`, where there is one.
+        reason: Option<String>,
+    },
     /// It came here, from somebody else.
     Received,
     /// It was put on a way.
     Attempt {
         /// `direct`, `local`, `relay` or `mailbox`.
         path: String,
+        /// What came of it.
+        outcome: Outcome,
         /// How many other messages shared the attempt.
         others: u64,
     },

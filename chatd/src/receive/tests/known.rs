@@ -154,7 +154,7 @@ fn acknowledgements_ride_along() {
     alice
         .write(move |tx| {
             let at = proto::time::Timestamp::now();
-            let outcome = "sent".to_owned();
+            let outcome = crate::model::Outcome::Sent;
             attempts::attempt(tx, contact, &AttemptNote { stream, low: 1, high: 1, path: "direct", outcome, at })
         })
         .unwrap();

@@ -2,13 +2,14 @@
 #![allow(clippy::unwrap_used)]
 
 use proto::ids::{AccountId, ConversationId, MessageId};
+use proto::reason::Reason;
 use proto::rpc::event::{Event, EventType};
 use proto::rpc::types;
 use proto::time::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::model::{self, ContactChange, EventBody, EventKind, Step};
+use crate::model::{self, ContactChange, EventBody, EventKind, Outcome, Step};
 
 const ID: MessageId = MessageId([1; 16]);
 const BOB: AccountId = AccountId([2; 16]);
@@ -162,19 +163,21 @@ fn words_that_clients_say_mean_the_same_on_the_way_back() {
 
 #[test]
 fn steps_of_a_trace() {
-    let step = |step, detail: Option<&str>| {
-        let detail = detail.map(str::to_owned);
-        json_of(types::TraceStep::from(model::TraceStep { at: Timestamp(1_000), step, detail }))
-    };
+    let step = |step| json_of(types::TraceStep::from(model::TraceStep { at: Timestamp(1_000), step }));
     let at = "1970-01-01T00:00:01.000Z";
-    let attempt = |others| Step::Attempt { path: "direct".into(), others };
-    let queued = step(Step::State(model::MessageState::Queued), Some("stored durably"));
-    assert_eq!(queued, json!({"at": at, "what": "queued", "detail": "stored durably"}));
-    assert_eq!(step(Step::Received, None), json!({"at": at, "what": "received"}));
-    let alone = json!({"at": at, "what": "attempt", "path": "direct", "detail": "sent"});
-    assert_eq!(step(attempt(0), Some("sent")), alone);
-    let shared = json!({"at": at, "what": "attempt", "path": "direct", "detail": "sent", "others": 2});
-    assert_eq!(step(attempt(2), Some("sent")), shared);
+    let attempt = |outcome, others| step(Step::Attempt { path: "direct".into(), outcome, others });
+    let state = |state, reason: Option<&str>| step(Step::State { state, reason: reason.map(str::to_owned) });
+    assert_eq!(state(model::MessageState::Queued, None), json!({"at": at, "what": "queued"}));
+    let rejected = json!({"at": at, "what": "rejected", "reason": "blocked_copy_may_arrive"});
+    assert_eq!(state(model::MessageState::Rejected, Some("blocked_copy_may_arrive")), rejected);
+    assert_eq!(step(Step::Received), json!({"at": at, "what": "received"}));
+    let alone = json!({"at": at, "what": "attempt", "path": "direct", "outcome": "sent"});
+    assert_eq!(attempt(Outcome::Sent, 0), alone);
+    let shared = json!({"at": at, "what": "attempt", "path": "direct", "outcome": "deposited", "others": 2});
+    assert_eq!(attempt(Outcome::Deposited, 2), shared);
+    let failed =
+        json!({"at": at, "what": "attempt", "path": "direct", "outcome": "failed", "reason": "mailbox_full: a b"});
+    assert_eq!(attempt(Outcome::failed_with(Reason::MailboxFull, "a b"), 0), failed);
 }
 
 #[test]

@@ -2,13 +2,14 @@
 //!
 //! Messages to contacts are their owner's, and end by their lifetime only (`crate::store::log::expiry`).
 
+use proto::reason::Reason;
 use proto::wire::payload::Kind;
 use rusqlite::{Connection, params};
 
+use crate::model::Outcome;
 use crate::model::ids::PeerId;
 use crate::policy::contact::{Event, Outgoing, Relation};
 use crate::store::contacts::requests;
-use crate::store::delivery::trace::ACCOUNT_GONE;
 use crate::store::delivery::{attempts, control};
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
@@ -63,7 +64,7 @@ fn give_up_signals(tx: &mut Tx<'_>, now: i64) -> Result<bool, StoreError> {
 /// # Errors
 /// Those of the database.
 pub fn account_gone(tx: &mut Tx<'_>, contact: PeerId, path: &'static str, sure: bool) -> Result<(), StoreError> {
-    attempts::attempt_failed(tx, contact, path, ACCOUNT_GONE)?;
+    attempts::attempt_failed(tx, contact, path, Outcome::failed(Reason::AccountGone))?;
     if !sure {
         return Ok(());
     }

@@ -1,13 +1,13 @@
 //! Contacts as the owner of the account sees them, one or by the page.
 
 use proto::ids::AccountId;
+use proto::reason::Reason;
 use proto::time::Timestamp;
 use rusqlite::{Connection, params};
 
 use crate::crypto::safety::fingerprint;
 use crate::model::{Contact, ContactStage, Unread};
 use crate::policy::contact::{Incoming, Outgoing, Relation};
-use crate::store::delivery::trace::ACCOUNT_GONE;
 use crate::store::error::StoreError;
 use crate::store::peers::row::ContactRow;
 use crate::store::peers::{by_account, load, names};
@@ -121,7 +121,7 @@ pub fn describe(conn: &Connection, row: &ContactRow, home: &str) -> Result<Conta
         account: row.account,
         conversation: row.conversation,
         stage,
-        reason: ended.or_else(|| row.gone.then(|| ACCOUNT_GONE.to_owned())),
+        reason: ended.or_else(|| row.gone.then(|| Reason::AccountGone.to_string())),
         trust: row.trust,
         fingerprint: fingerprint(&row.identity_key),
         new_fingerprint: row.new_key().map(|key| fingerprint(&key)),

@@ -3,9 +3,10 @@
 use proto::time::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
-use crate::model::MessageState;
 use crate::model::ids::{OutStreamRow, PeerId};
+use crate::model::{MessageState, Outcome};
 use crate::store::delivery::marks::{self, with_ids};
+use crate::store::engine::numbers::{outcome_detail, outcome_word};
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
 use crate::store::peers;
@@ -24,7 +25,7 @@ pub fn attempt(tx: &mut Tx<'_>, contact: PeerId, note: &AttemptNote) -> Result<(
         )?
         .query_row([note.stream], |row| row.get(0))?;
     note_attempt(tx, note)?;
-    if note.outcome != "sent" {
+    if note.outcome != Outcome::Sent {
         return Ok(());
     }
     let rows: Vec<i64> = tx
@@ -40,21 +41,24 @@ pub fn attempt(tx: &mut Tx<'_>, contact: PeerId, note: &AttemptNote) -> Result<(
 /// attempts the first and the last are kept.
 pub(in crate::store) fn note_attempt(tx: &mut Tx<'_>, note: &AttemptNote) -> Result<(), StoreError> {
     let (low, high) = (note.low as i64, note.high as i64);
+    let (outcome, detail) = (outcome_word(&note.outcome), outcome_detail(&note.outcome));
     let same: Vec<i64> = tx
         .conn
         .prepare_cached(
             "SELECT id FROM attempts WHERE stream = ?1 AND high = ?2 AND low = ?3 AND path = ?4 AND outcome = ?5
-             ORDER BY id DESC LIMIT 2",
+             AND detail = ?6 ORDER BY id DESC LIMIT 2",
         )?
-        .query_map(params![note.stream, high, low, note.path, note.outcome], |row| row.get(0))?
+        .query_map(params![note.stream, high, low, note.path, outcome, detail], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     if let [newest, _] = same[..] {
         tx.conn.prepare_cached("UPDATE attempts SET at = ?2 WHERE id = ?1")?.execute(params![newest, note.at.0])?;
         return Ok(());
     }
     tx.conn
-        .prepare_cached("INSERT INTO attempts (stream, low, high, at, path, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-        .execute(params![note.stream, note.low as i64, note.high as i64, note.at.0, note.path, note.outcome])?;
+        .prepare_cached(
+            "INSERT INTO attempts (stream, low, high, at, path, outcome, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![note.stream, low, high, note.at.0, note.path, outcome, detail])?;
     Ok(())
 }
 
@@ -62,7 +66,12 @@ pub(in crate::store) fn note_attempt(tx: &mut Tx<'_>, note: &AttemptNote) -> Res
 ///
 /// # Errors
 /// Those of the database.
-pub fn attempt_failed(tx: &mut Tx<'_>, contact: PeerId, path: &'static str, outcome: &str) -> Result<(), StoreError> {
+pub fn attempt_failed(
+    tx: &mut Tx<'_>,
+    contact: PeerId,
+    path: &'static str,
+    outcome: Outcome,
+) -> Result<(), StoreError> {
     let waiting: Option<(OutStreamRow, i64, i64)> = tx
         .conn
         .prepare_cached(
@@ -73,7 +82,7 @@ pub fn attempt_failed(tx: &mut Tx<'_>, contact: PeerId, path: &'static str, outc
         .optional()?;
     let Some((stream, low, high)) = waiting else { return Ok(()) };
     let (low, high, at) = (low as u64, high as u64, tx.now);
-    note_attempt(tx, &AttemptNote { stream, low, high, path, outcome: outcome.to_owned(), at })
+    note_attempt(tx, &AttemptNote { stream, low, high, path, outcome, at })
 }
 
 /// The part of a stream that was put on the way in one envelope.
@@ -87,8 +96,8 @@ pub struct AttemptNote {
     pub high: u64,
     /// `direct`, `local`, `mailbox`.
     pub path: &'static str,
-    /// `sent`, or what went wrong.
-    pub outcome: String,
+    /// What came of it.
+    pub outcome: Outcome,
     /// When, which is a little before it is written down.
     pub at: Timestamp,
 }

@@ -9,8 +9,8 @@ use proto::time::Timestamp;
 use proto::wire::envelope::AckEntry;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::model::MessageState;
 use crate::model::ids::{OutStreamRow, PeerDevice, PeerId};
+use crate::model::{MessageState, Outcome};
 use crate::store::delivery::attempts::{self, AttemptNote};
 use crate::store::delivery::{marks, owed};
 use crate::store::engine::numbers;
@@ -19,7 +19,7 @@ use crate::store::error::StoreError;
 use crate::store::peers;
 
 /// What `trace` says when a directory turns out to be older than it was.
-const WENT_BACK: &str = Reason::MailboxRestored.as_str();
+const WENT_BACK: Reason = Reason::MailboxRestored;
 
 /// An envelope that a mailbox has taken.
 #[derive(Debug, Clone)]
@@ -72,7 +72,7 @@ pub fn deposited(tx: &mut Tx<'_>, contact: PeerId, deposit: &Deposit) -> Result<
             low: deposit.low,
             high: deposit.high,
             path: "mailbox",
-            outcome: "deposited".to_owned(),
+            outcome: Outcome::Deposited,
             at: tx.now,
         },
     )?;
@@ -153,7 +153,7 @@ pub fn mailbox_went_back(tx: &mut Tx<'_>, url: &str, contacts: &[PeerId]) -> Res
     // It counts anew from where it was.
     tx.conn.execute("DELETE FROM mailboxes WHERE url = ?1", [url])?;
     for contact in contacts {
-        attempts::attempt_failed(tx, *contact, "mailbox", WENT_BACK)?;
+        attempts::attempt_failed(tx, *contact, "mailbox", Outcome::failed(WENT_BACK))?;
         tx.wake_delivery(*contact);
     }
     Ok(())
@@ -178,7 +178,7 @@ pub fn deposited_at(tx: &Tx<'_>, url: &str) -> Result<Vec<PeerId>, StoreError> {
 /// Those of the database.
 pub fn end_deposits(tx: &mut Tx<'_>, now: i64) -> Result<(), StoreError> {
     let ended = forget_where(tx, "until <= ?1 OR at > ?1", params![now])?;
-    say_lost(tx, ended, Reason::MailboxTimeOver.as_str())?;
+    say_lost(tx, ended, Reason::MailboxTimeOver)?;
     let signals: Vec<PeerId> = tx
         .conn
         .prepare_cached(
@@ -204,10 +204,11 @@ fn forget_where(
         .collect::<Result<_, _>>()?)
 }
 
-fn say_lost(tx: &mut Tx<'_>, lost: Vec<(OutStreamRow, i64, i64)>, outcome: &str) -> Result<(), StoreError> {
+fn say_lost(tx: &mut Tx<'_>, lost: Vec<(OutStreamRow, i64, i64)>, reason: Reason) -> Result<(), StoreError> {
     for (stream, low, high) in lost {
         let (low, high, at) = (low as u64, high as u64, tx.now);
-        attempts::note_attempt(tx, &AttemptNote { stream, low, high, path: "mailbox", outcome: outcome.into(), at })?;
+        let outcome = Outcome::failed(reason);
+        attempts::note_attempt(tx, &AttemptNote { stream, low, high, path: "mailbox", outcome, at })?;
         let contact: Option<PeerId> = tx
             .conn
             .prepare_cached(

@@ -19,9 +19,10 @@ pub(in crate::store) struct Tried {
     pub at: i64,
     pub path: String,
     pub outcome: String,
+    pub detail: String,
 }
 
-/// The body of a pack: texts once, and six numbers for each attempt, those of the first four as differences.
+/// The body of a pack: texts once, and seven numbers for each attempt, those of the first four as differences.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Body {
     texts: Vec<String>,
@@ -39,10 +40,10 @@ fn encode(tried: &[Tried]) -> Vec<u8> {
                 body.texts.len() as i64 - 1
             }
         };
-        let (path, outcome) = (text(&one.path), text(&one.outcome));
+        let texts = [text(&one.path), text(&one.outcome), text(&one.detail)];
         let now = [one.id, one.low, one.at];
         let differences = [now[0] - before[0], now[1] - before[1], now[2] - before[2]];
-        body.numbers.extend(differences.into_iter().chain([one.high - one.low, path, outcome]));
+        body.numbers.extend(differences.into_iter().chain([one.high - one.low]).chain(texts));
         before = now;
     }
     rmp_serde::to_vec(&body).unwrap_or_default()
@@ -52,15 +53,16 @@ fn decode(bytes: &[u8]) -> Result<Vec<Tried>, StoreError> {
     let damaged = || StoreError::Damaged("a pack of attempts");
     let body: Body = rmp_serde::from_slice(bytes).map_err(|_| damaged())?;
     let mut before = [0i64; 3];
-    let mut out = Vec::with_capacity(body.numbers.len() / 6);
-    for six in body.numbers.chunks_exact(6) {
-        for (value, difference) in before.iter_mut().zip(six) {
+    let mut out = Vec::with_capacity(body.numbers.len() / 7);
+    for seven in body.numbers.chunks_exact(7) {
+        for (value, difference) in before.iter_mut().zip(seven) {
             *value = value.saturating_add(*difference);
         }
         let text = |at: i64| usize::try_from(at).ok().and_then(|at| body.texts.get(at)).cloned().ok_or_else(damaged);
         let [id, low, at] = before;
-        let high = low.saturating_add(six[3]);
-        out.push(Tried { id, low, high, at, path: text(six[4])?, outcome: text(six[5])? });
+        let high = low.saturating_add(seven[3]);
+        let [path, outcome, detail] = [text(seven[4])?, text(seven[5])?, text(seven[6])?];
+        out.push(Tried { id, low, high, at, path, outcome, detail });
     }
     Ok(out)
 }
@@ -86,12 +88,13 @@ pub(in crate::store) fn pack_attempts(
     let rows: Vec<(OutStreamRow, Tried)> = tx
         .conn
         .prepare_cached(
-            "SELECT stream, id, low, high, at, path, outcome FROM attempts INDEXED BY attempts_by_stream
+            "SELECT stream, id, low, high, at, path, outcome, detail FROM attempts INDEXED BY attempts_by_stream
              WHERE (stream, high, id) > (?1, ?2, ?3) ORDER BY stream, high, id LIMIT ?4",
         )?
         .query_map(params![stream, high, id, limit], |row| {
             let (id, low, high, at) = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
-            Ok((row.get(0)?, Tried { id, low, high, at, path: row.get(5)?, outcome: row.get(6)? }))
+            let (path, outcome, detail) = (row.get(5)?, row.get(6)?, row.get(7)?);
+            Ok((row.get(0)?, Tried { id, low, high, at, path, outcome, detail }))
         })?
         .collect::<Result<_, _>>()?;
     let next = rows.last().map(|(stream, tried)| (*stream, tried.high, tried.id));

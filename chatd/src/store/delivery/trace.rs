@@ -6,18 +6,13 @@ use proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::ids::{OutStreamRow, PeerId};
-use crate::model::{MessageState, Step, TraceStep};
+use crate::model::{MessageState, Outcome, Step, TraceStep};
 use crate::store::delivery::deposits;
 use crate::store::delivery::packs::{self, Tried};
 use crate::store::delivery::runs::{self, Run};
 use crate::store::engine::numbers;
 use crate::store::error::StoreError;
 use crate::store::peers;
-
-/// The outcome of an attempt, and the reason of a message, when the directory knows the recipient no more.
-pub const ACCOUNT_GONE: &str = Reason::AccountGone.as_str();
-/// Why a message waits whose recipient takes no more of us today, or at all.
-pub const RECIPIENT_QUOTA: &str = Reason::RecipientQuota.as_str();
 
 /// Attempts that a trace shows at most, the newest.
 const MAX_ATTEMPTS: usize = 100;
@@ -68,32 +63,42 @@ pub(in crate::store) fn state_at(
     if deposits::lies_there(conn, stream, seq)? {
         return Ok((MessageState::Mailboxed, None));
     }
-    let attempts: Option<(bool, bool, String)> = conn
+    let attempts: Option<(bool, bool, String, String)> = conn
         .prepare_cached(
-            "SELECT max(outcome = 'sent'),
-                    coalesce(max(iif(outcome = 'account_gone', at, NULL)) >= max(iif(outcome = 'sent', at, 0)), 0),
-                    (SELECT outcome FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2
-                     ORDER BY at DESC, id DESC LIMIT 1)
-             FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2 HAVING count(*) > 0",
+            "SELECT max(attempts.outcome = 'sent'),
+                    coalesce(max(iif(attempts.outcome = 'account_gone', at, NULL))
+                             >= max(iif(attempts.outcome = 'sent', at, 0)), 0),
+                    last.outcome, last.detail
+             FROM attempts, (SELECT outcome, detail FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2
+                             ORDER BY at DESC, id DESC LIMIT 1) AS last
+             WHERE stream = ?1 AND high >= ?2 AND low <= ?2 HAVING count(*) > 0",
         )?
-        .query_row(params![stream, seq], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row(params![stream, seq], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
     let last = match attempts {
         // Also of what left on a link that had outlived the account: nobody will acknowledge it.
-        Some((sent, true, _)) => {
+        Some((sent, true, ..)) => {
             let state = if sent { MessageState::Sent } else { MessageState::Queued };
-            return Ok((state, Some(ACCOUNT_GONE.to_owned())));
+            return Ok((state, Some(Reason::AccountGone.to_string())));
         }
         // It came there and was not taken, if that was the last word.
-        Some((true, _, last)) => {
-            return Ok((MessageState::Sent, Some(last).filter(|outcome| outcome == RECIPIENT_QUOTA)));
+        Some((true, _, last, detail)) => {
+            let last = outcome(&last, detail)?.reason().filter(|reason| *reason == Reason::RecipientQuota);
+            return Ok((MessageState::Sent, last.map(|reason| reason.to_string())));
         }
-        Some((.., last)) => Some(last),
+        Some((_, _, last, detail)) => match outcome(&last, detail)? {
+            Outcome::Failed(failure) => Some(failure.to_string()),
+            Outcome::Sent | Outcome::Deposited => None,
+        },
         None => None,
     };
     let row = peers::load(conn, contact)?;
     let reason = peers::wait_reason(&row).map(|reason| reason.to_string()).or(last);
     Ok((MessageState::Queued, reason))
+}
+
+fn outcome(word: &str, detail: String) -> Result<Outcome, StoreError> {
+    numbers::outcome_of(word, detail).ok_or(StoreError::Damaged("the outcome of an attempt"))
 }
 
 /// Whether an own message ended by its lifetime.
@@ -181,42 +186,34 @@ pub fn trace(conn: &Connection, id: &MessageId) -> Result<Trace, StoreError> {
         .optional()?;
     let (contact, sender, stream, seq, sent_at, received_at, row) =
         place.ok_or(StoreError::NotFound("that message"))?;
-    let step =
-        |at: i64, step: Step, detail: &str| TraceStep { at: Timestamp(at), step, detail: Some(detail.to_owned()) };
-    if sender < 0 {
-        let steps = vec![
-            step(sent_at, Step::State(MessageState::Sent), "by another device of the account"),
-            step(received_at, Step::Received, "committed here and acknowledged"),
-        ];
-        return Ok(Trace { contact, own: true, state: MessageState::Sent, reason: None, steps });
-    }
-    if sender > 0 {
-        let steps = vec![
-            step(sent_at, Step::State(MessageState::Sent), "by the sender's clock"),
-            step(received_at, Step::Received, "committed here and acknowledged"),
-        ];
+    let step = |at: i64, step: Step| TraceStep { at: Timestamp(at), step };
+    let reached = |at: i64, state: MessageState, reason: Option<String>| step(at, Step::State { state, reason });
+    if sender != 0 {
+        let steps = vec![reached(sent_at, MessageState::Sent, None), step(received_at, Step::Received)];
+        if sender < 0 {
+            return Ok(Trace { contact, own: true, state: MessageState::Sent, reason: None, steps });
+        }
         let read_upto = peers::load(conn, contact)?.read_upto;
         let state = if row <= read_upto { MessageState::Read } else { MessageState::Delivered };
         return Ok(Trace { contact, own: false, state, reason: None, steps });
     }
     let (state, reason) = state_at(conn, contact, stream, seq)?;
-    let mut steps = vec![step(sent_at, Step::State(MessageState::Queued), "stored durably")];
+    let mut steps = vec![reached(sent_at, MessageState::Queued, None)];
     let mut attempts = conn.prepare_cached(
-        "SELECT id, at, path, outcome, low, high FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2
+        "SELECT id, at, path, outcome, low, high, detail FROM attempts WHERE stream = ?1 AND high >= ?2 AND low <= ?2
          ORDER BY at DESC, id DESC LIMIT ?3",
     )?;
     let rows = attempts.query_map(params![stream, seq, MAX_ATTEMPTS as i64], |row| {
         let (id, at, low, high) = (row.get(0)?, row.get(1)?, row.get(4)?, row.get(5)?);
-        Ok(Tried { id, low, high, at, path: row.get(2)?, outcome: row.get(3)? })
+        Ok(Tried { id, low, high, at, path: row.get(2)?, outcome: row.get(3)?, detail: row.get(6)? })
     })?;
     let mut tried = packs::packed(conn, stream, seq)?;
     tried.extend(rows.collect::<Result<Vec<_>, _>>()?);
     tried.sort_by_key(|one| (one.at, one.id));
-    let tried = tried.split_off(tried.len().saturating_sub(MAX_ATTEMPTS)).into_iter().map(|one| {
-        let others = (one.high - one.low) as u64;
-        step(one.at, Step::Attempt { path: one.path, others }, &one.outcome)
-    });
-    steps.extend(tried);
+    for one in tried.split_off(tried.len().saturating_sub(MAX_ATTEMPTS)) {
+        let (outcome, others) = (outcome(&one.outcome, one.detail)?, (one.high - one.low) as u64);
+        steps.push(step(one.at, Step::Attempt { path: one.path, outcome, others }));
+    }
     for state in [
         MessageState::Mailboxed,
         MessageState::Delivered,
@@ -226,7 +223,8 @@ pub fn trace(conn: &Connection, id: &MessageId) -> Result<Trace, StoreError> {
         MessageState::Withdrawn,
     ] {
         if let Some(mark) = mark(conn, stream, state, seq)? {
-            steps.push(step(mark.at, Step::State(state), &mark.cause));
+            let reason = Reason::read(&mark.cause).is_some().then_some(mark.cause);
+            steps.push(reached(mark.at, state, reason));
         }
     }
     // As things happened; what happened in one millisecond stays as it was found.

@@ -1,6 +1,35 @@
-//! The numbers by which the database knows states of messages and kinds of events. One that was ever given never means anything else.
+//! The numbers and words by which the database knows states of messages, kinds of events and outcomes of attempts. One that was
+//! ever given never means anything else.
 
-use crate::model::{ContactChange, EventKind, MessageState};
+use proto::reason::Reason;
+
+use crate::model::{ContactChange, EventKind, Failure, MessageState, Outcome};
+
+/// The word of an outcome in `attempts`; statements compare it.
+pub(in crate::store) fn outcome_word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Sent => "sent",
+        Outcome::Deposited => "deposited",
+        Outcome::Failed(failure) => failure.reason.as_str(),
+    }
+}
+
+/// The reverse of [`outcome_word`], with the details that are kept beside it.
+pub(in crate::store) fn outcome_of(word: &str, detail: String) -> Option<Outcome> {
+    Some(match word {
+        "sent" => Outcome::Sent,
+        "deposited" => Outcome::Deposited,
+        word => Outcome::Failed(Failure { reason: Reason::of_word(word)?, detail }),
+    })
+}
+
+/// Details of an outcome.
+pub(in crate::store) fn outcome_detail(outcome: &Outcome) -> &str {
+    match outcome {
+        Outcome::Sent | Outcome::Deposited => "",
+        Outcome::Failed(failure) => &failure.detail,
+    }
+}
 
 /// The number of a state in `marks` and in the bodies of `events`.
 pub(in crate::store) fn state_number(state: MessageState) -> i64 {

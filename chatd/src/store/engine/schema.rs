@@ -177,7 +177,8 @@ CREATE TABLE attempts (
   high    INTEGER NOT NULL,
   at      INTEGER NOT NULL,
   path    TEXT    NOT NULL,
-  outcome TEXT    NOT NULL
+  outcome TEXT    NOT NULL,                   -- sent, deposited, or the word of a Reason
+  detail  TEXT    NOT NULL
 ) STRICT;
 CREATE INDEX attempts_by_stream ON attempts (stream, high);
 

@@ -1,6 +1,7 @@
 //! Own epochs: after a restore, a rolled-back disk, or a contact that lost what it had, nothing is lost and no number is
 //! used twice.
 
+use crate::model::Outcome;
 use proto::ids::{ConversationId, Epoch};
 use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
@@ -47,7 +48,7 @@ fn attempted(alice: &Person, bob: &Person) {
     let places = waiting(alice, bob);
     let stream = alice.read(|conn| stream_of(conn, contact, places[0].0)).unwrap();
     let (low, high) = (places[0].1, places[places.len() - 1].1);
-    let note = AttemptNote { stream, low, high, path: "direct", outcome: "sent".into(), at: Timestamp::now() };
+    let note = AttemptNote { stream, low, high, path: "direct", outcome: Outcome::Sent, at: Timestamp::now() };
     alice.write(move |tx| attempts::attempt(tx, contact, &note)).unwrap();
 }
 

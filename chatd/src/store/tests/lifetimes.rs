@@ -1,5 +1,6 @@
 //! Own messages that end by themselves, and whose ends are taken back.
 
+use crate::model::Outcome;
 use proto::ids::MessageId;
 use proto::time::Timestamp;
 
@@ -41,7 +42,7 @@ fn sent(alice: &Person, bob: &Person, low: u64, high: u64) {
         low,
         high,
         path: "direct",
-        outcome: "sent".into(),
+        outcome: Outcome::Sent,
         at: Timestamp(NOW * 1_000),
     };
     alice.write(move |tx| attempts::attempt(tx, contact, &note)).unwrap();

@@ -2,6 +2,7 @@
 
 mod events;
 
+use crate::model::Outcome;
 use proto::ids::{ConversationId, Epoch, MessageId};
 use proto::reason::Reason;
 use proto::time::Timestamp;
@@ -76,10 +77,9 @@ fn entry(alice: &Person, bob: &Person, contiguous: u64, ranges: &[(u64, u64)]) -
     }
 }
 
-fn attempt(alice: &Person, bob: &Person, (low, high): (u64, u64), path: &'static str, outcome: &str, at: i64) {
+fn attempt(alice: &Person, bob: &Person, (low, high): (u64, u64), path: &'static str, outcome: Outcome, at: i64) {
     let (contact, stream) = (alice.id(bob), alice.count("SELECT max(id) FROM streams_out"));
-    let note =
-        AttemptNote { stream: OutStreamRow(stream), low, high, path, outcome: outcome.to_owned(), at: Timestamp(at) };
+    let note = AttemptNote { stream: OutStreamRow(stream), low, high, path, outcome, at: Timestamp(at) };
     alice.write(move |tx| attempts::attempt(tx, contact, &note)).unwrap();
 }
 
@@ -97,7 +97,7 @@ fn every_kind() -> (Person, Person, Vec<(MessageId, MessageState)>) {
     // Rejected and withdrawn, some of which had left.
     for state in [Rejected, Withdrawn] {
         let ids = alice.send(&bob, &["1", "2", "3"]);
-        attempt(&alice, &bob, (1, 2), "direct", "sent", 1_000);
+        attempt(&alice, &bob, (1, 2), "direct", Outcome::Sent, 1_000);
         alice.write(move |tx| acks::reject_queued(tx, contact, state, Reason::Blocked)).unwrap();
         kinds.extend(ids.into_iter().map(|id| (id, state)));
     }
@@ -106,7 +106,7 @@ fn every_kind() -> (Person, Person, Vec<(MessageId, MessageState)>) {
         let id = send_one(&alice, &bob, Some(expiry(60, Some(NOW))));
         let seq = alice.count("SELECT seq FROM streams_out ORDER BY id DESC LIMIT 1") as u64;
         if left {
-            attempt(&alice, &bob, (seq, seq), "direct", "sent", 2_000 + seq as i64);
+            attempt(&alice, &bob, (seq, seq), "direct", Outcome::Sent, 2_000 + seq as i64);
         }
         alice.write(move |tx| giveup::expire_due(tx, NOW + 60)).unwrap();
         kinds.push((id, Expired));
@@ -122,11 +122,11 @@ fn every_kind() -> (Person, Person, Vec<(MessageId, MessageState)>) {
         ids.extend(alice.send(&bob, &["words"]));
         let seq = first + n;
         if n % 7 == 0 {
-            let (contact, outcome) = (contact, format!("unreachable: for the {}th time", n / 70));
-            alice.write(move |tx| attempts::attempt_failed(tx, contact, "direct", &outcome)).unwrap();
+            let outcome = Outcome::failed_with(Reason::PeerUnreachable, format!("for the {}th time", n / 70));
+            alice.write(move |tx| attempts::attempt_failed(tx, contact, "direct", outcome)).unwrap();
         }
         let path = if n % 5 == 0 { "mailbox" } else { "direct" };
-        attempt(&alice, &bob, (seq.saturating_sub(n % 3).max(first), seq), path, "sent", 10_000 + n as i64 * 13);
+        attempt(&alice, &bob, (seq.saturating_sub(n % 3).max(first), seq), path, Outcome::Sent, 10_000 + n as i64 * 13);
         alice.acknowledged(&bob, vec![entry(&alice, &bob, seq, &[])]);
     }
     let upto = ids[199];
@@ -148,8 +148,8 @@ fn every_kind() -> (Person, Person, Vec<(MessageId, MessageState)>) {
         at: Timestamp(50_000),
         seconds: 604_800,
     };
-    attempt(&alice, &bob, (last + 1, last + 1), "direct", "sent", 60_000);
-    attempt(&alice, &bob, (last + 1, last + 2), "direct", "sent", 61_000);
+    attempt(&alice, &bob, (last + 1, last + 1), "direct", Outcome::Sent, 60_000);
+    attempt(&alice, &bob, (last + 1, last + 2), "direct", Outcome::Sent, 61_000);
     alice.acknowledged(&bob, vec![entry(&alice, &bob, last - 1, &[(last + 2, last + 2)])]);
     // Afterwards: what lay there before something above it arrived would be lost.
     alice.write(move |tx| deposits::deposited(tx, contact, &deposit)).unwrap();
@@ -271,7 +271,7 @@ fn a_slice_is_short_however_much_there_is() {
             tx.conn.execute("DELETE FROM outbox", [])?;
             for seq in 1..=20_000 {
                 tx.conn.prepare_cached("INSERT INTO marks (stream, state, high, low, at, cause) VALUES (?1, 3, ?2, ?2, ?2 * 977, 'acknowledged')")?.execute([stream, seq])?;
-                tx.conn.prepare_cached("INSERT INTO attempts (stream, low, high, at, path, outcome) VALUES (?1, ?2, ?2, ?2 * 977, 'direct', 'sent')")?.execute([stream, seq])?;
+                tx.conn.prepare_cached("INSERT INTO attempts (stream, low, high, at, path, outcome, detail) VALUES (?1, ?2, ?2, ?2 * 977, 'direct', 'sent', '')")?.execute([stream, seq])?;
             }
             Ok(())
         })
@@ -304,7 +304,7 @@ fn one_that_has_the_same_sent_again_and_again_makes_no_rows() {
     let (alice, bob) = friends();
     alice.send(&bob, &["x"; 3]);
     for n in 0..1_000 {
-        attempt(&alice, &bob, (1, 3), "direct", "sent", n);
+        attempt(&alice, &bob, (1, 3), "direct", Outcome::Sent, n);
     }
     assert_eq!(alice.count("SELECT count(*) FROM attempts"), 2);
     assert_eq!(alice.count("SELECT max(at) FROM attempts"), 999, "the first and the last");

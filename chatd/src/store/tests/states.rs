@@ -1,6 +1,10 @@
 //! Where an own message stands: marks, attempts, receipts, rejections, epochs.
 
+use crate::model::Outcome;
+use crate::store::prune::Progress;
+use crate::store::prune::prune;
 use proto::ids::{ConversationId, DeviceId, Epoch};
+use proto::reason::Reason;
 use proto::time::Timestamp;
 use proto::wire::envelope::{AckEntry, Core};
 use proto::wire::payload::{Kind, Receipt};
@@ -42,11 +46,15 @@ fn entry(alice: &Person, bob: &Person, contiguous: u64, ranges: &[(u64, u64)]) -
     }
 }
 
-fn attempt(alice: &Person, bob: &Person, low: u64, high: u64, outcome: &str) {
+fn unreachable(why: &str) -> Outcome {
+    Outcome::failed_with(Reason::PeerUnreachable, why)
+}
+
+fn attempt(alice: &Person, bob: &Person, low: u64, high: u64, outcome: Outcome) {
     let contact = alice.id(bob);
     let (epoch, _) = place(&alice.outbox(bob)[0]);
     let stream = alice.read(|conn| stream_of(conn, contact, epoch)).unwrap();
-    let note = AttemptNote { stream, low, high, path: "direct", outcome: outcome.to_owned(), at: Timestamp::now() };
+    let note = AttemptNote { stream, low, high, path: "direct", outcome, at: Timestamp::now() };
     alice.write(move |tx| attempts::attempt(tx, contact, &note)).unwrap();
 }
 
@@ -67,10 +75,10 @@ fn a_message_goes_from_queued_to_read() {
     let (alice, bob) = friends();
     let ids = alice.send(&bob, &["one", "two", "three"]);
     assert_eq!(alice.state(ids[0]), (Queued, None));
-    attempt(&alice, &bob, 1, 3, "unreachable: timeout");
-    assert_eq!(alice.state(ids[2]), (Queued, Some("unreachable: timeout".into())));
-    attempt(&alice, &bob, 1, 2, "sent");
-    attempt(&alice, &bob, 1, 3, "unreachable: later");
+    attempt(&alice, &bob, 1, 3, unreachable("timeout"));
+    assert_eq!(alice.state(ids[2]), (Queued, Some("peer_unreachable: timeout".into())));
+    attempt(&alice, &bob, 1, 2, Outcome::Sent);
+    attempt(&alice, &bob, 1, 3, unreachable("later"));
     assert_eq!([0, 1, 2].map(|n| alice.state(ids[n]).0), [Sent, Sent, Queued], "what was sent stays sent");
     let cores = alice.outbox(&bob);
     let received = bob.receive(&alice, &cores[..2]);
@@ -84,7 +92,7 @@ fn a_message_goes_from_queued_to_read() {
         .steps
         .iter()
         .map(|step| match &step.step {
-            Step::State(state) => Some(*state),
+            Step::State { state, .. } => Some(*state),
             Step::Attempt { .. } => None,
             Step::Received => panic!("it is an own one"),
         })
@@ -259,24 +267,62 @@ fn an_id_that_was_stored_is_answered_with_its_state() {
     assert_eq!(bob.shown(&alice), ["once", "before", "after"]);
 }
 
+/// Whatever came of an attempt is told as it was, and by no other word.
+#[test]
+fn every_outcome_is_kept_and_told_also_when_it_is_packed() {
+    let (alice, bob) = friends();
+    let mut outcomes = vec![Outcome::Sent, Outcome::Deposited];
+    for &reason in Reason::ALL {
+        outcomes.extend([Outcome::failed(reason), Outcome::failed_with(reason, "sent: deposited")]);
+    }
+    for outcome in &outcomes {
+        let id = alice.send(&bob, &["one"])[0];
+        let seq = alice.count("SELECT seq FROM streams_out ORDER BY id DESC LIMIT 1") as u64;
+        attempt(&alice, &bob, seq, seq, outcome.clone());
+        let (state, reason) = alice.state(id);
+        let expected = match outcome {
+            Outcome::Sent => (Sent, None),
+            Outcome::Deposited => (Queued, None),
+            Outcome::Failed(failure) if failure.reason == Reason::AccountGone => (Queued, Some("account_gone".into())),
+            Outcome::Failed(failure) => (Queued, Some(failure.to_string())),
+        };
+        assert_eq!((state, reason), expected, "{outcome:?}");
+        let told = || {
+            let mut steps = alice.read(|conn| trace(conn, &id)).steps.into_iter();
+            steps.find_map(|step| match step.step {
+                Step::Attempt { outcome, .. } => Some(outcome),
+                _ => None,
+            })
+        };
+        assert_eq!(told().as_ref(), Some(outcome));
+        alice.deliver(&bob);
+        let mut next = Some(Progress::default());
+        while let Some(at) = next {
+            next = alice.write(move |tx| prune(tx, at, &[])).unwrap();
+        }
+        assert_eq!(alice.count("SELECT count(*) FROM attempts"), 0);
+        assert_eq!(told().as_ref(), Some(outcome), "from a pack");
+    }
+}
+
 #[test]
 fn failures_that_repeat_are_two_rows() {
     let (alice, bob) = friends();
     let (contact, ids) = (alice.id(&bob), alice.send(&bob, &["one"]));
     let fail = |outcome: &'static str| {
-        alice.write(move |tx| attempts::attempt_failed(tx, contact, "direct", outcome)).unwrap()
+        alice.write(move |tx| attempts::attempt_failed(tx, contact, "direct", unreachable(outcome))).unwrap()
     };
     let outcomes = ["timeout", "timeout", "timeout", "no route", "timeout", "timeout", "timeout"];
     for outcome in outcomes {
         fail(outcome);
     }
     let outcomes = alice.read(|conn| {
-        let mut select = conn.prepare("SELECT outcome FROM attempts ORDER BY id")?;
+        let mut select = conn.prepare("SELECT detail FROM attempts ORDER BY id")?;
         Ok(select.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?)
     });
     assert_eq!(outcomes, ["timeout", "timeout", "no route"], "the first of each, and the last");
     alice.send(&bob, &["two"]);
     fail("timeout");
     assert_eq!(alice.count("SELECT count(*) FROM attempts"), 4, "another range is another row");
-    assert_eq!(alice.state(ids[0]).1.unwrap(), "timeout");
+    assert_eq!(alice.state(ids[0]).1.unwrap(), "peer_unreachable: timeout");
 }

@@ -1,5 +1,7 @@
 //! The writer thread when things go wrong: failing operations, a full disk, a lock, a kill.
 
+use crate::model::Outcome;
+use proto::reason::Reason;
 use std::sync::mpsc;
 
 use proto::ids::MessageId;
@@ -189,7 +191,9 @@ fn notes_are_stored_with_the_next_operation() {
     let (alice, bob) = friends();
     let contact = alice.id(&bob);
     alice.send(&bob, &["one"]);
-    alice.store.note(move |tx| attempts::attempt_failed(tx, contact, "direct", "no route"));
+    alice.store.note(move |tx| {
+        attempts::attempt_failed(tx, contact, "direct", Outcome::failed_with(Reason::PeerUnreachable, "no route"))
+    });
     alice.store.note(|_| Err(StoreError::NotFound("a note that fails")));
     alice.write(|_| Ok(())).unwrap();
     assert_eq!(alice.count("SELECT count(*) FROM attempts"), 1);

@@ -346,6 +346,23 @@ pub struct TraceResult {
     pub own: bool,
 }
 
+/// What came of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The peer's daemon has the frame.
+    Sent,
+    /// The mailbox took it.
+    Deposited,
+    /// It did not come there, or is there no longer; the reason says why.
+    Failed,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Sent, Self::Deposited, Self::Failed];
+}
+
 /// One line of a trace.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TraceStep {
@@ -356,9 +373,12 @@ pub struct TraceStep {
     /// `direct`, `local`, `relay`, `mailbox`, for attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Outcome or cause; a `Reason`, `sent`, `deposited`, or words.
+    /// What came of it, for attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
+    pub outcome: Option<Outcome>,
+    /// Why an attempt failed, or why a state came: a `Reason`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// How many other messages shared the attempt, if any did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub others: Option<u64>,

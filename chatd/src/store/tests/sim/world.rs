@@ -2,6 +2,7 @@
 
 mod faults;
 
+use crate::model::Outcome;
 use std::collections::HashSet;
 use std::rc::Rc;
 
@@ -232,7 +233,7 @@ impl<'n> World<'n> {
         let at = Timestamp(self.now);
         let life = &mut self.nodes[side].life;
         life.cursor = (stream, high);
-        life.notes.push(AttemptNote { stream, low, high, path: "direct", outcome: "sent".to_owned(), at });
+        life.notes.push(AttemptNote { stream, low, high, path: "direct", outcome: Outcome::Sent, at });
         true
     }
 

@@ -154,8 +154,7 @@ impl Failure {
 
 /// What the daemon said, as one line of bounded length, with the command that helps.
 fn said(error: &RpcError) -> String {
-    let advice = error.advice.as_deref().map(advice::words).unwrap_or_default();
-    escape::foreign(&format!("{}{advice}", error.text))
+    escape::foreign(&advice::told(&error.text, error.advice.as_deref()))
 }
 
 impl From<OutputError> for Failure {
@@ -181,7 +180,7 @@ impl From<ClientError> for Failure {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use proto::rpc::advice::Step;
+    use proto::advice::Step;
 
     #[test]
     fn every_error_code_has_its_exit_code() {

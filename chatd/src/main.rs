@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "chatctl talks to it; see docs/rpc.md for other clients, docs/configuration.md for the config file."
+    after_help = "Clients talk to it by its socket: see docs/rpc.md for what they say, docs/configuration.md for the config file."
 )]
 struct Args {
     /// The config file (TOML) [default: the system's or the user's, if there is one]
@@ -37,7 +37,7 @@ struct Args {
     /// Where to accept peers (repeat for IPv6); port 0 takes any free port
     #[arg(long, value_name = "ADDR")]
     listen: Vec<SocketAddr>,
-    /// Default directory for `chatctl register`
+    /// Default directory for new accounts
     #[arg(long, value_name = "URL-or-DOMAIN")]
     directory: Option<String>,
     /// How log lines look

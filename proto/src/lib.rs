@@ -6,6 +6,7 @@
 //! Invariants: what is decoded from outside is bounded in size and depth before it is built; signatures and hashes are
 //! computed over received bytes, never over a re-encoding.
 
+pub mod advice;
 pub mod directory;
 pub mod fault;
 pub mod ids;

@@ -20,7 +20,7 @@ const SOURCES: [&str; 13] = [
     include_str!("../src/rpc/types/message.rs"),
     include_str!("../src/rpc/types/profile.rs"),
     include_str!("../src/rpc/types/system.rs"),
-    include_str!("../src/rpc/advice.rs"),
+    include_str!("../src/advice.rs"),
     include_str!("../src/rpc/event.rs"),
     include_str!("../src/rpc/mod.rs"),
 ];
@@ -234,7 +234,7 @@ fn reference() -> String {
 
 /// The steps that advice names.
 fn steps() -> String {
-    let (_, source) = include_str!("../src/rpc/advice.rs").split_once("\nsteps! {").unwrap();
+    let (_, source) = include_str!("../src/advice.rs").split_once("\nsteps! {").unwrap();
     let (source, _) = source.split_once("\n}").unwrap();
     let (mut out, mut meaning) = (String::from("\n### Step\n\n| word | |\n| --- | --- |\n"), String::new());
     for line in source.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -243,7 +243,7 @@ fn steps() -> String {
             None => writeln!(out, "| `{}` | {meaning} |", snake_case(line.trim_end_matches(','))).unwrap(),
         }
     }
-    assert_eq!(out.lines().count(), 5 + proto::rpc::advice::Step::ALL.len(), "{out}");
+    assert_eq!(out.lines().count(), 5 + proto::advice::Step::ALL.len(), "{out}");
     out
 }
 

@@ -3,7 +3,7 @@
 use proto::rpc::types::{AccountStatus, StatusResult};
 
 use super::facts;
-use super::words::{account_state, address, clock, count};
+use super::words::{account_state, address, advice, clock, count};
 use crate::term::span::Line;
 
 /// The daemon on `socket`, then account by account, each behind an empty line.
@@ -44,13 +44,13 @@ fn account(account: &AccountStatus) -> Vec<(&'static str, String)> {
         ("directory", account.directory.clone().unwrap_or_else(|| "none".to_owned())),
     ];
     if let Some(error) = &account.directory_error {
-        facts.push(("problem", error.clone()));
+        facts.push(("problem", advice::told(error, account.directory_advice.as_ref())));
     }
     if let Some(error) = &account.store_error {
         facts.push(("store", error.clone()));
     }
     if let Some(damaged) = &account.damaged {
-        facts.push(("damaged", damaged.clone()));
+        facts.push(("damaged", advice::told(damaged, account.repair.as_ref())));
     }
     if let Some(clock) = &account.clock {
         facts.push(("clock", clock.problem.clone()));

@@ -52,7 +52,8 @@ fn phrase(outcome: Outcome) -> &'static str {
 fn said_of(what: &str, own: bool) -> &'static str {
     match what {
         "queued" => "stored durably",
-        "sent" if !own => "by the sender's clock",
+        "sent" if own => "by another device of the account",
+        "sent" => "by the sender's clock",
         "received" => "committed here and acknowledged",
         "mailboxed" => "in the recipient's mailbox",
         "delivered" => "acknowledged",

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::rpc::{self, Access, Audience, BoundSocket};
 use crate::service::config::Config;
-use crate::service::{Service, ServiceError};
+use crate::service::{self, Service, ServiceError};
 pub use background::{Background, BackgroundError, PidFile, enter};
 pub use check::check;
 
@@ -146,7 +146,7 @@ impl Handle {
     /// # Errors
     /// A directory that cannot be used; then nothing has changed.
     pub fn reconfigure(&self, config: &Config) -> Result<(), ServiceError> {
-        self.service.reconfigure(config)?;
+        service::reconfigure(&self.service, config)?;
         self.limits.send_replace(rpc_limits(config));
         Ok(())
     }
@@ -168,11 +168,11 @@ impl Daemon {
     pub async fn start(config: Config, data: DataDir, socket: &Path) -> Result<Self, StartError> {
         let (audience, access) = admission(&config);
         let limits = watch::Sender::new(rpc_limits(&config));
-        let service = Service::start(config, data.path().to_owned()).await?;
+        let service = service::start(config, data.path().to_owned()).await?;
         let socket = match rpc::bind(socket, &audience).await {
             Ok(socket) => socket,
             Err(error) => {
-                service.stop().await;
+                service::stop(&service).await;
                 return Err(error.into());
             }
         };
@@ -194,6 +194,6 @@ impl Daemon {
     /// Serves until `stop`; then ends sessions cleanly and commits what is queued.
     pub async fn serve(self, stop: CancellationToken) {
         rpc::serve(self.socket, Arc::new(self.service.clone()), self.access, self.limits.subscribe(), stop).await;
-        self.service.stop().await;
+        service::stop(&self.service).await;
     }
 }

@@ -271,6 +271,18 @@ impl Delivery {
         Self { news }
     }
 
+    /// One that nobody runs, with what it is told: for tests of others.
+    #[cfg(test)]
+    pub fn unattended() -> (Self, mpsc::Receiver<News>) {
+        let (news, queue) = mpsc::channel(QUEUE);
+        (Self { news }, queue)
+    }
+
+    /// Waits until the task has ended.
+    pub async fn ended(&self) {
+        self.news.closed().await;
+    }
+
     /// Tells it something, waiting for room.
     pub async fn tell(&self, news: News) {
         // A task that ended needs no news.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use proto::advice::{Advice, Step};
 use proto::directory::api::{ErrorAnswer, ErrorCode};
 use proto::time::Timestamp;
 
@@ -73,9 +74,8 @@ pub enum DirectoryError {
     },
     /// The directory is not the one that was pinned.
     #[error(
-        "the directory at {url} is not the one that this account knows: its key was {known}, and now it is {shown}. If its operator \
-         says that the key was made anew: chatctl key directory --accept {shown}; else somebody else answers there, and nothing \
-         is sent to it"
+        "the directory at {url} is not the one that this account knows: its key was {known}, and now it is {shown}. Nothing is sent \
+         to it"
     )]
     KeyChanged {
         /// Where.
@@ -110,6 +110,14 @@ impl DirectoryError {
             Self::Unreachable { .. } | Self::RateLimited { .. } | Self::Protocol { .. } => true,
             Self::Refused { code, .. } => matches!(code, ErrorCode::Unavailable | ErrorCode::StaleNonce),
             _ => false,
+        }
+    }
+
+    /// What can be done about it.
+    pub fn advice(&self) -> Option<Advice> {
+        match self {
+            Self::KeyChanged { shown, .. } => Some(Step::AcceptDirectoryKey.of(shown)),
+            _ => None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use daemonkit::chain::chain;
 use futures_util::{SinkExt, StreamExt};
+use proto::advice::Advice;
 use proto::directory::api::{
     Base64, ClientFrame, ErrorCode, MAX_DELETE_NUMBERS, MAX_FRAME_ENTRIES, MAX_SESSION_FRAME_BYTES, ServerFrame,
     SessionHello, Watch, decode_push, delete_message, session_message,
@@ -38,6 +39,8 @@ type Socket = WebSocketStream<TcpStream>;
 /// Why a session ended.
 pub(super) struct Ended {
     pub reason: String,
+    /// What can be done about it.
+    pub advice: Option<Advice>,
     pub code: Option<ErrorCode>,
     /// The directory asked to wait so long.
     pub wait: Option<Duration>,
@@ -47,7 +50,7 @@ pub(super) struct Ended {
 
 impl Ended {
     fn new(reason: impl ToString) -> Self {
-        Self { reason: reason.to_string(), code: None, wait: None, replaced: false }
+        Self { reason: reason.to_string(), advice: None, code: None, wait: None, replaced: false }
     }
 }
 
@@ -71,7 +74,7 @@ impl Keeper {
         self.client.pin().doubt();
         let nonce = self.client.nonce().await.map_err(|error| {
             let wait = if let DirectoryError::RateLimited { retry_after } = &error { Some(*retry_after) } else { None };
-            Ended { wait, ..Ended::new(chain(&error)) }
+            Ended { wait, advice: error.advice(), ..Ended::new(chain(&error)) }
         })?;
         if nonce.origin != self.member.origin {
             return Err(Ended::new(format!(

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use proto::advice::Advice;
 use proto::directory::api::{ErrorCode, PUSH_WINDOW};
 use proto::ids::{AccountId, DeviceId};
 use tokio::sync::mpsc;
@@ -71,6 +72,8 @@ pub enum SessionEvent {
     Down {
         /// In words.
         reason: String,
+        /// What can be done about it.
+        advice: Option<Advice>,
         /// If the directory refused.
         code: Option<ErrorCode>,
     },
@@ -175,7 +178,7 @@ pub async fn run(
         // What passes by itself is no refusal: the directory may be well again in a moment.
         let passes = [ErrorCode::Unavailable, ErrorCode::RateLimited, ErrorCode::StaleNonce, ErrorCode::Malformed];
         let refused = ended.code.is_some_and(|code| !passes.contains(&code));
-        let event = SessionEvent::Down { reason: ended.reason, code: ended.code };
+        let event = SessionEvent::Down { reason: ended.reason, advice: ended.advice, code: ended.code };
         if keeper.events.send(event).await.is_err() {
             return;
         }

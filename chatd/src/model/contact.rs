@@ -108,3 +108,58 @@ pub struct Unread {
     /// Unread messages.
     pub count: u64,
 }
+
+/// What is known of somebody's presence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Presence {
+    /// Whether it is online.
+    pub online: bool,
+    /// Since when that is known.
+    pub since: Timestamp,
+}
+
+/// A contact as it is now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ContactNow {
+    /// What is stored.
+    pub contact: Contact,
+    /// `None`: nothing is known of it.
+    pub presence: Option<Presence>,
+}
+
+/// A number to compare, and whose key it is about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verified {
+    /// 60 digits.
+    pub safety_number: String,
+    /// The contact, as it is since.
+    pub contact: ContactNow,
+}
+
+/// Somebody in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The name.
+    pub name: String,
+    /// The account.
+    pub account: AccountId,
+    /// Online, where the person lets it be shown.
+    pub online: Option<bool>,
+    /// Whether it is a contact.
+    pub is_contact: bool,
+}
+
+/// What a directory is known by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectoryKey {
+    /// Its domain.
+    pub origin: String,
+    /// Where it is asked.
+    pub url: String,
+    /// The key that it is known by; `None` if it was never met.
+    pub known: Option<[u8; 32]>,
+    /// The key that it shows now.
+    pub shown: Option<[u8; 32]>,
+    /// Why it shows none.
+    pub problem: Option<String>,
+}

@@ -2,7 +2,7 @@
 
 use proto::time::Timestamp;
 
-use super::Event;
+use super::{Event, EventKind};
 
 /// A durable consumer. Whether somebody reads it at the moment is not part of it: that is not stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,4 +34,28 @@ pub struct DeadLetter {
     pub reason: String,
     /// The event; `None` when its message was deleted since.
     pub event: Option<Event>,
+}
+
+/// A consumer, and whether somebody reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerNow {
+    /// What is stored.
+    pub consumer: Consumer,
+    /// Somebody reads it.
+    pub reading: bool,
+}
+
+/// What a subscription is to bring.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Behind this event; `None`: from now on.
+    pub since: Option<u64>,
+    /// For this consumer.
+    pub consumer: Option<String>,
+    /// The consumer has had everything up to here, acknowledged or not.
+    pub resume: Option<u64>,
+    /// Only what is about this person: a word that means somebody.
+    pub who: Option<String>,
+    /// Only these kinds; all if there is none.
+    pub kinds: Vec<EventKind>,
 }

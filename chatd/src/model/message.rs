@@ -115,3 +115,57 @@ pub struct FoundMessage {
     /// The beginning of its text.
     pub text: String,
 }
+
+/// A message that somebody wants to send.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft {
+    /// From which account, if one is named.
+    pub account: Option<String>,
+    /// To whom: a word that means somebody.
+    pub to: String,
+    /// Its id, if the sender has given it one: the same id is sent once.
+    pub id: Option<MessageId>,
+    /// The text.
+    pub body: String,
+    /// How it is to be shown.
+    pub format: Format,
+    /// Words by which it can be found.
+    pub tags: Vec<String>,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// The message that it answers.
+    pub reply_to: Option<MessageId>,
+    /// Seconds that it lives while it is not delivered; 0 for ever; `None`: as the account's settings say.
+    pub lifetime: Option<u64>,
+}
+
+/// Where an own message stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// Which.
+    pub id: MessageId,
+    /// Where.
+    pub state: MessageState,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// Messages of a history or a search.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Messages {
+    /// The messages.
+    pub messages: Vec<Message>,
+    /// There are more.
+    pub more: bool,
+    /// What may be missing here, of a damaged account.
+    pub damage: Option<super::Damage>,
+}
+
+/// What is unread.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnreadPage {
+    /// Conversations in which something is unread.
+    pub page: super::Page<super::Unread>,
+    /// Unread messages, of all conversations.
+    pub total: u64,
+}

@@ -9,17 +9,24 @@ mod contact;
 mod event;
 mod feed;
 pub mod ids;
+mod list;
 mod message;
 mod outcome;
 mod profile;
 mod trace;
 
-pub use self::account::{AccountRow, Standing};
+pub use self::account::{
+    AccountInfo, AccountRow, AccountStatus, ClockStatus, ClockWitness, DaemonStatus, Damage, NewKey, Registered,
+    Restored, Standing, Trouble,
+};
 pub use self::client::{Caller, ClientInfo, Clients, UserClients};
-pub use self::contact::{Called, Contact, ContactStage, Trust, Unread};
+pub use self::contact::{
+    Called, Contact, ContactNow, ContactStage, DirectoryKey, Presence, Trust, Unread, User, Verified,
+};
 pub use self::event::{ContactChange, Event, EventBody, EventKind};
-pub use self::feed::{Consumer, DeadLetter};
-pub use self::message::{Format, FoundMessage, Message, MessageState, Priority};
+pub use self::feed::{Consumer, ConsumerNow, DeadLetter, Wanted};
+pub use self::list::{Page, PageOf};
+pub use self::message::{Draft, Format, FoundMessage, Message, MessageState, Messages, Priority, Progress, UnreadPage};
 pub use self::outcome::{Failure, Outcome};
 pub use self::profile::ProfileRow;
-pub use self::trace::{Step, TraceStep};
+pub use self::trace::{Step, TraceStep, Way};

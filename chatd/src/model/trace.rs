@@ -1,5 +1,6 @@
 //! The way of one message.
 
+use proto::ids::{AccountId, MessageId};
 use proto::time::Timestamp;
 
 use super::{MessageState, Outcome};
@@ -34,4 +35,23 @@ pub enum Step {
         /// How many other messages shared the attempt.
         others: u64,
     },
+}
+
+/// The way of one message, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    /// Which message.
+    pub id: MessageId,
+    /// Own message, or one of theirs.
+    pub own: bool,
+    /// The other person, as the owner calls it.
+    pub who: String,
+    /// The same by its account.
+    pub peer: AccountId,
+    /// Where the message stands.
+    pub state: MessageState,
+    /// Why.
+    pub reason: Option<String>,
+    /// Oldest first.
+    pub steps: Vec<TraceStep>,
 }

@@ -10,10 +10,13 @@ use proto::rpc::types::{SendParams, SendResult, SubscribeParams, SubscribeResult
 use proto::rpc::{ErrorCode, RpcError, methods as m};
 
 use super::api::{Api, FeedSource, with_methods};
+use super::calls;
 use crate::crypto::archive::ArchiveError;
 use crate::directory::DirectoryError;
 use crate::model::{Caller, Clients, Event};
-use crate::service::{Feed, Service, ServiceError};
+use crate::service::feed::Feed;
+use crate::service::messages::send;
+use crate::service::{Service, ServiceError};
 use crate::store::snapshot::SnapshotError;
 use crate::store::{SearchError, StoreError};
 
@@ -30,9 +33,10 @@ macro_rules! bind_api {
             type Feed = Feed;
 
             async fn message_send(&self, caller: &Caller, batch: Vec<SendParams>) -> Self::Sending {
-                let sending = Service::message_send(self, caller, batch).await;
+                let sending = send::send(self, caller, batch.into_iter().map(Into::into).collect()).await;
                 Box::pin(async move {
-                    sending.outcome().await.into_iter().map(|result| result.map_err(|error| wire(&error))).collect()
+                    let results = sending.outcome().await.into_iter();
+                    results.map(|result| result.map(Into::into).map_err(|error| wire(&error))).collect()
                 })
             }
 
@@ -41,15 +45,15 @@ macro_rules! bind_api {
                 caller: &Caller,
                 params: SubscribeParams,
             ) -> Result<(SubscribeResult, Feed), RpcError> {
-                Service::feed_subscribe(self, caller, params).await.map_err(|error| wire(&error))
+                calls::feed_subscribe(self, caller, params).await.map_err(|error| wire(&error))
             }
 
             fn client_count(&self, clients: u64) {
-                Service::client_count(self, clients);
+                self.clients().counted(clients);
             }
 
             fn told_clients(&self, clients: Arc<dyn Clients>) {
-                Service::told_clients(self, clients);
+                self.clients().ask(clients);
             }
 
             fn has_account(&self, uid: u32) -> bool {
@@ -62,7 +66,7 @@ macro_rules! bind_api {
                     caller: &Caller,
                     params: <m::$marker as Method>::Params,
                 ) -> Result<<m::$marker as Method>::Result, RpcError> {
-                    Service::$function(self, caller, params).await.map_err(|error| wire(&error))
+                    calls::$function(self, caller, params).await.map_err(|error| wire(&error))
                 }
             )*
         }
@@ -99,7 +103,7 @@ fn code(error: &ServiceError) -> ErrorCode {
         ServiceError::Name(_) => ErrorCode::NameNotAllowed,
         ServiceError::NotFound(_) => ErrorCode::NotFound,
         ServiceError::NotAContact(_) => ErrorCode::NotAContact,
-        ServiceError::LoggedOut(_) | ServiceError::AlreadyLoggedOut(_) | ServiceError::Superseded(_) => {
+        ServiceError::LoggedOut(_) | ServiceError::AlreadyLoggedOut(_) | ServiceError::Superseded => {
             ErrorCode::LoggedOut
         }
         ServiceError::AlreadyLoggedIn(_) => ErrorCode::AlreadyLoggedIn,

@@ -8,6 +8,7 @@
 mod access;
 mod api;
 mod bind;
+mod calls;
 mod census;
 mod claim;
 mod connection;

@@ -1,14 +1,19 @@
 //! What can go wrong in the service, in words that say what to do next. Only the RPC room turns these into codes.
 
-use proto::rpc::advice::{Advice, Step};
+use proto::advice::{Advice, Step};
 
 use crate::crypto::CryptoError;
 use crate::crypto::archive::ArchiveError;
 use crate::crypto::keyfile::KeyFileError;
 use crate::directory::DirectoryError;
 use crate::link::LinkError;
+use crate::model::Damage;
 use crate::store::StoreError;
 use crate::store::snapshot::SnapshotError;
+
+/// What is told when another copy of the account has taken this one's place.
+pub(super) const SUPERSEDED: &str = "this account also runs on another machine, where it was restored from a backup or its folder was copied to: that one \
+     took its place in the directory, and this copy is stopped for good. Go on there";
 
 /// Why a call did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +65,8 @@ pub enum ServiceError {
     #[error("{0} is logged out")]
     LoggedOut(String),
     /// Another copy of the account took this one's place.
-    #[error("{0}")]
-    Superseded(&'static str),
+    #[error("{SUPERSEDED}")]
+    Superseded,
     /// It is offline already.
     #[error("{0} is logged out already")]
     AlreadyLoggedOut(String),
@@ -143,6 +148,15 @@ impl ServiceError {
         Self::Advised { error: Box::new(self), advice }
     }
 
+    /// Of an account that can only be read.
+    pub(super) fn damaged(damage: Damage) -> Self {
+        let error = Self::Store(StoreError::ReadOnly(damage.text));
+        match damage.advice {
+            Some(advice) => error.advise(advice),
+            None => error,
+        }
+    }
+
     /// What can be done about it.
     pub fn advice(&self) -> Option<Advice> {
         match self {
@@ -151,6 +165,9 @@ impl ServiceError {
             Self::LoggedOut(_) => Some(Step::LogIn.alone()),
             Self::NameRests { name, .. } => Some(Step::Reclaim.of(name)),
             Self::Nobody { word, nearest: None } => Some(Step::Ask.of(word)),
+            Self::Superseded => Some(Step::GoOnHere.alone()),
+            Self::Directory(error) => error.advice(),
+            Self::Store(StoreError::ReadOnly(_)) => Some(Step::Restore.alone()),
             _ => None,
         }
     }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proto::time::Timestamp;
-use tokio_util::sync::CancellationToken;
 
 use super::account::Account;
 use crate::delivery::News;
@@ -31,20 +30,11 @@ const MAX_SLICES: usize = 64;
 /// The mailbox must have been empty for so long: as long as a hole is awaited.
 const DRAINED_FOR: Duration = Duration::from_millis(HOLD_MS as u64);
 
-/// Lives until the account goes offline.
-pub(super) fn spawn(account: Arc<Account>, stop: CancellationToken) {
-    tokio::spawn(async move {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = watch(account) => {}
-        }
-    });
-}
-
 /// When each contact was asked last, and when it may be asked again.
 type Asked = HashMap<PeerId, (Instant, Duration)>;
 
-async fn watch(account: Arc<Account>) {
+/// Lives until the account goes offline, or its store is closed.
+pub(super) async fn watch(account: Arc<Account>) {
     let mut changes = account.store.outbox_watch();
     let mut asked = Asked::new();
     loop {

@@ -9,9 +9,9 @@ use proto::wire::envelope::Outer;
 use proto::wire::frame::{Frame, RefuseCode};
 use tokio::sync::mpsc;
 
-use super::Service;
 use super::account::Account;
 use super::acker::{Acker, Item, PENDING, Proved};
+use super::context::Service;
 use crate::crypto::claim::{Session, verify_claim};
 use crate::delivery::{News, OpenLink};
 use crate::link::{CloseCode, CloseOrigin, Link};
@@ -301,7 +301,7 @@ impl Runner {
             Verdict::Dropped { blame } => !blame || self.blame(),
             // Its sender has it, and sends it again if it is not acknowledged.
             Verdict::Parked { contact, .. } => {
-                super::records::fetch(&account, contact);
+                super::directory::record_fetch::fetch(&account, contact);
                 true
             }
         }

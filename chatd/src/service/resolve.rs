@@ -1,26 +1,20 @@
-//! Whom a call is about: which account of the caller's, which person behind a word.
+//! Whom a call is about: the person behind a word.
 //!
 //! One resolver for all calls. A word is the owner's label or a name that the directory confirmed, in any spelling; what means
 //! two people is refused. What a stranger says of itself is no name: it is reached by the handle of its request.
 
-use std::sync::Arc;
-
+use proto::advice::Step;
 use proto::directory::{Record, SignedRecord};
 use proto::name::{Address, Name};
 use proto::nearest::nearest;
-use proto::rpc::advice::Step;
 use proto::who::Who;
 
 use super::account::Account;
-use super::{Service, ServiceError};
+use super::error::ServiceError;
 use crate::directory::DirectoryError;
-use crate::model::{AccountRow, Caller};
 use crate::store::ContactRow;
 use crate::store::peers::names::{self, Confirmation, Meant};
 use crate::store::peers::{self, NewContact, trust};
-
-/// Nobody's uid (overflow): accounts are never given to it.
-pub(super) const OVERFLOW_UID: u32 = 65_534;
 
 /// What a call is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,250 +31,180 @@ pub(super) struct Found {
     pub bytes: Vec<u8>,
 }
 
-impl Service {
-    /// The caller's accounts.
-    pub(super) fn owned(&self, caller: &Caller) -> Vec<Arc<Account>> {
-        if caller.uid == OVERFLOW_UID {
-            return Vec::new();
-        }
-        let user = caller.user.clone().unwrap_or_default();
-        self.accounts()
-            .into_iter()
-            .filter(|account| {
-                let row = account.row();
-                // A uid that was given to somebody else since takes no account along.
-                row.uid == caller.uid && (row.user == user || row.user.is_empty())
-            })
-            .collect()
-    }
+/// Somebody this account has to do with.
+pub(in crate::service) async fn known(account: &Account, who: &str) -> Result<ContactRow, ServiceError> {
+    resolve(account, who, About::Contact).await
+}
 
-    /// The account that a call names, else the caller's default, else the only one; damaged or not.
-    pub(super) fn account_of(&self, caller: &Caller, name: Option<&str>) -> Result<Arc<Account>, ServiceError> {
-        let mut own = self.owned(caller);
-        match name.filter(|name| !name.is_empty()) {
-            Some(name) => {
-                let who = Who::parse(name);
-                own.retain(|account| is_called(&account.row(), &who));
-                if own.is_empty() {
-                    // What is no name cannot be registered.
-                    let advice = match who {
-                        Who::Word(_) => Step::OwnAccounts.of(name),
-                        _ => Step::OwnAccounts.alone(),
-                    };
-                    let text = format!("{name} is no account of yours here");
-                    return Err(ServiceError::NoAccount(text).advise(advice));
+/// Somebody this account knows.
+pub(in crate::service) async fn resolve(
+    account: &Account,
+    who: &str,
+    about: About,
+) -> Result<ContactRow, ServiceError> {
+    let word = match Who::parse(who) {
+        Who::Id(id) => {
+            let found = account.store.read_blocking(|conn| peers::by_account(conn, id))?;
+            return found.ok_or_else(|| ServiceError::NotFound(format!("you know nobody with the account id {id}")));
+        }
+        Who::Handle(number) => {
+            let found = account.store.read_blocking(|conn| names::by_handle(conn, number))?;
+            return found.ok_or_else(|| {
+                let handle = Who::Handle(number);
+                let text = format!("no request has the handle {handle}");
+                ServiceError::NotFound(text).advise(Step::ListRequests.alone())
+            });
+        }
+        Who::Word(word) => word,
+    };
+    let home = account.row().origin;
+    // A few indexed rows, and on the way of every message: not worth a thread of its own.
+    let known = || {
+        account.store.read_blocking(|conn| {
+            let meant = names::meant(conn, &word, &home)?;
+            let stranger = match (&meant.labelled, &meant.named) {
+                (Some(_), Some(named)) => about == About::Contact && names::is_stranger(conn, named)?,
+                _ => false,
+            };
+            Ok(choose(&word, meant, stranger))
+        })
+    };
+    if let Some(row) = known()?? {
+        return Ok(row);
+    }
+    if let Some(row) = claimant(account, &word).await? {
+        return Ok(row);
+    }
+    // A name that was confirmed between the two looks was no name in the first, and no claim in the second.
+    match known()?? {
+        Some(row) => Ok(row),
+        None => Err(nobody(account, &word).await?),
+    }
+}
+
+/// Somebody who says that the word is its name, if the directory says so, too. Whom it does not confirm can be reached by
+/// a handle only, and the error says by which.
+async fn claimant(account: &Account, word: &str) -> Result<Option<ContactRow>, ServiceError> {
+    let own = account.row();
+    let Ok(address) = word.parse::<Address>() else { return Ok(None) };
+    let origin = address.domain.unwrap_or(own.origin);
+    let (name, domain) = (address.name.to_string(), origin.clone());
+    let claimants = account.store.read_blocking(|conn| names::claimants(conn, &name, &domain))?;
+    let Some(newest) = claimants.first() else { return Ok(None) };
+    let asked = look_up(account, &address.name, &origin).await;
+    if let Ok(Some(found)) = &asked
+        && claimants.iter().any(|row| row.account == found.record.account())
+    {
+        return keep_found(account, found).await.map(Some);
+    }
+    let known = account.store.read_blocking(|conn| names::called(conn, newest, &account.row().origin))?;
+    let why = match asked {
+        Ok(_) => "the directory does not say so".to_owned(),
+        Err(error) => format!("the directory could not be asked ({error})"),
+    };
+    Err(ServiceError::NotFound(format!(
+        "you know nobody of whom it is confirmed that the name is {word}. {} says so, and {why}: to mean that one \
+         nevertheless, write {}",
+        known.form(),
+        known.form(),
+    )))
+}
+
+/// The error for a word that means nobody, with the nearest one that means somebody.
+async fn nobody(account: &Account, word: &str) -> Result<ServiceError, ServiceError> {
+    let home = account.row().origin;
+    let words = account.store.read(move |conn| names::words(conn, &home)).await?;
+    let nearest = nearest(word, words.iter().map(String::as_str)).map(str::to_owned);
+    Ok(ServiceError::Nobody { word: word.to_owned(), nearest })
+}
+
+/// Somebody this account knows, or whom its directory knows; the latter is remembered as a stranger.
+pub(in crate::service) async fn known_or_found(account: &Account, who: &str) -> Result<ContactRow, ServiceError> {
+    let unknown = match known(account, who).await {
+        Err(error) if error.is_not_found() => error,
+        found => return found,
+    };
+    match Who::parse(who) {
+        Who::Word(word) => found(account, &word, Some(unknown)).await,
+        Who::Id(_) | Who::Handle(_) => Err(unknown),
+    }
+}
+
+/// Whom the owner wants to ask: a name is the directory's, whoever claims it here.
+pub(in crate::service) async fn to_add(account: &Account, who: &str) -> Result<ContactRow, ServiceError> {
+    let Who::Word(word) = Who::parse(who) else { return resolve(account, who, About::Request).await };
+    let row = found(account, &word, None).await?;
+    let key = word.clone();
+    let home = account.row().origin;
+    let meant = account.store.read_blocking(|conn| names::meant(conn, &key, &home))?;
+    match meant.labelled.filter(|other| other.id != row.id) {
+        Some(other) => Err(ambiguous(&word, &other, &row)),
+        None => Ok(row),
+    }
+}
+
+/// Asks the directory for a name. `unknown`: what was found of it here, for the error.
+async fn found(account: &Account, who: &str, unknown: Option<ServiceError>) -> Result<ContactRow, ServiceError> {
+    if who.starts_with("chat:") {
+        return Err(ServiceError::NotFound(
+            "invites are not supported by this version yet; ask for the name instead".into(),
+        ));
+    }
+    let address: Address = who.parse()?;
+    let own = account.row();
+    let origin = address.domain.clone().unwrap_or_else(|| own.origin.clone());
+    if origin == own.origin && address.name.as_str() == own.name {
+        return Err(ServiceError::InvalidParams(format!("{who} is yourself: name somebody else")));
+    }
+    match look_up(account, &address.name, &origin).await? {
+        Some(found) => keep_found(account, &found).await,
+        None => {
+            let text = format!("nobody is called {who} in {origin}");
+            Err(match unknown {
+                Some(ServiceError::Nobody { nearest: Some(name), .. }) => {
+                    let text = format!("{text}; did you mean {name}?");
+                    ServiceError::NotFound(text).advise(Step::AskAnother.alone())
                 }
-            }
-            None if own.len() > 1 => {
-                let preferred = own.iter().map(|account| account.row().preferred).max().unwrap_or(0);
-                if preferred > 0 {
-                    own.retain(|account| account.row().preferred == preferred);
-                }
-            }
-            None => {}
-        }
-        match own.len() {
-            0 => Err(ServiceError::NoAccount("you have no account here".into()).advise(Step::Register.alone())),
-            1 => Ok(own.swap_remove(0)),
-            _ => {
-                let mut names: Vec<String> = own.iter().map(|account| account.row().address()).collect();
-                names.sort();
-                Err(ServiceError::AmbiguousAccount(names.join(", ")))
-            }
-        }
-    }
-
-    /// Somebody this account has to do with.
-    pub(super) async fn known(&self, account: &Account, who: &str) -> Result<ContactRow, ServiceError> {
-        self.resolve(account, who, About::Contact).await
-    }
-
-    /// Somebody this account knows.
-    pub(super) async fn resolve(&self, account: &Account, who: &str, about: About) -> Result<ContactRow, ServiceError> {
-        let word = match Who::parse(who) {
-            Who::Id(id) => {
-                let found = account.store.read_blocking(|conn| peers::by_account(conn, id))?;
-                return found
-                    .ok_or_else(|| ServiceError::NotFound(format!("you know nobody with the account id {id}")));
-            }
-            Who::Handle(number) => {
-                let found = account.store.read_blocking(|conn| names::by_handle(conn, number))?;
-                return found.ok_or_else(|| {
-                    let handle = Who::Handle(number);
-                    let text = format!("no request has the handle {handle}");
-                    ServiceError::NotFound(text).advise(Step::ListRequests.alone())
-                });
-            }
-            Who::Word(word) => word,
-        };
-        let home = account.row().origin;
-        // A few indexed rows, and on the way of every message: not worth a thread of its own.
-        let known = || {
-            account.store.read_blocking(|conn| {
-                let meant = names::meant(conn, &word, &home)?;
-                let stranger = match (&meant.labelled, &meant.named) {
-                    (Some(_), Some(named)) => about == About::Contact && names::is_stranger(conn, named)?,
-                    _ => false,
-                };
-                Ok(choose(&word, meant, stranger))
+                _ => ServiceError::NotFound(text).advise(Step::ListUsers.of(address.name.as_str())),
             })
-        };
-        if let Some(row) = known()?? {
-            return Ok(row);
-        }
-        if let Some(row) = self.claimant(account, &word).await? {
-            return Ok(row);
-        }
-        // A name that was confirmed between the two looks was no name in the first, and no claim in the second.
-        match known()?? {
-            Some(row) => Ok(row),
-            None => Err(self.nobody(account, &word).await?),
         }
     }
+}
 
-    /// Somebody who says that the word is its name, if the directory says so, too. Whom it does not confirm can be reached by
-    /// a handle only, and the error says by which.
-    async fn claimant(&self, account: &Account, word: &str) -> Result<Option<ContactRow>, ServiceError> {
-        let own = account.row();
-        let Ok(address) = word.parse::<Address>() else { return Ok(None) };
-        let origin = address.domain.unwrap_or(own.origin);
-        let (name, domain) = (address.name.to_string(), origin.clone());
-        let claimants = account.store.read_blocking(|conn| names::claimants(conn, &name, &domain))?;
-        let Some(newest) = claimants.first() else { return Ok(None) };
-        let asked = look_up(account, &address.name, &origin).await;
-        if let Ok(Some(found)) = &asked
-            && claimants.iter().any(|row| row.account == found.record.account())
-        {
-            return self.keep_found(account, found).await.map(Some);
-        }
-        let known = account.store.read_blocking(|conn| names::called(conn, newest, &account.row().origin))?;
-        let why = match asked {
-            Ok(_) => "the directory does not say so".to_owned(),
-            Err(error) => format!("the directory could not be asked ({error})"),
-        };
-        Err(ServiceError::NotFound(format!(
-            "you know nobody of whom it is confirmed that the name is {word}. {} says so, and {why}: to mean that one \
-             nevertheless, write {}",
-            known.form(),
-            known.form(),
-        )))
-    }
-
-    /// The error for a word that means nobody, with the nearest one that means somebody.
-    async fn nobody(&self, account: &Account, word: &str) -> Result<ServiceError, ServiceError> {
-        let home = account.row().origin;
-        let words = account.store.read(move |conn| names::words(conn, &home)).await?;
-        let nearest = nearest(word, words.iter().map(String::as_str)).map(str::to_owned);
-        Ok(ServiceError::Nobody { word: word.to_owned(), nearest })
-    }
-
-    /// Somebody this account knows, or whom its directory knows; the latter is remembered as a stranger.
-    pub(super) async fn known_or_found(&self, account: &Account, who: &str) -> Result<ContactRow, ServiceError> {
-        let unknown = match self.known(account, who).await {
-            Err(error) if error.is_not_found() => error,
-            found => return found,
-        };
-        match Who::parse(who) {
-            Who::Word(word) => self.found(account, &word, Some(unknown)).await,
-            Who::Id(_) | Who::Handle(_) => Err(unknown),
-        }
-    }
-
-    /// Whom the owner wants to ask: a name is the directory's, whoever claims it here.
-    pub(super) async fn to_add(&self, account: &Account, who: &str) -> Result<ContactRow, ServiceError> {
-        let Who::Word(word) = Who::parse(who) else { return self.resolve(account, who, About::Request).await };
-        let row = self.found(account, &word, None).await?;
-        let key = word.clone();
-        let home = account.row().origin;
-        let meant = account.store.read_blocking(|conn| names::meant(conn, &key, &home))?;
-        match meant.labelled.filter(|other| other.id != row.id) {
-            Some(other) => Err(ambiguous(&word, &other, &row)),
-            None => Ok(row),
-        }
-    }
-
-    /// Asks the directory for a name. `unknown`: what was found of it here, for the error.
-    async fn found(
-        &self,
-        account: &Account,
-        who: &str,
-        unknown: Option<ServiceError>,
-    ) -> Result<ContactRow, ServiceError> {
-        if who.starts_with("chat:") {
-            return Err(ServiceError::NotFound(
-                "invites are not supported by this version yet; ask for the name instead".into(),
-            ));
-        }
-        let address: Address = who.parse()?;
-        let own = account.row();
-        let origin = address.domain.clone().unwrap_or_else(|| own.origin.clone());
-        if origin == own.origin && address.name.as_str() == own.name {
-            return Err(ServiceError::InvalidParams(format!("{who} is yourself: name somebody else")));
-        }
-        match look_up(account, &address.name, &origin).await? {
-            Some(found) => self.keep_found(account, &found).await,
-            None => {
-                let text = format!("nobody is called {who} in {origin}");
-                Err(match unknown {
-                    Some(ServiceError::Nobody { nearest: Some(name), .. }) => {
-                        let text = format!("{text}; did you mean {name}?");
-                        ServiceError::NotFound(text).advise(Step::AskAnother.alone())
-                    }
-                    _ => ServiceError::NotFound(text).advise(Step::ListUsers.of(address.name.as_str())),
-                })
-            }
-        }
-    }
-
-    /// Remembers whom the directory gave a name to, under that name.
-    pub(super) async fn keep_found(&self, account: &Account, found: &Found) -> Result<ContactRow, ServiceError> {
-        let record = &found.record;
-        let new = NewContact {
-            account: record.account(),
-            name: record.name.as_str().to_owned(),
-            origin: record.origin.clone(),
-            record_seq: record.seq,
-            identity_key: record.identity_key,
-            record: found.bytes.clone(),
-            reach: Vec::new(),
-            reach_seq: 0,
-        };
-        let outcome = account.store.write(move |tx| {
-            let contact = trust::upsert_contact(tx, &new)?;
-            Ok((contact, names::confirm_name(tx, contact, &new.name, &new.origin)?))
-        });
-        let (contact, confirmation) = outcome.await?;
-        let row = account.store.read(move |conn| peers::load(conn, contact)).await?;
-        match confirmation {
-            Confirmation::Given => Ok(row),
-            Confirmation::HeldBy(_) => {
-                let address = row_address(record);
-                let text = format!(
-                    "{address} is somebody else now than the contact that you know by this name: the directory has given it to \
-                     another account"
-                );
-                Err(ServiceError::KeyNotTrusted(text).advise(Step::NameMoved.of(address)))
-            }
+/// Remembers whom the directory gave a name to, under that name.
+async fn keep_found(account: &Account, found: &Found) -> Result<ContactRow, ServiceError> {
+    let record = &found.record;
+    let new = NewContact {
+        account: record.account(),
+        name: record.name.as_str().to_owned(),
+        origin: record.origin.clone(),
+        record_seq: record.seq,
+        identity_key: record.identity_key,
+        record: found.bytes.clone(),
+        reach: Vec::new(),
+        reach_seq: 0,
+    };
+    let outcome = account.store.write(move |tx| {
+        let contact = trust::upsert_contact(tx, &new)?;
+        Ok((contact, names::confirm_name(tx, contact, &new.name, &new.origin)?))
+    });
+    let (contact, confirmation) = outcome.await?;
+    let row = account.store.read(move |conn| peers::load(conn, contact)).await?;
+    match confirmation {
+        Confirmation::Given => Ok(row),
+        Confirmation::HeldBy(_) => {
+            let address = row_address(record);
+            let text = format!(
+                "{address} is somebody else now than the contact that you know by this name: the directory has given it to \
+                 another account"
+            );
+            Err(ServiceError::KeyNotTrusted(text).advise(Step::NameMoved.of(address)))
         }
     }
 }
 
 fn row_address(record: &Record) -> String {
     format!("{}@{}", record.name, record.origin)
-}
-
-/// Whether an account of the caller's is meant.
-fn is_called(row: &AccountRow, who: &Who) -> bool {
-    match who {
-        Who::Id(id) => row.id == *id,
-        Who::Handle(_) => false,
-        Who::Word(word) => match word.parse::<Address>() {
-            Ok(Address { name, domain }) => {
-                name.as_str() == row.name && domain.is_none_or(|domain| domain == row.origin)
-            }
-            Err(_) => false,
-        },
-    }
 }
 
 /// The one who is meant, if anybody is. `stranger`: the one of that name has nothing to do with the owner.
@@ -322,7 +246,7 @@ pub(super) async fn look_up(account: &Account, name: &Name, origin: &str) -> Res
             )
         }));
     };
-    let bearer = account.bearer().filter(|_| origin == own.origin);
+    let bearer = account.session().bearer.filter(|_| origin == own.origin);
     let found = match client.lookup(name, bearer.as_deref()).await {
         Err(DirectoryError::NotFound) => return Ok(None),
         found => found?,

@@ -5,7 +5,6 @@
 //! `[2, method, params]`. `params` is an array that holds one map; `error` is `[code, text]`. In RPC, structures are maps
 //! with string keys, ids and times are strings: a stock MessagePack library in any language is enough to be a client.
 
-pub mod advice;
 pub mod client;
 pub mod codec;
 pub mod event;
@@ -14,7 +13,7 @@ pub mod secret;
 pub mod socket;
 pub mod types;
 
-use advice::Advice;
+use crate::advice::Advice;
 
 /// The API's version, told by `system.hello`. Fields and methods are only ever added within one version.
 pub const API_VERSION: u32 = 1;

@@ -1,8 +1,13 @@
 //! What can be done about an error, as the end of its sentence: the daemon names the step, and here it becomes a command.
 
-use proto::rpc::advice::{Advice, Step};
+use proto::advice::{Advice, Step};
 
 use super::argument;
+
+/// What is wrong, and what can be done about it.
+pub fn told(text: &str, advice: Option<&Advice>) -> String {
+    format!("{text}{}", advice.map(words).unwrap_or_default())
+}
 
 /// What follows the text of an error.
 pub fn words(advice: &Advice) -> String {
@@ -37,6 +42,23 @@ pub fn words(advice: &Advice) -> String {
         Step::Unmute => "; chatctl unmute ends it".to_owned(),
         Step::ListConsumers => "; chatctl consumers shows those that there are".to_owned(),
         Step::RemoveConsumer => ": chatctl consumers shows them, and removes them".to_owned(),
+        Step::OwnCopy => ", or make it one of its own with chatctl backup and chatctl restore".to_owned(),
+        Step::GoOnHere => ". To go on here instead, with what is here: chatctl login, which stops the other one. To be rid of this copy: stop \
+                           chatd and delete the account's folder (not chatctl unregister, which would give up the name of both)"
+            .to_owned(),
+        Step::Restore => format!(
+            ". Stop chatd, move {} away and keep it, look at the disk, start chatd, and put a backup of `chatctl backup` back with \
+             `chatctl restore`",
+            name.as_ref().map_or_else(|| "the account's folder".to_owned(), |folder| format!("the folder {folder}"))
+        ),
+        Step::PutKeyBack => {
+            ": put the key back from a backup of its folder, or the whole account with `chatctl restore`".to_owned()
+        }
+        Step::RecoverKey => ": chatctl key recover --recovery-file FILE takes the name back".to_owned(),
+        Step::AcceptDirectoryKey => format!(
+            ". If its operator says that the key was made anew: chatctl key directory --accept {}; else somebody else answers there",
+            name.as_deref().unwrap_or("KEY")
+        ),
     }
 }
 
@@ -54,6 +76,14 @@ mod tests {
             assert_eq!(of.contains("bob"), of != alone, "{step:?}: {of}");
             assert!(all.insert(of), "{step:?} is said of two");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_what_helps() {
+        let text = "/a b/messages.db is damaged: page 3. The account is read-only";
+        assert_eq!(told(text, None), text);
+        let told = told(text, Some(&Step::Restore.of("/a b")));
+        assert!(told.starts_with(text) && told.contains(". Stop chatd, move the folder '/a b' away"), "{told}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
 use crate::show::message;
 use crate::show::words;
+use crate::show::words::advice;
 use crate::show::words::names::label_message;
 use crate::term::output::note;
 
@@ -58,7 +59,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         result.messages.iter_mut().for_each(label_message);
     }
     if let Some(damaged) = &result.damaged {
-        note(damaged);
+        note(&advice::told(damaged, result.repair.as_ref()));
     }
     if session.out.json {
         session.out.object(&result)?;
@@ -135,7 +136,12 @@ pub async fn collect(session: &mut Session, mut params: HistoryParams, limit: u3
                 if !forward {
                     pages.reverse();
                 }
-                return Ok(MessagesResult { messages: pages.concat(), more, damaged: page.damaged });
+                return Ok(MessagesResult {
+                    messages: pages.concat(),
+                    more,
+                    damaged: page.damaged,
+                    repair: page.repair,
+                });
             }
         }
     }
@@ -153,7 +159,7 @@ mod tests {
         let own = Message { received_at: None, ..message(9, MessageState::Delivered) };
         let (old, new) = (|n| message(n, MessageState::Read), |n| message(n, MessageState::Delivered));
         let seen = |messages: &[Message], more: bool, newest: bool| {
-            super::seen(&MessagesResult { messages: messages.to_vec(), more, damaged: None }, newest)
+            super::seen(&MessagesResult { messages: messages.to_vec(), more, damaged: None, repair: None }, newest)
         };
         let up_to = |n: u8| Seen::UpTo(MessageId([n; 16]));
         assert_eq!(seen(&[], false, true), Seen::Nothing);

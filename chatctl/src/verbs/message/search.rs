@@ -8,6 +8,7 @@ use crate::client::quotes::Quotes;
 use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
 use crate::show::message;
+use crate::show::words::advice;
 use crate::show::words::names::label_message;
 use crate::term::output::note;
 
@@ -36,7 +37,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         result.messages.iter_mut().for_each(label_message);
     }
     if let Some(damaged) = &result.damaged {
-        note(damaged);
+        note(&advice::told(damaged, result.repair.as_ref()));
     }
     if session.out.json {
         session.out.object(&result)?;
@@ -73,7 +74,7 @@ async fn collect(session: &mut Session, mut params: SearchParams, limit: u32) ->
                 // Further pages are of the same person, whoever is called so by then.
                 params.who = params.who.map(|_| names::by_id(peer));
             }
-            _ => return Ok(MessagesResult { messages, more: page.more, damaged: page.damaged }),
+            _ => return Ok(MessagesResult { messages, more: page.more, damaged: page.damaged, repair: page.repair }),
         }
     }
 }

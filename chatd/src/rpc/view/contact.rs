@@ -1,6 +1,8 @@
 //! Contacts, their profiles, and what is unread of them.
 
-use proto::rpc::types::{Contact, ContactState, Profile, Trust, Unread};
+use proto::rpc::types::{
+    Contact, ContactState, ContactsResult, PageParams, Profile, Trust, Unread, UnreadResult, VerifyResult,
+};
 use proto::who::Who;
 
 use crate::model;
@@ -84,6 +86,43 @@ impl From<model::Contact> for Contact {
             message: request_text,
             since: request_at,
         }
+    }
+}
+
+impl From<model::ContactNow> for Contact {
+    fn from(now: model::ContactNow) -> Self {
+        let model::ContactNow { contact, presence } = now;
+        let (online, online_since) = presence.map(|presence| (presence.online, presence.since)).unzip();
+        Self { online, online_since, ..contact.into() }
+    }
+}
+
+impl From<model::Page<model::ContactNow>> for ContactsResult {
+    fn from(page: model::Page<model::ContactNow>) -> Self {
+        let model::Page { entries, next } = page;
+        Self { contacts: entries.into_iter().map(Into::into).collect(), next }
+    }
+}
+
+impl From<model::Verified> for VerifyResult {
+    fn from(verified: model::Verified) -> Self {
+        let model::Verified { safety_number, contact } = verified;
+        Self { safety_number, contact: contact.into() }
+    }
+}
+
+/// Whose account it is about is said apart.
+impl From<PageParams> for model::PageOf {
+    fn from(params: PageParams) -> Self {
+        let PageParams { account: _, after, limit } = params;
+        Self { after, limit }
+    }
+}
+
+impl From<model::UnreadPage> for UnreadResult {
+    fn from(unread: model::UnreadPage) -> Self {
+        let model::UnreadPage { page: model::Page { entries, next }, total } = unread;
+        Self { conversations: entries.into_iter().map(Into::into).collect(), total, next }
     }
 }
 

@@ -1,14 +1,21 @@
 //! Consumers of the feed, and their dead letters.
 
-use proto::rpc::types::{Consumer, DeadLetter};
+use proto::rpc::types::{Consumer, ConsumersResult, DeadLetter};
 
 use crate::model;
 
-/// As one that nobody reads: who knows of a reader says so.
-impl From<model::Consumer> for Consumer {
-    fn from(consumer: model::Consumer) -> Self {
+impl From<model::ConsumerNow> for Consumer {
+    fn from(now: model::ConsumerNow) -> Self {
+        let model::ConsumerNow { consumer, reading } = now;
         let model::Consumer { name, seq, at, waiting, attempts, dead_letters } = consumer;
-        Self { name, seq, at, waiting, attempts, dead_letters, reading: false }
+        Self { name, seq, at, waiting, attempts, dead_letters, reading }
+    }
+}
+
+impl From<model::Page<model::ConsumerNow>> for ConsumersResult {
+    fn from(page: model::Page<model::ConsumerNow>) -> Self {
+        let model::Page { entries, next } = page;
+        Self { consumers: entries.into_iter().map(Into::into).collect(), next }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Messages and their states, both ways where clients name them.
 
-use proto::rpc::types::{Format, FoundMessage, Message, MessageState, Priority};
+use proto::rpc::types::{
+    Format, FoundMessage, Message, MessageState, MessagesResult, Priority, SendParams, SendResult,
+};
 
 use crate::model;
 
@@ -114,6 +116,28 @@ impl From<model::Message> for Message {
             late,
             missing,
         }
+    }
+}
+
+impl From<SendParams> for model::Draft {
+    fn from(params: SendParams) -> Self {
+        let SendParams { account, to, body, format, tags, priority, reply_to, id, lifetime } = params;
+        Self { account, to, id, body, format: format.into(), tags, priority: priority.into(), reply_to, lifetime }
+    }
+}
+
+impl From<model::Progress> for SendResult {
+    fn from(progress: model::Progress) -> Self {
+        let model::Progress { id, state, reason } = progress;
+        Self { id, state: state.into(), reason }
+    }
+}
+
+impl From<model::Messages> for MessagesResult {
+    fn from(found: model::Messages) -> Self {
+        let model::Messages { messages, more, damage } = found;
+        let (damaged, repair) = damage.map_or((None, None), |damage| (Some(damage.text), damage.advice));
+        Self { messages: messages.into_iter().map(Into::into).collect(), more, damaged, repair }
     }
 }
 

@@ -1,8 +1,16 @@
 //! The way of a message, for `message.trace`.
 
-use proto::rpc::types::{MessageState, Outcome, TraceStep};
+use proto::rpc::types::{MessageState, Outcome, TraceResult, TraceStep};
 
 use crate::model::{self, Step};
+
+impl From<model::Way> for TraceResult {
+    fn from(way: model::Way) -> Self {
+        let model::Way { id, own, who, peer, state, reason, steps } = way;
+        let steps = steps.into_iter().map(Into::into).collect();
+        Self { id, who, peer, state: state.into(), reason, steps, own }
+    }
+}
 
 impl From<model::TraceStep> for TraceStep {
     fn from(step: model::TraceStep) -> Self {

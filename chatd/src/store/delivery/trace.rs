@@ -191,7 +191,6 @@ pub fn trace(conn: &Connection, id: &MessageId) -> Result<Trace, StoreError> {
     if sender != 0 {
         let steps = vec![reached(sent_at, MessageState::Sent, None), step(received_at, Step::Received)];
         if sender < 0 {
-            // Another device of the account sent it, and knows the rest.
             return Ok(Trace { contact, own: true, state: MessageState::Sent, reason: None, steps });
         }
         let read_upto = peers::load(conn, contact)?.read_upto;

@@ -1,10 +1,10 @@
-//! Damage to `messages.db`: noticing it, remembering it, and saying what is damaged, where, and what to do.
+//! Damage to `messages.db`: noticing it, remembering it, and saying what is damaged, and where.
 //!
 //! The job: look at a WAL that a crash left, check the database in the background after a crash or an error that means
 //! damage, and keep the account's verdict. A damaged store takes no writes any more: numbers that were lost would be given
 //! out again. What is intact can be read (`salvage`).
 //!
-//! Not the job: checksums (`checksum`), and repair: that is `chatctl restore`.
+//! Not the job: checksums (`checksum`), repair, and what to do about it: whoever tells of it names the step.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -124,10 +124,8 @@ pub(in crate::store) fn describe(path: &Path, what: &str) -> String {
     let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
     format!(
         "{} is damaged: {what}{place}. The account is read-only: nothing is sent or received, and what is intact can be \
-         read. Stop chatd, move the folder {} away and keep it, look at the disk, start chatd, and put a backup of \
-         `chatctl backup` back with `chatctl restore`",
-        path.display(),
-        path.parent().unwrap_or(path).display()
+         read",
+        path.display()
     )
 }
 

@@ -20,8 +20,8 @@ use zeroize::Zeroize;
 
 pub use self::params::{ParamsError, decode_params};
 pub use self::scan::{FrameError, Scanner};
-use super::advice::Advice;
 use super::{ErrorCode, MAX_DEPTH, MAX_MESSAGE_BYTES, RpcError};
+use crate::advice::Advice;
 
 /// Room that [`FrameReader::buffer`] offers to one read: some hundred small messages for one system call.
 pub const READ_CHUNK_BYTES: usize = 16 * 1024;

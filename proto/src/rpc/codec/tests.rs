@@ -227,7 +227,7 @@ fn an_error_of_the_future_keeps_its_text() {
 
 #[test]
 fn advice_goes_along_and_what_is_not_known_is_passed_over() {
-    use crate::rpc::advice::Step;
+    use crate::advice::Step;
     let error = RpcError::new(ErrorCode::Refused, "bob is blocked").advise(Some(Step::Unblock.of("bob")));
     let mut frame = Vec::new();
     encode_error(&mut frame, Some(7), &error);

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::secret::Secret;
+use crate::advice::Advice;
 use crate::ids::AccountId;
 use crate::time::Timestamp;
 
@@ -59,9 +60,12 @@ pub struct AccountInfo {
     /// The caller's default among several, see `account.use`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub default: bool,
-    /// What of it is damaged, where, and what to do; such an account can only be read.
+    /// What of it is damaged, and where; such an account can only be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damaged: Option<String>,
+    /// What can be done about that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repair: Option<Advice>,
 }
 
 /// `account.unregister`.

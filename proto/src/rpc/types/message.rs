@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::is_zero;
+use crate::advice::Advice;
 use crate::ids::{AccountId, ConversationId, MessageId};
 use crate::time::Timestamp;
 
@@ -244,9 +245,12 @@ pub struct MessagesResult {
     pub messages: Vec<Message>,
     /// More exist beyond the limit.
     pub more: bool,
-    /// The account is damaged, and messages may be missing here: what, where, and what to do.
+    /// The account is damaged, and messages may be missing here: what, and where.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damaged: Option<String>,
+    /// What can be done about that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repair: Option<Advice>,
 }
 
 /// `message.search`.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::advice::Advice;
 use crate::ids::NodeId;
 use crate::time::Timestamp;
 
@@ -98,6 +99,9 @@ pub struct AccountStatus {
     /// What is wrong with the directory session, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory_error: Option<String>,
+    /// What can be done about that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory_advice: Option<Advice>,
     /// Messages not yet acknowledged by their recipients.
     pub queued: u64,
     /// Unread messages.
@@ -114,6 +118,9 @@ pub struct AccountStatus {
     /// See [`AccountInfo::damaged`](super::AccountInfo::damaged).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damaged: Option<String>,
+    /// See [`AccountInfo::repair`](super::AccountInfo::repair).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repair: Option<Advice>,
     /// This machine's clock and others' differ by more than 5 minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<ClockStatus>,

@@ -1,0 +1,127 @@
+//! Contacts.
+
+use proto::rpc::types::{
+    Contact, ContactAddParams, ContactsResult, MuteParams, PageParams, RenameParams, VerifyParams, VerifyResult,
+    WhoParams,
+};
+
+use crate::model::Caller;
+use crate::service::{Service, ServiceError, contacts};
+
+pub(in crate::rpc) async fn contact_add(
+    service: &Service,
+    caller: &Caller,
+    params: ContactAddParams,
+) -> Result<Contact, ServiceError> {
+    let account = service.account(caller, params.account.as_deref())?;
+    Ok(contacts::add(&account, &params.who, params.message.unwrap_or_default()).await?.into())
+}
+
+pub(in crate::rpc) async fn contact_show(
+    service: &Service,
+    caller: &Caller,
+    params: WhoParams,
+) -> Result<Contact, ServiceError> {
+    let account = service.account_to_read(caller, params.account.as_deref())?;
+    Ok(contacts::show(&account, &params.who).await?.into())
+}
+
+pub(in crate::rpc) async fn contact_accept(
+    service: &Service,
+    caller: &Caller,
+    params: WhoParams,
+) -> Result<Contact, ServiceError> {
+    let account = service.account(caller, params.account.as_deref())?;
+    Ok(contacts::accept(&account, &params.who).await?.into())
+}
+
+pub(in crate::rpc) async fn contact_reject(
+    service: &Service,
+    caller: &Caller,
+    params: WhoParams,
+) -> Result<Contact, ServiceError> {
+    let account = service.account(caller, params.account.as_deref())?;
+    Ok(contacts::reject(&account, &params.who).await?.into())
+}
+
+pub(in crate::rpc) async fn contact_remove(
+    service: &Service,
+    caller: &Caller,
+    params: WhoParams,
+) -> Result<Contact, ServiceError> {
+    let account = service.account(caller, params.account.as_deref())?;
+    Ok(contacts::remove(&account, &params.who).await?.into())
+}
+
+pub(in crate::rpc) async fn contact_block(
+    service: &Service,
+    caller: &Caller,
+    params: WhoParams,
+) -> Result<Contact, ServiceError> {
+    let account = service.account(caller, params.account.as_deref())?;
+    Ok(contacts::block(&account, &params.who).await?.into())
+}
+
+pub(in crate::rpc) async fn contact_unblock(
+    service: &Service,
+    caller: &Caller,
+    params: WhoParams,
+) -> Result<Contact, ServiceError> {
+    let account = service.account(caller, params.account.as_deref())?;
+    Ok(contacts::unblock(&account, &params.who).await?.into())
+}
+
+pub(in crate::rpc) async fn contact_unmute(
+    service: &Service,
+    caller: &Caller,
+    params: WhoParams,
+) -> Result<Contact, ServiceError> {
+    let account = service.account(caller, params.account.as_deref())?;
+    Ok(contacts::unmute(&account, &params.who).await?.into())
+}
+
+pub(in crate::rpc) async fn contact_rename(
+    service: &Service,
+    caller: &Caller,
+    params: RenameParams,
+) -> Result<Contact, ServiceError> {
+    let account = service.account(caller, params.account.as_deref())?;
+    Ok(contacts::rename(&account, &params.who, &params.label).await?.into())
+}
+
+pub(in crate::rpc) async fn contact_mute(
+    service: &Service,
+    caller: &Caller,
+    params: MuteParams,
+) -> Result<Contact, ServiceError> {
+    let account = service.account(caller, params.account.as_deref())?;
+    Ok(contacts::mute(&account, &params.who, params.seconds).await?.into())
+}
+
+pub(in crate::rpc) async fn contact_requests(
+    service: &Service,
+    caller: &Caller,
+    params: PageParams,
+) -> Result<ContactsResult, ServiceError> {
+    let account = service.account_to_read(caller, params.account.as_deref())?;
+    Ok(contacts::requests(&account, &params.into()).await?.into())
+}
+
+pub(in crate::rpc) async fn contact_list(
+    service: &Service,
+    caller: &Caller,
+    params: PageParams,
+) -> Result<ContactsResult, ServiceError> {
+    let account = service.account_to_read(caller, params.account.as_deref())?;
+    Ok(contacts::list(&account, &params.into()).await?.into())
+}
+
+pub(in crate::rpc) async fn contact_verify(
+    service: &Service,
+    caller: &Caller,
+    params: VerifyParams,
+) -> Result<VerifyResult, ServiceError> {
+    let account = service.account(caller, params.account.as_deref())?;
+    let typed = params.safety_number.as_deref();
+    Ok(contacts::verify(&account, &params.who, typed, params.accept_unverified).await?.into())
+}

@@ -38,6 +38,10 @@ impl Kind {
         (Self::Profile, "profile"),
     ];
 
+    /// Words that later versions give a meaning, all in the chain: a message is changed, taken back, or answered with a sign.
+    /// This version takes them as it takes any unknown kind there, and sends none; nothing else may ever be called so.
+    pub const RESERVED: [&str; 3] = ["edit", "delete", "react"];
+
     /// The word on the wire.
     pub fn as_str(self) -> &'static str {
         Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, word)| word)

@@ -302,3 +302,22 @@ fn a_full_envelope_is_one_transaction() {
     assert_eq!(hub.try_recv().unwrap().events.unwrap().len(), 200);
     assert!(hub.try_recv().is_err());
 }
+
+#[test]
+fn reserved_kinds_take_their_place_unseen_and_hold_nothing_up() {
+    let (alice, bob) = friends();
+    let inbox = inbox(&bob);
+    let mut prev = [0; 32];
+    let mut cores = Vec::new();
+    for (n, kind) in Kind::RESERVED.into_iter().chain(["text"]).enumerate() {
+        assert!(kind == "text" || Kind::parse(kind).is_none());
+        let core = alice.core(&bob, kind, n as u64 + 1, &text_payload("hello"));
+        let bytes = Core { prev, ..Core::decode(&core).unwrap() }.encode();
+        prev = sha256(&[&bytes]);
+        cores.push(bytes);
+    }
+    let receipt = take(&inbox, sealed(&alice, &bob, &cores)).receipt();
+    assert_eq!(receipt.entries[0].contiguous, 4);
+    assert_eq!(bob.shown(&alice), ["hello"]);
+    assert_eq!(bob.count("SELECT count(*) FROM events WHERE type = 2"), 0, "no gap is told");
+}

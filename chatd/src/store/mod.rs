@@ -4,6 +4,9 @@
 //! run in one transaction, and answers are given only after COMMIT (`writer`). Readers use connections of their own that
 //! cannot write ([`Store::read`]).
 //!
+//! Errors: everything here fails with [`StoreError`] when the database cannot be read or written, and an operation that fails
+//! changes nothing. Sections of errors name what there is beyond that.
+//!
 //! Not its job: deciding when to deliver. It wakes whoever watches [`Store::outbox_watch`], and knows nothing of them.
 //!
 //! Invariants: an answer means the data is on disk; an event is published after the commit that holds it; a message is

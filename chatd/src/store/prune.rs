@@ -56,7 +56,7 @@ pub enum Progress {
 /// Prunes one slice and says where to go on; `None`: the round is done. Consumers that are `read` now stay.
 ///
 /// # Errors
-/// Those of the database; then nothing of the slice is done.
+/// When it fails, nothing of the slice is done.
 pub fn prune(tx: &mut Tx<'_>, at: Progress, read: &[String]) -> Result<Option<Progress>, StoreError> {
     Ok(Some(match at {
         Progress::Events if prune_events(tx)? => Progress::Events,

@@ -79,7 +79,7 @@ impl Store {
     /// Writes a consistent copy, with the identity key beside it, to a new file. Blocks; writers go on meanwhile.
     ///
     /// # Errors
-    /// Those of the database and the disk.
+    /// When the disk takes no more.
     pub fn snapshot(&self, path: &Path, identity: &[u8; 32]) -> Result<(), StoreError> {
         let io = |source| StoreError::Io { path: path.to_owned(), source };
         // SQLite fills an empty file, and would make a new one that others can read.
@@ -163,9 +163,6 @@ const HANDLES_SKIPPED: i64 = 10_000;
 
 /// Makes the store in a folder that of a new device: it is marked as restored, so that new epochs begin before anything
 /// is sent.
-///
-/// # Errors
-/// Those of the database.
 pub fn move_in(folder: &Path, home: &NewHome) -> Result<(), StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(folder.join("messages.db"), flags)?;

@@ -9,9 +9,6 @@ use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
 
 /// The key that a domain's directory is known by.
-///
-/// # Errors
-/// Those of the database.
 pub fn key_of(conn: &Connection, origin: &str) -> Result<Option<[u8; 32]>, StoreError> {
     let key: Option<Vec<u8>> = conn
         .prepare_cached("SELECT key FROM directory_keys WHERE origin = ?1")?
@@ -21,9 +18,6 @@ pub fn key_of(conn: &Connection, origin: &str) -> Result<Option<[u8; 32]>, Store
 }
 
 /// The newest statement of membership; empty when there is none.
-///
-/// # Errors
-/// Those of the database.
 pub fn membership(conn: &Connection) -> Result<Vec<u8>, StoreError> {
     Ok(conn.prepare_cached("SELECT membership FROM account")?.query_row([], |row| row.get(0))?)
 }
@@ -38,17 +32,11 @@ pub(in crate::store) fn pin(conn: &Connection, origin: &str, key: &[u8; 32]) -> 
 }
 
 /// Pins a directory by the key that it showed first (trust on first use). What was pinned before stays.
-///
-/// # Errors
-/// Those of the database.
 pub fn pin_directory(tx: &mut Tx<'_>, origin: &str, key: &[u8; 32]) -> Result<(), StoreError> {
     pin(tx.conn, origin, key)
 }
 
 /// The owner accepts another key of a directory. What the one before said of the account counts no longer.
-///
-/// # Errors
-/// Those of the database.
 pub fn accept_directory(tx: &mut Tx<'_>, origin: &str, key: &[u8; 32]) -> Result<(), StoreError> {
     tx.conn.execute(
         "INSERT INTO directory_keys (origin, key, at) VALUES (?1, ?2, ?3)
@@ -60,9 +48,6 @@ pub fn accept_directory(tx: &mut Tx<'_>, origin: &str, key: &[u8; 32]) -> Result
 }
 
 /// Keeps the directory's newest word that this account is a member.
-///
-/// # Errors
-/// Those of the database.
 pub fn set_membership(tx: &mut Tx<'_>, statement: &[u8]) -> Result<(), StoreError> {
     tx.conn.execute("UPDATE account SET membership = ?1", [statement])?;
     Ok(())

@@ -54,9 +54,6 @@ pub struct OwnCard {
 struct Cached(Option<Arc<AccountRow>>);
 
 /// The account's own row.
-///
-/// # Errors
-/// Those of the database.
 pub fn own(tx: &mut Tx<'_>) -> Result<Arc<AccountRow>, StoreError> {
     if let Some(own) = &tx.cache.of::<Cached>().0 {
         return Ok(Arc::clone(own));
@@ -74,7 +71,7 @@ pub(in crate::store) fn forget_cached(tx: &mut Tx<'_>) {
 /// The account of this store.
 ///
 /// # Errors
-/// Those of the database; [`StoreError::Damaged`] when the row is not what the schema says.
+/// As all of the store; [`StoreError::Damaged`] when the row is not what the schema says.
 pub fn load(conn: &Connection) -> Result<AccountRow, StoreError> {
     let (id, device, row) = conn.query_row(
         "SELECT id, device, name, origin, directory, uid, user, logged_in, preferred, standing FROM account",
@@ -104,9 +101,6 @@ pub fn load(conn: &Connection) -> Result<AccountRow, StoreError> {
 }
 
 /// What the account hands out of itself.
-///
-/// # Errors
-/// Those of the database.
 pub fn own_card(conn: &Connection) -> Result<OwnCard, StoreError> {
     let (card, hash) = conn.query_row(
         "SELECT record, record_seq, reach, reach_seq, recovery_hash, session_counter FROM account",
@@ -128,17 +122,11 @@ pub fn own_card(conn: &Connection) -> Result<OwnCard, StoreError> {
 }
 
 /// Whether a restore made this store, and new epochs were not begun yet.
-///
-/// # Errors
-/// Those of the database.
 pub fn is_restored(conn: &Connection) -> Result<bool, StoreError> {
     Ok(conn.query_row("SELECT restored FROM account", [], |row| row.get(0))?)
 }
 
 /// The account's own profile.
-///
-/// # Errors
-/// Those of the database.
 pub fn own_profile(conn: &Connection) -> Result<ProfileRow, StoreError> {
     Ok(conn.query_row("SELECT profile_version, display_name, status, bio FROM account", [], |row| {
         Ok(ProfileRow {
@@ -153,7 +141,7 @@ pub fn own_profile(conn: &Connection) -> Result<ProfileRow, StoreError> {
 /// Writes the row of a new account.
 ///
 /// # Errors
-/// Those of the database; a second account in one store is a constraint error.
+/// As all of the store; a second account in one store is a constraint error.
 pub(in crate::store) fn insert(conn: &Connection, new: &NewAccount) -> Result<(), StoreError> {
     let row = &new.row;
     conn.execute(
@@ -194,9 +182,6 @@ pub struct Settings {
 }
 
 /// The settings as they are.
-///
-/// # Errors
-/// Those of the database.
 pub fn settings(conn: &Connection) -> Result<Settings, StoreError> {
     Ok(conn.prepare_cached("SELECT read_receipts, lifetime FROM account")?.query_row([], |row| {
         let lifetime: Option<i64> = row.get(1)?;
@@ -210,9 +195,6 @@ pub(in crate::store) fn tells_reads(tx: &Tx<'_>) -> Result<bool, StoreError> {
 }
 
 /// Changes settings; what is `None` stays, a lifetime of 0 is none. Answers how they are then.
-///
-/// # Errors
-/// Those of the database.
 pub fn set_settings(
     tx: &mut Tx<'_>,
     read_receipts: Option<bool>,
@@ -233,9 +215,6 @@ pub fn set_settings(
 }
 
 /// Remembers whether the account is to be online.
-///
-/// # Errors
-/// Those of the database.
 pub fn set_logged_in(tx: &mut Tx<'_>, logged_in: bool) -> Result<(), StoreError> {
     tx.conn.execute("UPDATE account SET logged_in = ?1", [logged_in])?;
     forget_cached(tx);
@@ -243,9 +222,6 @@ pub fn set_logged_in(tx: &mut Tx<'_>, logged_in: bool) -> Result<(), StoreError>
 }
 
 /// Remembers where this copy of the account stands.
-///
-/// # Errors
-/// Those of the database.
 pub fn set_standing(tx: &mut Tx<'_>, standing: Standing) -> Result<(), StoreError> {
     tx.conn.execute("UPDATE account SET standing = ?1", [standing.number()])?;
     forget_cached(tx);
@@ -253,9 +229,6 @@ pub fn set_standing(tx: &mut Tx<'_>, standing: Standing) -> Result<(), StoreErro
 }
 
 /// Makes the account its owner's default, or one among others (0).
-///
-/// # Errors
-/// Those of the database.
 pub fn set_preferred(tx: &mut Tx<'_>, preferred: i64) -> Result<(), StoreError> {
     tx.conn.execute("UPDATE account SET preferred = ?1", [preferred])?;
     forget_cached(tx);
@@ -263,9 +236,6 @@ pub fn set_preferred(tx: &mut Tx<'_>, preferred: i64) -> Result<(), StoreError> 
 }
 
 /// Keeps a newer own record; an older one is ignored.
-///
-/// # Errors
-/// Those of the database.
 pub fn set_own_record(tx: &mut Tx<'_>, record: &[u8], seq: u64) -> Result<(), StoreError> {
     tx.conn.execute(
         "UPDATE account SET record = ?1, record_seq = ?2 WHERE record_seq < ?2",
@@ -276,9 +246,6 @@ pub fn set_own_record(tx: &mut Tx<'_>, record: &[u8], seq: u64) -> Result<(), St
 
 /// Keeps an own record with another identity key, and the recovery hash that goes with it, if the record that it was
 /// made from is still the newest; whether it is.
-///
-/// # Errors
-/// Those of the database.
 pub fn set_rotated_record(
     tx: &mut Tx<'_>,
     from: &[u8],
@@ -294,9 +261,6 @@ pub fn set_rotated_record(
 }
 
 /// Keeps a newer own reach; an older one is ignored.
-///
-/// # Errors
-/// Those of the database.
 pub fn set_own_reach(tx: &mut Tx<'_>, reach: &[u8], seq: u64) -> Result<(), StoreError> {
     tx.conn
         .execute("UPDATE account SET reach = ?1, reach_seq = ?2 WHERE reach_seq < ?2", params![reach, seq as i64])?;
@@ -304,9 +268,6 @@ pub fn set_own_reach(tx: &mut Tx<'_>, reach: &[u8], seq: u64) -> Result<(), Stor
 }
 
 /// Keeps the directory's session counter.
-///
-/// # Errors
-/// Those of the database.
 pub fn set_session_counter(tx: &mut Tx<'_>, counter: u64) -> Result<(), StoreError> {
     tx.conn.execute("UPDATE account SET session_counter = ?1", [counter as i64])?;
     Ok(())

@@ -84,7 +84,7 @@ impl PrekeyStore {
     /// Opens or makes the database in an account's folder, and finishes what a kill left half destroyed.
     ///
     /// # Errors
-    /// Those of the database; [`StoreError::NewerSchema`], and then nothing was touched.
+    /// As all of the store; [`StoreError::NewerSchema`], and then nothing was touched.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         checksum::install();
         let mut conn = Connection::open(folder.join("prekeys.db"))?;
@@ -123,9 +123,6 @@ impl PrekeyStore {
     }
 
     /// One without a file, for an account that can only be read.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub fn detached() -> Result<Self, StoreError> {
         let conn = Connection::open_in_memory()?;
         MIGRATIONS.iter().try_for_each(|sql| conn.execute_batch(sql))?;
@@ -137,9 +134,6 @@ impl PrekeyStore {
     }
 
     /// Commits a secret that was made when the uptime was so much. Only after this may a record name it.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub fn insert(&self, prekey: &PrekeySecret, uptime: i64) -> Result<(), StoreError> {
         self.inner().conn.execute(
             "INSERT INTO prekeys (id, suite, secret, created, not_after, uptime) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -159,7 +153,7 @@ impl PrekeyStore {
     /// All secrets, oldest first.
     ///
     /// # Errors
-    /// Those of the database; [`StoreError::Damaged`] for a row that is no key.
+    /// As all of the store; [`StoreError::Damaged`] for a row that is no key.
     pub fn all(&self) -> Result<Vec<PrekeySecret>, StoreError> {
         let inner = self.inner();
         let mut select = inner.conn.prepare("SELECT suite, secret, created, not_after FROM prekeys ORDER BY rowid")?;
@@ -176,9 +170,6 @@ impl PrekeyStore {
     }
 
     /// All prekeys without their secrets, in the order in which they were made.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub fn ages(&self) -> Result<Vec<PrekeyAge>, StoreError> {
         let inner = self.inner();
         let mut select = inner.conn.prepare("SELECT id, created, uptime, born FROM prekeys ORDER BY rowid")?;
@@ -194,9 +185,6 @@ impl PrekeyStore {
     }
 
     /// Keeps the place of a prekey in the count.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub fn set_born(&self, id: PrekeyId, born: i64) -> Result<(), StoreError> {
         let inner = self.inner();
         inner.conn.execute("UPDATE prekeys SET born = ?2 WHERE id = ?1", params![id.as_bytes(), born])?;
@@ -205,9 +193,6 @@ impl PrekeyStore {
 
     /// Destroys secrets. `false`: they are deleted, but somebody reads the file, which may hold their bytes until a later
     /// call (with nothing to destroy, too) has answered `true`.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub fn destroy(&self, ids: &[PrekeyId]) -> Result<bool, StoreError> {
         let mut inner = self.inner();
         if !ids.is_empty() {
@@ -228,9 +213,6 @@ impl PrekeyStore {
     }
 
     /// The clock as it was last committed.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
         let inner = self.inner();
         let row = |row: &rusqlite::Row<'_>| {
@@ -249,9 +231,6 @@ impl PrekeyStore {
     }
 
     /// Commits the clock.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub fn set_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
         let claims: Vec<u8> = checkpoint.claims.iter().flat_map(|claim| claim.to_be_bytes()).collect();
         self.inner().conn.execute(
@@ -270,9 +249,6 @@ impl PrekeyStore {
     }
 
     /// When the mailbox was last drained.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub fn drained(&self) -> Result<Option<Moment>, StoreError> {
         let sql = "SELECT drained_uptime, drained FROM clock WHERE drained IS NOT NULL";
         let row = |row: &rusqlite::Row<'_>| Ok(Moment { uptime: row.get(0)?, counted: row.get(1)? });
@@ -280,9 +256,6 @@ impl PrekeyStore {
     }
 
     /// Commits that the mailbox was drained at that moment. Nothing happens before the clock's first checkpoint.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub fn set_drained(&self, at: Moment) -> Result<(), StoreError> {
         let sql = "UPDATE clock SET drained_uptime = ?1, drained = ?2";
         self.inner().conn.execute(sql, params![at.uptime, at.counted])?;

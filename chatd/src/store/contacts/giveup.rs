@@ -20,9 +20,6 @@ use crate::store::peers;
 const MAX_AT_ONCE: usize = 256;
 
 /// Contacts whose account is gone.
-///
-/// # Errors
-/// Those of the database.
 pub fn gone(conn: &Connection) -> Result<Vec<PeerId>, StoreError> {
     let mut select = conn.prepare_cached("SELECT id FROM peers WHERE gone = 1")?;
     Ok(select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
@@ -30,9 +27,6 @@ pub fn gone(conn: &Connection) -> Result<Vec<PeerId>, StoreError> {
 
 /// Ends what is over at the agreed time `now` (Unix seconds): messages with a lifetime, and signals. `true`: there may be
 /// more.
-///
-/// # Errors
-/// Those of the database.
 pub fn expire_due(tx: &mut Tx<'_>, now: i64) -> Result<bool, StoreError> {
     let messages = expiry::expire_messages(tx, now)?;
     Ok(give_up_signals(tx, now)? || messages)
@@ -60,9 +54,6 @@ fn give_up_signals(tx: &mut Tx<'_>, now: i64) -> Result<bool, StoreError> {
 
 /// The directory of a contact knows no such account; `sure` when it said so before. Then a request ends, and so does what
 /// is owed to somebody who is there; messages wait on.
-///
-/// # Errors
-/// Those of the database.
 pub fn account_gone(tx: &mut Tx<'_>, contact: PeerId, path: &'static str, sure: bool) -> Result<(), StoreError> {
     attempts::attempt_failed(tx, contact, path, Outcome::failed(Reason::AccountGone))?;
     if !sure {
@@ -77,9 +68,6 @@ pub fn account_gone(tx: &mut Tx<'_>, contact: PeerId, path: &'static str, sure: 
 }
 
 /// Something was heard of a contact whose account was gone.
-///
-/// # Errors
-/// Those of the database.
 pub fn account_found(tx: &mut Tx<'_>, contact: PeerId) -> Result<(), StoreError> {
     tx.conn.prepare_cached("UPDATE peers SET gone = 0 WHERE id = ?1 AND gone = 1")?.execute([contact])?;
     Ok(())

@@ -42,7 +42,7 @@ impl Kept {
 /// A page of contacts in the order of names, after the one with the account `after`; and whether more follow.
 ///
 /// # Errors
-/// Those of the database; [`StoreError::NotFound`] when nobody has the account `after`.
+/// As all of the store; [`StoreError::NotFound`] when nobody has the account `after`.
 pub fn page(
     conn: &Connection,
     kept: Kept,
@@ -98,9 +98,6 @@ pub fn unread(
 }
 
 /// The contact as the owner of the account sees it; `home` is the domain of the account.
-///
-/// # Errors
-/// Those of the database.
 pub fn describe(conn: &Connection, row: &ContactRow, home: &str) -> Result<Contact, StoreError> {
     let called = names::called(conn, row, home)?;
     let stage = match row.state.relation {

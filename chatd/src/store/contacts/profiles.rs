@@ -10,9 +10,6 @@ use crate::store::error::StoreError;
 use crate::store::peers;
 
 /// Changes the own profile and queues it for every contact. What is `None` stays.
-///
-/// # Errors
-/// Those of the database.
 pub fn set_profile(
     tx: &mut Tx<'_>,
     display_name: Option<&str>,

@@ -23,7 +23,7 @@ use crate::store::peers::{load, names, state_number};
 /// request.
 ///
 /// # Errors
-/// What the rules forbid ([`StoreError::Contact`]), and those of the database.
+/// What the rules forbid: [`StoreError::Contact`].
 pub fn contact_wish(tx: &mut Tx<'_>, contact: PeerId, event: Event, text: &str) -> Result<Vec<Effect>, StoreError> {
     let row = load(tx.conn, contact)?;
     contact_step(tx, &row, event, text)
@@ -33,7 +33,7 @@ pub fn contact_wish(tx: &mut Tx<'_>, contact: PeerId, event: Event, text: &str) 
 /// token is kept if the card is its sender's newest word, and an answer to something that was asked.
 ///
 /// # Errors
-/// Those of the database; what does not fit is ignored.
+/// As all of the store; what does not fit is ignored.
 pub fn contact_signal(
     tx: &mut Tx<'_>,
     contact: PeerId,

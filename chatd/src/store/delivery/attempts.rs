@@ -12,9 +12,6 @@ use crate::store::error::StoreError;
 use crate::store::peers;
 
 /// Remembers an envelope that was put on the way (or could not be).
-///
-/// # Errors
-/// Those of the database.
 pub fn attempt(tx: &mut Tx<'_>, contact: PeerId, note: &AttemptNote) -> Result<(), StoreError> {
     // What lies in a mailbox is further than `sent`.
     let told_before: i64 = tx
@@ -63,9 +60,6 @@ pub(in crate::store) fn note_attempt(tx: &mut Tx<'_>, note: &AttemptNote) -> Res
 }
 
 /// Remembers that a contact, or its mailbox, was not reached: one row for everything that waits for it.
-///
-/// # Errors
-/// Those of the database.
 pub fn attempt_failed(
     tx: &mut Tx<'_>,
     contact: PeerId,

@@ -56,9 +56,6 @@ pub(in crate::store) fn drop_signals(tx: &mut Tx<'_>, contact: PeerId, kind: Kin
 }
 
 /// Drops signals that the contact acknowledged by id (or that need no acknowledgement and are on their way).
-///
-/// # Errors
-/// Those of the database.
 pub fn signals_done(tx: &mut Tx<'_>, contact: PeerId, ids: &[MessageId]) -> Result<(), StoreError> {
     let mut delete = tx.conn.prepare_cached("DELETE FROM signals WHERE contact = ?1 AND msgid = ?2")?;
     for id in ids {
@@ -98,9 +95,6 @@ pub(in crate::store) fn queue_profile(
 }
 
 /// Whether our acceptance is not acknowledged yet.
-///
-/// # Errors
-/// Those of the database.
 pub fn accept_waits(conn: &Connection, contact: PeerId) -> Result<bool, StoreError> {
     waits(conn, contact, Kind::ContactAccept)
 }
@@ -113,9 +107,6 @@ pub(in crate::store) fn waits(conn: &Connection, contact: PeerId, kind: Kind) ->
 }
 
 /// The signals that wait for a contact, oldest first, as cores of this moment: cards carry the newest own record and reach.
-///
-/// # Errors
-/// Those of the database.
 pub fn waiting(conn: &Connection, contact: PeerId, now: i64) -> Result<Vec<SignalRow>, StoreError> {
     type Row = (i64, String, Vec<u8>, Vec<u8>, i64);
     let rows: Vec<Row> = conn

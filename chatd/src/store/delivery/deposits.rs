@@ -56,9 +56,6 @@ impl Deposit {
 /// An envelope for a contact lies in its mailbox. A number that is not above what was known before for this token says that
 /// the directory was restored from a backup: what was put there for this contact since is lost, and is put there again. Of
 /// others' mailboxes their own numbers tell: a contact that plays with its token must not move anybody else's mail.
-///
-/// # Errors
-/// Those of the database.
 pub fn deposited(tx: &mut Tx<'_>, contact: PeerId, deposit: &Deposit) -> Result<(), StoreError> {
     let (stream, low, high) = (deposit.stream, deposit.low as i64, deposit.high as i64);
     tx.conn
@@ -143,9 +140,6 @@ fn mailbox_counts(tx: &mut Tx<'_>, contact: PeerId, deposit: &Deposit) -> Result
 
 /// A directory went back in time: whatever was deposited there may be gone. To be called after new epochs were begun for
 /// the same reason, which move what waits.
-///
-/// # Errors
-/// Those of the database.
 pub fn mailbox_went_back(tx: &mut Tx<'_>, url: &str, contacts: &[PeerId]) -> Result<(), StoreError> {
     let lost = forget_where(tx, "mailbox = ?1", params![url])?;
     say_lost(tx, lost, WENT_BACK)?;
@@ -160,9 +154,6 @@ pub fn mailbox_went_back(tx: &mut Tx<'_>, url: &str, contacts: &[PeerId]) -> Res
 }
 
 /// Contacts for whom something lies in a mailbox.
-///
-/// # Errors
-/// Those of the database.
 pub fn deposited_at(tx: &Tx<'_>, url: &str) -> Result<Vec<PeerId>, StoreError> {
     let mut select = tx.conn.prepare_cached(
         "SELECT DISTINCT c.peer FROM deposits d JOIN streams_out s ON s.id = d.stream
@@ -173,9 +164,6 @@ pub fn deposited_at(tx: &Tx<'_>, url: &str) -> Result<Vec<PeerId>, StoreError> {
 
 /// Deposits whose time in the mailbox is over at `now` (Unix ms, by the clock that [`Deposit::at`] was told by) without
 /// an acknowledgement count no longer; nor do those from the future, which a clock made that has gone back since.
-///
-/// # Errors
-/// Those of the database.
 pub fn end_deposits(tx: &mut Tx<'_>, now: i64) -> Result<(), StoreError> {
     let ended = forget_where(tx, "until <= ?1 OR at > ?1", params![now])?;
     say_lost(tx, ended, Reason::MailboxTimeOver)?;
@@ -252,9 +240,6 @@ pub(in crate::store) fn acknowledged_deposits(
 }
 
 /// Signals lie in a contact's mailbox until then (Unix ms).
-///
-/// # Errors
-/// Those of the database.
 pub fn signals_deposited(tx: &mut Tx<'_>, contact: PeerId, ids: &[MessageId], until: i64) -> Result<(), StoreError> {
     let mut update =
         tx.conn.prepare_cached("UPDATE signals SET deposited_until = ?3 WHERE contact = ?1 AND msgid = ?2")?;
@@ -265,9 +250,6 @@ pub fn signals_deposited(tx: &mut Tx<'_>, contact: PeerId, ids: &[MessageId], un
 }
 
 /// The highest number that a mailbox has counted for a contact's token.
-///
-/// # Errors
-/// Those of the database.
 pub fn highest_of(conn: &Connection, url: &str, contact: PeerId, token: &[u8; 32]) -> Result<u64, StoreError> {
     let highest: Option<i64> = conn
         .prepare_cached("SELECT highest FROM mailboxes WHERE url = ?1 AND contact = ?2 AND token = ?3")?

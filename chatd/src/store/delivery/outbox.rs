@@ -20,9 +20,6 @@ pub struct OutboxRow {
 }
 
 /// What waits for a device after a place in the streams to it, oldest first, up to `max_bytes` of cores (one at least).
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn outbox_after(
     conn: &Connection,
     to: PeerDevice,
@@ -105,9 +102,6 @@ fn keep(stream: OutStreamRow, seq: u64, core: Vec<u8>, room: &mut usize, out: &m
 }
 
 /// Whether anything waits for a contact's acknowledgement.
-///
-/// # Errors
-/// Those of the database.
 pub fn anything_waits(conn: &Connection, contact: PeerId) -> Result<bool, StoreError> {
     Ok(conn
         .prepare_cached(
@@ -120,9 +114,6 @@ pub fn anything_waits(conn: &Connection, contact: PeerId) -> Result<bool, StoreE
 }
 
 /// What waits for a device and does not lie in its mailbox, oldest first, up to `max_bytes` of cores (one at least).
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn undeposited(conn: &Connection, to: PeerDevice, max_bytes: usize) -> Result<Vec<OutboxRow>, StoreError> {
     let mut room = max_bytes;
     let mut out = Vec::new();

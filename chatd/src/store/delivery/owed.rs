@@ -163,9 +163,6 @@ pub(in crate::store) fn streams_to(conn: &Connection, to: PeerDevice) -> Result<
 }
 
 /// The account's own other devices that something is left for.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn own_devices_waiting(conn: &Connection) -> Result<Vec<DeviceId>, StoreError> {
     let mut select = conn.prepare_cached(
         "SELECT DISTINCT w.device FROM owed w WHERE w.peer = ?1

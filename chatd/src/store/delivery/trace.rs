@@ -141,9 +141,6 @@ pub fn own_state(conn: &Connection, id: &MessageId) -> Result<(MessageState, Opt
 }
 
 /// To whom an own message was sent.
-///
-/// # Errors
-/// Those of the database.
 pub(in crate::store) fn own_recipient(conn: &Connection, id: &MessageId) -> Result<Option<PeerId>, StoreError> {
     Ok(conn
         .prepare_cached(

@@ -376,7 +376,7 @@ CREATE TABLE usage (
 /// Brings the schema from version `found` up to date: all pending migrations in one transaction.
 ///
 /// # Errors
-/// Those of the database; then nothing is changed.
+/// When it fails, nothing is changed.
 pub(in crate::store) fn migrate(conn: &mut Connection, found: i64) -> Result<(), StoreError> {
     let tx = conn.transaction()?;
     for sql in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {

@@ -18,9 +18,6 @@ pub const MAX_CONSUMERS: u64 = 1_000;
 const MAX_PAGE_BYTES: usize = 400_000;
 
 /// How far a durable consumer came; `None` for a new name.
-///
-/// # Errors
-/// Those of the database.
 pub fn place(conn: &Connection, name: &str) -> Result<Option<u64>, StoreError> {
     Ok(conn
         .prepare_cached("SELECT seq FROM consumers WHERE name = ?1")?
@@ -58,9 +55,6 @@ pub fn one(conn: &Connection, name: &str, head: u64) -> Result<Consumer, StoreEr
 }
 
 /// Consumers in the order of names, behind `after`.
-///
-/// # Errors
-/// Those of the database.
 pub fn page(conn: &Connection, after: &str, limit: usize, head: u64) -> Result<Vec<Consumer>, StoreError> {
     let mut select = conn.prepare_cached(&format!("{COLUMNS} WHERE name > ?1 ORDER BY name LIMIT ?2"))?;
     let rows = select.query_map(params![after, limit as i64], |row| consumer(row, head))?;
@@ -118,7 +112,7 @@ pub fn consumer_ack(tx: &mut Tx<'_>, name: &str, seq: u64, head: u64) -> Result<
 /// Makes a consumer that begins behind `seq`, unless there is one; how many there are.
 ///
 /// # Errors
-/// Those of the database; nothing is made when there are [`MAX_CONSUMERS`] others, which the count then says.
+/// Nothing is made when there are [`MAX_CONSUMERS`] others, which the count then says.
 pub fn consumer_begin(tx: &mut Tx<'_>, name: &str, seq: u64) -> Result<u64, StoreError> {
     tx.needs_room()?;
     tx.conn

@@ -27,9 +27,6 @@ pub struct FeedPage {
 
 /// Events after `after`, up to `limit` (a little more when a row covers more). If the oldest of them are no longer stored, the
 /// page begins with a `feed.lagged` event.
-///
-/// # Errors
-/// Those of the database.
 pub fn read_events(conn: &Connection, after: u64, limit: usize) -> Result<FeedPage, StoreError> {
     let own = account::load(conn)?;
     let names = Names::load(conn)?;

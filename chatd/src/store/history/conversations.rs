@@ -56,9 +56,6 @@ pub fn mark_read(tx: &mut Tx<'_>, contact: PeerId, upto: Option<MessageId>) -> R
 }
 
 /// Mutes until a time, or unmutes.
-///
-/// # Errors
-/// Those of the database.
 pub fn set_muted(tx: &mut Tx<'_>, contact: PeerId, until: Option<Timestamp>) -> Result<(), StoreError> {
     tx.conn.execute(
         "UPDATE conversations SET muted_until = ?2 WHERE id = ?1",

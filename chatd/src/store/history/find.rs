@@ -44,9 +44,6 @@ impl Wanted {
 
 /// The messages that are meant, the newest first, [`MAX_FOUND`] at most; in one conversation, and only own ones or only
 /// received ones, if so asked.
-///
-/// # Errors
-/// Those of the database.
 pub fn find(
     conn: &Connection,
     wanted: &Wanted,

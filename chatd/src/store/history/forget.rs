@@ -30,7 +30,7 @@ pub struct Forgotten {
 /// called again while there is more.
 ///
 /// # Errors
-/// Those of the database; then nothing is deleted.
+/// When it fails, nothing is deleted.
 pub fn forget(tx: &mut Tx<'_>, contact: PeerId, before: Option<Timestamp>) -> Result<Forgotten, StoreError> {
     let before = before.map_or(i64::MAX, |before| before.0);
     let direct = peers::direct(tx.conn, contact)?;

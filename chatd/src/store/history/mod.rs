@@ -45,9 +45,6 @@ pub struct Names {
 
 impl Names {
     /// Of the account.
-    ///
-    /// # Errors
-    /// Those of the database.
     pub fn load(conn: &Connection) -> Result<Self, StoreError> {
         let own = account::load(conn)?;
         Ok(Self { own: own.name, home: own.origin, ..Self::default() })
@@ -176,9 +173,6 @@ fn message(conn: &Connection, row: &Row<'_>, names: &Names) -> Result<Message, S
 }
 
 /// The first messages of those numbers that one answer holds: `limit`, and less of long ones.
-///
-/// # Errors
-/// Those of the database.
 pub fn hits(conn: &Connection, rows: &[i64], limit: usize) -> Result<HistoryPage, StoreError> {
     let names = Names::load(conn)?;
     let (mut page, mut bytes) = (HistoryPage::default(), 0);
@@ -195,9 +189,6 @@ pub fn hits(conn: &Connection, rows: &[i64], limit: usize) -> Result<HistoryPage
 }
 
 /// Messages by local number, in the order given; numbers that are gone are left out.
-///
-/// # Errors
-/// Those of the database.
 pub fn by_rows(conn: &Connection, rows: &[i64], names: &Names) -> Result<Vec<(i64, Message)>, StoreError> {
     let mut select = conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE id = ?1"))?;
     let mut out = Vec::with_capacity(rows.len());
@@ -211,9 +202,6 @@ pub fn by_rows(conn: &Connection, rows: &[i64], names: &Names) -> Result<Vec<(i6
 }
 
 /// The id of a message by its local number.
-///
-/// # Errors
-/// Those of the database.
 pub fn id_of(conn: &Connection, row: i64) -> Result<Option<MessageId>, StoreError> {
     let id: Option<Vec<u8>> =
         conn.prepare_cached("SELECT msgid FROM messages WHERE id = ?1")?.query_row([row], |r| r.get(0)).optional()?;
@@ -239,9 +227,6 @@ pub fn row_of(conn: &Connection, contact: impl Into<Option<PeerId>>, id: &Messag
 }
 
 /// A page of a conversation: the newest before `before`, or the oldest after `after`.
-///
-/// # Errors
-/// Those of the database.
 pub fn page(
     conn: &Connection,
     contact: PeerId,
@@ -284,9 +269,6 @@ pub fn page(
 }
 
 /// Counts for `status`: (queued, unread, pending requests, contacts).
-///
-/// # Errors
-/// Those of the database.
 pub fn counts(conn: &Connection) -> Result<(u64, u64, u64, u64), StoreError> {
     let one =
         |sql: &str| -> Result<u64, StoreError> { Ok(conn.query_row(sql, [], |row| row.get::<_, i64>(0))? as u64) };

@@ -98,7 +98,7 @@ fn names(conn: &Connection) -> Result<Names, StoreError> {
 /// A page of a conversation, as `history::page` gives it.
 ///
 /// # Errors
-/// Those of the database, but for damage; [`StoreError::NotFound`] if `before` or `after` is not there.
+/// As all of the store, but for damage; [`StoreError::NotFound`] if `before` or `after` is not there.
 pub fn page(
     conn: &Connection,
     contact: PeerId,
@@ -141,7 +141,7 @@ pub fn page(
 /// The newest messages that contain all of the words, as `Search::query` finds them.
 ///
 /// # Errors
-/// A query without words; those of the database, but for damage; [`StoreError::NotFound`] if `before` is not there.
+/// A query without words, but for damage; [`StoreError::NotFound`] if `before` is not there.
 pub fn search(
     conn: &Connection,
     query: &str,

@@ -17,9 +17,6 @@ use crate::store::log::streams::MAX_SEQ;
 use crate::store::peers::usage::{DAY_MS, MAX_RENEWALS};
 
 /// Whether one of the ids ends a signal that waits for a contact.
-///
-/// # Errors
-/// When the database cannot be read.
 pub fn ends_signals(conn: &Connection, contact: PeerId, ids: &[MessageId]) -> Result<bool, StoreError> {
     // A few at most: of each kind, the newest.
     let mut waiting = conn.prepare_cached("SELECT msgid FROM signals WHERE contact = ?1")?;
@@ -34,9 +31,6 @@ pub fn ends_signals(conn: &Connection, contact: PeerId, ids: &[MessageId]) -> Re
 }
 
 /// Whether entries of a device, about streams of our `device`, would change anything at `now`.
-///
-/// # Errors
-/// Those of the database.
 pub fn would_change(
     conn: &Connection,
     from: PeerDevice,

@@ -23,9 +23,6 @@ use crate::store::log::{expiry, own_streams};
 use crate::store::{account, peers};
 
 /// A device committed these: what all have to whom it goes leaves the outbox, a mark per run stays. It speaks for itself only.
-///
-/// # Errors
-/// When the database cannot be read or written.
 pub fn acknowledged(tx: &mut Tx<'_>, from: PeerDevice, entries: &[AckEntry]) -> Result<(), StoreError> {
     if entries.is_empty() {
         return Ok(());
@@ -182,9 +179,6 @@ fn reached(
 /// Everything that waits for a contact will never be sent: it ends as `rejected`, or as `withdrawn` if that was the
 /// owner's doing, and the conversation goes on in a new epoch, because the old one would show the recipient a hole. What
 /// has left, to the recipient or into its mailbox, cannot be called back: its cause says that too.
-///
-/// # Errors
-/// Those of the database.
 pub fn reject_queued(tx: &mut Tx<'_>, contact: PeerId, state: MessageState, cause: Reason) -> Result<(), StoreError> {
     let direct = peers::direct(tx.conn, contact)?;
     let stream = own_streams::out_stream(tx, direct)?;
@@ -217,9 +211,6 @@ pub fn reject_queued(tx: &mut Tx<'_>, contact: PeerId, state: MessageState, caus
 }
 
 /// A contact read everything up to a message of ours, on one of its devices.
-///
-/// # Errors
-/// Those of the database.
 pub fn read_by(tx: &mut Tx<'_>, from: PeerDevice, upto: &MessageId) -> Result<(), StoreError> {
     let contact = from.peer;
     let direct = peers::direct(tx.conn, contact)?;

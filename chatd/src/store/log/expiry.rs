@@ -35,9 +35,6 @@ const MAX_AT_ONCE: usize = 256;
 pub const MAX_LIFETIME_SECONDS: u64 = 315_360_000;
 
 /// When the next message expires, or signal is given up, if a clock is agreed on; and whether any count has yet to begin.
-///
-/// # Errors
-/// Those of the database.
 pub fn next(conn: &Connection) -> Result<(Option<i64>, bool), StoreError> {
     let least = |sql| -> Result<Option<i64>, StoreError> {
         Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?.flatten())
@@ -57,9 +54,6 @@ pub fn expiry(seconds: u64, agreed: Option<i64>) -> i64 {
 
 /// Begins the counts that have not begun, and ends what is over at the agreed time `now` (Unix seconds). `true`: there
 /// may be more.
-///
-/// # Errors
-/// Those of the database.
 pub(in crate::store) fn expire_messages(tx: &mut Tx<'_>, now: i64) -> Result<bool, StoreError> {
     tx.conn.prepare_cached("UPDATE lifetimes SET expires = ?1 - expires WHERE expires < 0")?.execute([now.max(0)])?;
     let due: Vec<(OutStreamRow, i64)> = tx

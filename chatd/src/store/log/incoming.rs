@@ -34,7 +34,7 @@ const MAX_NEW_EPOCHS: i64 = 256;
 /// the account ([`PeerId::SELF`]), which sent them to whoever the conversation is with.
 ///
 /// # Errors
-/// Those of the database; then nothing of it is stored, and nothing may be acknowledged.
+/// When it fails, nothing of it is stored, and nothing may be acknowledged.
 pub fn receive(
     tx: &mut Tx<'_>,
     contact: PeerId,

@@ -48,7 +48,7 @@ pub struct Stored {
 /// Stores messages to a contact in the order given. An id that was stored before is answered with its present state.
 ///
 /// # Errors
-/// Those of the database; then none of them is stored.
+/// When it fails, none of them is stored.
 pub fn send(tx: &mut Tx<'_>, contact: PeerId, messages: &[NewMessage]) -> Result<Vec<Stored>, StoreError> {
     tx.needs_room()?;
     devices::follow(tx, contact)?;

@@ -111,9 +111,6 @@ pub(in crate::store) fn new_epoch(tx: &mut Tx<'_>, conversation: ConversationRow
 }
 
 /// Puts a core that is no message (a skip) at the end of the own stream, and into the outbox.
-///
-/// # Errors
-/// Those of the database.
 pub fn append_core(tx: &mut Tx<'_>, contact: PeerId, kind: Kind, payload: &[u8]) -> Result<(), StoreError> {
     let to = Addressing::load(tx.conn, contact)?;
     let direct = peers::direct(tx.conn, contact)?;
@@ -146,9 +143,6 @@ pub(in crate::store) fn remember(tx: &mut Tx<'_>, conversation: ConversationRow,
 }
 
 /// The stream of an epoch.
-///
-/// # Errors
-/// Those of the database.
 pub fn stream_of(conn: &Connection, contact: PeerId, epoch: Epoch) -> Result<Option<OutStreamRow>, StoreError> {
     Ok(conn
         .prepare_cached("SELECT id FROM streams_out WHERE conversation = ?1 AND epoch = ?2")?

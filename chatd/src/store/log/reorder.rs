@@ -38,9 +38,6 @@ pub struct Hole {
 }
 
 /// Who has holes now.
-///
-/// # Errors
-/// Those of the database.
 pub fn holes(conn: &Connection) -> Result<Vec<Hole>, StoreError> {
     let mut select = conn
         .prepare_cached("SELECT s.peer, min(h.at) FROM held h JOIN streams_in s ON s.id = h.stream GROUP BY s.peer")?;
@@ -50,9 +47,6 @@ pub fn holes(conn: &Connection) -> Result<Vec<Hole>, StoreError> {
 }
 
 /// Whether something of a contact is held because of a hole before it.
-///
-/// # Errors
-/// Those of the database.
 pub fn has_hole(conn: &Connection, contact: PeerId) -> Result<bool, StoreError> {
     Ok(conn
         .prepare_cached(
@@ -157,7 +151,7 @@ fn taking(tx: &Tx<'_>, contact: PeerId) -> Result<Taking, StoreError> {
 /// Goes on showing what one operation could not show alone; `true`: there may be more.
 ///
 /// # Errors
-/// Those of the database; then nothing more is shown.
+/// When it fails, nothing more is shown.
 pub fn show_ready(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
     for (contact, key) in streams_with_held(tx)? {
         let Some(mut stream) = streams::in_stream(tx, &key)?.filter(|stream| stream.ready().is_some()) else {
@@ -180,7 +174,7 @@ pub fn show_ready(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
 /// nothing lies in the account's mailbox. Answers when to look again; `None`: nothing is held.
 ///
 /// # Errors
-/// Those of the database; then no hole was given up.
+/// When it fails, no hole was given up.
 pub fn give_up_gaps(tx: &mut Tx<'_>, now: Timestamp, drained: bool) -> Result<Option<Timestamp>, StoreError> {
     let wait = if drained { HOLD_MS } else { HOLD_UNDRAINED_MS };
     // A clock that was set back must not make anybody wait for it to come round again.

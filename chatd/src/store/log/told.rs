@@ -10,9 +10,6 @@ use crate::store::error::StoreError;
 use crate::store::log::streams::{self, decode_ranges, told_ranges};
 
 /// What we have of a contact's streams: the content of a `resume`.
-///
-/// # Errors
-/// Those of the database.
 pub fn resume_entries(conn: &Connection, contact: PeerId, device: DeviceId) -> Result<Vec<AckEntry>, StoreError> {
     let mut select = conn.prepare_cached(
         "SELECT s.device, v.conversation, s.epoch, s.contiguous, s.ranges, s.reused
@@ -37,9 +34,6 @@ pub fn resume_entries(conn: &Connection, contact: PeerId, device: DeviceId) -> R
 }
 
 /// What arrived of a contact's device, as far as one envelope takes it.
-///
-/// # Errors
-/// Those of the database.
 pub fn acks_for(conn: &Connection, contact: PeerId, device: DeviceId) -> Result<Vec<AckEntry>, StoreError> {
     let mut entries = resume_entries(conn, contact, device)?;
     entries.truncate(MAX_ACKS);
@@ -51,9 +45,6 @@ pub fn acks_for(conn: &Connection, contact: PeerId, device: DeviceId) -> Result<
 const MAX_ACKS: usize = 8;
 
 /// Something of a contact came by mailbox, and it has to be told that it did; or it was told.
-///
-/// # Errors
-/// Those of the database.
 pub fn set_ack_due(tx: &mut Tx<'_>, contact: PeerId, due: bool) -> Result<(), StoreError> {
     let changed = tx
         .conn
@@ -66,9 +57,6 @@ pub fn set_ack_due(tx: &mut Tx<'_>, contact: PeerId, due: bool) -> Result<(), St
 }
 
 /// Whether a contact has to be told what arrived of it.
-///
-/// # Errors
-/// Those of the database.
 pub fn ack_is_due(conn: &Connection, contact: PeerId) -> Result<bool, StoreError> {
     Ok(conn
         .prepare_cached("SELECT ack_due FROM contacts WHERE peer = ?1")?

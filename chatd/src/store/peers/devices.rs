@@ -53,17 +53,11 @@ pub(in crate::store) fn may_have_changed(tx: &mut Tx<'_>, peer: PeerId) -> bool 
 }
 
 /// Whether the newest record of an account names a device.
-///
-/// # Errors
-/// Those of the database.
 pub fn has_device(tx: &Tx<'_>, account: AccountId, device: DeviceId) -> Result<bool, StoreError> {
     Ok(device_of(tx.conn, account, device)?.is_some())
 }
 
 /// A device signed an envelope that names this contact's account as its own.
-///
-/// # Errors
-/// Those of the database.
 pub fn device_proved(tx: &mut Tx<'_>, contact: PeerId, device: DeviceId) -> Result<(), StoreError> {
     tx.conn.execute(
         "UPDATE peer_devices SET proved = 1 WHERE peer = ?1 AND device = ?2",
@@ -74,9 +68,6 @@ pub fn device_proved(tx: &mut Tx<'_>, contact: PeerId, device: DeviceId) -> Resu
 
 /// Whose device this is: the contact's local number and the device's signing key. Of several contacts whose records name
 /// it, the one for whom it has signed.
-///
-/// # Errors
-/// Those of the database.
 pub fn by_device(conn: &Connection, device: DeviceId) -> Result<Option<(PeerId, [u8; 32])>, StoreError> {
     let found: Option<(PeerId, Vec<u8>)> = conn
         .prepare_cached("SELECT peer, key FROM peer_devices WHERE device = ?1 ORDER BY proved DESC, peer LIMIT 1")?
@@ -97,9 +88,6 @@ pub struct KnownDevice {
 }
 
 /// A device of an account: of a peer, or another one of the own account ([`PeerId::SELF`]).
-///
-/// # Errors
-/// Those of the database.
 pub fn device_of(conn: &Connection, account: AccountId, device: DeviceId) -> Result<Option<KnownDevice>, StoreError> {
     let found: Option<(PeerId, Vec<u8>, bool)> = conn
         .prepare_cached(
@@ -113,9 +101,6 @@ pub fn device_of(conn: &Connection, account: AccountId, device: DeviceId) -> Res
 }
 
 /// Contacts whose newest reach names a node.
-///
-/// # Errors
-/// Those of the database.
 pub fn by_node(conn: &Connection, node: NodeId) -> Result<Vec<PeerId>, StoreError> {
     let mut select = conn.prepare_cached("SELECT id FROM peers WHERE node = ?1")?;
     Ok(select.query_map([node.as_bytes()], |row| row.get(0))?.collect::<Result<_, _>>()?)

@@ -182,17 +182,11 @@ pub(in crate::store) fn select_one(
 }
 
 /// A person by account id.
-///
-/// # Errors
-/// Those of the database.
 pub fn by_account(conn: &Connection, account: AccountId) -> Result<Option<ContactRow>, StoreError> {
     select_one(conn, "p.account = ?1", [account.as_bytes()])
 }
 
 /// The seq of the record that is kept of an account.
-///
-/// # Errors
-/// Those of the database.
 pub fn record_of(conn: &Connection, account: AccountId) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
     Ok(conn
         .prepare_cached("SELECT record_seq, record FROM peers WHERE account = ?1")?
@@ -201,18 +195,12 @@ pub fn record_of(conn: &Connection, account: AccountId) -> Result<Option<(u64, V
 }
 
 /// Everybody, in the order of names.
-///
-/// # Errors
-/// Those of the database.
 pub fn all(conn: &Connection) -> Result<Vec<ContactRow>, StoreError> {
     let mut select = conn.prepare_cached(&format!("SELECT {COLUMNS} ORDER BY p.name, p.origin, p.id"))?;
     Ok(select.query_map([], from_row)?.collect::<Result<_, _>>()?)
 }
 
 /// Contacts for whom something waits.
-///
-/// # Errors
-/// Those of the database.
 pub fn with_pending(conn: &Connection) -> Result<Vec<PeerId>, StoreError> {
     let mut select = conn.prepare_cached(
         "SELECT contact FROM signals UNION SELECT peer FROM contacts WHERE ack_due = 1
@@ -249,9 +237,6 @@ pub fn by_id(tx: &Tx<'_>, id: PeerId) -> Result<ContactRow, StoreError> {
 }
 
 /// A person by account id, as it is inside of a transaction.
-///
-/// # Errors
-/// Those of the database.
 pub fn by_account_in(tx: &Tx<'_>, account: AccountId) -> Result<Option<ContactRow>, StoreError> {
     by_account(tx.conn, account)
 }

@@ -46,9 +46,6 @@ pub enum Confirmation {
 }
 
 /// How somebody is called who is stored.
-///
-/// # Errors
-/// Those of the database.
 pub fn called(conn: &Connection, row: &ContactRow, home: &str) -> Result<Called, StoreError> {
     let who = if row.confirmed {
         let short = row.who(home);
@@ -90,9 +87,6 @@ fn is_name_of_another(conn: &Connection, word: &str, home: &str, than: PeerId) -
 }
 
 /// Whom a word could mean that is neither an id nor a handle. `home`: the domain of names without one.
-///
-/// # Errors
-/// Those of the database.
 pub fn meant(conn: &Connection, word: &str, home: &str) -> Result<Meant, StoreError> {
     let mut found = Meant { labelled: select_one(conn, "c.label_key = ?1", [label_key(word)])?, named: None };
     let Ok(address) = word.trim().parse::<Address>() else { return Ok(found) };
@@ -103,9 +97,6 @@ pub fn meant(conn: &Connection, word: &str, home: &str) -> Result<Meant, StoreEr
 }
 
 /// Those who say that a name is theirs without confirmation, the newest first.
-///
-/// # Errors
-/// Those of the database.
 pub fn claimants(conn: &Connection, name: &str, origin: &str) -> Result<Vec<ContactRow>, StoreError> {
     let mut select = conn.prepare_cached(
         "SELECT id FROM peers WHERE name = ?1 AND origin = ?2 AND confirmed = 0 ORDER BY id DESC LIMIT ?3",
@@ -117,9 +108,6 @@ pub fn claimants(conn: &Connection, name: &str, origin: &str) -> Result<Vec<Cont
 }
 
 /// Who made the request with a handle.
-///
-/// # Errors
-/// Those of the database.
 pub fn by_handle(conn: &Connection, number: u64) -> Result<Option<ContactRow>, StoreError> {
     let Ok(number) = i64::try_from(number) else { return Ok(None) };
     select_one(conn, "c.handle = ?1", [number])
@@ -127,9 +115,6 @@ pub fn by_handle(conn: &Connection, number: u64) -> Result<Option<ContactRow>, S
 
 /// Whether the owner has nothing to do with somebody, who may have asked or not: such a one makes no label ambiguous, for
 /// anybody could do that.
-///
-/// # Errors
-/// Those of the database.
 pub fn is_stranger(conn: &Connection, row: &ContactRow) -> Result<bool, StoreError> {
     let apart = matches!(row.state.relation, Relation::Apart { outgoing: Outgoing::None, .. });
     if !apart || row.state.blocked || row.label.is_some() {
@@ -139,9 +124,6 @@ pub fn is_stranger(conn: &Connection, row: &ContactRow) -> Result<bool, StoreErr
 }
 
 /// Labels and names, for "did you mean".
-///
-/// # Errors
-/// Those of the database.
 pub fn words(conn: &Connection, home: &str) -> Result<Vec<String>, StoreError> {
     let mut select = conn.prepare_cached(
         "SELECT coalesce(c.label, CASE WHEN p.origin = ?1 THEN p.name ELSE p.name || '@' || p.origin END)
@@ -187,9 +169,6 @@ pub fn set_label(tx: &mut Tx<'_>, contact: PeerId, label: Option<&str>) -> Resul
 /// The directory of `origin` answered with this account when it was asked for `name`. Whoever had the name here before has
 /// given it up there; but one whom the owner knows by nothing else keeps it here, until the owner has removed or labelled
 /// that contact.
-///
-/// # Errors
-/// Those of the database.
 pub fn confirm_name(tx: &mut Tx<'_>, contact: PeerId, name: &str, origin: &str) -> Result<Confirmation, StoreError> {
     let holder = select_one(tx.conn, "p.name = ?1 AND p.origin = ?2 AND p.confirmed = 1", (name, origin))?;
     match holder {

@@ -9,9 +9,6 @@ use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
 
 /// Keeps what a contact says of itself, if it is newer.
-///
-/// # Errors
-/// Those of the database.
 pub fn set_contact_profile(tx: &mut Tx<'_>, contact: PeerId, profile: &ProfileRow) -> Result<(), StoreError> {
     let changed = tx.conn.execute(
         "UPDATE peers SET profile_version = ?2, display_name = ?3, status = ?4, bio = ?5

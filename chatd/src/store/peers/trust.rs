@@ -30,9 +30,6 @@ pub const KEY_ACCEPTED: &str = Reason::Accepted.as_str();
 pub const KEY_KEPT: &str = Reason::Kept.as_str();
 
 /// How many requests wait for the user.
-///
-/// # Errors
-/// Those of the database.
 pub fn pending_requests(conn: &Connection) -> Result<u32, StoreError> {
     let count: i64 = conn
         .prepare_cached("SELECT count(*) FROM contacts WHERE state & 12 = 4 AND state & 48 = 0")?
@@ -42,9 +39,6 @@ pub fn pending_requests(conn: &Connection) -> Result<u32, StoreError> {
 
 /// Whether [`crate::store::peers::trust::take_record`] would do anything with a record: it is whole, and may take the place of what is known. What may
 /// not never stands in the writer's queue.
-///
-/// # Errors
-/// Those of the database.
 pub fn may_replace_record(conn: &Connection, contact: PeerId, record: &[u8]) -> Result<bool, StoreError> {
     let row = load(conn, contact)?;
     // The same again, which it nearly always is, costs no signature.
@@ -64,9 +58,6 @@ pub fn may_replace_record(conn: &Connection, contact: PeerId, record: &[u8]) -> 
 }
 
 /// The same of [`crate::store::peers::trust::take_reach`].
-///
-/// # Errors
-/// Those of the database.
 pub fn is_newer_reach(conn: &Connection, contact: PeerId, reach: &[u8]) -> Result<bool, StoreError> {
     let row = load(conn, contact)?;
     let newer = SignedReach::decode(reach).ok().filter(|new| new.peek().is_ok_and(|new| new.seq > row.reach_seq));
@@ -76,9 +67,6 @@ pub fn is_newer_reach(conn: &Connection, contact: PeerId, reach: &[u8]) -> Resul
 
 /// Remembers a person, or brings what is known of one up to date; answers the local number. Never changes a pin, and
 /// never confirms a name: [`crate::store::peers::names::confirm_name`] does.
-///
-/// # Errors
-/// Those of the database.
 pub fn upsert_contact(tx: &mut Tx<'_>, new: &NewContact) -> Result<PeerId, StoreError> {
     if let Some(row) = by_account(tx.conn, new.account)? {
         take_record(tx, row.id, &new.record)?;
@@ -123,9 +111,6 @@ pub fn upsert_contact(tx: &mut Tx<'_>, new: &NewContact) -> Result<PeerId, Store
 /// Takes a record that says it is a contact's, as far as the pinned key vouches for it: a newer one is kept, with its
 /// rotations; one that leaves the pinned key without a valid rotation stops sending. `false`: it is not theirs. What it
 /// says of a name confirms nothing, wherever it comes from: anybody writes into a record what he likes.
-///
-/// # Errors
-/// Those of the database.
 pub fn take_record(tx: &mut Tx<'_>, contact: PeerId, record: &[u8]) -> Result<bool, StoreError> {
     let row = load(tx.conn, contact)?;
     let read = |bytes: &[u8]| SignedRecord::decode(bytes).and_then(|signed| signed.verify()).ok();
@@ -197,9 +182,6 @@ pub fn adopt_changed_key(tx: &mut Tx<'_>, contact: PeerId, key: &[u8; 32], trust
 }
 
 /// The pinned key was found to be the right one after all: the other is remembered as refused, and what waits may go.
-///
-/// # Errors
-/// Those of the database.
 pub fn keep_pinned_key(tx: &mut Tx<'_>, contact: PeerId) -> Result<(), StoreError> {
     set_trust(tx, contact, Trust::Verified)?;
     emit::contact_because(tx, ContactChange::KeyChanged, contact, KEY_KEPT);
@@ -207,9 +189,6 @@ pub fn keep_pinned_key(tx: &mut Tx<'_>, contact: PeerId) -> Result<(), StoreErro
 }
 
 /// Takes a reach that says it is of one of a contact's devices.
-///
-/// # Errors
-/// Those of the database.
 pub fn take_reach(tx: &mut Tx<'_>, contact: PeerId, reach: &[u8]) -> Result<(), StoreError> {
     let row = load(tx.conn, contact)?;
     let Ok(record) = SignedRecord::decode(&row.record).and_then(|signed| signed.peek()) else { return Ok(()) };
@@ -255,9 +234,6 @@ fn set_key(
 }
 
 /// Sets the trust in a contact's key.
-///
-/// # Errors
-/// Those of the database.
 pub fn set_trust(tx: &mut Tx<'_>, contact: PeerId, trust: Trust) -> Result<(), StoreError> {
     let number = match trust {
         Trust::Unverified => 0,

@@ -62,7 +62,7 @@ impl Doubts {
 /// Answers how many epochs were begun.
 ///
 /// # Errors
-/// Those of the database; then no epoch was begun.
+/// When it fails, no epoch was begun.
 pub fn begin_epochs(tx: &mut Tx<'_>, cause: &str) -> Result<u64, StoreError> {
     let used: Vec<ConversationRow> = tx
         .conn
@@ -84,9 +84,6 @@ pub fn begin_epochs(tx: &mut Tx<'_>, cause: &str) -> Result<u64, StoreError> {
 
 /// Keeps the directory's session counter. When it did not count on from ours, or a restore made this store, new epochs
 /// begin, and the answer is `true`. A session whose answer was lost looks the same; that costs nothing but the epochs.
-///
-/// # Errors
-/// Those of the database.
 pub fn session_counted(tx: &mut Tx<'_>, counter: u64) -> Result<bool, StoreError> {
     let (stored, restored): (i64, bool) = tx
         .conn
@@ -106,9 +103,6 @@ pub fn session_counted(tx: &mut Tx<'_>, counter: u64) -> Result<bool, StoreError
 ///
 /// Numbers that we never gave, or never sent, mean that this store is older than what the contact has: a new epoch
 /// begins. What the contact acknowledged once and has no longer is issued again, 10,000 messages a day.
-///
-/// # Errors
-/// Those of the database.
 pub fn peer_resumed(
     tx: &mut Tx<'_>,
     contact: PeerId,
@@ -162,9 +156,6 @@ pub(in crate::store) fn heed_epochs(
 
 /// Heeds acknowledgements that came by mailbox, and so may be of long ago: of what this store had sent before its disk
 /// went back. Then they name numbers that wait here and that nobody tried to send yet.
-///
-/// # Errors
-/// Those of the database.
 pub fn heed_mailed(tx: &mut Tx<'_>, contact: PeerId, entries: &[AckEntry]) -> Result<(), StoreError> {
     if !entries.is_empty() {
         heed(tx, contact, entries, true)?;

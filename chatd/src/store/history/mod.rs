@@ -18,6 +18,7 @@ use crate::model::ids::{ConversationRow, PeerId};
 use crate::model::{Called, Message, MessageState};
 use crate::store::account;
 use crate::store::delivery::{flags, trace};
+use crate::store::engine::numbers;
 use crate::store::error::StoreError;
 use crate::store::peers::{self, names};
 
@@ -272,7 +273,14 @@ pub fn page(
 pub fn counts(conn: &Connection) -> Result<(u64, u64, u64, u64), StoreError> {
     let one =
         |sql: &str| -> Result<u64, StoreError> { Ok(conn.query_row(sql, [], |row| row.get::<_, i64>(0))? as u64) };
-    let queued = one("SELECT count(*) FROM outbox")?;
+    // What one device of the recipient has is delivered, though another still waits for it.
+    let delivered = [MessageState::Delivered, MessageState::Read].map(numbers::state_number);
+    let queued = one(&format!(
+        "SELECT count(*) FROM outbox o WHERE NOT EXISTS (
+           SELECT 1 FROM owed w JOIN marks m ON m.stream = w.stream
+           WHERE w.stream = o.stream AND m.state IN ({}, {}) AND o.seq BETWEEN m.low AND m.high)",
+        delivered[0], delivered[1]
+    ))?;
     let unread = one("SELECT coalesce(sum(unread), 0) FROM conversations")?;
     let pending = one("SELECT count(*) FROM contacts WHERE state & 12 = 4 AND state & 48 = 0")?;
     let accepted = one("SELECT count(*) FROM contacts WHERE state & 16 = 16")?;

@@ -66,9 +66,11 @@ fn a_message_waits_until_each_device_of_its_recipient_has_it() {
     let (alice, bob, laptop) = bob_has_two();
     let ids = alice.send(&bob, &["one", "two", "three"]);
     let received = bob.receive(&alice, &alice.outbox(&bob));
+    assert_eq!(alice.read(history::counts).0, 3);
     alice.acknowledged(&bob, received.entries.clone());
     assert!(ids.iter().all(|id| alice.state(*id).0 == MessageState::Delivered), "one device is enough to be delivered");
     assert_eq!((waiting(&alice), alice.outbox(&bob).len(), alice.outbox(&laptop).len()), (3, 0, 3));
+    assert_eq!(alice.read(history::counts).0, 0, "nothing of it is queued");
     // The same again is nothing new, and says nothing of the other device.
     alice.acknowledged(&bob, received.entries);
     assert_eq!(alice.outbox(&laptop).len(), 3);
@@ -313,7 +315,7 @@ fn live(seed: u64) -> usize {
 
 #[test]
 fn each_of_several_devices_gets_everything_once_and_in_order() {
-    let seeds = std::env::var("CHATD_TORTURE_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
+    let seeds = std::env::var("CHATD_TORTURE_LIVES").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
     let shown: usize = (0..seeds).map(live).sum();
     println!("figure: {seeds} lives of four devices of two accounts: {shown} messages shown");
     assert!(shown > 0);

@@ -53,6 +53,12 @@ const PARTS: &[Part] = &[
         tests: &["store::tests::sim"],
         env: &[("CHATD_TORTURE_SEEDS", "100000")],
     },
+    Part {
+        name: "several devices",
+        cargo: CHATD,
+        tests: &["store::tests::devices"],
+        env: &[("CHATD_TORTURE_LIVES", "1000")],
+    },
     Part { name: "power cuts and failing disks", cargo: CHATD, tests: &["store::tests::crash"], env: &[] },
     Part { name: "upgrades killed at each step", cargo: CHATD, tests: &["store::tests::upgrade"], env: &[] },
     Part { name: "damaged databases", cargo: CHATD, tests: &["store::tests::damage"], env: &[] },

@@ -145,7 +145,7 @@ impl Depositing {
             let Some(waiting) = self.read()? else { break };
             let home = self.context.directories.of(&waiting.row.origin);
             let client = home.ok_or(DepositError::NoDirectory)?.clone();
-            let now = self.context.clock.judged();
+            let now = self.context.clock.trusted_or_local_now();
             let to = waiting.to.clone();
             let old = newest_prekey(&waiting.row).is_none_or(|created| now - created > PREKEY_IS_OLD_SECONDS);
             if (to.is_none() || old) && !refreshed {
@@ -200,7 +200,8 @@ impl Depositing {
                 answer => answer?,
             };
             let (contact, id, kind) = (self.contact, signal.msgid, signal.kind);
-            let until = (self.context.clock.judged() * 1_000).saturating_add(seconds_ms(answer.expires_in));
+            let until =
+                (self.context.clock.trusted_or_local_now() * 1_000).saturating_add(seconds_ms(answer.expires_in));
             self.context.store.write(move |tx| signal_left(tx, contact, id, kind, until)).await?;
         }
         // Nothing but the contact protocol goes without a contact's token.
@@ -214,7 +215,7 @@ impl Depositing {
             let (head, tail) = rest.split_at(count);
             let cores: Vec<&[u8]> = head.iter().map(|row| row.core.as_slice()).collect();
             let outer = seal(&sender(&self.context, &card), to, acks, &cores, MAX_TTL_SECONDS)?;
-            let at = Timestamp(self.context.clock.judged() * 1_000);
+            let at = Timestamp(self.context.clock.trusted_or_local_now() * 1_000);
             proto::fault::point("mailbox.deposit.before");
             let answer = self.post(client, &row, Some(&token), outer).await?;
             proto::fault::point("mailbox.deposit.after");
@@ -308,13 +309,13 @@ impl Engine {
 
     /// What lay in a mailbox for its whole time there without an answer is put there again.
     pub(super) fn deposits_ended(&self) {
-        let now = self.context.clock.judged() * 1_000;
+        let now = self.context.clock.trusted_or_local_now() * 1_000;
         self.context.store.note(move |tx| deposits::end_deposits(tx, now));
     }
 }
 
 fn read(conn: &Connection, context: &Context, contact: PeerId) -> Result<Option<Waiting>, StoreError> {
-    let now = Timestamp(context.clock.judged() * 1_000);
+    let now = Timestamp(context.clock.trusted_or_local_now() * 1_000);
     let row = peers::load(conn, contact)?;
     if row.state.blocked {
         return Ok(None);
@@ -326,7 +327,7 @@ fn read(conn: &Connection, context: &Context, contact: PeerId) -> Result<Option<
         .collect();
     let ack_due = may_talk && told::ack_is_due(conn, contact)?;
     // The first device takes what is for any of them; each of the others what it has not got.
-    let mut to = targets(&row, context.clock.judged()).into_iter();
+    let mut to = targets(&row, context.clock.trusted_or_local_now()).into_iter();
     let mut first = to.next();
     let mut rows = Vec::new();
     while let Some(of) = first.as_ref().filter(|_| may_talk) {

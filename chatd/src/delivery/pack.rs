@@ -230,7 +230,7 @@ impl Job {
         let may_talk = self.ready && row.state.may_talk() && row.trust != Trust::Changed;
         let room = self.room.min(MAX_ENVELOPES);
         // The device at the other end of the link, if it is one of the contact's.
-        let mut to = targets(&row, self.context.clock.judged());
+        let mut to = targets(&row, self.context.clock.trusted_or_local_now());
         to.sort_by_key(|to| Some(to.device) != self.device);
         let to = to.into_iter().next();
         let rows = match &to {

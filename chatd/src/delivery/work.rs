@@ -76,7 +76,7 @@ async fn ask_with_work(
     link: OpenLink,
     (bits, window): (u8, u64),
 ) -> Result<Option<u64>, Problem> {
-    let now = context.clock.judged();
+    let now = context.clock.trusted_or_local_now();
     let read = context.store.read_blocking(|conn| {
         let row = peers::load(conn, contact)?;
         let request = control::waiting(conn, contact, now * 1_000)?;

@@ -2,7 +2,7 @@
 
 use reqwest::Url;
 
-use super::DirectoryError;
+use super::error::DirectoryError;
 
 /// A URL that this build may use.
 pub(super) fn parse_base(text: &str) -> Result<Url, DirectoryError> {

@@ -1,20 +1,19 @@
-//! REST requests to one directory.
+//! The way to one directory: who it is, and how a request goes and is answered. What can be asked stands in `requests`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use proto::directory::api::{
-    Base64, DEPOSIT_TOKEN_HEADER, DepositAnswer, ErrorAnswer, NonceAnswer, PublishReachAnswer, PublishReachRequest,
-    ReachAnswer, RecordAnswer,
-};
-use proto::ids::AccountId;
-use proto::name::Name;
+use proto::directory::api::{Base64, DirectoryAnswer, ErrorAnswer, NonceAnswer};
+use proto::directory::membership::{CHALLENGE_BYTES, identity_message};
+use proto::directory::verified;
+use proto::ids::{hex, unhex};
 use reqwest::{Method, Request, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
 use super::base::parse_base;
+use super::error::DirectoryError;
 use super::holds::Holds;
-use super::{DirectoryError, Pin};
+use super::pin::{Identity, Pin};
 use crate::policy::timekeeper::AccountClock;
 
 /// For a connection to stand.
@@ -25,51 +24,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(6);
 /// Bytes of an answer at most: a page of 1,000 users takes some 150 KB, a record 44 KB.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
-
-/// Signs with a key that stays where it is.
-pub type Sign<'a> = &'a (dyn Fn(&[u8]) -> [u8; 64] + Send + Sync);
-
-/// What a directory says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Info {
-    /// The domain that it serves.
-    pub origin: String,
-    /// Its clock in Unix seconds.
-    pub time: i64,
-}
-
-/// A record that the directory has stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Published {
-    /// Whether the name is new there.
-    pub created: bool,
-    /// The seq that it holds now.
-    pub seq: u64,
-    /// Its clock in Unix seconds.
-    pub time: i64,
-}
-
-/// Somebody who is in the directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// Whose the directory says it is; the record tells.
-    pub account: AccountId,
-    /// The signed record's exact bytes, unverified.
-    pub record: Vec<u8>,
-    /// Whether a device is connected; `None` if the account does not show it to us.
-    pub online: Option<bool>,
-    /// Since when, in Unix seconds, if known.
-    pub since: Option<i64>,
-    /// The directory's clock in Unix seconds.
-    pub time: i64,
-}
-
-impl From<RecordAnswer> for Found {
-    fn from(answer: RecordAnswer) -> Self {
-        let RecordAnswer { account, record, online, since, time, .. } = answer;
-        Self { account, record: record.0, online, since, time }
-    }
-}
 
 /// A directory at a URL. Clones share its connections.
 #[derive(Debug, Clone)]
@@ -134,90 +88,12 @@ impl DirectoryClient {
         self.inner.base.as_str().trim_end_matches('/')
     }
 
-    /// The domain that the directory serves, and its clock.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    pub async fn info(&self) -> Result<Info, DirectoryError> {
-        let NonceAnswer { origin, time, .. } = self.nonce().await?;
-        Ok(Info { origin, time })
-    }
-
     /// A fresh challenge.
     ///
     /// # Errors
     /// When the directory does not answer.
     pub async fn nonce(&self) -> Result<NonceAnswer, DirectoryError> {
         Ok(self.ask(self.request(Method::GET, &["v1", "nonce"])).await?.1)
-    }
-
-    /// Publishes an encoded signed reach; the seq that the directory holds now, which is higher than the one sent if
-    /// that came late.
-    ///
-    /// # Errors
-    /// When the directory does not take it.
-    pub async fn publish_reach(&self, reach: &[u8]) -> Result<u64, DirectoryError> {
-        let body = PublishReachRequest { reach: Base64(reach.to_vec()) };
-        let request = self.request(Method::PUT, &["v1", "reach"]).json(&body);
-        Ok(self.ask::<PublishReachAnswer>(request).await?.1.seq)
-    }
-
-    /// Who has this name. `bearer` is the token of a session there, which shows presence to members.
-    ///
-    /// # Errors
-    /// [`DirectoryError::NotFound`] when nobody has; [`DirectoryError::Unreachable`] when nobody can say.
-    pub async fn lookup(&self, name: &Name, bearer: Option<&str>) -> Result<Found, DirectoryError> {
-        let request = with_bearer(self.request(Method::GET, &["v1", "records", name.as_str()]), bearer);
-        Ok(self.ask::<RecordAnswer>(request).await?.1.into())
-    }
-
-    /// Who has this account id.
-    ///
-    /// # Errors
-    /// As [`DirectoryClient::lookup`].
-    pub async fn lookup_account(&self, account: AccountId, bearer: Option<&str>) -> Result<Found, DirectoryError> {
-        let request = with_bearer(self.request(Method::GET, &["v1", "accounts", &account.to_string()]), bearer);
-        Ok(self.ask::<RecordAnswer>(request).await?.1.into())
-    }
-
-    /// Where an account's devices are: encoded signed reach, unverified. `token` is the deposit token that the account
-    /// gave us as a contact.
-    ///
-    /// # Errors
-    /// [`DirectoryError::NotFound`] also when we may not know.
-    pub async fn reach(
-        &self,
-        account: AccountId,
-        bearer: Option<&str>,
-        token: Option<&[u8; 32]>,
-    ) -> Result<Vec<Vec<u8>>, DirectoryError> {
-        let mut request = with_bearer(self.request(Method::GET, &["v1", "reach", &account.to_string()]), bearer);
-        if let Some(token) = token {
-            request = request.header(DEPOSIT_TOKEN_HEADER, Base64::text(token));
-        }
-        let answer: ReachAnswer = self.ask(request).await?.1;
-        Ok(answer.reach.into_iter().map(|reach| reach.0).collect())
-    }
-
-    /// Leaves an envelope in an account's mailbox; the answer is given after it is on the directory's disk. `token` is the
-    /// deposit token that the account gave us, and without one it is a stranger's.
-    ///
-    /// # Errors
-    /// `ErrorCode::MailboxFull`, `ErrorCode::TokenRevoked` and others as [`DirectoryError::Refused`];
-    /// [`DirectoryError::NotFound`] when the envelope's device is none of the account's.
-    pub async fn deposit(
-        &self,
-        account: AccountId,
-        envelope: Vec<u8>,
-        bearer: Option<&str>,
-        token: Option<&[u8; 32]>,
-    ) -> Result<DepositAnswer, DirectoryError> {
-        let mut request = self.request(Method::POST, &["v1", "mailbox", &account.to_string()]);
-        request = with_bearer(request, bearer).header("content-type", "application/octet-stream").body(envelope);
-        if let Some(token) = token {
-            request = request.header(DEPOSIT_TOKEN_HEADER, Base64::text(token));
-        }
-        Ok(self.ask(request).await?.1)
     }
 
     pub(super) fn base(&self) -> &Url {
@@ -246,6 +122,37 @@ impl DirectoryClient {
 
     pub(super) fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
         self.request_to(method, self.path(segments))
+    }
+
+    /// Asks the directory who it is, with a fresh challenge: the key is one that it has. Whether it is the pinned one is not
+    /// judged.
+    ///
+    /// # Errors
+    /// When it does not answer, or does not prove it.
+    pub async fn identify(&self) -> Result<Identity, DirectoryError> {
+        let challenge: [u8; CHALLENGE_BYTES] = rand::random();
+        let request = self.request_with(Method::GET, &["v1", "directory"], ("challenge", &Base64::text(&challenge)));
+        let answer: DirectoryAnswer = self.ask_anyone(request).await?.1;
+        let strange = |reason: &str| DirectoryError::Protocol { url: self.url().to_owned(), reason: reason.to_owned() };
+        let key: [u8; 32] = unhex(&answer.key).ok_or_else(|| strange("its key is not one"))?;
+        let signature = answer.signature.and_then(|signature| <[u8; 64]>::try_from(signature.0).ok());
+        let signature = signature.ok_or_else(|| strange("it does not prove that it has its key"))?;
+        if !verified(&key, &identity_message(&answer.origin, &challenge), &signature) {
+            return Err(strange("it does not prove that it has its key"));
+        }
+        Ok(Identity { origin: answer.origin, key, time: answer.time })
+    }
+
+    /// Lets nothing be asked of anybody but the pinned directory.
+    async fn vouched(&self) -> Result<(), DirectoryError> {
+        let Some(known) = self.pin().due() else { return Ok(()) };
+        let shown = self.identify().await?;
+        if shown.key != known {
+            let (known, shown) = (hex(&known), hex(&shown.key));
+            return Err(DirectoryError::KeyChanged { url: self.url().to_owned(), known, shown });
+        }
+        self.pin().proved();
+        Ok(())
     }
 
     pub(super) async fn ask<T: DeserializeOwned>(
@@ -321,29 +228,4 @@ impl DirectoryClient {
 #[derive(serde::Deserialize)]
 struct Timed {
     time: i64,
-}
-
-pub(super) fn with_bearer(request: RequestBuilder, bearer: Option<&str>) -> RequestBuilder {
-    match bearer {
-        Some(token) => request.bearer_auth(token),
-        None => request,
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_and_terms_stay_in_their_place() {
-        let client = DirectoryClient::new("127.0.0.1:1").unwrap();
-        assert_eq!(client.path(&["v1", "records", "a+b.é"]).path(), "/v1/records/a+b.%C3%A9");
-        let query = proto::directory::api::UsersQuery {
-            query: Some("a&limit=9 é".into()),
-            online: Some(true),
-            ..Default::default()
-        };
-        assert_eq!(client.users_url(&query).query(), Some("query=a%26limit%3D9+%C3%A9&online=true"));
-    }
 }

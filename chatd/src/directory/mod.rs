@@ -9,17 +9,16 @@
 //! no proxy of the environment is used and no redirect is followed.
 
 mod base;
-mod claim;
 mod client;
 mod error;
 mod holds;
-mod identity;
-mod keeper;
-mod known;
+mod pin;
+mod requests;
+mod resolver;
 pub mod session;
-mod users;
 
-pub use client::{DirectoryClient, Found, Info, Published};
+pub use client::DirectoryClient;
 pub use error::DirectoryError;
-pub use identity::{Identity, Pin};
-pub use known::Directories;
+pub use pin::{Identity, Pin};
+pub use requests::{Found, Info, Published};
+pub use resolver::Directories;

@@ -1,8 +1,8 @@
 //! What time it is, and how much time has surely passed, when any clock may be wrong.
 //!
-//! Two questions, two answers. *What time is it for others?* ([`Clock::judged`]): whether a prekey of somebody may still be
+//! Two questions, two answers. *What time is it for others?* ([`Clock::trusted_or_local_now`]): whether a prekey of somebody may still be
 //! sealed to. The home directory's clock answers, the wall clock while that is not known; being wrong costs a retry. *How
-//! much time has passed here?* ([`Clock::moment`]): whether a secret may be destroyed. Being wrong would lose messages, so
+//! much time has passed here?* ([`Clock::snapshot`]): whether a secret may be destroyed. Being wrong would lose messages, so
 //! this is a count and not a time. It grows by the uptime of the process, of which no clock can be argued out; and by what
 //! the machine was off or asleep, but only when the clocks vouch for that: the wall clock alone if no directory is in reach,
 //! both within an hour of each other if one is, and they have to say so through 24 hours of uptime.
@@ -190,7 +190,7 @@ impl Clock {
             claims.extend([self.watched, signed(self.filled)]);
             claims.extend(std::iter::once(&self.hour).chain(&self.hours).flat_map(|hour| [hour.sure, hour.most]));
         }
-        let (moment, wall, directory, agreed) = (self.moment(), self.wall, self.directory, self.agreed);
+        let (moment, wall, directory, agreed) = (self.snapshot(), self.wall, self.directory, self.agreed);
         Checkpoint { moment, wall, directory, agreed, claims }
     }
 
@@ -241,7 +241,7 @@ impl Clock {
 
     /// The present moment, on scales on which only what has surely passed is added. Durations whose end destroys something
     /// are counted in it, by [`Birth::age`]; see the module for the promise.
-    pub fn moment(&self) -> Moment {
+    pub fn snapshot(&self) -> Moment {
         Moment { uptime: self.ran, counted: self.counted }
     }
 
@@ -259,15 +259,15 @@ impl Clock {
 
     /// The time in Unix seconds by which the validity of records and prekeys is judged: the home directory's if it is known,
     /// else one's own.
-    pub fn judged(&self) -> i64 {
+    pub fn trusted_or_local_now(&self) -> i64 {
         self.directory_time().unwrap_or(self.last.wall)
     }
 
     /// The time in Unix seconds, if two of three agree on it within an hour: the wall clock, the home directory's, and the
     /// count since both agreed. Without a directory the wall clock joins them once it kept its course through 24 hours of
     /// uptime. Two that are wrong in the same way are believed; what must not be lost by that belongs to
-    /// [`Clock::moment`].
-    pub fn agreed(&self) -> Option<i64> {
+    /// [`Clock::snapshot`].
+    pub fn trusted_now(&self) -> Option<i64> {
         let (wall, counted) = (self.last.wall, self.counted.saturating_add(self.agreed));
         match self.directory_time() {
             Some(time) if near(time, wall) || near(time, counted) => Some(time),

@@ -153,7 +153,7 @@ impl World {
 
     fn judge(&mut self) {
         self.fastest = self.fastest.max(self.clock.counted - self.began - (self.now - START));
-        let (now, moment) = (self.now, self.clock.moment());
+        let (now, moment) = (self.now, self.clock.snapshot());
         let before = self.prekeys.len();
         let mut early = 0;
         for (_, born) in &mut self.prekeys {
@@ -208,7 +208,7 @@ impl World {
             9 => self.run(MINUTE),
             10 => self.hear(),
             11..14 => {
-                let born = Birth { uptime: self.clock.moment().uptime, counted: None };
+                let born = Birth { uptime: self.clock.snapshot().uptime, counted: None };
                 self.prekeys.push((self.now, born));
             }
             _ => (0..3).for_each(|_| self.run(3_000)),

@@ -68,7 +68,7 @@ impl AccountClock {
     }
 
     /// Every question is also a look at the clocks.
-    fn look<T>(&self, ask: impl FnOnce(&mut State, Reading) -> T) -> T {
+    fn poll<T>(&self, ask: impl FnOnce(&mut State, Reading) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = (self.read)();
         state.clock.tick(now);
@@ -77,12 +77,12 @@ impl AccountClock {
 
     /// The home directory says what time it is, in Unix seconds.
     pub fn directory_says(&self, time: i64) {
-        self.look(|state, now| state.clock.directory_says(time, now));
+        self.poll(|state, now| state.clock.directory_says(time, now));
     }
 
     /// A contact's clock was so many seconds ahead of this machine's. For display only.
     pub fn contact_says(&self, contact: PeerId, ahead: i64) {
-        self.look(|state, now| {
+        self.poll(|state, now| {
             state.peers.retain(|(other, _)| *other != contact);
             if state.peers.len() == MAX_PEERS {
                 state.peers.pop_front();
@@ -91,34 +91,34 @@ impl AccountClock {
         });
     }
 
-    /// See [`Clock::judged`].
-    pub fn judged(&self) -> i64 {
-        self.look(|state, _| state.clock.judged())
+    /// See [`Clock::trusted_or_local_now`].
+    pub fn trusted_or_local_now(&self) -> i64 {
+        self.poll(|state, _| state.clock.trusted_or_local_now())
     }
 
-    /// See [`Clock::agreed`].
-    pub fn agreed(&self) -> Option<i64> {
-        self.look(|state, _| state.clock.agreed())
+    /// See [`Clock::trusted_now`].
+    pub fn trusted_now(&self) -> Option<i64> {
+        self.poll(|state, _| state.clock.trusted_now())
     }
 
-    /// See [`Clock::moment`].
-    pub fn moment(&self) -> Moment {
-        self.look(|state, _| state.clock.moment())
+    /// See [`Clock::snapshot`].
+    pub fn snapshot(&self) -> Moment {
+        self.poll(|state, _| state.clock.snapshot())
     }
 
     /// See [`Clock::latest_birth`].
     pub fn latest_birth(&self, uptime: i64) -> Option<i64> {
-        self.look(|state, _| state.clock.latest_birth(uptime))
+        self.poll(|state, _| state.clock.latest_birth(uptime))
     }
 
     /// Seconds since the directory was last heard; `None` if it never was in this process's life.
     pub fn unheard(&self) -> Option<i64> {
-        self.look(|state, _| state.clock.unheard())
+        self.poll(|state, _| state.clock.unheard())
     }
 
     /// By how much this machine's clock differs from others', if that is worth telling.
     pub fn skew(&self) -> Option<Skew> {
-        self.look(|state, now| {
+        self.poll(|state, now| {
             if state.clock.unheard().is_some() {
                 return state.clock.skew().map(|ahead| Skew { ahead, of: Whose::Directory });
             }
@@ -139,7 +139,7 @@ impl AccountClock {
 
     /// What to commit, if `committed` is too old.
     pub fn checkpoint(&self, committed: Option<&Checkpoint>) -> Option<Checkpoint> {
-        self.look(|state, _| {
+        self.poll(|state, _| {
             let due = committed.is_none_or(|committed| state.clock.is_due(committed));
             due.then(|| state.clock.checkpoint())
         })
@@ -170,11 +170,15 @@ mod tests {
     #[test]
     fn validity_is_judged_by_the_directory_once_it_is_known() {
         let (wall, clock) = shifted();
-        assert_eq!((clock.judged(), clock.agreed(), clock.skew()), (START, Some(START), None));
+        assert_eq!((clock.trusted_or_local_now(), clock.trusted_now(), clock.skew()), (START, Some(START), None));
         wall.store(START + 7_200, Ordering::SeqCst);
-        assert_eq!((clock.judged(), clock.agreed()), (START + 7_200, None), "alone, and out of its course");
+        assert_eq!(
+            (clock.trusted_or_local_now(), clock.trusted_now()),
+            (START + 7_200, None),
+            "alone, and out of its course"
+        );
         clock.directory_says(START);
-        assert_eq!((clock.judged(), clock.agreed()), (START, Some(START)), "two of three");
+        assert_eq!((clock.trusted_or_local_now(), clock.trusted_now()), (START, Some(START)), "two of three");
         assert_eq!(clock.skew(), Some(Skew { ahead: 7_200, of: Whose::Directory }));
         wall.store(START - 7_200, Ordering::SeqCst);
         assert_eq!(clock.skew(), Some(Skew { ahead: -7_200, of: Whose::Directory }));
@@ -182,9 +186,9 @@ mod tests {
         assert_eq!(clock.skew(), None, "five minutes are not worth telling");
         // The directory alone is somewhere else.
         clock.directory_says(START + 864_000);
-        assert_eq!(clock.agreed(), Some(START + 300));
+        assert_eq!(clock.trusted_now(), Some(START + 300));
         wall.store(START - 864_000, Ordering::SeqCst);
-        assert_eq!(clock.agreed(), None, "three clocks, three times");
+        assert_eq!(clock.trusted_now(), None, "three clocks, three times");
     }
 
     #[test]
@@ -202,7 +206,7 @@ mod tests {
         for contact in 0..1_000 {
             clock.contact_says(PeerId(contact), i64::MAX - contact);
         }
-        assert!(clock.look(|state, _| state.peers.len()) <= MAX_PEERS);
+        assert!(clock.poll(|state, _| state.peers.len()) <= MAX_PEERS);
         assert!(clock.skew().is_some(), "and nothing overflows");
         clock.directory_says(START - 4_000);
         assert_eq!(clock.skew(), None, "the directory's word counts more");

@@ -48,7 +48,7 @@ impl Rules {
             return Ok(None);
         }
         let Some(key) = domains::key_of(conn, &record.origin)? else { return Ok(None) };
-        let now = self.clock.judged();
+        let now = self.clock.trusted_or_local_now();
         let proved = SignedMembership::decode(statement).and_then(|s| s.verify(&key, &record.origin, from, now));
         if let Err(error) = &proved {
             tracing::info!(often = "membership", %from, origin = record.origin, %error, "who asks is a stranger");

@@ -92,7 +92,7 @@ impl Rules {
         if outer.work.is_none() {
             return 0;
         }
-        let now = window_of(self.clock.judged());
+        let now = window_of(self.clock.trusted_or_local_now());
         let back = match way {
             Way::Link => 1,
             Way::Mailbox => window_of(MAX_TTL_SECONDS.into()) + 1,
@@ -265,7 +265,9 @@ impl Inbox {
             Err(Reject::Over(over)) => {
                 tracing::info!(often = "request", ?over, "a contact request was refused");
                 match over {
-                    Over::Work(bits) => Verdict::Work { bits, window: window_of(self.rules.clock.judged()) },
+                    Over::Work(bits) => {
+                        Verdict::Work { bits, window: window_of(self.rules.clock.trusted_or_local_now()) }
+                    }
                     Over::Full => Verdict::Dropped { blame: false },
                 }
             }

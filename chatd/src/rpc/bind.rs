@@ -163,3 +163,7 @@ fn store_code(error: &StoreError) -> ErrorCode {
         _ => ErrorCode::StoreUnavailable,
     }
 }
+
+#[cfg(test)]
+#[path = "tests/errors.rs"]
+mod tests;

@@ -14,40 +14,13 @@ use tokio_util::task::TaskTracker;
 
 use super::access::{Access, Identities};
 use super::api::Api;
-use super::census::{Census, Seat};
+use super::client_limiter::{ClientLimiter, Permit};
 use super::connection::Connection;
 use super::dispatch::Dispatcher;
+use super::limits::Limits;
 use super::pace::{Pace, Turn};
 use super::socket::BoundSocket;
 use crate::model::{Caller, Clients};
-
-/// What clients may use of the daemon, and for how long they may keep it waiting.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Clients in all.
-    pub clients: usize,
-    /// Clients that each user has for certain, whatever others do.
-    pub clients_per_uid: usize,
-    /// From the first byte of a message to its last, and from connecting to the first message. Between messages a client
-    /// may be silent, as long as nobody needs its place.
-    pub frame_timeout: Duration,
-    /// How long a client may take nothing of what is written to it.
-    pub stall_timeout: Duration,
-    /// How long what is under way may take when a connection closes.
-    pub closing_timeout: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            clients: 1_024,
-            clients_per_uid: 16,
-            frame_timeout: Duration::from_secs(10),
-            stall_timeout: Duration::from_secs(30),
-            closing_timeout: Duration::from_secs(5),
-        }
-    }
-}
 
 /// Connections that are being turned away, at most; beyond, they are dropped without a word.
 const MAX_REFUSALS: usize = 32;
@@ -71,12 +44,12 @@ pub async fn serve<A: Api>(
     stop: CancellationToken,
 ) {
     let counted = Arc::clone(&api);
-    let census = Arc::new(Census::new(move |clients| counted.client_count(clients)));
-    api.told_clients(Arc::clone(&census) as Arc<dyn Clients>);
+    let limiter = Arc::new(ClientLimiter::new(move |clients| counted.client_count(clients)));
+    api.told_clients(Arc::clone(&limiter) as Arc<dyn Clients>);
     let door = Arc::new(Door {
         api,
         identities: Identities::new(access),
-        census,
+        limiter,
         refusals: Semaphore::new(MAX_REFUSALS),
         figures,
     });
@@ -172,7 +145,7 @@ async fn replace_if_gone(socket: &mut BoundSocket) -> Option<BoundSocket> {
 struct Door<A> {
     api: Arc<A>,
     identities: Identities,
-    census: Arc<Census>,
+    limiter: Arc<ClientLimiter>,
     refusals: Semaphore,
     figures: watch::Receiver<Limits>,
 }
@@ -182,12 +155,12 @@ impl<A: Api> Door<A> {
     async fn attend(&self, stream: Stream, uid: u32, pid: Option<i32>, stop: CancellationToken) {
         let limits = *self.figures.borrow();
         match self.admit(uid, pid, &limits).await {
-            Ok((seat, caller)) => {
+            Ok((permit, caller)) => {
                 tracing::debug!(?caller, "an RPC client connected");
                 let api = Arc::clone(&self.api);
                 let dispatcher = Dispatcher { api, caller: Arc::new(caller), closing: stop };
                 let (reader, writer) = proto::rpc::socket::split(stream);
-                let ended = Connection::new(dispatcher, limits, &seat, reader, writer).run().await;
+                let ended = Connection::new(dispatcher, limits, &permit, reader, writer).run().await;
                 tracing::debug!(uid, ?pid, ?ended, "an RPC client went");
             }
             Err(error) => {
@@ -201,10 +174,10 @@ impl<A: Api> Door<A> {
         }
     }
 
-    async fn admit(&self, uid: u32, pid: Option<i32>, limits: &Limits) -> Result<(Seat, Caller), RpcError> {
-        let seat = self.census.admit(uid, pid, self.api.has_account(uid), limits)?;
+    async fn admit(&self, uid: u32, pid: Option<i32>, limits: &Limits) -> Result<(Permit, Caller), RpcError> {
+        let permit = self.limiter.admit(uid, pid, self.api.has_account(uid), limits)?;
         let identity = self.identities.admit(uid).await?;
-        Ok((seat, Caller { uid, user: identity.name, pid }))
+        Ok((permit, Caller { uid, user: identity.name, pid }))
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) mod profiles;
 mod resolve;
 mod start;
 pub(crate) mod status;
+#[cfg(test)]
+mod tests;
 
 pub use context::{KnownClients, Service};
 pub use error::ServiceError;

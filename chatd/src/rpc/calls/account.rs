@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::model::Caller;
 use crate::service::account::keys::rotation;
-use crate::service::account::register::Wish;
+use crate::service::account::register::Registration;
 use crate::service::account::{info, lifecycle, register, settings};
 use crate::service::{Service, ServiceError};
 
@@ -17,13 +17,13 @@ pub(in crate::rpc) async fn account_register(
     caller: &Caller,
     params: RegisterParams,
 ) -> Result<RegisterResult, ServiceError> {
-    let wish = Wish {
+    let wanted = Registration {
         name: params.name,
         directory: params.directory,
         display_name: params.display_name.unwrap_or_default(),
         recovery_key: params.recovery_key.map(|key| Zeroizing::new(key.to_string())),
     };
-    Ok(register::register(service, caller, wish).await?.into())
+    Ok(register::register(service, caller, wanted).await?.into())
 }
 
 pub(in crate::rpc) async fn account_login(

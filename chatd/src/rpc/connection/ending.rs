@@ -8,11 +8,11 @@ use proto::rpc::{ErrorCode, RpcError};
 use tokio::time::Instant;
 
 use super::super::api::Api;
-use super::super::census::Doing;
+use super::super::client_limiter::Doing;
 use super::Connection;
 
 impl<A: Api, R, W> Connection<'_, A, R, W> {
-    /// Tells the census what is held in memory, and what is done.
+    /// Tells the limiter what is held in memory, and what is done.
     pub(super) fn weigh(&mut self) {
         if self.sending == 0 {
             self.sending_bytes = 0;
@@ -26,7 +26,7 @@ impl<A: Api, R, W> Connection<'_, A, R, W> {
         } else {
             Doing::Idle
         };
-        self.seat.weigh(self.frames.held_bytes() + self.out.capacity() + self.sending_bytes, doing);
+        self.permit.weigh(self.frames.held_bytes() + self.out.capacity() + self.sending_bytes, doing);
     }
 
     /// No more requests and events; what is under way gets a little time.

@@ -22,10 +22,10 @@ use tokio::time::{Instant, sleep_until};
 use zeroize::Zeroize;
 
 use super::api::Api;
-use super::census::Seat;
+use super::client_limiter::Permit;
 use super::dispatch::{BoxFuture, Dispatcher, Done, Job, answer};
 use super::feeds::{Feeds, MAX_SUBSCRIPTIONS, Ready};
-use super::server::Limits;
+use super::limits::Limits;
 
 /// Messages in one batch at most: the store's transaction holds some hundred anyway.
 pub(super) const MAX_BATCH: usize = 512;
@@ -34,7 +34,7 @@ const MAX_SENDS: usize = 4_096;
 /// Bytes of them at most, about.
 const MAX_SENDING_BYTES: usize = 4 << 20;
 /// Reads of one connection under way at most. Each answer may be 1 MiB; what a client that asks without reading makes wait
-/// is weighed by the census.
+/// is weighed by the limiter.
 const MAX_READS: usize = 4;
 /// `message.wait` at most; the next one is refused, because pausing for up to an hour would look like a hang.
 pub(super) const MAX_WAITS: usize = 1_024;
@@ -47,7 +47,7 @@ type Sent = (Vec<u32>, Vec<Result<SendResult, RpcError>>);
 
 /// See the module.
 pub(super) struct Connection<'a, A: Api, R, W> {
-    seat: &'a Seat,
+    permit: &'a Permit,
     dispatcher: Dispatcher<A>,
     limits: Limits,
     reader: R,
@@ -96,9 +96,9 @@ enum Wake<A: Api> {
 }
 
 impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, R, W> {
-    pub(super) fn new(dispatcher: Dispatcher<A>, limits: Limits, seat: &'a Seat, reader: R, writer: W) -> Self {
+    pub(super) fn new(dispatcher: Dispatcher<A>, limits: Limits, permit: &'a Permit, reader: R, writer: W) -> Self {
         Self {
-            seat,
+            permit,
             dispatcher,
             limits,
             reader,
@@ -144,7 +144,7 @@ impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, 
                     }
                     // Half a message has a limit of its own.
                     self.silent_since = None;
-                    self.seat.touch();
+                    self.permit.touch();
                 }
                 Wake::Lane(done) => {
                     self.lane = None;
@@ -176,7 +176,7 @@ impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, 
             self.close_by,
         ];
         let deadline = deadline.into_iter().flatten().min();
-        let ended = self.seat.end();
+        let ended = self.permit.end();
         let Self { dispatcher, reader, writer, frames, out, written, lane, sends, reads, waits, feeds, .. } = self;
         let unwritten = out.get(*written..).unwrap_or_default();
         // Not `biased`: a feed with a million events to replay must not keep requests from being read.
@@ -255,7 +255,7 @@ impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, 
             let bytes = frame.len();
             match codec::decode(frame) {
                 Ok(Incoming::Request { id, method, params }) => {
-                    self.seat.asks(method);
+                    self.permit.asks(method);
                     let job = self.dispatcher.dispatch(id, method, params);
                     if carries_secrets(method) {
                         self.secret = true;
@@ -299,7 +299,7 @@ impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, 
                 self.refuse(id, ErrorCode::LimitReached, text);
             }
             Job::Subscribe(id, params) => {
-                if let Err(error) = self.seat.follow(&self.limits) {
+                if let Err(error) = self.permit.follow(&self.limits) {
                     return codec::encode_error(&mut self.out, Some(id), &error);
                 }
                 self.subscriptions += 1;

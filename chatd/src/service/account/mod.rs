@@ -13,7 +13,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod register;
 pub(super) mod registry;
 pub(super) mod retention;
-mod runtime;
+pub(super) mod runtime;
 pub(crate) mod settings;
 pub(super) mod state;
 pub(super) mod storage;

@@ -28,7 +28,7 @@ use crate::store::{PrekeyStore, Store};
 
 /// What is wanted of a new account.
 #[derive(Debug, Clone)]
-pub(crate) struct Wish {
+pub(crate) struct Registration {
     /// `alice` or `alice@example.org`.
     pub name: String,
     /// URL of the directory; empty for none; `None`: the configuration's.
@@ -50,9 +50,13 @@ fn rename_durably(from: &Path, to: &Path) -> Result<(), ServiceError> {
 ///
 /// # Errors
 /// Typed by what is wrong: the name, the directory's refusal, a cap; then nothing is left behind.
-pub(crate) async fn register(service: &Service, caller: &Caller, wish: Wish) -> Result<Registered, ServiceError> {
+pub(crate) async fn register(
+    service: &Service,
+    caller: &Caller,
+    wanted: Registration,
+) -> Result<Registered, ServiceError> {
     let (service, caller) = (service.clone(), caller.clone());
-    run_detached(async move { make(&service, &caller, wish).await }).await
+    run_detached(async move { make(&service, &caller, wanted).await }).await
 }
 
 /// Holds a name, and a place under the cap of the configuration, while an account is made.
@@ -66,14 +70,14 @@ pub(in crate::service) fn reserve(
     service.inner.accounts.reserve(caller, cap, name, directory)
 }
 
-async fn make(service: &Service, caller: &Caller, wish: Wish) -> Result<Registered, ServiceError> {
-    let address: Address = wish.name.parse()?;
-    let display_name = wish.display_name;
+async fn make(service: &Service, caller: &Caller, wanted: Registration) -> Result<Registered, ServiceError> {
+    let address: Address = wanted.name.parse()?;
+    let display_name = wanted.display_name;
     if display_name.len() > Profile::MAX_DISPLAY_NAME_BYTES {
         let limit = Profile::MAX_DISPLAY_NAME_BYTES;
         return Err(ServiceError::InvalidText(format!("a display name has {limit} bytes at most")));
     }
-    let directory = match wish.directory.or_else(|| service.config().directory.clone()) {
+    let directory = match wanted.directory.or_else(|| service.config().directory.clone()) {
         Some(url) if url.is_empty() => None,
         Some(url) => Some(DirectoryClient::new(&url)?),
         None => None,
@@ -98,7 +102,7 @@ async fn make(service: &Service, caller: &Caller, wish: Wish) -> Result<Register
         return Err(ServiceError::AlreadyExists(format!("{} exists on this daemon already", address.name)));
     }
     // A name that rests is given back to the recovery key of the account that gave it up.
-    let (recovery, recovery_hash, reclaim) = match &wish.recovery_key {
+    let (recovery, recovery_hash, reclaim) = match &wanted.recovery_key {
         Some(text) => {
             let key = read_recovery_key(text)?;
             (Zeroizing::new(hex(&*key.to_bytes())), recovery_hash(&key.public()), Some(key))

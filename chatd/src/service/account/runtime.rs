@@ -235,7 +235,7 @@ impl Account {
 
     /// Commits that everything that lay in the mailbox is stored here.
     fn keep_drained(&self) {
-        let now = self.clock.moment();
+        let now = self.clock.snapshot();
         let kept = self.prekeys.drained().and_then(|last| {
             // Once an hour is enough for what is counted in days.
             if last.is_some_and(|last| (0..3_600).contains(&(now.counted - last.counted))) {

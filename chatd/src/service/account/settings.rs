@@ -76,7 +76,7 @@ pub(super) async fn watch_lifetimes(account: Arc<Account>) {
 async fn expire(account: &Account) -> Result<Option<Duration>, ServiceError> {
     loop {
         let (next, uncounted) = account.store.read(expiry::next).await?;
-        let Some(now) = account.clock.agreed() else {
+        let Some(now) = account.clock.trusted_now() else {
             return Ok((next.is_some() || uncounted).then_some(NO_CLOCK));
         };
         if !uncounted && next.is_none_or(|next| next > now) {

@@ -25,10 +25,10 @@ const MAX_PER_USER: usize = 2;
 /// And of all.
 const MAX_TRANSFERS: usize = 16;
 /// One that nobody asks for is dropped after this: its client went away.
-pub(super) const IDLE: Duration = Duration::from_secs(120);
+pub(in crate::service) const IDLE: Duration = Duration::from_secs(120);
 /// A file on its way.
-pub(super) struct Transfer {
-    pub(super) id: String,
+pub(in crate::service) struct Transfer {
+    pub(in crate::service) id: String,
     uid: u32,
     upload: bool,
     file: Arc<File>,
@@ -56,7 +56,7 @@ pub(in crate::service) struct Transfers {
 }
 
 /// A place of a user while something is made for them; given back when dropped.
-pub(super) struct Place {
+pub(in crate::service) struct Place {
     transfers: Arc<Transfers>,
     uid: u32,
 }
@@ -78,20 +78,20 @@ impl Transfers {
     }
 
     /// Takes a place among those who make or read backups.
-    pub(super) fn place(self: &Arc<Self>, owner: Owner) -> Result<Place, ServiceError> {
+    pub(in crate::service) fn place(self: &Arc<Self>, owner: Owner) -> Result<Place, ServiceError> {
         self.reserve(owner.uid, if owner.has_account { MAX_PER_USER } else { 1 })?;
         Ok(Place { transfers: Arc::clone(self), uid: owner.uid })
     }
 
     /// The place of an upload that was taken off the list and is being read: it is kept until all is done, so that whoever
     /// lets passphrases be tried without end waits for them.
-    pub(super) fn keep_place(self: &Arc<Self>, uid: u32) -> Place {
+    pub(in crate::service) fn keep_place(self: &Arc<Self>, uid: u32) -> Place {
         self.busy().push(uid);
         Place { transfers: Arc::clone(self), uid }
     }
 
     /// Runs what takes much memory and time: on a thread of its own, one after the other.
-    pub(super) async fn heavy<T: Send + 'static>(
+    pub(in crate::service) async fn heavy<T: Send + 'static>(
         &self,
         call: impl FnOnce() -> Result<T, ServiceError> + Send + 'static,
     ) -> Result<T, ServiceError> {
@@ -107,7 +107,7 @@ impl Transfers {
     }
 
     /// Whether the disk has room for so many bytes of a user's uploads, beside the ballast and what others need.
-    pub(super) fn room_for(&self, owner: Owner, bytes: u64) -> Result<(), ServiceError> {
+    pub(in crate::service) fn room_for(&self, owner: Owner, bytes: u64) -> Result<(), ServiceError> {
         let part = if owner.has_account { UPLOAD_PART } else { STRANGER_UPLOAD_PART };
         let before = self.uploaded(owner.uid);
         // What was uploaded is no longer free, and counts as the user's all the same.
@@ -121,7 +121,7 @@ impl Transfers {
         Ok(())
     }
 
-    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Transfer>> {
+    pub(in crate::service) fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Transfer>> {
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         list.retain(|transfer| transfer.touched.elapsed() < IDLE);
         list
@@ -147,7 +147,13 @@ impl Transfers {
         Ok(())
     }
 
-    pub(super) fn add(&self, uid: u32, upload: bool, file: File, size: u64) -> Result<String, ServiceError> {
+    pub(in crate::service) fn add(
+        &self,
+        uid: u32,
+        upload: bool,
+        file: File,
+        size: u64,
+    ) -> Result<String, ServiceError> {
         let id = proto::ids::hex(&random_bytes::<16>()?);
         let touched = Instant::now();
         self.lock().push(Transfer { id: id.clone(), uid, upload, file: Arc::new(file), size, touched });
@@ -155,7 +161,7 @@ impl Transfers {
     }
 
     /// The file and its size, and what `change` makes of the latter.
-    pub(super) fn touch(
+    pub(in crate::service) fn touch(
         &self,
         caller: &Caller,
         id: &str,
@@ -176,7 +182,7 @@ impl Transfers {
         self.lock().iter().filter(|transfer| transfer.uid == uid && transfer.upload).map(|transfer| transfer.size).sum()
     }
 
-    pub(super) fn take(&self, caller: &Caller, id: &str, upload: bool) -> Option<(Arc<File>, u64)> {
+    pub(in crate::service) fn take(&self, caller: &Caller, id: &str, upload: bool) -> Option<(Arc<File>, u64)> {
         let mut list = self.lock();
         let at = list.iter().position(|t| t.id == id && t.uid == caller.uid && t.upload == upload)?;
         let transfer = list.swap_remove(at);
@@ -184,6 +190,6 @@ impl Transfers {
     }
 }
 
-pub(super) fn unknown() -> ServiceError {
+pub(in crate::service) fn unknown() -> ServiceError {
     ServiceError::NotFound("that backup is not under way (any more): begin anew".into())
 }

@@ -49,7 +49,7 @@ async fn renew(account: &Account, bearer: &str) -> Result<(), ServiceError> {
             key
         }
     };
-    let now = account.clock.judged();
+    let now = account.clock.trusted_or_local_now();
     if !is_due(&account.store.read(domains::membership).await?, now) {
         return Ok(());
     }

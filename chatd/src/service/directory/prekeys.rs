@@ -71,7 +71,7 @@ async fn ask_the_time(account: &Account) {
 
 /// A new prekey every day, and with it a new record; whether there is one.
 async fn renew_if_due(service: &Service, account: &Arc<Account>) -> Result<bool, ServiceError> {
-    let (now, judged) = (account.clock.moment(), account.clock.judged());
+    let (now, judged) = (account.clock.snapshot(), account.clock.trusted_or_local_now());
     let asked = Arc::clone(account);
     let blocking = tokio::task::spawn_blocking(move || offered_prekey(&asked));
     let offered = blocking.await.map_err(|_| ServiceError::ShuttingDown)??;
@@ -105,7 +105,7 @@ fn tend(account: &Account) -> Result<(), ServiceError> {
         Some(_) => Mailbox::Drained(account.prekeys.drained()?),
         None => Mailbox::Absent,
     };
-    let now = account.clock.moment();
+    let now = account.clock.snapshot();
     let mut doomed = Vec::new();
     for mut age in account.prekeys.ages()? {
         if age.born.counted.is_none()

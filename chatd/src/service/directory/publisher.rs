@@ -131,8 +131,8 @@ pub(in crate::service) async fn watch_addresses(service: Service) {
 
 /// Signs and keeps a new record with a new prekey, in this order: secret, record, then the directory.
 pub(in crate::service) async fn renew_record(service: &Service, account: &Account) -> Result<(), ServiceError> {
-    let prekey = PrekeySecret::generate(account.clock.judged())?;
-    account.prekeys.insert(&prekey, account.clock.moment().uptime)?;
+    let prekey = PrekeySecret::generate(account.clock.trusted_or_local_now())?;
+    account.prekeys.insert(&prekey, account.clock.snapshot().uptime)?;
     let card = account.store.read(account::own_card).await?;
     let previous = SignedRecord::decode(&card.record)?;
     let row = account.row();

@@ -23,7 +23,7 @@ const CONFIRMATIONS: usize = 4;
 
 /// What the directory knows of us.
 #[derive(Default)]
-pub(super) struct Told {
+pub(in crate::service) struct Told {
     pub tokens: HashSet<[u8; 32]>,
     pub watched: HashMap<AccountId, [u8; 32]>,
     pub asked_names: HashSet<PeerId>,
@@ -35,7 +35,10 @@ pub(super) struct Told {
 }
 
 /// What the directory has to be told of deposit tokens; from then on it counts as told.
-pub(super) async fn changed_tokens(account: &Account, told: &mut Told) -> Result<Option<SessionCommand>, ServiceError> {
+pub(in crate::service) async fn changed_tokens(
+    account: &Account,
+    told: &mut Told,
+) -> Result<Option<SessionCommand>, ServiceError> {
     let everybody = account.store.read(peers::all).await?;
     let tokens: HashSet<[u8; 32]> =
         everybody.iter().filter_map(|row| row.token_given.as_ref().map(token_hash)).collect();
@@ -46,7 +49,7 @@ pub(super) async fn changed_tokens(account: &Account, told: &mut Told) -> Result
 }
 
 /// Brings tokens and watches at the directory in line with the contacts, and confirms names.
-pub(super) async fn sync(account: &Arc<Account>, told: &mut Told) -> Result<(), ServiceError> {
+pub(in crate::service) async fn sync(account: &Arc<Account>, told: &mut Told) -> Result<(), ServiceError> {
     let everybody = account.store.read(peers::all).await?;
     if let Some(tokens) = changed_tokens(account, told).await? {
         account.command(tokens).await;

@@ -124,7 +124,7 @@ async fn target(service: &Service, caller: &Caller, account: Option<&str>, to: &
     let row = known_or_found(&account, to).await?;
     let ask = must_ask(&row, to)?;
     let lifetime = account.store.read_blocking(account::settings)?.lifetime.unwrap_or(0);
-    let agreed = account.clock.agreed();
+    let agreed = account.clock.trusted_now();
     Ok(Target { account, contact: row.id, ask, lifetime, agreed })
 }
 

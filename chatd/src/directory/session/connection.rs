@@ -18,10 +18,9 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::sync::CancellationToken;
 
-use super::client::CONNECT_TIMEOUT;
-use super::error::told;
-use super::session::{Mail, Member, SessionCommand, SessionEvent, SessionSign};
-use super::{DirectoryClient, DirectoryError};
+use super::talk::{Mail, Member, SessionCommand, SessionEvent, SessionSign};
+use crate::directory::client::{CONNECT_TIMEOUT, DirectoryClient};
+use crate::directory::error::{DirectoryError, told};
 
 /// From the upgrade to the directory's `ready`.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -54,7 +53,7 @@ impl Ended {
     }
 }
 
-pub(super) struct Keeper {
+pub(super) struct Connection {
     pub client: DirectoryClient,
     pub member: Member,
     pub sign: SessionSign,
@@ -67,7 +66,7 @@ pub(super) struct Keeper {
     pub session: u64,
 }
 
-impl Keeper {
+impl Connection {
     /// Connects, proves the device's key, and waits for `ready`.
     pub async fn open(&mut self) -> Result<(Socket, SessionEvent), Ended> {
         // A session lives for days: whom it is with is asked anew.

@@ -16,7 +16,7 @@ use proto::rpc::{ErrorCode, RpcError};
 use proto::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::server::Limits;
+use super::limits::Limits;
 use crate::model::{ClientInfo, Clients, UserClients};
 
 /// Bytes that buffers of all clients may have together. 64 MiB are promised; what grows between two weighings is the rest.
@@ -59,7 +59,7 @@ struct Client {
     program: String,
     since: Timestamp,
     has_account: bool,
-    /// Milliseconds of the census's clock.
+    /// Milliseconds of the limiter's clock.
     touched: AtomicU64,
     doing: AtomicU8,
     /// Which of `METHODS` it asked for last; beyond them all, none.
@@ -138,7 +138,7 @@ impl Table {
 }
 
 /// See the module.
-pub(super) struct Census {
+pub(super) struct ClientLimiter {
     table: Mutex<Table>,
     /// Told with each change, in order.
     counted: Box<dyn Fn(u64) + Send + Sync>,
@@ -146,13 +146,13 @@ pub(super) struct Census {
 }
 
 /// A place. Given back when dropped, whatever ends the connection.
-pub(super) struct Seat {
-    census: Arc<Census>,
+pub(super) struct Permit {
+    limiter: Arc<ClientLimiter>,
     client: Arc<Client>,
     number: u64,
 }
 
-impl Census {
+impl ClientLimiter {
     pub(super) fn new(counted: impl Fn(u64) + Send + Sync + 'static) -> Self {
         Self { table: Mutex::default(), counted: Box::new(counted), started: Instant::now() }
     }
@@ -175,7 +175,7 @@ impl Census {
         pid: Option<i32>,
         has_account: bool,
         limits: &Limits,
-    ) -> Result<Seat, RpcError> {
+    ) -> Result<Permit, RpcError> {
         let mut table = self.lock();
         let (own, all) = (table.of(uid), table.counted().count());
         let refused = |text: String| Err(RpcError::new(ErrorCode::LimitReached, text));
@@ -228,11 +228,11 @@ impl Census {
         table.clients.insert(number, Arc::clone(&client));
         (self.counted)(table.clients.len() as u64);
         drop(table);
-        Ok(Seat { census: Arc::clone(self), client, number })
+        Ok(Permit { limiter: Arc::clone(self), client, number })
     }
 }
 
-impl Clients for Census {
+impl Clients for ClientLimiter {
     fn of_user(&self, uid: u32) -> Vec<ClientInfo> {
         let mut found: Vec<(u64, ClientInfo)> = Vec::new();
         for (number, client) in self.lock().clients.iter().filter(|(_, client)| client.uid == uid && client.counts()) {
@@ -259,10 +259,10 @@ impl Clients for Census {
     }
 }
 
-impl Seat {
+impl Permit {
     /// The client said something.
     pub(super) fn touch(&self) {
-        self.client.touched.store(self.census.now(), Ordering::Relaxed);
+        self.client.touched.store(self.limiter.now(), Ordering::Relaxed);
     }
 
     /// The client asks for a method. A word that is none is not remembered: it would be shown.
@@ -283,7 +283,7 @@ impl Seat {
         if self.client.weight.load(Ordering::Acquire) == bytes {
             return;
         }
-        let mut table = self.census.lock();
+        let mut table = self.limiter.lock();
         if self.client.counts() {
             table.weight -= self.client.weight.swap(bytes, Ordering::AcqRel);
             table.weight += bytes;
@@ -299,7 +299,7 @@ impl Seat {
         if self.client.follows() {
             return Ok(());
         }
-        let mut table = self.census.lock();
+        let mut table = self.limiter.lock();
         let all = table.counted().filter(|client| client.follows()).count();
         let own = table.counted().filter(|client| client.follows() && client.uid == self.client.uid).count();
         // Without an account there is nothing to follow; with one place in all, that is the place.
@@ -326,14 +326,14 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Permit {
     fn drop(&mut self) {
-        let mut table = self.census.lock();
+        let mut table = self.limiter.lock();
         table.clients.remove(&self.number);
         if !self.client.doomed.swap(true, Ordering::AcqRel) {
             table.weight -= self.client.weight.swap(0, Ordering::AcqRel);
         }
-        (self.census.counted)(table.clients.len() as u64);
+        (self.limiter.counted)(table.clients.len() as u64);
     }
 }
 
@@ -344,5 +344,5 @@ fn program(pid: i32) -> String {
 }
 
 #[cfg(test)]
-#[path = "tests/census.rs"]
+#[path = "tests/client_limiter.rs"]
 mod tests;

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::{DirectoryClient, DirectoryError};
+use super::client::DirectoryClient;
+use super::error::DirectoryError;
 
 /// The directories that an account may ask: its own, and those that the operator has named for other domains. What a record
 /// says of its mailbox is not followed: it would let any contact choose where this machine sends requests to.

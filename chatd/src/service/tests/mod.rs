@@ -1,0 +1,39 @@
+//! Rooms of the service with accounts on disk, and without a node, a directory or a client.
+#![allow(clippy::unwrap_used)]
+
+mod contacts;
+mod directory;
+mod settings;
+mod transfers;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::account::Account;
+use super::account::keys::Keys;
+use super::account::runtime::{Parts, Shared};
+use crate::directory::Directories;
+use crate::model::AccountRow;
+use crate::policy::limits::Limits;
+use crate::policy::rate::SharedLimits;
+use crate::store::tests::fixture::Person;
+use crate::store::{PrekeyStore, account};
+
+/// A person's account as the service has it, offline and without a directory.
+fn account_of(person: &Person) -> Arc<Account> {
+    let folder = person.folder.path().to_owned();
+    let prekeys = PrekeyStore::open(&folder).unwrap();
+    let row = AccountRow { directory: String::new(), ..person.read(account::load) };
+    let keys = Keys::new(person.identity.clone(), person.device.clone());
+    let parts = Parts { folder, row, keys, store: person.store.clone(), prekeys, repair: None };
+    let limits = Limits::default();
+    let shared = Shared {
+        limits: &SharedLimits::new(&limits),
+        directories: &Directories::default(),
+        pending_requests: limits.pending_requests.get(),
+        quotas: limits.quotas(),
+        gone: CancellationToken::new(),
+    };
+    Account::assemble(parts, shared).unwrap()
+}

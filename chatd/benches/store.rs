@@ -17,7 +17,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use proto::directory::{ContactPolicy, Device, Record, SignedRecord, recovery_hash};
 use proto::ids::{AccountId, ConversationId, DeviceId, Epoch, MessageId, sha256};
 use proto::name::Name;
-use proto::wire::SUITE_X25519;
+use proto::wire::SUITE_HYBRID;
 use proto::wire::envelope::Core;
 use proto::wire::payload::{Kind, Text};
 
@@ -58,7 +58,7 @@ impl Person {
             prekeys: Vec::new(),
             mailbox: None,
             policy: ContactPolicy::Open,
-            min_suite: SUITE_X25519,
+            min_suite: SUITE_HYBRID,
             list_address: false,
             show_online: false,
         };

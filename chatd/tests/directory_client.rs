@@ -92,7 +92,7 @@ impl Person {
             prekeys: vec![],
             mailbox: None,
             policy: ContactPolicy::Members,
-            min_suite: 1,
+            min_suite: 2,
             list_address: false,
             show_online: true,
         };

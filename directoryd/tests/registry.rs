@@ -45,13 +45,13 @@ async fn an_older_record_is_refused_with_the_stored_one() {
     assert_eq!(directory.publish(&alice, 5).await.status(), StatusCode::CREATED);
     for seq in [4, 5] {
         let mut other = alice.record(seq);
-        other.min_suite = 2;
+        other.min_suite = 3;
         let response = directory.publish_record(&alice, &other).await;
         assert_eq!(response.status(), StatusCode::CONFLICT);
         let error = response.json::<ErrorAnswer>().await.unwrap().error;
         assert_eq!(error.code, ErrorCode::Conflict);
         let stored = SignedRecord::decode(&error.record.unwrap()).unwrap().verify().unwrap();
-        assert_eq!((stored.seq, stored.min_suite), (5, 1));
+        assert_eq!((stored.seq, stored.min_suite), (5, 2));
     }
     // One account, one name.
     let mut renamed = person("alice");

@@ -114,7 +114,7 @@ fn frames() -> Seeds {
     let (from_device, to_device) = (DeviceId([0xd1; 16]), DeviceId([0xd2; 16]));
     let ids = vec![MessageId([0x1d; 16])];
     let outer =
-        Outer { suite: 1, to_device, prekey_id: PrekeyId([9; 8]), ttl: 604_800, ciphertext: b"age", work: None }
+        Outer { suite: 2, to_device, prekey_id: PrekeyId([9; 8]), ttl: 604_800, ciphertext: b"age", work: None }
             .encode();
     [
         Frame::Hello { versions: vec![1], unix_time: 1_760_000_000 },
@@ -158,7 +158,7 @@ fn cores() -> Seeds {
         to_device: DeviceId([0xd2; 16]),
         prekey_id: PrekeyId([9; 8]),
         recipient_hash: [0x98; 32],
-        suite: 1,
+        suite: 2,
         record_seq: 7,
         record_hash: [0x97; 32],
         acks: vec![entry()],
@@ -231,7 +231,6 @@ fn rpc() -> Result<Seeds, Box<dyn std::error::Error>> {
 }
 
 fn prescans() -> Seeds {
-    const SHARE: &str = "CJM36AHmTbdHSuOQL+NESqyVQE75f2e610iRdLPEN20";
     const KEY: &str = "C3ZAeY64NXS4QFrksLm3EGz+uPRyI0eQsWw7LWbbYig";
     const MAC: &str = "fgMiVLJHMlg9fW7CVG/hPS5EAU4Zeg19LyCP7SoH5nA";
     let file = |stanzas: &str| {
@@ -239,7 +238,9 @@ fn prescans() -> Seeds {
         bytes.extend([0; 48]);
         bytes
     };
-    let x = format!("-> X25519 {SHARE}\n{KEY}\n");
+    // 1,120 bytes: the last character has four bits that must be zero.
+    let enc = format!("{}Q", "CJM36AHmTb7".repeat(136).split_at(1_493).0);
+    let x = format!("-> mlkem768x25519 {enc}\n{KEY}\n");
     let grease = format!("-> x-grease 1 2 3 4\n{}\nAAAA\n", "A".repeat(64));
     vec![
         ("plain", file(&x)),

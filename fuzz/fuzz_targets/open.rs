@@ -68,7 +68,7 @@ fn inside(pair: &Pair, data: &[u8]) {
         to_device: pair.device,
         prekey_id: pair.prekey.id(),
         recipient_hash: *pair.prekey.public().recipient_hash(),
-        suite: 1,
+        suite: 2,
         record_seq: 3,
         record_hash: [3; 32],
         acks: vec![ack(pair)],
@@ -83,7 +83,7 @@ fn inside(pair: &Pair, data: &[u8]) {
     edit(&mut plaintext, edits);
     let ciphertext = pair.encrypt(&plaintext);
     let outer = Outer {
-        suite: 1,
+        suite: 2,
         to_device: pair.device,
         prekey_id: pair.prekey.id(),
         ttl: 60,

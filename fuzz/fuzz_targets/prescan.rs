@@ -67,9 +67,9 @@ fn compare(file: &[u8]) {
     // age has read the header and the nonce behind it.
     assert_eq!(file.len() - rest.len(), payload + 16, "the header ends elsewhere for age");
     let stanzas = stanzas.0.into_inner();
-    let (x25519, other): (Vec<_>, Vec<_>) = stanzas.iter().partition(|stanza| stanza.tag == "X25519");
-    let [recipient] = x25519[..] else { panic!("{} recipients for age", x25519.len()) };
-    assert!(recipient.args.len() == 1 && recipient.args[0].len() == 43 && recipient.body.len() == 32);
+    let (hybrid, other): (Vec<_>, Vec<_>) = stanzas.iter().partition(|stanza| stanza.tag == "mlkem768x25519");
+    let [recipient] = hybrid[..] else { panic!("{} recipients for age", hybrid.len()) };
+    assert!(recipient.args.len() == 1 && recipient.args[0].len() == 1_494 && recipient.body.len() == 32);
     assert!(other.len() <= 1, "{} other stanzas for age", other.len());
     for grease in other {
         assert!(grease.tag.ends_with("-grease") && grease.args.len() <= MAX_GREASE_ARGS, "{grease:?}");

@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::iter;
 
-use bech32::{Bech32, Hrp};
 use chatd::crypto::envelope::{SealTo, Sender};
 use chatd::crypto::keys::SigningKey;
 use chatd::crypto::prekey::PrekeySecret;
+use hybrid::{Identity, Recipient};
 use proto::ids::{AccountId, ConversationId, DeviceId, Epoch, MessageId};
+use proto::wire::SUITE_HYBRID;
 use proto::wire::envelope::Core;
 
 /// Both ends of a conversation.
@@ -23,7 +24,7 @@ pub struct Pair {
     /// Bob's prekey.
     pub prekey: PrekeySecret,
     /// The same prekey as age knows it.
-    pub recipient: age::x25519::Recipient,
+    pub recipient: Recipient,
 }
 
 impl Default for Pair {
@@ -38,16 +39,13 @@ impl Pair {
     /// # Panics
     /// Never: the keys are fixed.
     pub fn new() -> Self {
-        let prefix = Hrp::parse("age-secret-key-").expect("a prefix");
-        let text = bech32::encode::<Bech32>(prefix, &[102; 32]).expect("32 bytes").to_uppercase();
-        let identity: age::x25519::Identity = text.parse().expect("an identity");
         Self {
             alice: SigningKey::from_bytes(&[1; 32]),
             from: AccountId::of_first_key(&[1; 32]),
             to: AccountId::of_first_key(&[2; 32]),
             device: DeviceId::of_key(&SigningKey::from_bytes(&[2; 32]).public()),
-            prekey: PrekeySecret::from_stored(1, &[102; 32], 0, 0).expect("a secret"),
-            recipient: identity.to_public(),
+            prekey: PrekeySecret::from_stored(SUITE_HYBRID, &[102; 32], 0, 0).expect("a secret"),
+            recipient: Identity::from_seed(&[102; 32]).public().clone(),
         }
     }
 

@@ -30,7 +30,7 @@ pub fn record(seq: u64) -> Record {
     const NOW: i64 = 1_760_000_000;
     const WEEK: i64 = 604_800;
     let device = Device::of_key(public(10));
-    let prekey = Prekey { device: device.id, suite: 1, recipient: vec![5; 32], created: NOW, not_after: NOW + WEEK };
+    let prekey = Prekey { device: device.id, suite: 2, recipient: vec![5; 1_216], created: NOW, not_after: NOW + WEEK };
     Record {
         origin: "example.org".into(),
         name: Name::parse("alice").expect("an allowed name"),
@@ -46,7 +46,7 @@ pub fn record(seq: u64) -> Record {
         prekeys: vec![prekey],
         mailbox: Some("https://example.org/mbox".into()),
         policy: ContactPolicy::Members,
-        min_suite: 1,
+        min_suite: 2,
         list_address: false,
         show_online: true,
     }

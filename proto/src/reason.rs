@@ -66,6 +66,10 @@ reasons! {
     RecipientQuota "recipient_quota";
     /// The recipient's keys are too old to seal to.
     RecipientKeysExpired "recipient_keys_expired";
+    /// The recipient asks for an encryption suite that this program does not know.
+    SuiteUnknown "suite_unknown";
+    /// The recipient offers a weaker encryption suite than before.
+    SuiteWeaker "suite_weaker";
     /// No way to the recipient's node was found.
     PeerUnreachable "peer_unreachable";
     /// The directory of the recipient's domain is not known here.

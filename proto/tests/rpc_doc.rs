@@ -140,7 +140,7 @@ impl Reference {
         }
         match rust_type {
             "String" | "Secret" => "string".to_owned(),
-            "u64" | "u32" | "i64" => "integer".to_owned(),
+            "u64" | "u32" | "u8" | "i64" => "integer".to_owned(),
             "bool" => "boolean".to_owned(),
             "Timestamp" => "time".to_owned(),
             "AccountId" | "ConversationId" | "MessageId" | "NodeId" => "id".to_owned(),

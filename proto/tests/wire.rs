@@ -322,7 +322,7 @@ fn text_is_utf_8_and_versions_are_checked() {
     text[3] = 0xff;
     assert_eq!(Text::decode(&text), Err(WireError::Malformed("text body")));
     let (to_device, prekey_id) = (DeviceId([1; 16]), PrekeyId([2; 8]));
-    let mut outer = Outer { suite: 1, to_device, prekey_id, ttl: 60, ciphertext: b"x", work: None }.encode();
+    let mut outer = Outer { suite: 2, to_device, prekey_id, ttl: 60, ciphertext: b"x", work: None }.encode();
     outer[1] = 2;
     assert_eq!(Outer::decode(&outer), Err(WireError::Version(2)));
 }

@@ -7,9 +7,9 @@ use proto::wire::payload::{ContactCard, Profile, Receipt, Skip, Text};
 use proto::wire::work::Stamp;
 
 const EXPECTED: &str = "\
-outer: 970101c410 d2x16 c408 99x8 ce00093a80c403616765c0
-stamped: 970101c410 d2x16 c408 99x8 ce00093a80c40361676592ce002cc255ce00011170
-wrap: 9ac420 b0x32 c410 a1x16 c410 d1x16 c410 d2x16 c408 99x8 c420 98x32 0107c420 97x32 9195c410 d1x16 c410 ccx16 c408 eex8 cd012c9192cd012ecd012f
+outer: 970102c410 d2x16 c408 99x8 ce00093a80c403616765c0
+stamped: 970102c410 d2x16 c408 99x8 ce00093a80c40361676592ce002cc255ce00011170
+wrap: 9ac420 b0x32 c410 a1x16 c410 d1x16 c410 d2x16 c408 99x8 c420 98x32 0207c420 97x32 9195c410 d1x16 c410 ccx16 c408 eex8 cd012c9192cd012ecd012f
 core: 9c01c410 a1x16 c410 d1x16 c410 ccx16 c410 a2x16 c410 1dx16 c408 eex8 02c420 66x32 cf00000199c82cc07ba474657874c4020102
 body: 92c4036f6e65c400
 empty body: 90
@@ -62,7 +62,7 @@ fn snapshots() {
         to_device,
         prekey_id,
         recipient_hash: [0x98; 32],
-        suite: 1,
+        suite: 2,
         record_seq: 7,
         record_hash: [0x97; 32],
         acks: vec![entry.clone()],
@@ -80,7 +80,7 @@ fn snapshots() {
         kind: "text",
         payload: b"\x01\x02",
     };
-    let outer = Outer { suite: 1, to_device, prekey_id, ttl: 604_800, ciphertext: b"age", work: None };
+    let outer = Outer { suite: 2, to_device, prekey_id, ttl: 604_800, ciphertext: b"age", work: None };
     let stamped = Outer { work: Some(Stamp { window: 2_933_333, nonce: 70_000 }), ..outer.clone() };
     let text = Text { body: "hej", format: 1, priority: 2, tags: vec!["a"], reply_to: Some(MessageId([0x1d; 16])) };
     let (deposit_token, invite_token) = ([0x70; 32], Some([0x71; 32]));

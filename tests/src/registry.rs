@@ -12,13 +12,15 @@ use proto::directory::{ContactPolicy, Device, Prekey, Record, Rotation, SignedRe
 use proto::ids::{AccountId, sha256};
 use proto::name::Name;
 use proto::time::Timestamp;
-use proto::wire::SUITE_X25519;
+use proto::wire::SUITE_HYBRID;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::http::{Answer, Http};
 
+/// Bytes of a recipient of suite 2.
+const RECIPIENT_BYTES: usize = 1_216;
 /// Lifetime of a record: the longest that is allowed.
 const RECORD_SECONDS: i64 = 604_800;
 /// A directory answers a session's hello within this.
@@ -59,9 +61,9 @@ impl Registrant {
         let identity = self.identity.verifying_key().to_bytes();
         let device = Device::of_key(self.device.verifying_key().to_bytes());
         let recovery = recovery_hash(&sha256(&[b"recovery", &identity]));
-        let recipient = sha256(&[b"prekey", &identity]).to_vec();
+        let recipient = sha256(&[b"prekey", &identity]).repeat(RECIPIENT_BYTES / 32);
         let prekey =
-            Prekey { device: device.id, suite: SUITE_X25519, recipient, created: now, not_after: now + RECORD_SECONDS };
+            Prekey { device: device.id, suite: SUITE_HYBRID, recipient, created: now, not_after: now + RECORD_SECONDS };
         Record {
             origin: self.origin.clone(),
             name: self.name.clone(),
@@ -77,7 +79,7 @@ impl Registrant {
             prekeys: vec![prekey],
             mailbox: None,
             policy: ContactPolicy::Members,
-            min_suite: SUITE_X25519,
+            min_suite: SUITE_HYBRID,
             list_address: false,
             show_online: true,
         }

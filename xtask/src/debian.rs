@@ -12,7 +12,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 4] = [
+const NEEDS: [Need; 6] = [
     Need { package: "python3", why: "docs/rpc.md's client is run as printed", present: || runs("python3", &["-V"]) },
     Need {
         package: "python3-venv",
@@ -24,6 +24,12 @@ const NEEDS: [Need; 4] = [
         why: "docs/rpc.md's client is run as printed",
         present: || pythons().iter().any(|python| runs(python, &["-c", "import msgpack"])),
     },
+    Need {
+        package: "nodejs",
+        why: "another implementation of age is asked to open what is sealed here",
+        present: || runs("node", &["--version"]),
+    },
+    Need { package: "npm", why: "it is installed with npm", present: || runs("npm", &["--version"]) },
     Need {
         package: "util-linux",
         why: "tests with a second user need setpriv",

@@ -54,6 +54,7 @@ pub fn run(_: &Options) -> Result<()> {
     let mut notes = dependencies::rust_version()?;
     // Looked for by its test.
     tools::provide(&tools::SCHEMATHESIS)?;
+    tools::provide_node()?;
     let mut steps = Vec::new();
     let mut counts = Counts::default();
     match dependencies::deny()? {

@@ -1,11 +1,11 @@
 //! Programs for checks that are no crates and no packages of Debian's: installed with pip, at one version, into a virtual
-//! environment below the target folder.
+//! environment below the target folder; and libraries for node, installed beside it with npm.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
-use tests::binaries::tools_folder;
+use tests::binaries::{node_folder, tools_folder};
 
 /// One of them.
 #[derive(Debug)]
@@ -56,6 +56,31 @@ pub fn provide(tool: &Tool) -> Result<Option<PathBuf>> {
     }
     std::fs::write(&stamp, tool.package).with_context(|| format!("cannot write {}", stamp.display()))?;
     Ok(Some(program))
+}
+
+/// age as its author wrote it for JavaScript, and C2SP's vectors for age; `tests/tests/age` looks for them.
+const NODE_PACKAGES: [&str; 2] = ["age-encryption@0.3.1", "cctv-age@0.2.0"];
+
+/// Installs what tests need of node, if it is missing; said on stdout where it cannot be had.
+///
+/// # Errors
+/// When the folder cannot be made.
+pub fn provide_node() -> Result<()> {
+    let folder = node_folder()?;
+    let (stamp, wanted) = (folder.join("version"), NODE_PACKAGES.join(" "));
+    if std::fs::read_to_string(&stamp).is_ok_and(|version| version == wanted) {
+        return Ok(());
+    }
+    println!("installing: {wanted} into {}", folder.display());
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--prefix"]).arg(&folder);
+    npm.args(NODE_PACKAGES);
+    if !quiet(npm).unwrap_or(false) {
+        println!("cannot install {wanted}: what needs it is skipped");
+        return Ok(());
+    }
+    std::fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))
 }
 
 fn quiet(mut command: Command) -> Result<bool> {

@@ -1,7 +1,7 @@
 //! What tests show: everything hostile that can be in it is in it.
 
 use proto::ids::{AccountId, ConversationId, MessageId};
-use proto::rpc::types::{Contact, ContactState, Format, Message, MessageState, Priority, Trust};
+use proto::rpc::types::{Contact, ContactState, Encryption, Format, Message, MessageState, Priority, Trust};
 use proto::time::Timestamp;
 
 /// A message of bob's to alice.
@@ -28,6 +28,17 @@ pub fn message() -> Message {
     }
 }
 
+/// How everybody's messages are sealed.
+pub fn encryption() -> Encryption {
+    Encryption {
+        suite: 2,
+        sealed: "mlkem768x25519".into(),
+        signed: "ed25519".into(),
+        post_quantum_confidentiality: true,
+        post_quantum_authentication: false,
+    }
+}
+
 /// Carol, who asks alice.
 pub fn contact() -> Contact {
     Contact {
@@ -43,6 +54,7 @@ pub fn contact() -> Contact {
         trust: Trust::Unverified,
         fingerprint: "ab12-cd34".into(),
         new_fingerprint: None,
+        encryption: Some(encryption()),
         confirmed: false,
         blocked: false,
         muted_until: None,

@@ -32,6 +32,10 @@ pub fn describe(result: &SendResult, who: &str, since: Option<Timestamp>) -> Str
         (MessageState::Queued, Some(Reason::RecipientKeysExpired)) => {
             format!("queued: the keys of {who} are too old; it leaves once {who} was online again")
         }
+        (MessageState::Queued, Some(Reason::SuiteWeaker)) => format!(
+            "queued: {who} offers weaker encryption than before; to send all the same, compare the safety number: chatctl verify {}",
+            argument(who)
+        ),
         (MessageState::Queued, Some(Reason::PeerUnreachable)) => {
             format!("queued: {who} is unreachable, will retry; chatctl trace {id}")
         }

@@ -3,7 +3,7 @@
 use proto::rpc::types::{AccountStatus, StatusResult};
 
 use super::facts;
-use super::words::{account_state, address, advice, clock, count};
+use super::words::{account_state, address, advice, clock, count, encryption};
 use crate::term::span::Line;
 
 /// The daemon on `socket`, then account by account, each behind an empty line.
@@ -43,6 +43,7 @@ fn account(account: &AccountStatus) -> Vec<(&'static str, String)> {
         ("state", account_state(account.logged_in, account.online).to_owned()),
         ("directory", account.directory.clone().unwrap_or_else(|| "none".to_owned())),
     ];
+    facts.push(("sealed with", encryption(&account.encryption)));
     if let Some(error) = &account.directory_error {
         facts.push(("problem", advice::told(error, account.directory_advice.as_ref())));
     }

@@ -96,6 +96,13 @@ fn waits(said: Option<Said<'_>>, who: &str, name: &str) -> String {
         Some(Reason::RecipientKeysExpired) => {
             format!("wait until {who} was online once: the keys to seal to are older than 7 days")
         }
+        Some(Reason::SuiteUnknown) => {
+            format!("wait until this chatd knows the encryption that {who} asks for: a newer one does")
+        }
+        Some(Reason::SuiteWeaker) => format!(
+            "wait until {who} offers as strong encryption as before, or until you have asked {who} and compared the safety \
+             number: chatctl verify {name}"
+        ),
         Some(Reason::AccountGone) => format!(
             "wait until the account comes back to its directory: it was given up there. chatctl remove {name} ends that; \
              whoever has the name next is somebody else"

@@ -9,15 +9,11 @@ use std::io::{self, BufRead, Read, Write};
 
 use age::secrecy::SecretString;
 use age::stream::StreamWriter;
-use age::{DecryptError, Decryptor, Encryptor};
-use proto::wire::SUITE_X25519;
-
-use super::prekey::PrekeyPublic;
-
+use age::{DecryptError, Decryptor, EncryptError, Encryptor};
 /// Recipients, and keys to try, at most.
 pub const MAX_KEYS: usize = 16;
-/// Bytes of a header at most: sixteen recipients need a fifth of it. age takes seconds for much longer ones.
-const MAX_HEADER_BYTES: usize = 16 * 1024;
+/// Bytes of a header at most: sixteen recipients need 26 KB of it. age takes seconds for much longer ones.
+const MAX_HEADER_BYTES: usize = 28 * 1024;
 /// scrypt's log2(N) for new files: 64 MiB of memory, a quarter of a second.
 const WORK_FACTOR: u8 = 16;
 /// And the most that is tried: 256 MiB, a second. What `age -p` makes on fast machines is this much.
@@ -31,11 +27,16 @@ pub enum ArchiveError {
     /// Neither recipients nor a passphrase, or both, or too many.
     #[error("a backup needs either a passphrase or up to {MAX_KEYS} recipients, and not both")]
     Keys,
-    /// Not `age1...`.
-    #[error("{0:?} is not a recipient: it begins with age1, as `age-keygen` prints it")]
+    /// Neither `age1pq1...` nor `age1...`.
+    #[error("{0:?} is not a recipient: it begins with age1pq1, as `age-keygen -pq` prints it, or with age1")]
     Recipient(String),
-    /// Not `AGE-SECRET-KEY-1...`.
-    #[error("the identity file holds no key of age: a line that begins with AGE-SECRET-KEY-1")]
+    /// Of both kinds: each recipient opens the whole file, so that it would be as weak as the weaker.
+    #[error(
+        "recipients that begin with age1pq1 and others do not go together: the file would be no stronger than the others"
+    )]
+    Mixed,
+    /// Neither `AGE-SECRET-KEY-PQ-1...` nor `AGE-SECRET-KEY-1...`.
+    #[error("the identity file holds no key of age: a line that begins with AGE-SECRET-KEY-PQ-1 or AGE-SECRET-KEY-1")]
     Identity,
     /// Too short or too long.
     #[error("a passphrase has 1 to {MAX_PASSPHRASE_BYTES} bytes")]
@@ -68,7 +69,7 @@ pub enum ArchiveError {
 
 /// What opens a file: keys or a passphrase.
 pub struct Secrets {
-    identities: Vec<age::x25519::Identity>,
+    identities: Vec<Box<dyn age::Identity + Send + Sync>>,
     passphrase: Option<SecretString>,
 }
 
@@ -94,23 +95,44 @@ pub fn encrypt<W: Write>(
             Encryptor::with_recipients(std::iter::once(&recipient as &dyn age::Recipient))
         }
         None if (1..=MAX_KEYS).contains(&recipients.len()) => {
-            let keys: Vec<PrekeyPublic> = recipients.iter().map(|text| recipient(text)).collect::<Result<_, _>>()?;
-            Encryptor::with_recipients(keys.iter().map(|key| key.age() as &dyn age::Recipient))
+            let keys: Vec<Box<dyn age::Recipient>> =
+                recipients.iter().map(|text| recipient(text)).collect::<Result<_, _>>()?;
+            Encryptor::with_recipients(keys.iter().map(AsRef::as_ref))
         }
         _ => return Err(ArchiveError::Keys),
     };
-    let encryptor = encryptor.map_err(|error| ArchiveError::Encrypt(error.to_string()))?;
+    let encryptor = encryptor.map_err(|error| match error {
+        EncryptError::IncompatibleRecipients { .. } => ArchiveError::Mixed,
+        error => ArchiveError::Encrypt(error.to_string()),
+    })?;
     Ok(encryptor.wrap_output(output)?)
 }
 
-fn recipient(text: &str) -> Result<PrekeyPublic, ArchiveError> {
-    let shown = || ArchiveError::Recipient(text.chars().take(80).collect());
-    let (prefix, bytes) = bech32::decode(text.trim()).map_err(|_| shown())?;
-    if prefix.as_str() != "age" {
+/// Whether a file for these recipients, or for a passphrase if there are none, withstands a quantum computer.
+pub fn is_post_quantum(recipients: &[String]) -> bool {
+    recipients.iter().all(|text| hybrid::Recipient::parse(text.trim()).is_ok())
+}
+
+fn recipient(text: &str) -> Result<Box<dyn age::Recipient>, ArchiveError> {
+    let (shown, text) = (|| ArchiveError::Recipient(text.chars().take(80).collect()), text.trim());
+    if let Ok(recipient) = hybrid::Recipient::parse(text) {
+        return Ok(Box::new(recipient));
+    }
+    let recipient: age::x25519::Recipient = text.parse().map_err(|_| shown())?;
+    let (_, point) = bech32::decode(text).map_err(|_| shown())?;
+    // age panics on these.
+    if hybrid::is_small_order(&point.try_into().map_err(|_| shown())?) {
         return Err(shown());
     }
-    // Refuses the points on which age panics.
-    PrekeyPublic::new(SUITE_X25519, &bytes).map_err(|_| shown())
+    Ok(Box::new(recipient))
+}
+
+fn identity(text: &str) -> Result<Box<dyn age::Identity + Send + Sync>, ArchiveError> {
+    if let Ok(identity) = hybrid::Identity::parse(text) {
+        return Ok(Box::new(identity));
+    }
+    let identity: age::x25519::Identity = text.parse().map_err(|_| ArchiveError::Identity)?;
+    Ok(Box::new(identity))
 }
 
 impl Secrets {
@@ -126,8 +148,7 @@ impl Secrets {
                     .iter()
                     .map(|line| line.as_ref().trim())
                     .filter(|line| !line.is_empty() && !line.starts_with('#'));
-                let identities: Vec<age::x25519::Identity> =
-                    keys.map(|key| key.parse().map_err(|_| ArchiveError::Identity)).collect::<Result<_, _>>()?;
+                let identities: Vec<_> = keys.map(identity).collect::<Result<_, _>>()?;
                 if identities.is_empty() {
                     return Err(ArchiveError::Identity);
                 }
@@ -157,7 +178,7 @@ impl Secrets {
                 opened.map_err(|error| wrong(error, "passphrase"))?
             }
             (None, false) => {
-                let opened = decryptor.decrypt(self.identities.iter().map(|key| key as &dyn age::Identity));
+                let opened = decryptor.decrypt(self.identities.iter().map(|key| key.as_ref() as &dyn age::Identity));
                 opened.map_err(|error| wrong(error, "key"))?
             }
         };
@@ -217,6 +238,7 @@ mod tests {
     use super::*;
 
     const KEY: &str = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
+    const HYBRID_KEY: &str = "AGE-SECRET-KEY-PQ-1HZLGZUPT4ETPKDEV8HSGFDCYZ4E522W0A7PU2LHT8EH9W6YLNC3SW78XKG";
     const RECIPIENT: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
 
     fn file(recipients: &[&str], secret: Option<&str>, text: &[u8]) -> Result<Vec<u8>, ArchiveError> {
@@ -248,6 +270,28 @@ mod tests {
         assert!(matches!(open(&sealed, &[KEY], None), Err(ArchiveError::NeedsPassphrase)));
     }
 
+    /// The recipient of [`HYBRID_KEY`], whose text has two thousand characters.
+    fn hybrid() -> String {
+        let key = hybrid::Identity::parse(HYBRID_KEY).unwrap();
+        age_core::primitives::bech32_encode(bech32::Hrp::parse("age1pq").unwrap(), &key.public().to_bytes())
+    }
+
+    #[test]
+    fn made_for_hybrid_keys() {
+        let to = hybrid();
+        let sealed = file(&[&to], None, b"hello").unwrap();
+        assert_eq!(open(&sealed, &["# public key: age1pq1...", KEY, HYBRID_KEY], None).unwrap(), b"hello");
+        assert!(matches!(open(&sealed, &[KEY], None), Err(ArchiveError::Wrong("key"))));
+        assert!(matches!(file(&[&to, RECIPIENT], None, b""), Err(ArchiveError::Mixed)));
+        assert!(matches!(file(&[RECIPIENT, &to], None, b""), Err(ArchiveError::Mixed)));
+        let many = vec![to.as_str(); MAX_KEYS];
+        let sealed = file(&many, None, b"hello").unwrap();
+        assert!(sealed.len() > 16 * 1_557, "sixteen stanzas");
+        assert_eq!(open(&sealed, &[HYBRID_KEY], None).unwrap(), b"hello");
+        assert!(is_post_quantum(&[to.clone(), to]) && is_post_quantum(&[]));
+        assert!(!is_post_quantum(&[RECIPIENT.to_owned()]));
+    }
+
     #[test]
     fn what_is_changed_or_cut_does_not_open() {
         let sealed = file(&[RECIPIENT], None, &vec![7; 150_000]).unwrap();
@@ -262,6 +306,29 @@ mod tests {
         let mut longer = sealed;
         longer.push(0);
         assert!(open(&longer, &[KEY], None).is_err());
+    }
+
+    /// What may be read of a hostile header costs age something; it is somebody's own thread that it costs.
+    #[test]
+    fn the_longest_header_costs_little() {
+        let spent = || {
+            let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();
+            std::time::Duration::from(time)
+        };
+        let mut worst = std::time::Duration::ZERO;
+        for line in ["-> x\n\n", "-> x\nAAAA\n", "-> x\n", &format!("-> x\n{}\n", "A".repeat(64)), "-> x y z\nA\n"] {
+            let mut bytes = b"age-encryption.org/v1\n".to_vec();
+            while bytes.len() + line.len() + 60 < MAX_HEADER_BYTES {
+                bytes.extend_from_slice(line.as_bytes());
+            }
+            bytes.extend_from_slice(format!("--- {}\n", "A".repeat(43)).as_bytes());
+            bytes.extend([0; 48]);
+            let before = spent();
+            assert!(open(&bytes, &[HYBRID_KEY], None).is_err());
+            worst = worst.max(spent() - before);
+        }
+        println!("figure: the dearest header of a backup costs {} ms of processor", worst.as_millis());
+        assert!(worst < std::time::Duration::from_secs(10), "{worst:?}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use proto::ids::{ConversationId, Epoch, MessageId};
-use proto::wire::SUITE_X25519;
+use proto::wire::SUITE_HYBRID;
 use proto::wire::envelope::body_cost;
 
 use super::*;
@@ -22,7 +22,7 @@ impl Person {
             account: AccountId::of_first_key(&[seed; 32]),
             device: DeviceId::of_key(&key.public()),
             key,
-            prekey: PrekeySecret::from_stored(SUITE_X25519, &[seed + 100; 32], 0, 0).unwrap(),
+            prekey: PrekeySecret::from_stored(SUITE_HYBRID, &[seed + 100; 32], 0, 0).unwrap(),
         }
     }
 
@@ -75,7 +75,7 @@ impl Person {
     fn wrap_up(&self, plaintext: &[u8]) -> Vec<u8> {
         let ciphertext = encrypt(self.prekey.public(), plaintext).unwrap();
         let (to_device, prekey_id) = (self.device, self.prekey.id());
-        Outer { suite: SUITE_X25519, to_device, prekey_id, ttl: 60, ciphertext: &ciphertext, work: None }.encode()
+        Outer { suite: SUITE_HYBRID, to_device, prekey_id, ttl: 60, ciphertext: &ciphertext, work: None }.encode()
     }
 
     fn plaintext_of(&self, envelope: &[u8]) -> Vec<u8> {
@@ -91,7 +91,7 @@ impl Person {
             to_device: self.device,
             prekey_id: self.prekey.id(),
             recipient_hash: *self.prekey.public().recipient_hash(),
-            suite: SUITE_X25519,
+            suite: SUITE_HYBRID,
             record_seq: 3,
             record_hash: [3; 32],
             acks: vec![],
@@ -187,6 +187,38 @@ fn every_size_comes_out_as_one_of_eight() {
         }
         assert!(matches!(bob.open(&bob.wrap_up(&changed[..size - 1])), Err(CryptoError::Plaintext(_))));
     }
+}
+
+#[test]
+fn the_suite_inside_is_the_one_outside() {
+    let (alice, bob, _) = people();
+    let honest = alice.seal_to(&bob, &[b"hello"]);
+    let outer = Outer::decode(&honest).unwrap();
+    for other in [0, 1, 3, 255] {
+        let relabelled = Outer { suite: other, ..outer.clone() }.encode();
+        assert!(matches!(bob.open(&relabelled), Err(CryptoError::UnknownSuite(suite)) if suite == other));
+        // Signed for an invented suite, sealed with this one.
+        let body = encode_body([].into_iter());
+        let wrap = Wrap { suite: other, ..bob.wrap_from(&alice, &body) }.encode();
+        let envelope = bob.wrap_up(&lay_out(&alice.key.sign(&[DOMAIN, &wrap]), &wrap, &body).unwrap());
+        assert!(matches!(bob.open(&envelope), Err(CryptoError::Binding("suite"))));
+    }
+}
+
+/// What age added with the curve alone: 195 bytes, and grease of 0 to 190.
+#[test]
+fn an_envelope_grows_by_less_than_two_kilobytes() {
+    let (alice, bob, _) = people();
+    let mut most = 0;
+    for text in [&b"hello"[..], &[b'x'; 7_500], &[b'x'; 61_000]] {
+        for _ in 0..100 {
+            let envelope = alice.seal_to(&bob, &[text]);
+            let ciphertext = Outer::decode(&envelope).unwrap().ciphertext.len();
+            most = most.max(ciphertext - bob.open(&envelope).unwrap().plaintext_len());
+        }
+    }
+    println!("figure: bytes that age adds to an envelope, grease included: {most} at most");
+    assert!(most <= 195 + 1_800, "{most} bytes");
 }
 
 #[test]

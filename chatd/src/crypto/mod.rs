@@ -32,6 +32,9 @@ pub enum CryptoError {
     /// A public key that is no point of the curve, or one of small order.
     #[error("the key is not usable: {0}")]
     BadKey(&'static str),
+    /// A prekey that is none, or one to which everybody would know the secret.
+    #[error(transparent)]
+    BadPrekey(#[from] hybrid::BadKey),
     /// The signature is not the key's.
     #[error("the signature is not valid")]
     BadSignature,

@@ -1,12 +1,13 @@
 //! Prekeys: the short-lived age keys that envelopes are sealed to.
 //!
-//! Not its job: when to rotate, publish or destroy them (the store and its owner decide, by times kept here).
+//! Not its job: when to rotate, publish or destroy them (the store and its owner decide, by times kept here); which of a
+//! record's is taken ([`crate::policy::suite`]).
 
 use std::fmt;
 
-use bech32::{Bech32, Hrp};
-use proto::ids::{PrekeyId, hex, recipient_hash};
-use proto::wire::SUITE_X25519;
+use hybrid::{BadKey, Identity, RECIPIENT_BYTES, Recipient, SEED_BYTES};
+use proto::ids::{PrekeyId, recipient_hash};
+use proto::wire::SUITE_HYBRID;
 use zeroize::Zeroizing;
 
 use super::{CryptoError, random_bytes};
@@ -14,40 +15,29 @@ use super::{CryptoError, random_bytes};
 /// Seconds after its creation in which senders may seal to a prekey: 7 days.
 pub const PREKEY_LIFETIME_SECONDS: i64 = 7 * 86_400;
 
-/// age's human-readable prefixes (C2SP age, "X25519 recipients").
-const RECIPIENT_PREFIX: &str = "age";
-const IDENTITY_PREFIX: &str = "age-secret-key-";
-
 /// The public half of a prekey, checked and ready to seal to.
 #[derive(Clone)]
 pub struct PrekeyPublic {
     suite: u8,
-    recipient: [u8; 32],
     recipient_hash: [u8; 32],
     id: PrekeyId,
-    age: age::x25519::Recipient,
+    age: Recipient,
 }
 
 impl PrekeyPublic {
-    /// From a record's entry. Costs a curve operation: parse once, seal often.
+    /// From a record's entry. Costs some microseconds: parse once, seal often.
     ///
     /// # Errors
-    /// [`CryptoError::UnknownSuite`]; [`CryptoError::BadKey`] for a wrong length, and for a point of small order, to
-    /// which everybody would know the key.
+    /// [`CryptoError::UnknownSuite`]; [`CryptoError::BadPrekey`] for a wrong length, a key that is not reduced, and a point of
+    /// small order, to which everybody would know the key.
     pub fn new(suite: u8, recipient: &[u8]) -> Result<Self, CryptoError> {
-        if suite != SUITE_X25519 {
-            return Err(CryptoError::UnknownSuite(suite));
-        }
-        let recipient: [u8; 32] =
-            recipient.try_into().map_err(|_| CryptoError::BadKey("an X25519 recipient is 32 bytes"))?;
-        // age panics on these while it seals; a peer chooses these bytes, so they are refused here. Any scalar tells:
-        // clamping makes it a multiple of the cofactor.
-        if x25519_dalek::x25519([1; 32], recipient) == [0; 32] {
-            return Err(CryptoError::BadKey("an X25519 recipient of small order"));
-        }
-        let age = parse_recipient(&recipient)?;
-        let recipient_hash = recipient_hash(suite, &recipient);
-        Ok(Self { suite, recipient, recipient_hash, id: PrekeyId::of_recipient_hash(&recipient_hash), age })
+        check_suite(suite)?;
+        Ok(Self::of(suite, Recipient::from_bytes(recipient)?))
+    }
+
+    fn of(suite: u8, age: Recipient) -> Self {
+        let recipient_hash = recipient_hash(suite, &age.to_bytes());
+        Self { suite, recipient_hash, id: PrekeyId::of_recipient_hash(&recipient_hash), age }
     }
 
     /// The suite.
@@ -55,9 +45,9 @@ impl PrekeyPublic {
         self.suite
     }
 
-    /// The raw X25519 public key.
-    pub fn recipient(&self) -> &[u8; 32] {
-        &self.recipient
+    /// The raw public key, as a record holds it.
+    pub fn recipient(&self) -> [u8; RECIPIENT_BYTES] {
+        self.age.to_bytes()
     }
 
     /// `SHA-256("chatd/prekey/1\0" || suite || recipient)`.
@@ -70,9 +60,13 @@ impl PrekeyPublic {
         self.id
     }
 
-    pub(super) fn age(&self) -> &age::x25519::Recipient {
+    pub(super) fn age(&self) -> &Recipient {
         &self.age
     }
+}
+
+fn check_suite(suite: u8) -> Result<(), CryptoError> {
+    if suite == SUITE_HYBRID { Ok(()) } else { Err(CryptoError::UnknownSuite(suite)) }
 }
 
 impl PartialEq for PrekeyPublic {
@@ -85,42 +79,38 @@ impl Eq for PrekeyPublic {}
 
 impl fmt::Debug for PrekeyPublic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PrekeyPublic({}, suite {}, {})", self.id, self.suite, hex(&self.recipient))
+        write!(f, "PrekeyPublic({}, suite {})", self.id, self.suite)
     }
 }
 
 /// A prekey with its secret. Zeroized on drop.
 pub struct PrekeySecret {
     public: PrekeyPublic,
-    secret: Zeroizing<[u8; 32]>,
-    age: age::x25519::Identity,
+    age: Identity,
     created: i64,
     not_after: i64,
 }
 
 impl PrekeySecret {
-    /// A fresh prekey of suite 1, valid from `now` (Unix seconds) for [`PREKEY_LIFETIME_SECONDS`].
+    /// A fresh prekey of suite 2, valid from `now` (Unix seconds) for [`PREKEY_LIFETIME_SECONDS`].
     ///
     /// # Errors
     /// When the operating system gives no randomness.
     pub fn generate(now: i64) -> Result<Self, CryptoError> {
-        let secret: Zeroizing<[u8; 32]> = Zeroizing::new(random_bytes()?);
-        Self::from_stored(SUITE_X25519, &*secret, now, now.saturating_add(PREKEY_LIFETIME_SECONDS))
+        let seed: Zeroizing<[u8; SEED_BYTES]> = Zeroizing::new(random_bytes()?);
+        Self::from_stored(SUITE_HYBRID, &*seed, now, now.saturating_add(PREKEY_LIFETIME_SECONDS))
     }
 
     /// What [`PrekeySecret::secret_bytes`] and the times gave, back from the store.
     ///
     /// # Errors
-    /// [`CryptoError::UnknownSuite`]; [`CryptoError::BadKey`] when the stored bytes are no secret.
-    pub fn from_stored(suite: u8, secret: &[u8], created: i64, not_after: i64) -> Result<Self, CryptoError> {
-        if suite != SUITE_X25519 {
-            return Err(CryptoError::UnknownSuite(suite));
-        }
-        let secret: [u8; 32] = secret.try_into().map_err(|_| CryptoError::BadKey("an X25519 secret is 32 bytes"))?;
-        let secret = Zeroizing::new(secret);
-        let age = parse_identity(&secret)?;
-        let public = PrekeyPublic::new(suite, &recipient_bytes(&age.to_public())?)?;
-        Ok(Self { public, secret, age, created, not_after })
+    /// [`CryptoError::UnknownSuite`]; [`CryptoError::BadPrekey`] when the stored bytes are no seed.
+    pub fn from_stored(suite: u8, seed: &[u8], created: i64, not_after: i64) -> Result<Self, CryptoError> {
+        check_suite(suite)?;
+        let seed = seed.try_into().map_err(|_| BadKey("a seed of this suite has 32 bytes"))?;
+        let age = Identity::from_seed(seed);
+        let public = PrekeyPublic::of(suite, age.public().clone());
+        Ok(Self { public, age, created, not_after })
     }
 
     /// The public half.
@@ -138,9 +128,9 @@ impl PrekeySecret {
         self.public.suite
     }
 
-    /// The secret scalar, to be stored where it can be destroyed.
-    pub fn secret_bytes(&self) -> &[u8; 32] {
-        &self.secret
+    /// The seed that the secret keys follow from, to be stored where it can be destroyed.
+    pub fn secret_bytes(&self) -> &[u8; SEED_BYTES] {
+        self.age.seed()
     }
 
     /// When it was made, in Unix seconds.
@@ -153,7 +143,7 @@ impl PrekeySecret {
         self.not_after
     }
 
-    pub(super) fn age(&self) -> &age::x25519::Identity {
+    pub(super) fn age(&self) -> &Identity {
         &self.age
     }
 }
@@ -162,34 +152,6 @@ impl fmt::Debug for PrekeySecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PrekeySecret({}, created {}, not after {})", self.public.id, self.created, self.not_after)
     }
-}
-
-// age's types know only their Bech32 texts. Where raw bytes are wanted, these three go through them.
-
-fn parse_recipient(bytes: &[u8; 32]) -> Result<age::x25519::Recipient, CryptoError> {
-    let text = bech32_text(RECIPIENT_PREFIX, bytes)?;
-    text.parse().map_err(CryptoError::BadKey)
-}
-
-fn parse_identity(secret: &[u8; 32]) -> Result<age::x25519::Identity, CryptoError> {
-    let text = bech32_text(IDENTITY_PREFIX, secret)?;
-    text.parse().map_err(CryptoError::BadKey)
-}
-
-fn recipient_bytes(recipient: &age::x25519::Recipient) -> Result<Vec<u8>, CryptoError> {
-    let (_, bytes) = bech32::decode(&recipient.to_string()).map_err(|_| CryptoError::BadKey("not Bech32"))?;
-    Ok(bytes)
-}
-
-/// Room for either text, so that the string never grows and leaves a copy of a secret behind.
-const BECH32_CAPACITY: usize = 96;
-
-fn bech32_text(prefix: &str, bytes: &[u8; 32]) -> Result<Zeroizing<String>, CryptoError> {
-    let prefix = Hrp::parse(prefix).map_err(|_| CryptoError::BadKey("not a Bech32 prefix"))?;
-    let mut text = Zeroizing::new(String::with_capacity(BECH32_CAPACITY));
-    bech32::encode_lower_to_fmt::<Bech32, String>(&mut text, prefix, bytes)
-        .map_err(|_| CryptoError::BadKey("not representable in Bech32"))?;
-    Ok(text)
 }
 
 #[cfg(test)]
@@ -201,9 +163,9 @@ mod tests {
     fn stored_and_loaded_it_is_the_same() {
         let made = PrekeySecret::generate(1_000).unwrap();
         assert_eq!((made.created(), made.not_after()), (1_000, 1_000 + 604_800));
-        let loaded = PrekeySecret::from_stored(1, made.secret_bytes(), made.created(), made.not_after()).unwrap();
+        let loaded = PrekeySecret::from_stored(2, made.secret_bytes(), made.created(), made.not_after()).unwrap();
         assert_eq!(loaded.public(), made.public());
-        let sent = PrekeyPublic::new(1, made.public().recipient()).unwrap();
+        let sent = PrekeyPublic::new(2, &made.public().recipient()).unwrap();
         assert_eq!(&sent, made.public());
         assert_eq!(sent.id(), made.id());
         assert_eq!(sent.id().as_bytes(), &sent.recipient_hash()[..8]);
@@ -211,35 +173,21 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_those_of_age() {
-        // Identity and recipient of the age crate's own test.
-        let identity = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
-        let (_, secret) = bech32::decode(identity).unwrap();
-        let prekey = PrekeySecret::from_stored(1, &secret, 0, 0).unwrap();
-        assert_eq!(prekey.public().age().to_string(), "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa");
-    }
-
-    #[test]
-    fn recipients_to_which_everybody_knows_the_key_are_refused() {
-        let ones = |head: u8| {
-            let mut u = [0xff; 32];
-            (u[0], u[31]) = (head, 0x7f);
-            u
-        };
-        let mut one = [0; 32];
-        one[0] = 1;
-        let order_8 = proto::ids::unhex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800").unwrap();
-        for low in [[0; 32], one, order_8, ones(0xec), ones(0xed), ones(0xee)] {
-            assert!(matches!(PrekeyPublic::new(1, &low), Err(CryptoError::BadKey(_))), "{low:?}");
+    fn of_this_suite_and_no_other() {
+        let seed = [7; 32];
+        let good = PrekeySecret::from_stored(2, &seed, 0, 0).unwrap();
+        assert!(matches!(PrekeySecret::from_stored(2, &[9; 33], 0, 0), Err(CryptoError::BadPrekey(_))));
+        for other in [0, 1, 3, 255] {
+            let public = PrekeyPublic::new(other, &good.public().recipient());
+            assert!(matches!(public, Err(CryptoError::UnknownSuite(suite)) if suite == other));
+            let secret = PrekeySecret::from_stored(other, &seed, 0, 0);
+            assert!(matches!(secret, Err(CryptoError::UnknownSuite(suite)) if suite == other));
         }
-        assert!(matches!(PrekeyPublic::new(1, &[9; 31]), Err(CryptoError::BadKey(_))));
-        assert!(matches!(PrekeyPublic::new(2, &[9; 32]), Err(CryptoError::UnknownSuite(2))));
-        assert!(matches!(PrekeySecret::from_stored(1, &[9; 33], 0, 0), Err(CryptoError::BadKey(_))));
     }
 
     #[test]
     fn debug_hides_the_secret() {
-        let prekey = PrekeySecret::from_stored(1, &[7; 32], 0, 0).unwrap();
+        let prekey = PrekeySecret::from_stored(2, &[7; 32], 0, 0).unwrap();
         let shown = format!("{prekey:?}");
         assert!(!shown.contains("07, 7") && !shown.contains("0707"), "{shown}");
     }

@@ -1,14 +1,14 @@
 //! A linear look at an age file before age sees it.
 //!
 //! age parses headers generously: 13 s of CPU for a hostile one of 64 KiB were measured, and a passphrase stanza costs
-//! whatever its author asks for. This scan accepts only what a sender of suite 1 produces (a subset of age's grammar,
-//! C2SP age "Header"): at most 4 KiB of header; exactly one `X25519` stanza in its exact shape; at most one more stanza,
-//! age's own grease; the MAC line; a payload.
+//! whatever its author asks for. This scan accepts only what a sender of suite 2 produces (a subset of age's grammar,
+//! C2SP age "Header"): at most 4 KiB of header; exactly one `mlkem768x25519` stanza in its exact shape; at most one more
+//! stanza, age's own grease; the MAC line; a payload.
 //!
 //! It decodes nothing and allocates nothing. The cursor only ever moves forward, so the time is linear in a header that
 //! is itself bounded.
 
-/// Bytes of a header at most, MAC line included. age's own stay under 700.
+/// Bytes of a header at most, MAC line included. age's own stay under 1,850.
 pub const MAX_HEADER_BYTES: usize = 4_096;
 /// Arguments of a grease stanza at most; age makes up to 4.
 pub const MAX_GREASE_ARGS: usize = 4;
@@ -18,10 +18,13 @@ pub const MAX_GREASE_BODY_BYTES: usize = 100;
 const MIN_PAYLOAD_BYTES: usize = 32;
 /// Characters of 32 bytes in base64 without padding.
 const BASE64_32_BYTES: usize = 43;
+/// Characters of the 1,120 bytes that a stanza of the suite has as its argument.
+const BASE64_ENC: usize = 1_494;
 /// Columns at which stanza bodies are wrapped.
 const BODY_COLUMNS: usize = 64;
 
 const VERSION_LINE: &[u8] = b"age-encryption.org/v1";
+const TAG: &[u8] = b"mlkem768x25519";
 const GREASE_SUFFIX: &[u8] = b"-grease";
 
 /// Why a ciphertext is refused.
@@ -47,7 +50,7 @@ pub enum PrescanError {
     Payload,
 }
 
-/// Checks the shape of an age file with one X25519 recipient.
+/// Checks the shape of an age file with one hybrid recipient.
 ///
 /// Returns where the payload (16 bytes of nonce, then the sealed chunk) starts.
 ///
@@ -58,19 +61,19 @@ pub fn prescan(file: &[u8]) -> Result<usize, PrescanError> {
     if lines.next()? != VERSION_LINE {
         return Err(PrescanError::NotAge);
     }
-    let (mut x25519, mut grease) = (false, false);
+    let (mut recipient, mut grease) = (false, false);
     loop {
         let line = lines.next()?;
         if let Some(stanza) = line.strip_prefix(b"-> ") {
             let mut words = stanza.split(|byte| *byte == b' ');
             let tag = words.next().unwrap_or_default();
-            if tag == b"X25519" {
-                if std::mem::replace(&mut x25519, true) {
+            if tag == TAG {
+                if std::mem::replace(&mut recipient, true) {
                     return Err(PrescanError::Stanza("a second recipient"));
                 }
-                let share = words.next().ok_or(PrescanError::Stanza("no ephemeral share"))?;
-                if !is_base64_of_32_bytes(share) || words.next().is_some() {
-                    return Err(PrescanError::Stanza("not one ephemeral share"));
+                let enc = words.next().ok_or(PrescanError::Stanza("no encapsulated key"))?;
+                if enc.len() != BASE64_ENC || !is_base64(enc) || words.next().is_some() {
+                    return Err(PrescanError::Stanza("not one encapsulated key"));
                 }
                 if !is_base64_of_32_bytes(lines.next()?) {
                     return Err(PrescanError::Stanza("not a wrapped file key"));
@@ -92,7 +95,7 @@ pub fn prescan(file: &[u8]) -> Result<usize, PrescanError> {
             return Err(PrescanError::Stanza("a line that starts none"));
         }
     }
-    if !x25519 {
+    if !recipient {
         return Err(PrescanError::Stanza("no recipient"));
     }
     if file.len() - lines.at < MIN_PAYLOAD_BYTES { Err(PrescanError::Payload) } else { Ok(lines.at) }

@@ -3,11 +3,13 @@
 use std::io::Write;
 use std::iter;
 
+use hybrid::{Identity, Recipient};
 use proptest::prelude::*;
 
 use super::*;
+use crate::crypto::random_bytes;
 
-fn made_by_age(recipients: &[age::x25519::Recipient], plaintext: &[u8]) -> Vec<u8> {
+fn made_by_age(recipients: &[Recipient], plaintext: &[u8]) -> Vec<u8> {
     let recipients = recipients.iter().map(|recipient| recipient as &dyn age::Recipient);
     let mut out = Vec::new();
     let mut writer = age::Encryptor::with_recipients(recipients).unwrap().wrap_output(&mut out).unwrap();
@@ -16,11 +18,10 @@ fn made_by_age(recipients: &[age::x25519::Recipient], plaintext: &[u8]) -> Vec<u
     out
 }
 
-fn recipient() -> age::x25519::Recipient {
-    age::x25519::Identity::generate().to_public()
+fn recipient() -> Recipient {
+    Identity::from_seed(&random_bytes().unwrap()).public().clone()
 }
 
-const SHARE: &str = "CJM36AHmTbdHSuOQL+NESqyVQE75f2e610iRdLPEN20";
 const KEY: &str = "C3ZAeY64NXS4QFrksLm3EGz+uPRyI0eQsWw7LWbbYig";
 const MAC: &str = "fgMiVLJHMlg9fW7CVG/hPS5EAU4Zeg19LyCP7SoH5nA";
 
@@ -30,8 +31,13 @@ fn file(stanzas: &str) -> Vec<u8> {
     bytes
 }
 
-fn x25519() -> String {
-    format!("-> X25519 {SHARE}\n{KEY}\n")
+/// 1,120 bytes in base64: the last character has four bits that must be zero.
+fn enc() -> String {
+    format!("{}Q", "CJM36AHmTb7".repeat(136).split_at(1_493).0)
+}
+
+fn stanza() -> String {
+    format!("-> mlkem768x25519 {}\n{KEY}\n", enc())
 }
 
 /// Processor time of the calling thread, in nanoseconds.
@@ -61,11 +67,11 @@ fn well_formed_by_hand() {
     let grease = "-> x-grease 1 2 3 4\n";
     let full = "A".repeat(64);
     for stanzas in [
-        x25519(),
-        format!("{}{grease}\n", x25519()),
-        format!("{grease}\n{}", x25519()),
-        format!("{}-> -grease\n{full}\n\n", x25519()),
-        format!("{}{grease}{full}\n{full}\nAAAA\n", x25519()),
+        stanza(),
+        format!("{}{grease}\n", stanza()),
+        format!("{grease}\n{}", stanza()),
+        format!("{}-> -grease\n{full}\n\n", stanza()),
+        format!("{}{grease}{full}\n{full}\nAAAA\n", stanza()),
     ] {
         let file = file(&stanzas);
         assert_eq!(prescan(&file), Ok(file.len() - 48), "{stanzas}");
@@ -75,14 +81,15 @@ fn well_formed_by_hand() {
 #[test]
 fn hostile_headers_are_refused() {
     use PrescanError::{HeaderTooLong, Mac, NotAge, Payload, Stanza, Truncated};
-    let x = x25519();
+    let (x, enc) = (stanza(), enc());
     let full = "A".repeat(64);
+    let share = "CJM36AHmTbdHSuOQL+NESqyVQE75f2e610iRdLPEN20";
     let scrypt = format!("-> scrypt bBjlhJVYZeE4aqUdmtRHfw 30\n{KEY}\n");
     let table = [
         ("scrypt alone", file(&scrypt), Stanza("an unknown type")),
         ("scrypt after", file(&format!("{x}{scrypt}")), Stanza("an unknown type")),
         ("two recipients", file(&format!("{x}{x}")), Stanza("a second recipient")),
-        ("ssh", file(&format!("{x}-> ssh-ed25519 BjH7FA {SHARE}\n{KEY}\n")), Stanza("an unknown type")),
+        ("ssh", file(&format!("{x}-> ssh-ed25519 BjH7FA {share}\n{KEY}\n")), Stanza("an unknown type")),
         ("two greases", file(&format!("{x}-> a-grease\n\n-> b-grease\n\n")), Stanza("a second grease stanza")),
         ("only grease", file("-> a-grease\n\n"), Stanza("no recipient")),
         ("no stanza", file(""), Stanza("no recipient")),
@@ -94,15 +101,24 @@ fn hostile_headers_are_refused() {
             file(&format!("{x}-> a-grease\n{full}\n{full}\nAAAAAAA\n")),
             Stanza("a body that is not canonical, or too long"),
         ),
-        ("trailing bits", file(&x.replace("20\n", "21\n")), Stanza("not one ephemeral share")),
-        ("short share", file(&x.replace("20\n", "\n")), Stanza("not one ephemeral share")),
-        ("no share", file(&format!("-> X25519\n{KEY}\n")), Stanza("no ephemeral share")),
-        ("two shares", file(&format!("-> X25519 {SHARE} {SHARE}\n{KEY}\n")), Stanza("not one ephemeral share")),
-        ("long key", file(&format!("-> X25519 {SHARE}\n{KEY}AAAA\n")), Stanza("not a wrapped file key")),
-        ("padding", file(&format!("-> X25519 {SHARE}\n{KEY}=\n")), Stanza("not a wrapped file key")),
-        ("lower case", file(&x.replace("X25519", "x25519")), Stanza("an unknown type")),
+        ("X25519 alone", file(&format!("-> X25519 {share}\n{KEY}\n")), Stanza("an unknown type")),
+        ("X25519 after", file(&format!("{x}-> X25519 {share}\n{KEY}\n")), Stanza("an unknown type")),
+        ("X25519 before", file(&format!("-> X25519 {share}\n{KEY}\n{x}")), Stanza("an unknown type")),
+        ("trailing bits", file(&x.replace("Q\n", "R\n")), Stanza("not one encapsulated key")),
+        ("short enc", file(&x.replace("Q\n", "\n")), Stanza("not one encapsulated key")),
+        ("long enc", file(&x.replace("Q\n", "Qw\n")), Stanza("not one encapsulated key")),
+        ("padded enc", file(&x.replace("Q\n", "Q==\n")), Stanza("not one encapsulated key")),
+        ("share of X25519", file(&x.replace(&enc, share)), Stanza("not one encapsulated key")),
+        ("no enc", file(&format!("-> mlkem768x25519\n{KEY}\n")), Stanza("no encapsulated key")),
+        ("two encs", file(&x.replace(&enc, &format!("{enc} {enc}"))), Stanza("not one encapsulated key")),
+        ("long key", file(&x.replace(KEY, &format!("{KEY}AAAA"))), Stanza("not a wrapped file key")),
+        ("key on two lines", file(&x.replace(KEY, &format!("{KEY}\n{KEY}"))), Stanza("a line that starts none")),
+        ("no key", file(&x.replace(KEY, "")), Stanza("not a wrapped file key")),
+        ("padding", file(&x.replace(KEY, &format!("{KEY}="))), Stanza("not a wrapped file key")),
+        ("upper case tag", file(&x.replace("mlkem768", "MLKEM768")), Stanza("an unknown type")),
+        ("keys in hardware", file(&x.replace("x25519", "p256tag")), Stanza("an unknown type")),
         ("arrow without space", file(&x.replace("-> ", "->")), Stanza("a line that starts none")),
-        ("carriage returns", file(&x.replace('\n', "\r\n")), Stanza("not one ephemeral share")),
+        ("carriage returns", file(&x.replace('\n', "\r\n")), Stanza("not one encapsulated key")),
         ("version 2", b"age-encryption.org/v2\n".repeat(20), NotAge),
         ("carriage return in version", b"age-encryption.org/v1\r\n-> X25519".to_vec(), NotAge),
         ("armour", b"-----BEGIN AGE ENCRYPTED FILE-----\n".to_vec(), NotAge),
@@ -123,10 +139,10 @@ fn hostile_headers_are_refused() {
 
 #[test]
 fn no_byte_of_a_header_costs_much() {
-    let x = x25519();
-    let empty = "-> X25519\n".repeat(7_000);
+    let x = stanza();
+    let empty = "-> mlkem768x25519\n".repeat(3_700);
     let full = "A".repeat(64);
-    let long = format!("{x}-> {} 1 2 3 4\n{full}\n", "a".repeat(3_700) + "-grease");
+    let long = format!("{x}-> {} 1 2 3 4\n{full}\n", "a".repeat(2_200) + "-grease");
     let cases = [
         ("64 KiB of stanzas", file(&empty)),
         ("64 KiB of grease bodies", file(&format!("{x}-> a-grease\n{}\n", format!("{full}\n").repeat(1_000)))),
@@ -134,7 +150,7 @@ fn no_byte_of_a_header_costs_much() {
         ("64 KiB of arguments", file(&format!("{x}-> a-grease {}\n\n", "1 ".repeat(32_000)))),
         ("64 KiB without a line", vec![b'-'; 65_536]),
         ("16 MiB of lines", b"age-encryption.org/v1\n".repeat(760_000)),
-        ("a tag of 3.7 KB, taken", file(&format!("{long}\n"))),
+        ("a tag of 2.2 KB, taken", file(&format!("{long}\n"))),
     ];
     let mut worst = (0, "");
     for (what, file) in &cases {
@@ -183,8 +199,8 @@ proptest! {
     }
 
     #[test]
-    fn changed_files_never_panic(at in 0usize..300, byte: u8, extra in "[ -~\n]{0,80}") {
-        let mut bytes = file(&format!("{}-> a-grease 1\nAAAA\n", x25519()));
+    fn changed_files_never_panic(at in 0usize..1_800, byte: u8, extra in "[ -~\n]{0,80}") {
+        let mut bytes = file(&format!("{}-> a-grease 1\nAAAA\n", stanza()));
         let at = at % bytes.len();
         bytes[at] = byte;
         let _ = prescan(&bytes);
@@ -192,7 +208,7 @@ proptest! {
         // Whatever passes holds exactly one recipient and no passphrase.
         if let Ok(payload) = prescan(&bytes) {
             let header = String::from_utf8_lossy(&bytes[..payload]).into_owned();
-            prop_assert_eq!(header.matches("\n-> X25519 ").count(), 1);
+            prop_assert_eq!(header.matches("\n-> mlkem768x25519 ").count(), 1);
             prop_assert!(!header.contains("-> scrypt "));
             prop_assert!(payload <= MAX_HEADER_BYTES);
         }

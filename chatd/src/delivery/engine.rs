@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use proto::directory::SignedReach;
 use proto::ids::Epoch;
-use proto::reason::Reason;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -219,10 +218,10 @@ impl Engine {
                     route.repeat_later(now);
                 }
             }
-            Some(Problem::NoPrekey) => {
-                self.context.store.note(move |tx| {
-                    attempts::attempt_failed(tx, contact, "direct", Outcome::failed(Reason::RecipientKeysExpired))
-                });
+            Some(Problem::NoPrekey(why)) => {
+                tracing::warn!(often = "prekey", %contact, %why, "nothing can be sealed");
+                let outcome = Outcome::failed(why.reason());
+                self.context.store.note(move |tx| attempts::attempt_failed(tx, contact, "direct", outcome));
                 let route = self.route(contact);
                 route.refresh_record = true;
                 route.stumbled = true;
@@ -279,7 +278,7 @@ impl Engine {
             let device = route.device.or_else(|| {
                 SignedReach::decode(&row.reach).and_then(|signed| signed.peek()).ok().map(|reach| reach.device)
             });
-            let device = device.or_else(|| pack::target(&row, i64::MIN).map(|to| to.device));
+            let device = device.or_else(|| pack::target(&row, i64::MIN).ok().map(|to| to.device));
             if let Some(device) = device {
                 route.device = Some(device);
                 route.claiming(now);
@@ -290,7 +289,7 @@ impl Engine {
         }
         let Some(route) = self.routes.get_mut(contact) else { return };
         if route.device.is_none() {
-            route.device = pack::target(&row, i64::MIN).map(|to| to.device);
+            route.device = pack::target(&row, i64::MIN).ok().map(|to| to.device);
         }
         if ready && route.room() == 0 {
             // The next acknowledgement comes back here.

@@ -26,6 +26,7 @@ use crate::crypto::envelope::{SealTo, capacity, seal};
 use crate::directory::{DirectoryClient, DirectoryError};
 use crate::model::Trust;
 use crate::model::ids::{PeerDevice, PeerId};
+use crate::policy::suite::NoSuite;
 use crate::store::account::{self, OwnCard};
 use crate::store::delivery::attempts;
 use crate::store::delivery::control::{self, SignalRow};
@@ -50,8 +51,8 @@ const NO_SUCH_DEVICE: &str = "its directory knows no such device";
 pub(super) enum DepositError {
     #[error("the directory of its domain is not known here")]
     NoDirectory,
-    #[error("the recipient's keys are too old to seal to")]
-    NoPrekey,
+    #[error(transparent)]
+    NoPrekey(#[from] NoSuite),
     #[error("the mailbox is full: {0}")]
     Full(String),
     #[error("requests of strangers fill the mailbox, and {bits} bits of work open it")]
@@ -82,7 +83,7 @@ impl DepositError {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::NoDirectory => Outcome::failed_with(Reason::NoMailbox, self),
-            Self::NoPrekey => Outcome::failed(Reason::RecipientKeysExpired),
+            Self::NoPrekey(why) => Outcome::failed(why.reason()),
             Self::Full(said) => Outcome::failed_with(Reason::MailboxFull, said),
             Self::Work { .. } => Outcome::failed_with(Reason::MailboxFull, self),
             Self::NoStamp(refusal) => Outcome::failed_with(Reason::WorkRefused, refusal),
@@ -127,7 +128,7 @@ pub(super) struct Left {
 /// What was read, to be sealed.
 struct Waiting {
     /// To which of its devices.
-    to: Option<SealTo>,
+    to: Result<SealTo, NoSuite>,
     row: ContactRow,
     card: OwnCard,
     signals: Vec<SignalRow>,
@@ -148,14 +149,14 @@ impl Depositing {
             let now = self.context.clock.trusted_or_local_now();
             let to = waiting.to.clone();
             let old = newest_prekey(&waiting.row).is_none_or(|created| now - created > PREKEY_IS_OLD_SECONDS);
-            if (to.is_none() || old) && !refreshed {
+            if (to.is_err() || old) && !refreshed {
                 refreshed = true;
                 if refresh_record(&self.context, &waiting.row, self.bearer.as_deref()).await? == Said::Gone {
                     return Err(DepositError::Gone);
                 }
                 continue;
             }
-            let to = to.ok_or(DepositError::NoPrekey)?;
+            let to = to?;
             let row = waiting.row.clone();
             match self.leave(waiting, &client, &to).await {
                 Ok(true) => any = true,
@@ -327,7 +328,10 @@ fn read(conn: &Connection, context: &Context, contact: PeerId) -> Result<Option<
         .collect();
     let ack_due = may_talk && told::ack_is_due(conn, contact)?;
     // The first device takes what is for any of them; each of the others what it has not got.
-    let mut to = targets(&row, context.clock.trusted_or_local_now()).into_iter();
+    let (mut to, refused) = match targets(&row, context.clock.trusted_or_local_now()) {
+        Ok(to) => (to.into_iter(), NoSuite::Expired),
+        Err(why) => (Vec::new().into_iter(), why),
+    };
     let mut first = to.next();
     let mut rows = Vec::new();
     while let Some(of) = first.as_ref().filter(|_| may_talk) {
@@ -348,7 +352,8 @@ fn read(conn: &Connection, context: &Context, contact: PeerId) -> Result<Option<
         (Some(client), Some(token)) => deposits::highest_of(conn, client.url(), contact, token)?,
         _ => 0,
     };
-    Ok(Some(Waiting { card: account::own_card(conn)?, to: first, row, signals, rows, ack_due, floor }))
+    let to = first.ok_or(refused);
+    Ok(Some(Waiting { card: account::own_card(conn)?, to, row, signals, rows, ack_due, floor }))
 }
 
 /// A removal or a rejection is acknowledged by nobody: the mailbox has it, and that is as far as it goes.

@@ -11,10 +11,10 @@ use proto::directory::{SignedReach, SignedRecord};
 use proto::ids::{DeviceId, MessageId};
 use proto::reason::Reason;
 use proto::time::Timestamp;
+use proto::wire::MAX_TTL_SECONDS;
 use proto::wire::envelope::body_cost;
 use proto::wire::frame::Frame;
 use proto::wire::payload::Kind;
-use proto::wire::{MAX_TTL_SECONDS, SUITE_X25519};
 use rusqlite::Connection;
 
 use super::route::InFlight;
@@ -25,6 +25,7 @@ use crate::crypto::prekey::PrekeyPublic;
 use crate::link::PathKind;
 use crate::model::Trust;
 use crate::model::ids::{OutStreamRow, PeerDevice, PeerId};
+use crate::policy::suite::{self, NoSuite, Rules};
 use crate::store::account::{self, OwnCard};
 use crate::store::delivery::attempts::{self, AttemptNote};
 use crate::store::delivery::control::{self, SignalRow};
@@ -79,8 +80,8 @@ pub(super) struct Done {
 /// Why a job could not send.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Problem {
-    #[error("the recipient's keys have expired")]
-    NoPrekey,
+    #[error(transparent)]
+    NoPrekey(#[from] NoSuite),
     #[error("the link ended")]
     Link,
     #[error(transparent)]
@@ -95,7 +96,7 @@ impl Problem {
     /// What is noted of the attempt.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::NoPrekey => Outcome::failed(Reason::RecipientKeysExpired),
+            Self::NoPrekey(why) => Outcome::failed(why.reason()),
             Self::Link => Outcome::failed_with(Reason::PeerUnreachable, self),
             Self::Store(_) | Self::Crypto(_) => Outcome::failed_with(Reason::Failed, self),
             Self::NoStamp(refusal) => Outcome::failed_with(Reason::WorkRefused, refusal),
@@ -105,7 +106,7 @@ impl Problem {
 
 /// What was read, to be sealed.
 struct Waiting {
-    to: Option<SealTo>,
+    to: Result<SealTo, NoSuite>,
     card: OwnCard,
     signals: Vec<SignalRow>,
     rows: Vec<OutboxRow>,
@@ -120,26 +121,30 @@ struct Sealed {
     signals: Vec<(MessageId, Kind)>,
 }
 
-/// The device of a contact that is reached first, and its newest prekey that may be sealed to at `now` (Unix seconds).
-pub(super) fn target(row: &ContactRow, now: i64) -> Option<SealTo> {
-    targets(row, now).into_iter().next()
+/// The device of a contact that is reached first, and its prekey that is sealed to at `now` (Unix seconds).
+pub(super) fn target(row: &ContactRow, now: i64) -> Result<SealTo, NoSuite> {
+    targets(row, now)?.into_iter().next().ok_or(NoSuite::Expired)
 }
 
-/// All devices of a contact with a prekey that may be sealed to at `now` (Unix seconds); the one that its reach names first.
-pub(super) fn targets(row: &ContactRow, now: i64) -> Vec<SealTo> {
-    let Ok(record) = SignedRecord::decode(&row.record).and_then(|signed| signed.peek()) else { return Vec::new() };
+/// All devices of a contact that can be sealed to at `now` (Unix seconds), one at least; the one that its reach names first.
+pub(super) fn targets(row: &ContactRow, now: i64) -> Result<Vec<SealTo>, NoSuite> {
+    let record = SignedRecord::decode(&row.record).and_then(|signed| signed.peek()).map_err(|_| NoSuite::Expired)?;
+    let rules = Rules { known: suite::KNOWN, min: record.min_suite, floor: row.suite_floor };
     let preferred = SignedReach::decode(&row.reach).and_then(|signed| signed.peek()).ok().map(|reach| reach.device);
     let mut devices: Vec<DeviceId> = record.devices.iter().map(|device| device.id).collect();
     devices.sort_by_key(|device| Some(*device) != preferred);
-    let sealed = devices.into_iter().filter_map(|device| {
-        let newest = record
-            .prekeys_of(device)
-            .filter(|prekey| prekey.suite == SUITE_X25519 && prekey.not_after > now)
-            .max_by_key(|prekey| prekey.created)?;
-        let prekey = PrekeyPublic::new(newest.suite, &newest.recipient).ok()?;
-        Some(SealTo { device, prekey })
-    });
-    sealed.collect()
+    let (mut found, mut refused) = (Vec::new(), NoSuite::Expired);
+    for device in devices {
+        match suite::choose(record.prekeys_of(device), rules, now) {
+            Ok(best) => {
+                let prekey = PrekeyPublic::new(best.suite, &best.recipient).ok();
+                found.extend(prekey.map(|prekey| SealTo { device, prekey }));
+            }
+            Err(NoSuite::Expired) => {}
+            Err(why) => refused = why,
+        }
+    }
+    if found.is_empty() { Err(refused) } else { Ok(found) }
 }
 
 impl Job {
@@ -230,16 +235,17 @@ impl Job {
         let may_talk = self.ready && row.state.may_talk() && row.trust != Trust::Changed;
         let room = self.room.min(MAX_ENVELOPES);
         // The device at the other end of the link, if it is one of the contact's.
-        let mut to = targets(&row, self.context.clock.trusted_or_local_now());
-        to.sort_by_key(|to| Some(to.device) != self.device);
-        let to = to.into_iter().next();
+        let to = targets(&row, self.context.clock.trusted_or_local_now()).and_then(|mut to| {
+            to.sort_by_key(|to| Some(to.device) != self.device);
+            to.into_iter().next().ok_or(NoSuite::Expired)
+        });
         let rows = match &to {
-            Some(to) if may_talk && room > 0 => {
+            Ok(to) if may_talk && room > 0 => {
                 let to = PeerDevice { peer: self.contact, device: to.device };
                 outbox::outbox_after(conn, to, self.cursor, room * capacity(0))?
             }
             // Nobody to seal to: what waits is looked for, so that this is noticed.
-            None if may_talk && room > 0 && outbox::anything_waits(conn, self.contact)? => {
+            Err(_) if may_talk && room > 0 && outbox::anything_waits(conn, self.contact)? => {
                 return Ok(Some(Waiting { to, card: account::own_card(conn)?, signals, rows: Vec::new(), room }));
             }
             _ => Vec::new(),
@@ -253,7 +259,7 @@ impl Job {
 
     /// Also says whether more waits.
     fn seal(&self, waiting: &Waiting) -> Result<(Vec<Sealed>, bool), Problem> {
-        let to = waiting.to.as_ref().ok_or(Problem::NoPrekey)?;
+        let to = waiting.to.as_ref().map_err(|why| Problem::NoPrekey(*why))?;
         let sender = sender(&self.context, &waiting.card);
         let mut out = Vec::new();
         for signal in &waiting.signals {

@@ -85,7 +85,7 @@ async fn ask_with_work(
     })?;
     let Some((row, request, card)) = read else { return Ok(None) };
     let card = card?;
-    let to = target(&row, now).ok_or(Problem::NoPrekey)?;
+    let to = target(&row, now)?;
     let outer = seal(&sender(&context, &card), &to, Vec::new(), &[&request.core], MAX_TTL_SECONDS)?;
     let outer = stamped(outer, bits, window).await?;
     let number = next_number();
@@ -144,7 +144,7 @@ mod tests {
 
     fn outer() -> Vec<u8> {
         let (to_device, prekey_id) = (DeviceId([1; 16]), PrekeyId([2; 8]));
-        Outer { suite: 1, to_device, prekey_id, ttl: 60, ciphertext: b"age", work: None }.encode()
+        Outer { suite: 2, to_device, prekey_id, ttl: 60, ciphertext: b"age", work: None }.encode()
     }
 
     #[tokio::test]

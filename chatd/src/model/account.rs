@@ -5,7 +5,7 @@ use proto::ids::{AccountId, DeviceId, NodeId};
 use proto::time::Timestamp;
 use zeroize::Zeroizing;
 
-use super::{ClientInfo, UserClients};
+use super::{ClientInfo, Suite, UserClients};
 
 /// An account of this node, as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +164,8 @@ pub struct AccountStatus {
     pub seq: u64,
     /// Why the store takes no writes, if it takes none.
     pub store_error: Option<String>,
+    /// What messages to it are sealed with, at least.
+    pub suite: Suite,
     /// This machine's clock and others' differ.
     pub clock: Option<ClockStatus>,
 }

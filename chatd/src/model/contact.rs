@@ -2,6 +2,7 @@
 
 use proto::ids::{AccountId, ConversationId};
 use proto::time::Timestamp;
+use proto::wire::SUITE_HYBRID;
 
 use super::ProfileRow;
 
@@ -80,6 +81,8 @@ pub struct Contact {
     pub fingerprint: String,
     /// While `trust` is [`Trust::Changed`]: the key that waits for the owner's decision, short.
     pub new_fingerprint: Option<String>,
+    /// The encryption suite of the next message to it; `None` when nothing can be sealed.
+    pub suite: Option<Suite>,
     /// Its directory confirmed that name and domain are this account's.
     pub confirmed: bool,
     /// Blocked by the owner.
@@ -94,6 +97,20 @@ pub struct Contact {
     pub request_text: Option<String>,
     /// When the request came or went.
     pub request_at: Option<Timestamp>,
+}
+
+/// A way to seal, of those known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suite {
+    /// [`SUITE_HYBRID`].
+    Hybrid,
+}
+
+impl Suite {
+    /// By its number.
+    pub fn of_number(number: u8) -> Option<Self> {
+        (number == SUITE_HYBRID).then_some(Self::Hybrid)
+    }
 }
 
 /// A conversation with unread messages.

@@ -16,5 +16,6 @@ pub mod limits;
 pub mod lives;
 pub mod prekeys;
 pub mod rate;
+pub mod suite;
 pub mod timekeeper;
 pub mod work;

@@ -16,7 +16,7 @@ use crate::store::peers::{self, NewContact, devices, trust};
 
 pub(super) async fn take(inbox: &Inbox, opened: Opened, (size, work): (usize, u8)) -> Result<Verdict, Reject> {
     if size > MAX_STRANGER_ENVELOPE_BYTES || opened.plaintext_len() > MAX_STRANGER_PLAINTEXT_BYTES {
-        return Err(Reject::Rule("a stranger's envelope has 10,240 bytes at most, and 8,192 inside"));
+        return Err(Reject::Rule("a stranger's envelope has 18,432 bytes at most, and 16,384 inside"));
     }
     let (from, from_device) = (opened.wrap().from, opened.wrap().from_device);
     // Looked at before it is proved, for the key alone that proves it.

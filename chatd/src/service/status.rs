@@ -4,7 +4,7 @@ use super::account::state::State;
 use super::account::{Account, clock, info};
 use super::context::Service;
 use super::error::ServiceError;
-use crate::model::{AccountStatus, Caller, DaemonStatus};
+use crate::model::{AccountStatus, Caller, DaemonStatus, Suite};
 use crate::store::history;
 
 /// What `system.hello` tells of the caller's accounts: how each is called.
@@ -58,6 +58,7 @@ async fn account_status(account: &Account) -> Result<AccountStatus, ServiceError
         contacts,
         seq: account.store.hub().head(),
         store_error: account.store.write_error(),
+        suite: Suite::Hybrid,
         clock: clock::status(&account.clock),
     })
 }

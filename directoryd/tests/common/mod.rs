@@ -209,7 +209,7 @@ impl Directory {
 
 /// The outside of an envelope is all that a directory looks at.
 pub fn envelope(to_device: DeviceId, ttl: u32, ciphertext: &[u8]) -> Vec<u8> {
-    Outer { suite: 1, to_device, prekey_id: PrekeyId([7; 8]), ttl, ciphertext, work: None }.encode()
+    Outer { suite: 2, to_device, prekey_id: PrekeyId([7; 8]), ttl, ciphertext, work: None }.encode()
 }
 
 pub struct Person {
@@ -251,7 +251,7 @@ impl Person {
         let recovery = recovery_hash(&[7; 32]);
         let device = Device::of_key(self.device.verifying_key().to_bytes());
         let (created, not_after) = (now, now + 604_800);
-        let prekey = Prekey { device: device.id, suite: 1, recipient: vec![7; 32], created, not_after };
+        let prekey = Prekey { device: device.id, suite: 2, recipient: vec![7; 1_216], created, not_after };
         Record {
             origin: ORIGIN.into(),
             name: Name::parse(&self.name).unwrap(),
@@ -267,7 +267,7 @@ impl Person {
             prekeys: vec![prekey],
             mailbox: None,
             policy: self.policy,
-            min_suite: 1,
+            min_suite: 2,
             list_address: self.list_address,
             show_online: self.show_online,
         }

@@ -112,7 +112,7 @@ impl Device {
 pub struct Prekey {
     /// Whose.
     pub device: DeviceId,
-    /// How to seal to it; see [`crate::wire::SUITE_X25519`].
+    /// How to seal to it; see [`crate::wire::SUITE_HYBRID`].
     pub suite: u8,
     /// The recipient's public bytes in the suite's form.
     pub recipient: Vec<u8>,

@@ -20,8 +20,8 @@ pub(crate) fn record(seq: u64) -> Record {
     let device = Device::of_key(public(10));
     let prekey = Prekey {
         device: device.id,
-        suite: 1,
-        recipient: vec![5; 32],
+        suite: 2,
+        recipient: vec![5; 1_216],
         created: 1_760_000_000,
         not_after: 1_760_000_000 + MAX_LIFETIME_SECONDS,
     };
@@ -40,7 +40,7 @@ pub(crate) fn record(seq: u64) -> Record {
         prekeys: vec![prekey],
         mailbox: Some("https://example.org/mbox".into()),
         policy: ContactPolicy::Members,
-        min_suite: 1,
+        min_suite: 2,
         list_address: false,
         show_online: true,
     }
@@ -80,7 +80,7 @@ fn the_bytes_are_what_docs_wire_says() {
 }
 
 /// Changes only with the format: then it is another version.
-const BODY_SHA256: &str = "050243da1d38cdd21596d25edd5e4f5044c0b8ff77357bd58a363376e4db3d41";
+const BODY_SHA256: &str = "fe546002fbfe1079602615ec989da48d4dd924834ad180fe76bafb3b5ad34d6b";
 
 #[test]
 fn every_broken_rule_is_refused() {

@@ -15,8 +15,8 @@ pub use reader::{Reader, WireError};
 
 /// The version byte of envelope, core and link.
 pub const VERSION: u8 = 1;
-/// Suite 1: age with one X25519 recipient.
-pub const SUITE_X25519: u8 = 1;
+/// Suite 2: age with one hybrid recipient, ML-KEM-768 and X25519 (`mlkem768x25519`). Suite 1 was X25519 alone, and is gone.
+pub const SUITE_HYBRID: u8 = 2;
 /// Bytes of an age plaintext at most: one age chunk, so that it is all or nothing.
 pub const MAX_PLAINTEXT_BYTES: usize = 65_536;
 /// Bytes of a message text at most.
@@ -24,9 +24,9 @@ pub const MAX_TEXT_BYTES: usize = 61_440;
 /// Bytes of one encoded core at most: text, and room for names, tags and the fixed fields.
 pub const MAX_CORE_BYTES: usize = 63_488;
 /// Plaintext bytes of a stranger's envelope at most (contact requests).
-pub const MAX_STRANGER_PLAINTEXT_BYTES: usize = 8_192;
-/// Bytes of a whole envelope from a stranger at most.
-pub const MAX_STRANGER_ENVELOPE_BYTES: usize = 10_240;
+pub const MAX_STRANGER_PLAINTEXT_BYTES: usize = 16_384;
+/// Bytes of a whole envelope from a stranger at most: 18 KiB.
+pub const MAX_STRANGER_ENVELOPE_BYTES: usize = 18_432;
 /// Bytes of a link frame at most, without its length prefix.
 pub const MAX_FRAME_BYTES: usize = 73_728;
 /// Seconds that a mailbox keeps an envelope at most: 7 days.

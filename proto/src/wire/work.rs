@@ -83,7 +83,7 @@ mod tests {
     use crate::ids::{DeviceId, PrekeyId};
 
     const OUTER: Outer<'static> = Outer {
-        suite: 1,
+        suite: 2,
         to_device: DeviceId([0xd2; 16]),
         prekey_id: PrekeyId([0x99; 8]),
         ttl: 60,
@@ -105,7 +105,7 @@ mod tests {
             Outer { prekey_id: PrekeyId([0x98; 8]), ..stamped.clone() },
             Outer { ciphertext: b"age!", ..stamped.clone() },
             Outer { ttl: 61, ..stamped.clone() },
-            Outer { suite: 2, ..stamped.clone() },
+            Outer { suite: 3, ..stamped.clone() },
             Outer { work: Some(Stamp { nonce: stamp.nonce + 1, ..stamp }), ..stamped.clone() },
             Outer { work: Some(Stamp { window: 101, ..stamp }), ..stamped.clone() },
         ] {

@@ -63,6 +63,14 @@ pub fn tools_folder() -> Result<PathBuf> {
     Ok(target_folder()?.join("tools"))
 }
 
+/// Where `cargo xtask test` keeps packages for node.
+///
+/// # Errors
+/// See [`profile_folder`].
+pub fn node_folder() -> Result<PathBuf> {
+    Ok(target_folder()?.join("node"))
+}
+
 fn folder() -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os(BIN_DIR_VARIABLE) {
         let folder = PathBuf::from(folder);

@@ -143,7 +143,7 @@ impl Attack {
             Self::EnvelopeToNobody => {
                 let prekey_id = PrekeyId([9; 8]);
                 let outer =
-                    Outer { suite: 1, to_device: nobody, prekey_id, ttl: 60, ciphertext: &[1; 200], work: None };
+                    Outer { suite: 2, to_device: nobody, prekey_id, ttl: 60, ciphertext: &[1; 200], work: None };
                 Frame::Envelope { number: n, outer: outer.encode() }
             }
             Self::Duplicates => {

@@ -123,7 +123,7 @@ impl Attacker {
             Attack::JunkToMailbox => {
                 let prekey_id = PrekeyId((self.number << 32 | n).to_be_bytes());
                 let junk =
-                    Outer { suite: 1, to_device: device, prekey_id, ttl: 60, ciphertext: &[1; 4_000], work: None };
+                    Outer { suite: 2, to_device: device, prekey_id, ttl: 60, ciphertext: &[1; 4_000], work: None };
                 let path = format!("/v1/mailbox/{account}");
                 (http.request("POST", &path, "", Some(&junk.encode())).await?, &[201][..])
             }

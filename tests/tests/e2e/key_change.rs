@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use chatd::crypto::prekey::PrekeySecret;
 use ed25519_dalek::SigningKey;
 use proto::directory::{Device, Prekey, Rotation, SignedRecord, Statement};
 use proto::ids::{AccountId, sha256};
+use proto::wire::SUITE_HYBRID;
 use rusqlite::{Connection, OpenFlags, params};
 use tests::people::contact;
 use tests::registry::Registrant;
@@ -187,8 +189,9 @@ fn a_lying_directory_gets_nothing_sealed_to_its_key() {
     // The highest: carol cannot publish above it.
     record.seq = i64::MAX as u64;
     let (created, not_after) = (record.issued, record.expires);
-    record.prekeys =
-        vec![Prekey { device: eve.id, suite: 1, recipient: sha256(&[b"eve"]).to_vec(), created, not_after }];
+    let prekey = PrekeySecret::from_stored(SUITE_HYBRID, &sha256(&[b"eve"]), created, not_after).unwrap();
+    let recipient = prekey.public().recipient().to_vec();
+    record.prekeys = vec![Prekey { device: eve.id, suite: SUITE_HYBRID, recipient, created, not_after }];
     record.devices = vec![eve.clone()];
     let forged = SignedRecord::sign(&record, &thief).unwrap().encode();
     database(&folder)

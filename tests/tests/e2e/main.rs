@@ -40,6 +40,7 @@ mod readme;
 mod real_input;
 mod rpc_abuse;
 mod schemathesis;
+mod sealing;
 mod shares;
 mod start;
 mod storage;

@@ -130,7 +130,7 @@ async fn a_stranger_who_probes_a_node_gets_one_answer_to_everything() {
     let questions = |to: DeviceId| {
         let from_device = DeviceId([7; 16]);
         let outer =
-            Outer { suite: 1, to_device: to, prekey_id: PrekeyId([9; 8]), ttl: 60, ciphertext: &[1; 900], work: None };
+            Outer { suite: 2, to_device: to, prekey_id: PrekeyId([9; 8]), ttl: 60, ciphertext: &[1; 900], work: None };
         vec![
             Frame::Claim { from_device, to_device: to, signature: [3; 64] },
             Frame::Envelope { number: 1, outer: outer.encode() },
@@ -198,7 +198,7 @@ async fn a_stranger_over_its_limit_is_closed_and_turned_away() {
     let (pushy, other) = (node("pushy").await, node("other").await);
     let mut link = pushy.dial(bob, &addresses).await.unwrap();
     let outer = Outer {
-        suite: 1,
+        suite: 2,
         to_device: DeviceId([7; 16]),
         prekey_id: PrekeyId([9; 8]),
         ttl: 60,

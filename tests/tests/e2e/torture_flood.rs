@@ -180,7 +180,7 @@ async fn junk_links(bob: NodeId, addresses: Vec<SocketAddr>, number: u8, stop: A
     let mut sent = 0;
     let ciphertext = vec![b'x'; 60_000];
     let (to_device, prekey_id) = (DeviceId([number; 16]), PrekeyId([number; 8]));
-    let outer = Outer { suite: 1, to_device, prekey_id, ttl: 60, ciphertext: &ciphertext, work: None }.encode();
+    let outer = Outer { suite: 2, to_device, prekey_id, ttl: 60, ciphertext: &ciphertext, work: None }.encode();
     while !stop.load(Ordering::Relaxed) {
         let Ok(Ok(link)) = tokio::time::timeout(Duration::from_secs(5), node.dial(bob, &addresses)).await else {
             // Turned away: that is what the limits are for.

@@ -14,7 +14,7 @@ use tests::sources::{files, relative, sources};
 const MAX_LINES: usize = 400;
 
 /// What may stand in the repository's folder.
-const TOP_LEVEL: [&str; 26] = [
+const TOP_LEVEL: [&str; 27] = [
     ".cargo",
     ".ci",
     ".git",
@@ -35,6 +35,7 @@ const TOP_LEVEL: [&str; 26] = [
     "directoryd",
     "docs",
     "fuzz",
+    "hybrid",
     "packaging",
     "proto",
     "rustfmt.toml",
@@ -84,10 +85,11 @@ fn dependencies(manifest: &str, section: &str) -> Vec<String> {
 #[test]
 fn crates_keep_apart() {
     for (manifest, forbidden) in [
-        ("proto/Cargo.toml", &["rusqlite", "age", "iroh", "axum", "chatd", "chatctl", "directoryd"][..]),
+        ("proto/Cargo.toml", &["rusqlite", "age", "hybrid", "iroh", "axum", "chatd", "chatctl", "directoryd"][..]),
+        ("hybrid/Cargo.toml", &["proto", "daemonkit", "chatd", "chatctl", "directoryd"]),
         ("daemonkit/Cargo.toml", &["proto", "tokio", "chatd", "chatctl", "directoryd"]),
-        ("chatctl/Cargo.toml", &["chatd", "directoryd", "daemonkit", "rusqlite", "age", "iroh", "axum"]),
-        ("directoryd/Cargo.toml", &["chatd", "chatctl", "age"]),
+        ("chatctl/Cargo.toml", &["chatd", "directoryd", "daemonkit", "rusqlite", "age", "hybrid", "iroh", "axum"]),
+        ("directoryd/Cargo.toml", &["chatd", "chatctl", "age", "hybrid"]),
         ("chatd/Cargo.toml", &["directoryd", "chatctl", "axum"]),
     ] {
         let found = dependencies(manifest, "dependencies");

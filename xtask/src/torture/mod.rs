@@ -49,6 +49,9 @@ pub fn run(options: &Options) -> Result<()> {
         let build = build.status();
         ensure!(build.context("cannot run cargo")?.success(), "the build failed");
     }
+    if wanted("another implementation of age") {
+        crate::tools::provide_node()?;
+    }
     for name in names.into_iter().filter(|name| wanted(name)) {
         eprintln!("== {name}");
         let since = Instant::now();

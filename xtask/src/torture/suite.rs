@@ -111,6 +111,12 @@ const PARTS: &[Part] = &[
     },
     Part { name: "hostile headers, kinds out of context", cargo: CHATD, tests: &["prescan::", "contexts::"], env: &[] },
     Part {
+        name: "another implementation of age",
+        cargo: &["-p", "tests", "--test", "age"],
+        tests: &[],
+        env: &[("CHATD_TORTURE_INTEROP", "10000")],
+    },
+    Part {
         name: "probes, packets to anybody else",
         cargo: E2E,
         tests: &["a_stranger_who_probes", "isolation::"],

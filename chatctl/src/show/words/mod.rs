@@ -9,7 +9,7 @@ pub mod names;
 pub mod reasons;
 
 use proto::ids::MessageId;
-use proto::rpc::types::{Contact, ContactState, Trust};
+use proto::rpc::types::{Contact, ContactState, Encryption, Trust};
 
 use crate::term::escape;
 
@@ -59,6 +59,14 @@ pub fn trust(trust: Trust) -> &'static str {
         Trust::Rotated => "verify again",
         Trust::Changed => "KEY CHANGED",
     }
+}
+
+/// How messages are sealed and signed, and what a quantum computer could do about it.
+pub fn encryption(how: &Encryption) -> String {
+    let Encryption { suite, sealed, signed, post_quantum_confidentiality, post_quantum_authentication } = how;
+    let read = if *post_quantum_confidentiality { "cannot read it" } else { "could read it" };
+    let forged = if *post_quantum_authentication { "it cannot forge" } else { "it could forge" };
+    format!("{sealed} (suite {suite}): a later quantum computer {read}; signed with {signed}, which {forged}")
 }
 
 /// `online`, `offline`, or `-` where nobody tells.

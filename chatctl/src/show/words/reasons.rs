@@ -37,6 +37,8 @@ fn phrase(reason: Reason) -> &'static str {
         }
         Reason::RecipientQuota => "the recipient takes no more of you for now",
         Reason::RecipientKeysExpired => "the recipient's keys are too old",
+        Reason::SuiteUnknown => "the recipient asks for encryption that this chatd does not know; a newer one does",
+        Reason::SuiteWeaker => "the recipient offers weaker encryption than before",
         Reason::PeerUnreachable => "not reachable",
         Reason::NoMailbox => "the recipient has no mailbox that is known here",
         Reason::MailboxFull => "the recipient's mailbox is full",

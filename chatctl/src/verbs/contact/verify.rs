@@ -76,6 +76,10 @@ fn print(out: &mut Out, result: &VerifyResult, who: &str, only_shown: bool) -> R
         (Trust::Unverified, true) => {
             format!("{who} is unverified. Ask {who}, in person or by phone, for the number seen there; then: {command}")
         }
+    })?;
+    out.note(&match &result.contact.encryption {
+        Some(how) => format!("messages to {who} are sealed with {}", words::encryption(how)),
+        None => format!("nothing can be sealed to {who}: no encryption that both sides take is offered"),
     })
 }
 

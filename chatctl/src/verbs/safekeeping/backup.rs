@@ -22,7 +22,7 @@ use crate::term::output::note;
 pub struct Args {
     /// The file to write; it must not exist. `-` is standard output
     file: PathBuf,
-    /// Encrypt to this key of age (age1...); may be given several times
+    /// Encrypt to this key of age (age1pq1..., or age1...); may be given several times
     #[arg(long, value_name = "KEY", conflicts_with = "passphrase_file")]
     recipient: Vec<String>,
     /// Encrypt with the first line of this file
@@ -35,6 +35,7 @@ struct Written<'a> {
     account: &'a AccountInfo,
     file: String,
     bytes: u64,
+    post_quantum: bool,
 }
 
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
@@ -92,10 +93,14 @@ async fn write(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     }
     // It would be dropped by itself; whether it is dropped now changes nothing.
     let _ = session.call::<BackupEnd>(&TransferParams { transfer }).await;
-    let written = Written { account: &begun.account, file: args.file.display().to_string(), bytes: begun.size };
+    let (file, bytes, post_quantum) = (args.file.display().to_string(), begun.size, begun.post_quantum);
+    let written = Written { account: &begun.account, file, bytes, post_quantum };
     session.out.either(&written, |_, written| {
         let place = if written.file == "-" { "standard output" } else { &written.file };
         note(&format!("{} is in {place} ({} bytes)", written.account.address, written.bytes));
+        if !written.post_quantum {
+            note("a later quantum computer could open it: age-keygen -pq makes keys (age1pq1...) that withstand one");
+        }
         Ok(())
     })?;
     Ok(Exit::Ok)

@@ -24,7 +24,7 @@ const PART: usize = 512 * 1024;
 pub struct Args {
     /// The file that `backup` wrote; `-` is standard input
     file: PathBuf,
-    /// Open it with a key of age out of this file (AGE-SECRET-KEY-1...)
+    /// Open it with a key of age out of this file (AGE-SECRET-KEY-PQ-1..., or AGE-SECRET-KEY-1...)
     #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file")]
     identity_file: Option<PathBuf>,
     /// Open it with the first line of this file

@@ -263,7 +263,9 @@ fn what_is_not_for_this_device_is_refused() {
     assert_eq!(code(&Outer { to_device: DeviceId([1; 16]), ..outer.clone() }), RefuseCode::Offline);
     assert_eq!(code(&Outer { prekey_id: proto::ids::PrekeyId([1; 8]), ..outer.clone() }), RefuseCode::PrekeyGone);
     assert!(matches!(take(&inbox, b"noise".to_vec()), Outcome::Refused(RefuseCode::Malformed)));
-    assert!(take(&inbox, Outer { suite: 2, ..outer.clone() }.encode()).is_blamed());
+    for other in [0, 1, 3, 255] {
+        assert!(take(&inbox, Outer { suite: other, ..outer.clone() }.encode()).is_blamed(), "suite {other}");
+    }
     let mut broken = outer.ciphertext.to_vec();
     *broken.last_mut().unwrap() ^= 1;
     assert!(take(&inbox, Outer { ciphertext: &broken, ..outer.clone() }.encode()).is_blamed());

@@ -10,9 +10,9 @@ mod stranger;
 use std::io::{Read, Write};
 use std::num::NonZeroU32;
 
-use bech32::{Bech32, Hrp};
+use hybrid::{Identity, Recipient};
 use proto::ids::sha256;
-use proto::wire::SUITE_X25519;
+use proto::wire::SUITE_HYBRID;
 use proto::wire::envelope::{AckEntry, Outer};
 use proto::wire::frame::RefuseCode;
 
@@ -64,7 +64,7 @@ impl Outcome {
 
 fn inbox_with(person: &Person, limits: &Limits) -> Inbox {
     let prekey = PrekeySecret::from_stored(
-        SUITE_X25519,
+        SUITE_HYBRID,
         person.prekey.secret_bytes(),
         person.prekey.created(),
         person.prekey.not_after(),
@@ -133,9 +133,7 @@ fn sealed(from: &Person, to: &Person, cores: &[Vec<u8>]) -> Vec<u8> {
 
 /// What is inside of an envelope to somebody whose prekey was stolen.
 fn plaintext(envelope: &[u8], to: &Person) -> Vec<u8> {
-    let text =
-        bech32::encode_upper::<Bech32>(Hrp::parse("AGE-SECRET-KEY-").unwrap(), to.prekey.secret_bytes()).unwrap();
-    let identity: age::x25519::Identity = text.parse().unwrap();
+    let identity = Identity::from_seed(to.prekey.secret_bytes());
     let outer = Outer::decode(envelope).unwrap();
     let decryptor = age::Decryptor::new_buffered(outer.ciphertext).unwrap();
     let mut out = Vec::new();
@@ -145,15 +143,14 @@ fn plaintext(envelope: &[u8], to: &Person) -> Vec<u8> {
 
 /// An envelope of any content, as anybody can make it who knows the prekey.
 fn wrapped_up(plaintext: &[u8], to: &Person) -> Vec<u8> {
-    let text = bech32::encode::<Bech32>(Hrp::parse("age").unwrap(), to.prekey.public().recipient()).unwrap();
-    let recipient: age::x25519::Recipient = text.parse().unwrap();
+    let recipient = Recipient::from_bytes(&to.prekey.public().recipient()).unwrap();
     let encryptor = age::Encryptor::with_recipients(std::iter::once(&recipient as &dyn age::Recipient)).unwrap();
     let mut ciphertext = Vec::new();
     let mut writer = encryptor.wrap_output(&mut ciphertext).unwrap();
     writer.write_all(plaintext).unwrap();
     writer.finish().unwrap();
     let (to_device, prekey_id) = (to.device_id(), to.prekey.id());
-    Outer { suite: SUITE_X25519, to_device, prekey_id, ttl: 60, ciphertext: &ciphertext, work: None }.encode()
+    Outer { suite: SUITE_HYBRID, to_device, prekey_id, ttl: 60, ciphertext: &ciphertext, work: None }.encode()
 }
 
 /// Signature, wrap and body of a plaintext.

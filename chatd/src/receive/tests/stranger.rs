@@ -1,10 +1,11 @@
 //! The stranger lane: one request, small, in the name of who signs it, and not too many.
 
 use proto::directory::rotation::Statement;
-use proto::directory::{ContactPolicy, Rotation, SignedRecord};
+use proto::directory::{ContactPolicy, MAX_ROTATIONS, Prekey, Rotation, SignedRecord};
+use proto::ids::DeviceId;
 use proto::wire::envelope::Core;
 use proto::wire::payload::{ContactCard, Kind};
-use proto::wire::{MAX_STRANGER_ENVELOPE_BYTES, MAX_STRANGER_PLAINTEXT_BYTES};
+use proto::wire::{MAX_REQUEST_TEXT_BYTES, MAX_STRANGER_ENVELOPE_BYTES, MAX_STRANGER_PLAINTEXT_BYTES};
 
 use super::*;
 use crate::crypto::keys::SigningKey;
@@ -115,6 +116,52 @@ fn a_large_envelope_is_not_even_looked_into() {
     assert!(envelope.len() > MAX_STRANGER_ENVELOPE_BYTES);
     assert!(take(&inbox(&bob), envelope).is_blamed());
     assert_eq!(fingerprint(&bob), before);
+}
+
+/// Whoever has all devices that there may be, and has changed the key often, can still ask.
+#[test]
+fn the_largest_request_is_small_enough() {
+    let (mut alice, bob) = pair();
+    let devices: Vec<SigningKey> =
+        [alice.device.clone()].into_iter().chain((0..3).map(|_| SigningKey::generate().unwrap())).collect();
+    let names: Vec<&SigningKey> = devices.iter().collect();
+    let first = sign_record(&alice.identity, "alice", 1, &names, None, ContactPolicy::Members);
+    let mut record = SignedRecord::decode(&first).unwrap().verify().unwrap();
+    let (created, not_after) = (record.issued, record.expires);
+    record.prekeys = devices
+        .iter()
+        .map(|device| {
+            let recipient = PrekeySecret::generate(created).unwrap().public().recipient().to_vec();
+            let device = DeviceId::of_key(&device.public());
+            Prekey { device, suite: SUITE_HYBRID, recipient, created, not_after }
+        })
+        .collect();
+    record.rotations = vec![Rotation::genesis(alice.identity.inner(), record.recovery_hash)];
+    for number in 1..MAX_ROTATIONS as u32 {
+        let next = SigningKey::generate().unwrap();
+        let (identity_key, recovery_hash) = (next.public(), record.recovery_hash);
+        let statement = Statement { account: alice.account, number, identity_key, recovery_hash };
+        record.rotations.push(Rotation::by_identity(&statement, alice.identity.inner()));
+        alice.identity = next;
+    }
+    record.identity_key = alice.identity.public();
+    record.mailbox = Some(format!("https://{}", "m".repeat(500)));
+    alice.record = SignedRecord::sign(&record, alice.identity.inner()).unwrap().encode();
+    let (text, reach) = ("x".repeat(MAX_REQUEST_TEXT_BYTES), vec![0; 2_048]);
+    let card = ContactCard {
+        record: &alice.record,
+        reach: &reach,
+        deposit_token: [1; 32],
+        invite_token: Some([2; 32]),
+        text: &text,
+        membership: &alice.membership(),
+    };
+    let envelope = sealed(&alice, &bob, &[alice.core(&bob, "contact.request", 0, &card.encode())]);
+    println!("figure: the largest request: {} bytes of card, {} in all", card.encode().len(), envelope.len());
+    assert!(card.encode().len() > 8_192, "it did not fit before");
+    assert!(envelope.len() <= MAX_STRANGER_ENVELOPE_BYTES, "{} bytes", envelope.len());
+    assert!(take(&inbox(&bob), envelope).is_silent());
+    assert_eq!((pending(&bob), bob.row(&alice).request_text.len()), (1, MAX_REQUEST_TEXT_BYTES));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use proto::rpc::types::{
 };
 use zeroize::Zeroizing;
 
-use crate::crypto::archive::Secrets;
+use crate::crypto::archive::{Secrets, is_post_quantum};
 use crate::model::Caller;
 use crate::service::backup::{self, Keys};
 use crate::service::{Service, ServiceError};
@@ -17,10 +17,11 @@ pub(in crate::rpc) async fn backup_begin(
     params: BackupBeginParams,
 ) -> Result<BackupBeginResult, ServiceError> {
     let account = service.account(caller, params.account.as_deref())?;
+    let post_quantum = is_post_quantum(&params.recipients);
     let passphrase = params.passphrase.map(|text| Zeroizing::new(text.to_string()));
     let keys = Keys { recipients: params.recipients, passphrase };
     let made = backup::start(service, caller, account, keys).await?;
-    Ok(BackupBeginResult { transfer: made.transfer, size: made.size, account: made.account.into() })
+    Ok(BackupBeginResult { transfer: made.transfer, size: made.size, post_quantum, account: made.account.into() })
 }
 
 pub(in crate::rpc) async fn backup_read(

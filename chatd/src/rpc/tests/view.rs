@@ -70,6 +70,7 @@ fn contact() -> model::Contact {
         trust: model::Trust::Changed,
         fingerprint: "1234".into(),
         new_fingerprint: Some("5678".into()),
+        suite: Some(model::Suite::Hybrid),
         confirmed: true,
         blocked: true,
         muted_until: Some(Timestamp(1_000)),
@@ -90,6 +91,10 @@ fn told_contact() -> Value {
         "who": "Bobby", "name": "bob", "address": "bob@example.org", "label": "Bobby", "handle": "%7",
         "account": "02".repeat(16), "conversation": "03".repeat(16), "state": "given_up", "reason": "request_expired",
         "trust": "changed", "fingerprint": "1234", "new_fingerprint": "5678", "confirmed": true, "blocked": true,
+        "encryption": {
+            "suite": 2, "sealed": "mlkem768x25519", "signed": "ed25519",
+            "post_quantum_confidentiality": true, "post_quantum_authentication": false,
+        },
         "muted_until": "1970-01-01T00:00:01.000Z", "unread": 3,
         "profile": {"display_name": "Bob", "status": "away", "bio": "b"}, "message": "hi",
         "since": "1970-01-01T00:00:02.000Z",

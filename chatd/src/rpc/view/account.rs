@@ -50,7 +50,7 @@ impl From<model::AccountInfo> for AccountInfo {
 
 impl From<model::AccountStatus> for AccountStatus {
     fn from(status: model::AccountStatus) -> Self {
-        let model::AccountStatus { info, trouble, queued, unread, requests, contacts, seq, store_error, clock } =
+        let model::AccountStatus { info, trouble, queued, unread, requests, contacts, seq, store_error, suite, clock } =
             status;
         let (directory_error, directory_advice) =
             trouble.map_or((None, None), |trouble| (Some(trouble.text), trouble.advice));
@@ -72,6 +72,7 @@ impl From<model::AccountStatus> for AccountStatus {
             store_error,
             damaged,
             repair,
+            encryption: suite.into(),
             clock: clock.map(Into::into),
         }
     }

@@ -1,9 +1,10 @@
 //! Contacts, their profiles, and what is unread of them.
 
 use proto::rpc::types::{
-    Contact, ContactState, ContactsResult, PageParams, Profile, Trust, Unread, UnreadResult, VerifyResult,
+    Contact, ContactState, ContactsResult, Encryption, PageParams, Profile, Trust, Unread, UnreadResult, VerifyResult,
 };
 use proto::who::Who;
+use proto::wire::SUITE_HYBRID;
 
 use crate::model;
 
@@ -39,6 +40,22 @@ impl From<model::ProfileRow> for Profile {
     }
 }
 
+/// What a suite is worth. What is signed is signed by the same key, whatever the suite.
+impl From<model::Suite> for Encryption {
+    fn from(suite: model::Suite) -> Self {
+        let (suite, sealed) = match suite {
+            model::Suite::Hybrid => (SUITE_HYBRID, "mlkem768x25519"),
+        };
+        Self {
+            suite,
+            sealed: sealed.into(),
+            signed: "ed25519".into(),
+            post_quantum_confidentiality: true,
+            post_quantum_authentication: false,
+        }
+    }
+}
+
 /// Without presence: who knows of it adds it.
 impl From<model::Contact> for Contact {
     fn from(contact: model::Contact) -> Self {
@@ -55,6 +72,7 @@ impl From<model::Contact> for Contact {
             trust,
             fingerprint,
             new_fingerprint,
+            suite,
             confirmed,
             blocked,
             muted_until,
@@ -76,6 +94,7 @@ impl From<model::Contact> for Contact {
             trust: trust.into(),
             fingerprint,
             new_fingerprint,
+            encryption: suite.map(Into::into),
             confirmed,
             blocked,
             muted_until,

@@ -1,5 +1,7 @@
-use bech32::{Bech32, Hrp};
+use bech32::Hrp;
 use proto::ids::hex;
+use sha3::Shake256;
+use sha3::digest::{ExtendableOutput, Update, XofReader};
 
 use super::*;
 
@@ -11,7 +13,12 @@ fn made(store: &PrekeyStore, count: i64) -> Vec<PrekeySecret> {
 
 /// The files of a folder in which a secret can be read: raw, in hexadecimal, or as age writes it.
 fn found(folder: &Path, secret: &[u8; 32]) -> Vec<String> {
-    let bech32 = bech32::encode::<Bech32>(Hrp::parse("age-secret-key-").unwrap(), secret).unwrap();
+    let bech32 = age_core::primitives::bech32_encode(Hrp::parse("age-secret-key-pq-").unwrap(), secret);
+    // What the seed is expanded to is as good as the seed.
+    let mut expanded = [0; 96];
+    let mut hash = Shake256::default();
+    hash.update(secret);
+    hash.finalize_xof().read(&mut expanded);
     // Half of it would be as bad.
     let needles = [
         secret[..16].to_vec(),
@@ -19,6 +26,9 @@ fn found(folder: &Path, secret: &[u8; 32]) -> Vec<String> {
         hex(&secret[..16]).into_bytes(),
         bech32.clone().into_bytes(),
         bech32.to_uppercase().into_bytes(),
+        expanded[..16].to_vec(),
+        expanded[32..48].to_vec(),
+        expanded[64..80].to_vec(),
     ];
     let mut hits = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
@@ -106,7 +116,7 @@ fn a_database_of_the_first_version_is_taken_over_and_a_newer_one_refused() {
     old.pragma_update(None, "journal_mode", "WAL").unwrap();
     old.execute_batch(V1).unwrap();
     old.execute(
-        "INSERT INTO prekeys (id, suite, secret, created, not_after) VALUES (?1, 1, ?2, ?3, ?4)",
+        "INSERT INTO prekeys (id, suite, secret, created, not_after) VALUES (?1, 2, ?2, ?3, ?4)",
         params![key.id().as_bytes(), &key.secret_bytes()[..], key.created(), key.not_after()],
     )
     .unwrap();

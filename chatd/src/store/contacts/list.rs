@@ -1,13 +1,15 @@
 //! Contacts as the owner of the account sees them, one or by the page.
 
+use proto::directory::SignedRecord;
 use proto::ids::AccountId;
 use proto::reason::Reason;
 use proto::time::Timestamp;
 use rusqlite::{Connection, params};
 
 use crate::crypto::safety::fingerprint;
-use crate::model::{Contact, ContactStage, Unread};
+use crate::model::{Contact, ContactStage, Suite, Unread};
 use crate::policy::contact::{Incoming, Outgoing, Relation};
+use crate::policy::suite::{KNOWN, Rules, choose};
 use crate::store::error::StoreError;
 use crate::store::peers::row::ContactRow;
 use crate::store::peers::{by_account, load, names};
@@ -97,6 +99,15 @@ pub fn unread(
     Ok((rows.iter().map(entry).collect::<Result<_, _>>()?, more, total as u64))
 }
 
+/// What the next message is sealed with.
+fn suite_of(row: &ContactRow) -> Option<Suite> {
+    let record = SignedRecord::decode(&row.record).and_then(|signed| signed.peek()).ok()?;
+    let rules = Rules { known: KNOWN, min: record.min_suite, floor: row.suite_floor };
+    // Keys that are too old are renewed; it is about how they are made.
+    let chosen = choose(record.prekeys.iter(), rules, i64::MIN).ok()?;
+    Suite::of_number(chosen.suite)
+}
+
 /// The contact as the owner of the account sees it; `home` is the domain of the account.
 pub fn describe(conn: &Connection, row: &ContactRow, home: &str) -> Result<Contact, StoreError> {
     let called = names::called(conn, row, home)?;
@@ -122,6 +133,7 @@ pub fn describe(conn: &Connection, row: &ContactRow, home: &str) -> Result<Conta
         trust: row.trust,
         fingerprint: fingerprint(&row.identity_key),
         new_fingerprint: row.new_key().map(|key| fingerprint(&key)),
+        suite: suite_of(row),
         confirmed: row.confirmed,
         blocked: row.state.blocked,
         muted_until: row.muted_until.filter(|until| *until > Timestamp::now()),

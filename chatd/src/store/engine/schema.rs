@@ -56,6 +56,7 @@ CREATE TABLE peers (
   confirmed       INTEGER NOT NULL,
   record          BLOB    NOT NULL,
   record_seq      INTEGER NOT NULL,
+  suite_floor     INTEGER NOT NULL DEFAULT 0, -- the best suite that it ever offered, since it was last verified
   identity_key    BLOB    NOT NULL,
   reach           BLOB    NOT NULL,
   reach_seq       INTEGER NOT NULL,

@@ -87,7 +87,7 @@ fn state_from(number: i64) -> ContactState {
 const COLUMNS: &str = "p.id, p.account, v.conversation, p.name, p.origin, c.label, c.state, p.trust, p.confirmed,
   v.muted_until, p.record, p.record_seq, p.identity_key, p.reach, p.reach_seq, c.token_given, c.token_held,
   c.request_text, c.request_at, c.ids, v.unread, v.read_upto, p.profile_version, p.display_name, p.status, p.bio,
-  p.rejected_record, c.handle, c.request_end, p.gone, v.id
+  p.rejected_record, c.handle, c.request_end, p.gone, v.id, p.suite_floor
   FROM peers p JOIN contacts c ON c.peer = p.id JOIN conversations v ON v.id = c.conversation";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<ContactRow> {
@@ -135,6 +135,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<ContactRow> {
         request_end: row.get(28)?,
         gone: row.get(29)?,
         direct: row.get(30)?,
+        suite_floor: row.get(31)?,
     })
 }
 

@@ -44,6 +44,9 @@ pub struct ContactRow {
     pub record: Vec<u8>,
     /// Its seq.
     pub record_seq: u64,
+    /// The best encryption suite that it ever offered of those known here; 0 if it never did. Nothing is sealed with a lower one
+    /// until `verify`.
+    pub suite_floor: u8,
     /// Pinned identity key.
     pub identity_key: [u8; 32],
     /// A newer record with another key for which no rotation vouches, until `verify` decides.

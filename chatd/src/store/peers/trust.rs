@@ -10,6 +10,7 @@ use rusqlite::{Connection, params};
 
 use crate::model::ids::{ConversationRow, PeerId};
 use crate::model::{ContactChange, Trust};
+use crate::policy::suite;
 use crate::store::account;
 use crate::store::engine::emit;
 use crate::store::engine::tx::Tx;
@@ -79,8 +80,8 @@ pub fn upsert_contact(tx: &mut Tx<'_>, new: &NewContact) -> Result<PeerId, Store
     let direct = ConversationRow(tx.conn.last_insert_rowid());
     tx.conn.execute(
         "INSERT INTO peers (account, name, origin, trust, confirmed, record, record_seq, identity_key, reach, reach_seq,
-           node, profile_version, display_name, status, bio)
-         VALUES (?1, ?2, ?3, 0, 0, ?4, ?5, ?6, ?7, ?8, ?9, 0, '', '', '')",
+           node, suite_floor, profile_version, display_name, status, bio)
+         VALUES (?1, ?2, ?3, 0, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0, '', '', '')",
         params![
             new.account.as_bytes(),
             new.name,
@@ -91,6 +92,7 @@ pub fn upsert_contact(tx: &mut Tx<'_>, new: &NewContact) -> Result<PeerId, Store
             new.reach,
             new.reach_seq as i64,
             node_of(&new.reach),
+            best_suite(&new.record),
         ],
     )?;
     let id = PeerId(tx.conn.last_insert_rowid());
@@ -174,8 +176,8 @@ pub fn adopt_changed_key(tx: &mut Tx<'_>, contact: PeerId, key: &[u8; 32], trust
     };
     let new = SignedRecord::decode(record).and_then(|signed| signed.verify()).map_err(|_| waits)?;
     tx.conn.execute(
-        "UPDATE peers SET record = ?2, record_seq = ?3, rejected_record = NULL WHERE id = ?1",
-        params![contact, record, new.seq as i64],
+        "UPDATE peers SET record = ?2, record_seq = ?3, suite_floor = ?4, rejected_record = NULL WHERE id = ?1",
+        params![contact, record, new.seq as i64, best_suite(record)],
     )?;
     index_devices(tx, contact, record)?;
     set_key(tx, contact, &new.identity_key, trust, KEY_ACCEPTED)
@@ -198,12 +200,21 @@ pub fn take_reach(tx: &mut Tx<'_>, contact: PeerId, reach: &[u8]) -> Result<(), 
     Ok(())
 }
 
+/// The best suite that a record offers of those known.
+fn best_suite(record: &[u8]) -> u8 {
+    let record = SignedRecord::decode(record).and_then(|signed| signed.peek());
+    record.map_or(0, |record| suite::best(record.prekeys.iter(), suite::KNOWN))
+}
+
 /// Keeps a newer record of a contact whose identity key is the pinned one.
 fn update_record(tx: &mut Tx<'_>, contact: PeerId, record: &[u8], (held, seq): (u64, u64)) -> Result<(), StoreError> {
     let newer = tx
         .conn
-        .prepare_cached("UPDATE peers SET record = ?2, record_seq = ?3 WHERE id = ?1 AND record_seq = ?4")?
-        .execute(params![contact, record, seq as i64, held as i64])?;
+        .prepare_cached(
+            "UPDATE peers SET record = ?2, record_seq = ?3, suite_floor = max(suite_floor, ?5)
+             WHERE id = ?1 AND record_seq = ?4",
+        )?
+        .execute(params![contact, record, seq as i64, held as i64, best_suite(record)])?;
     if newer > 0 {
         index_devices(tx, contact, record)?;
     }
@@ -246,7 +257,8 @@ pub fn set_trust(tx: &mut Tx<'_>, contact: PeerId, trust: Trust) -> Result<(), S
     Ok(())
 }
 
-/// Sets the trust in a contact's key, if it is this one.
+/// Sets the trust in a contact's key, if it is this one. What the contact offers now to be sealed with is then what the user
+/// wants, though it offered better before.
 ///
 /// # Errors
 /// [`StoreError::NotFound`] when the key changed since.
@@ -255,5 +267,6 @@ pub fn trust_key(tx: &mut Tx<'_>, contact: PeerId, key: &[u8; 32], trust: Trust)
     if row.identity_key != *key || row.new_key().is_some() {
         return Err(StoreError::NotFound("the key that was compared: it changed meanwhile, and"));
     }
+    tx.conn.execute("UPDATE peers SET suite_floor = ?2 WHERE id = ?1", params![contact, best_suite(&row.record)])?;
     set_trust(tx, contact, trust)
 }

@@ -13,7 +13,7 @@ use proto::directory::{
 use proto::ids::{AccountId, ConversationId, DeviceId, Epoch, MessageId, NodeId};
 use proto::name::Name;
 use proto::time::Timestamp;
-use proto::wire::SUITE_X25519;
+use proto::wire::SUITE_HYBRID;
 use proto::wire::envelope::{AckEntry, Core};
 use proto::wire::payload::{ContactCard, Kind, Text};
 use rusqlite::Connection;
@@ -347,7 +347,7 @@ pub(crate) fn sign_record(
         prekeys: prekey
             .map(|prekey| Prekey {
                 device: devices[0].id,
-                suite: SUITE_X25519,
+                suite: SUITE_HYBRID,
                 recipient: prekey.public().recipient().to_vec(),
                 created: prekey.created(),
                 not_after: prekey.not_after(),
@@ -357,7 +357,7 @@ pub(crate) fn sign_record(
         devices,
         mailbox: None,
         policy,
-        min_suite: SUITE_X25519,
+        min_suite: SUITE_HYBRID,
         list_address: false,
         show_online: true,
     };

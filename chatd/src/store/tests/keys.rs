@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use proto::directory::{MAX_SEQ_STEP, Record, Rotation, SignedRecord, Statement, recovery_hash};
 
 use crate::crypto::keys::SigningKey;
-use crate::model::{ContactChange, EventKind, Trust};
+use crate::model::{ContactChange, EventKind, Suite, Trust};
+use crate::store::contacts::list;
 use crate::store::feed;
 use crate::store::peers::row::ContactRow;
 use crate::store::peers::trust;
@@ -189,4 +190,36 @@ fn cases() -> u32 {
         .ok()
         .and_then(|seeds| seeds.parse::<u32>().ok())
         .map_or(16, |n| n.clamp(16, 2_000))
+}
+
+/// Bob's suite as the owner is told it.
+fn suite(alice: &Person, bob: &Person) -> Option<Suite> {
+    let row = alice.row(bob);
+    alice.read(|conn| list::describe(conn, &row, "example.org")).suite
+}
+
+#[test]
+fn who_offered_better_is_sealed_to_no_worse_until_verified() {
+    let (bob, record) = bob();
+    let alice = Person::new("alice");
+    let contact = alice.meet(&bob);
+    assert_eq!((alice.row(&bob).suite_floor, suite(&alice, &bob)), (2, Some(Suite::Hybrid)));
+    // As if an invented suite had been known and offered.
+    alice.write(move |tx| Ok(tx.conn.execute("UPDATE peers SET suite_floor = 3", [])?)).unwrap();
+    assert_eq!(suite(&alice, &bob), None);
+    // The thief of bob's identity key publishes a record that offers less: it is bob's, and is not sealed to.
+    let newer = Record { seq: record.seq + 1, ..record.clone() };
+    let newer = SignedRecord::sign(&newer, bob.identity.inner()).unwrap().encode();
+    assert!(take(&alice, &bob, &newer).0);
+    assert_eq!((alice.row(&bob).suite_floor, suite(&alice, &bob)), (3, None));
+    // Nor after a record that offers nothing, and then the same again.
+    for (seq, prekeys) in [(2, Vec::new()), (3, record.prekeys.clone())] {
+        let next = Record { seq: record.seq + seq, prekeys, ..record.clone() };
+        let next = SignedRecord::sign(&next, bob.identity.inner()).unwrap().encode();
+        assert!(take(&alice, &bob, &next).0);
+        assert_eq!((alice.row(&bob).suite_floor, suite(&alice, &bob)), (3, None));
+    }
+    let key = record.identity_key;
+    alice.write(move |tx| trust::trust_key(tx, contact, &key, Trust::Verified)).unwrap();
+    assert_eq!((alice.row(&bob).suite_floor, suite(&alice, &bob)), (2, Some(Suite::Hybrid)));
 }

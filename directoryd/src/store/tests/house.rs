@@ -182,7 +182,7 @@ impl Person {
             prekeys: Vec::new(),
             mailbox: None,
             policy: ContactPolicy::Open,
-            min_suite: 1,
+            min_suite: 2,
             list_address: false,
             show_online: true,
         };

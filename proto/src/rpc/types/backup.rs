@@ -13,7 +13,7 @@ pub struct BackupBeginParams {
     /// See [`AccountParams::account`](super::AccountParams::account).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// Whom the file is encrypted to, as `age1...`; 16 at most.
+    /// Whom the file is encrypted to, as `age1pq1...` or `age1...`, not both; 16 at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recipients: Vec<String>,
     /// Or a passphrase.
@@ -28,6 +28,8 @@ pub struct BackupBeginResult {
     pub transfer: String,
     /// Bytes of the file.
     pub size: u64,
+    /// A later quantum computer cannot open it: it is for a passphrase, or for `age1pq1...` recipients.
+    pub post_quantum: bool,
     /// The account that is in it.
     pub account: AccountInfo,
 }
@@ -82,7 +84,7 @@ pub struct RestoreWriteParams {
 pub struct RestoreFinishParams {
     /// From `restore.begin`.
     pub transfer: String,
-    /// Keys of age that may open the file, as `AGE-SECRET-KEY-1...`.
+    /// Keys of age that may open the file, as `AGE-SECRET-KEY-PQ-1...` or `AGE-SECRET-KEY-1...`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub identities: Vec<Secret>,
     /// Or its passphrase.

@@ -21,6 +21,21 @@ pub struct Empty {}
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Done {}
 
+/// How messages are sealed and signed, and what that is worth against a quantum computer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Encryption {
+    /// The encryption suite.
+    pub suite: u8,
+    /// What messages are sealed with, as age names it: `mlkem768x25519`.
+    pub sealed: String,
+    /// What they are signed with: `ed25519`.
+    pub signed: String,
+    /// What is recorded today cannot be read by a later quantum computer.
+    pub post_quantum_confidentiality: bool,
+    /// Whoever has a quantum computer cannot pretend to be the sender. Never true yet: signatures are of a curve.
+    pub post_quantum_authentication: bool,
+}
+
 /// Parameters that name a person.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

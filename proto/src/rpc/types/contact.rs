@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Profile;
+use super::{Encryption, Profile};
 use crate::ids::{AccountId, ConversationId};
 use crate::time::Timestamp;
 
@@ -84,6 +84,10 @@ pub struct Contact {
     /// While `trust` is `changed`: the key that waits for `verify`, short.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_fingerprint: Option<String>,
+    /// How the next message to it is sealed; absent when nothing can be, because it offers no suite that is known here, or only
+    /// weaker ones than before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
     /// Its directory confirmed that name and domain are this account's. If not, nobody is found by this name.
     pub confirmed: bool,
     /// Blocked by the caller.

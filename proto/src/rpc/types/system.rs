@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Encryption;
 use crate::advice::Advice;
 use crate::ids::NodeId;
 use crate::time::Timestamp;
@@ -121,6 +122,8 @@ pub struct AccountStatus {
     /// See [`AccountInfo::repair`](super::AccountInfo::repair).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repair: Option<Advice>,
+    /// How messages to it are sealed, at least.
+    pub encryption: Encryption,
     /// This machine's clock and others' differ by more than 5 minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<ClockStatus>,

@@ -11,7 +11,7 @@ use proto::directory::api::{
 };
 use proto::ids::{DeviceId, PrekeyId, hex};
 use proto::wire::envelope::Outer;
-use proto::wire::{MAX_TTL_SECONDS, SUITE_X25519};
+use proto::wire::{MAX_TTL_SECONDS, SUITE_HYBRID};
 use tests::Directory;
 use tests::directory::ORIGIN;
 use tests::http::Http;
@@ -129,7 +129,7 @@ fn envelope(to: &Registrant, number: usize) -> Vec<u8> {
     ciphertext[..8].copy_from_slice(&(number as u64).to_be_bytes());
     let to_device = DeviceId::of_key(&to.device.verifying_key().to_bytes());
     let (prekey_id, ttl) = (PrekeyId([7; 8]), MAX_TTL_SECONDS);
-    Outer { suite: SUITE_X25519, to_device, prekey_id, ttl, ciphertext: &ciphertext, work: None }.encode()
+    Outer { suite: SUITE_HYBRID, to_device, prekey_id, ttl, ciphertext: &ciphertext, work: None }.encode()
 }
 
 enum Said {

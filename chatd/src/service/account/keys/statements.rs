@@ -8,7 +8,7 @@ use proto::directory::{Device, Prekey, Reach, Record, Rotation, SignedReach, Sig
 use proto::ids::{AccountId, DeviceId, NodeId};
 use proto::name::Name;
 use proto::time::Timestamp;
-use proto::wire::SUITE_X25519;
+use proto::wire::SUITE_HYBRID;
 
 use super::Keys;
 use crate::crypto::keys::SigningKey;
@@ -60,7 +60,7 @@ pub(in crate::service) fn make_record(
         expires: now + RECORD_LIFETIME_SECONDS,
         prekeys: vec![Prekey {
             device: device.id,
-            suite: SUITE_X25519,
+            suite: prekey.suite(),
             recipient: prekey.public().recipient().to_vec(),
             created: prekey.created(),
             not_after: prekey.not_after(),
@@ -68,7 +68,7 @@ pub(in crate::service) fn make_record(
         devices: vec![device],
         mailbox: (!facts.directory.is_empty()).then(|| facts.directory.to_owned()),
         policy: facts.config.first_contact,
-        min_suite: SUITE_X25519,
+        min_suite: SUITE_HYBRID,
         list_address: facts.config.list_address,
         show_online: facts.config.show_online,
     };

@@ -241,6 +241,14 @@ pub fn contact(name: &str, state: &str) -> Value {
     })
 }
 
+/// How messages are sealed.
+fn encryption() -> Value {
+    json!({
+        "suite": 2, "sealed": "mlkem768x25519", "signed": "ed25519",
+        "post_quantum_confidentiality": true, "post_quantum_authentication": false,
+    })
+}
+
 /// A daemon of alice's, with bob in it; answers every method with something.
 pub fn alice() -> Daemon {
     Daemon::new(|call| call.answer(sample(call)))
@@ -261,7 +269,7 @@ pub fn sample(call: &Call<'_>) -> Value {
             "user_clients": [{ "uid": 1000, "clients": 2 }, { "uid": 1001, "clients": 1 }], "accounts": [{
                 "name": "alice", "address": "alice@example.org", "logged_in": true, "online": false,
                 "directory": "https://example.org:7470", "directory_error": "connection refused", "queued": 3,
-                "unread": 2, "requests": 1, "contacts": 4, "seq": 99,
+                "unread": 2, "requests": 1, "contacts": 4, "seq": 99, "encryption": encryption(),
             }],
         }),
         "directory.users" => json!({ "users": [
@@ -271,7 +279,11 @@ pub fn sample(call: &Call<'_>) -> Value {
         "contact.add" => contact("bob", "requested"),
         "contact.requests" => json!({ "contacts": [contact("carol", "pending")] }),
         "contact.list" => json!({ "contacts": [contact("bob", "accepted"), contact("carol", "pending")] }),
-        "contact.verify" => json!({ "safety_number": "12345 67890", "contact": contact("bob", "accepted") }),
+        "contact.verify" => {
+            let mut bob = contact("bob", "accepted");
+            bob["encryption"] = encryption();
+            json!({ "safety_number": "12345 67890", "contact": bob })
+        }
         "contact.mute" => {
             let mut bob = contact("bob", "accepted");
             bob["muted_until"] = json!(AT);

@@ -34,7 +34,7 @@ fn hybrid() -> Value {
 
 #[test]
 fn users_are_told_how_messages_are_sealed_and_what_that_is_not() {
-    let pair = Pair::start();
+    let mut pair = Pair::start();
     let words =
         "mlkem768x25519 (suite 2): a later quantum computer cannot read it; signed with ed25519, which it could forge";
     assert_eq!(status(&pair.alice)["encryption"], hybrid());
@@ -43,7 +43,8 @@ fn users_are_told_how_messages_are_sealed_and_what_that_is_not() {
     assert_eq!(contact(&pair.alice, "bob").unwrap()["encryption"], hybrid());
     assert_eq!(pair.alice.json(["verify", "bob"])["contact"]["encryption"], hybrid());
     pair.alice.ok(["verify", "bob"]).says(&["messages to bob are sealed with", words]);
-    // What lies in a record and in the database of secrets is of that suite alone.
+    // What lies in the database of secrets is of that suite alone.
+    pair.alice_daemon.stop();
     let secrets = PrekeyStore::open(&folder(&pair.alice_daemon)).unwrap().all().unwrap();
     assert!(!secrets.is_empty() && secrets.iter().all(|prekey| prekey.suite() == 2));
 }

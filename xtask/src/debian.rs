@@ -12,6 +12,9 @@ struct Need {
     present: fn() -> bool,
 }
 
+/// What another implementation of age runs on.
+const NODE: [&str; 2] = ["nodejs", "npm"];
+
 const NEEDS: [Need; 6] = [
     Need { package: "python3", why: "docs/rpc.md's client is run as printed", present: || runs("python3", &["-V"]) },
     Need {
@@ -50,13 +53,16 @@ fn runs(program: &str, args: &[&str]) -> bool {
 /// Installs what is missing, or says what to install. What stays missing makes tests skip, not this fail.
 pub fn provide() -> Result<()> {
     components()?;
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.present)()).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
+    // Those for node by themselves: there are many, and what becomes of them must not keep the others away.
+    let (node, others): (Vec<&Need>, Vec<&Need>) =
+        NEEDS.iter().filter(|need| !(need.present)()).partition(|need| NODE.contains(&need.package));
+    [others, node].into_iter().filter(|missing| !missing.is_empty()).try_for_each(|missing| install(&missing))
+}
+
+fn install(missing: &[&Need]) -> Result<()> {
     let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
     let line = format!("apt-get install {}", packages.join(" "));
-    for need in &missing {
+    for need in missing {
         println!("missing: {} ({})", need.package, need.why);
     }
     if !nix::unistd::geteuid().is_root() || !Path::new("/usr/bin/apt-get").exists() {

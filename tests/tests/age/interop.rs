@@ -16,7 +16,7 @@ use proto::ids::{AccountId, ConversationId, DeviceId, Epoch, MessageId};
 use proto::wire::SUITE_HYBRID;
 use proto::wire::envelope::{Core, Outer};
 use serde_json::{Value, json};
-use tests::skip;
+use tests::skip_without_failing;
 
 use crate::package;
 
@@ -117,7 +117,7 @@ fn envelopes_go_both_ways() {
     let texts_of_files: Vec<String> = files.iter().map(|file| BASE64_STANDARD.encode(file)).collect();
     let request = json!({ "identity": identity, "recipient": recipient, "files": texts_of_files, "reseal": true });
     let Some(answer) = ask(&request) else {
-        skip!("the package age-encryption is not there: cargo xtask test installs it with npm");
+        skip_without_failing!("the package age-encryption is not there: cargo xtask test installs it with npm");
     };
     let (theirs, plain) = (answer["sealed"].as_array().unwrap(), answer["opened"].as_array().unwrap());
     assert_eq!((theirs.len(), plain.len()), (files.len(), files.len()));
@@ -142,7 +142,7 @@ fn backups_and_keys_go_both_ways() {
     let mine = seal_for(std::slice::from_ref(&recipient));
     let request = json!({ "identity": identity, "recipient": recipient, "files": [mine], "reseal": true });
     let Some(answer) = ask(&request) else {
-        skip!("the package age-encryption is not there: cargo xtask test installs it with npm");
+        skip_without_failing!("the package age-encryption is not there: cargo xtask test installs it with npm");
     };
     assert_eq!(bytes(&answer["opened"][0]), text);
     assert_eq!(answer["identity_to_recipient"], recipient.as_str());

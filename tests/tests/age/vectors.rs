@@ -9,7 +9,7 @@ use age::{DecryptError, Decryptor};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use proto::ids::{hex, sha256};
-use tests::skip;
+use tests::skip_without_failing;
 
 use crate::package;
 
@@ -122,7 +122,7 @@ fn all_hybrid_vectors_of_c2sp() {
     match installed {
         Some(installed) => hold(&from_package(&installed), "cctv-age"),
         None if folder.is_dir() => {}
-        None => skip!(
+        None => skip_without_failing!(
             "the vectors are neither in {} nor in the package cctv-age: cargo xtask test installs it with npm",
             folder.display()
         ),

@@ -1,5 +1,7 @@
 //! The hybrid keys of age, held against others: C2SP's vectors, and the implementation for browsers by age's author.
 
+#![allow(clippy::unwrap_used)]
+
 mod interop;
 mod vectors;
 

@@ -168,6 +168,9 @@ impl Node {
         self.cache = Cache::default();
         self.life = Life::default();
         self.head = self.number("SELECT coalesce(max(last), 0) FROM events") as u64;
+        // A disk that goes back is that of the device that it was.
+        let own: Vec<u8> = self.read(|conn| Ok(conn.query_row("SELECT device FROM account", [], |row| row.get(0))?));
+        self.device = DeviceId::from_slice(&own).unwrap();
     }
 
     fn set_device(&mut self, device: DeviceId) {

@@ -18,8 +18,8 @@ use crate::store::error::StoreError;
 
 /// Ranges that are kept for a device at most, the lowest: what is left out is sent to it again, and it knows that.
 const MAX_RANGES: usize = 64;
-/// The highest number that a range names: it fits the database.
-const MAX_SEQ: u64 = 1 << 62;
+/// The highest seq that counts: far beyond what anybody sends, and every sum with it fits an i64 of the database.
+pub(in crate::store) const MAX_SEQ: u64 = 1 << 62;
 
 /// A device that a stream goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,9 +121,10 @@ pub(in crate::store) fn begin(
 
 /// Writes down what a device has.
 pub(in crate::store) fn keep(tx: &mut Tx<'_>, stream: OutStreamRow, owed: &Owed) -> Result<(), StoreError> {
+    let kept = &owed.has[..owed.has.len().min(MAX_RANGES)];
     tx.conn
         .prepare_cached("INSERT OR REPLACE INTO owed (stream, device, peer, has) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![stream, owed.to.device.as_bytes(), owed.to.peer, encode(&owed.has)])?;
+        .execute(params![stream, owed.to.device.as_bytes(), owed.to.peer, encode(kept)])?;
     Ok(())
 }
 
@@ -177,11 +178,13 @@ pub fn own_devices_waiting(conn: &Connection) -> Result<Vec<DeviceId>, StoreErro
     Ok(out)
 }
 
-fn encode(ranges: &[(u64, u64)]) -> Vec<u8> {
-    ranges.iter().take(MAX_RANGES).flat_map(|(low, high)| [low.to_be_bytes(), high.to_be_bytes()].concat()).collect()
+/// Ranges as a column holds them: pairs of u64be.
+pub(in crate::store) fn encode(ranges: &[(u64, u64)]) -> Vec<u8> {
+    ranges.iter().flat_map(|(low, high)| [low.to_be_bytes(), high.to_be_bytes()].concat()).collect()
 }
 
-fn decode(bytes: &[u8]) -> Vec<(u64, u64)> {
+/// The reverse of [`encode`].
+pub(in crate::store) fn decode(bytes: &[u8]) -> Vec<(u64, u64)> {
     let number = |b: &[u8]| b.try_into().map(u64::from_be_bytes).unwrap_or(0);
     bytes.chunks_exact(16).map(|pair| (number(&pair[..8]), number(&pair[8..]))).collect()
 }

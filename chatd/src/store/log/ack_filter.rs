@@ -11,9 +11,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::ids::{ConversationRow, OutStreamRow, PeerDevice, PeerId};
 use crate::store::delivery::owed;
+use crate::store::delivery::owed::MAX_SEQ;
 use crate::store::error::StoreError;
-use crate::store::log::recovery::{covered, highest, room_for_epochs};
-use crate::store::log::streams::MAX_SEQ;
+use crate::store::log::recovery::{highest, room_for_epochs};
 use crate::store::peers::usage::{DAY_MS, MAX_RENEWALS};
 
 /// Whether one of the ids ends a signal that waits for a contact.
@@ -97,7 +97,7 @@ fn settles(conn: &Connection, stream: OutStreamRow, from: PeerDevice, entry: &Ac
         return Ok(!owed::without(&owed::without(&owed::covered(entry), &beyond), &own.has).is_empty());
     }
     let mut core = conn.prepare_cached("SELECT 1 FROM outbox WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3 LIMIT 1")?;
-    for (low, high) in covered(entry).filter(|(low, _)| *low <= MAX_SEQ) {
+    for (low, high) in owed::covered(entry) {
         if core.exists(params![stream, low as i64, high.min(MAX_SEQ) as i64])? {
             return Ok(true);
         }

@@ -15,12 +15,13 @@ use rusqlite::{OptionalExtension, params};
 
 use crate::model::ids::{ConversationRow, PeerId};
 use crate::policy::limits::Quotas;
+use crate::store::delivery::owed::MAX_SEQ;
 use crate::store::engine::emit;
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
 use crate::store::log::append::{self, Place, Shown};
 use crate::store::log::reorder;
-use crate::store::log::streams::{InStream, MAX_SEQ, StreamKey, close_stream, fill_skipped, in_stream};
+use crate::store::log::streams::{InStream, StreamKey, close_stream, fill_skipped, in_stream};
 use crate::store::log::taking::{CHAIN_BROKEN, Received, Taking};
 use crate::store::peers::usage;
 

@@ -9,11 +9,9 @@ use proto::wire::payload::{Kind, Skip};
 use rusqlite::{OptionalExtension, params};
 
 use crate::model::ids::ConversationRow;
+use crate::store::delivery::owed::{self, MAX_SEQ};
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
-
-/// The highest seq that is taken: far beyond what anybody sends, and every sum with it fits an i64 of the database.
-pub(in crate::store) const MAX_SEQ: u64 = 1 << 62;
 
 /// A hole that was given up is closed after so long, if its place is needed: 7 days, which is how long a mailbox could have
 /// held what is missing.
@@ -150,15 +148,6 @@ pub(in crate::store) fn told_ranges(mut ranges: Vec<(u64, u64)>, contiguous: u64
     ranges
 }
 
-pub(in crate::store) fn encode_ranges(ranges: &[(u64, u64)]) -> Vec<u8> {
-    ranges.iter().flat_map(|(low, high)| [low.to_be_bytes(), high.to_be_bytes()].concat()).collect()
-}
-
-pub(in crate::store) fn decode_ranges(bytes: &[u8]) -> Vec<(u64, u64)> {
-    let number = |b: &[u8]| b.try_into().map(u64::from_be_bytes).unwrap_or(0);
-    bytes.chunks_exact(16).map(|pair| (number(&pair[..8]), number(&pair[8..]))).collect()
-}
-
 /// A skip fills the hole before it as soon as it arrives: what it names will never come. `false`: there is no room to
 /// remember that, and so the skip itself must not be taken either.
 pub(in crate::store) fn fill_skipped(stream: &mut InStream, core: &Core<'_>, now: i64) -> bool {
@@ -194,7 +183,7 @@ pub(in crate::store) fn in_stream(tx: &mut Tx<'_>, key: &StreamKey) -> Result<Op
         .query_row(params![key.device.as_bytes(), key.conversation.as_bytes(), key.epoch.as_bytes()], |row| {
             let (id, contiguous, shown): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
             let (given_up, prev, ranges): (i64, Vec<u8>, Vec<u8>) = (row.get(3)?, row.get(4)?, row.get(5)?);
-            let (contiguous, shown, ranges) = (contiguous as u64, shown as u64, decode_ranges(&ranges));
+            let (contiguous, shown, ranges) = (contiguous as u64, shown as u64, owed::decode(&ranges));
             let (reused, conversation) = (row.get(6)?, row.get(7)?);
             Ok((InStream { id, conversation, contiguous, ranges, shown, prev: None, given_up, reused }, prev))
         })
@@ -228,7 +217,7 @@ pub(in crate::store) fn close_stream(tx: &mut Tx<'_>, key: StreamKey, stream: In
             stream.id,
             stream.contiguous as i64,
             prev,
-            encode_ranges(&stream.ranges),
+            owed::encode(&stream.ranges),
             stream.shown as i64,
             stream.given_up,
             stream.reused

@@ -5,9 +5,10 @@ use proto::wire::envelope::AckEntry;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::ids::PeerId;
+use crate::store::delivery::owed;
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
-use crate::store::log::streams::{self, decode_ranges, told_ranges};
+use crate::store::log::streams::{self, told_ranges};
 
 /// What we have of a contact's streams: the content of a `resume`.
 pub fn resume_entries(conn: &Connection, contact: PeerId, device: DeviceId) -> Result<Vec<AckEntry>, StoreError> {
@@ -27,7 +28,7 @@ pub fn resume_entries(conn: &Connection, contact: PeerId, device: DeviceId) -> R
             conversation: key.conversation,
             epoch: key.epoch,
             contiguous,
-            ranges: told_ranges(decode_ranges(&row.get::<_, Vec<u8>>(4)?), contiguous, row.get(5)?),
+            ranges: told_ranges(owed::decode(&row.get::<_, Vec<u8>>(4)?), contiguous, row.get(5)?),
         });
     }
     Ok(out)

@@ -16,12 +16,12 @@ use crate::model::MessageState;
 use crate::model::ids::{OutStreamRow, PeerDevice, PeerId};
 use crate::store::delivery::marks::unmark;
 use crate::store::delivery::owed;
+use crate::store::delivery::owed::MAX_SEQ;
 use crate::store::delivery::runs::subtract;
 use crate::store::engine::numbers;
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
-use crate::store::log::recovery::{self, NUMBERS_UNKNOWN, Placed, RECIPIENT_RESTORED, covered};
-use crate::store::log::streams::MAX_SEQ;
+use crate::store::log::recovery::{self, NUMBERS_UNKNOWN, Placed, RECIPIENT_RESTORED};
 use crate::store::peers;
 
 /// Messages that one contact gets again in a day at most: one that says again and again that it has nothing costs no more
@@ -56,7 +56,7 @@ pub(in crate::store) fn lost_by_peer(
         if entry.is_none() && !complete {
             continue;
         }
-        let have: Vec<(u64, u64)> = entry.map(|entry| covered(entry).collect()).unwrap_or_default();
+        let have: Vec<(u64, u64)> = entry.map(|entry| owed::covered(entry)).unwrap_or_default();
         if let Some(mut owed) = owed::of_stream(tx.conn, stream)?.into_iter().find(|one| one.to == from) {
             let gone = owed::without(&owed.has, &have);
             if !gone.is_empty() {

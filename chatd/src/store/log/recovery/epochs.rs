@@ -18,15 +18,14 @@ use rusqlite::{OptionalExtension, params};
 use crate::model::MessageState;
 use crate::model::ids::{ConversationRow, OutStreamRow, PeerDevice, PeerId};
 use crate::store::account;
-use crate::store::delivery::trace;
+use crate::store::delivery::owed::MAX_SEQ;
+use crate::store::delivery::{owed, trace};
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
 use crate::store::log::recovery::detect::{self, MAX_REISSUED};
 use crate::store::log::recovery::{
-    self, NUMBERS_UNKNOWN, Placed, RECIPIENT_RESTORED, RESTORED, SESSION_COUNTER, covered, devices, highest, of_ours,
-    resend,
+    self, NUMBERS_UNKNOWN, Placed, RECIPIENT_RESTORED, RESTORED, SESSION_COUNTER, devices, highest, of_ours, resend,
 };
-use crate::store::log::streams::MAX_SEQ;
 use crate::store::peers::{self, usage};
 
 /// Messages of a stream in doubt that are sent again at once at most: so many may have been acknowledged by mistake.
@@ -297,7 +296,7 @@ fn unsent_numbers(tx: &mut Tx<'_>, contact: PeerId, entries: &[AckEntry]) -> Res
         .query_row([stream], |row| row.get(0))?;
     let mut waits =
         tx.conn.prepare_cached("SELECT 1 FROM outbox WHERE stream = ?1 AND seq > ?2 AND seq BETWEEN ?3 AND ?4")?;
-    for (low, high) in covered(entry) {
+    for (low, high) in owed::covered(entry) {
         if waits.exists(params![stream, tried, low as i64, high.min(MAX_SEQ) as i64])? {
             return Ok(true);
         }

@@ -5,9 +5,9 @@ use proto::wire::envelope::AckEntry;
 use rusqlite::Connection;
 
 use crate::model::ids::{OutStreamRow, PeerId};
+use crate::store::delivery::owed::MAX_SEQ;
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
-use crate::store::log::streams::MAX_SEQ;
 use crate::store::{account, peers};
 
 pub(super) mod detect;
@@ -52,10 +52,6 @@ pub(in crate::store) fn of_ours<'e>(
     let conversation = peers::load(tx.conn, contact)?.conversation;
     let ours = |entry: &&AckEntry| entry.from_device == device && entry.conversation == conversation;
     Ok(entries.iter().filter(ours).collect())
-}
-
-pub(in crate::store) fn covered(entry: &AckEntry) -> impl Iterator<Item = (u64, u64)> {
-    std::iter::once((1, entry.contiguous)).chain(entry.ranges.iter().copied()).filter(|(low, high)| low <= high)
 }
 
 /// The highest number that an entry covers.

@@ -42,7 +42,7 @@ fn users_are_told_how_messages_are_sealed_and_what_that_is_not() {
     assert!(shown.contains(words), "{shown}");
     assert_eq!(contact(&pair.alice, "bob").unwrap()["encryption"], hybrid());
     assert_eq!(pair.alice.json(["verify", "bob"])["contact"]["encryption"], hybrid());
-    pair.alice.ok(["verify", "bob"]).says(&["messages to bob are sealed with", words]);
+    pair.alice.ok(["verify", "bob"]).says(&["what goes to bob is sealed with", words]);
     // What lies in the database of secrets is of that suite alone.
     pair.alice_daemon.stop();
     let secrets = PrekeyStore::open(&folder(&pair.alice_daemon)).unwrap().all().unwrap();

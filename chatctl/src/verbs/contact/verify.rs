@@ -78,7 +78,7 @@ fn print(out: &mut Out, result: &VerifyResult, who: &str, only_shown: bool) -> R
         }
     })?;
     out.note(&match &result.contact.encryption {
-        Some(how) => format!("messages to {who} are sealed with {}", words::encryption(how)),
+        Some(how) => format!("what goes to {who} is sealed with {}", words::encryption(how)),
         None => format!("nothing can be sealed to {who}: no encryption that both sides take is offered"),
     })
 }

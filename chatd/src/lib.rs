@@ -2,7 +2,7 @@
 //! thin clients.
 //!
 //! Rooms, each importing only from those to its left, siblings in braces never from each other:
-//! `model -> {crypto, policy, events} -> store -> {link, directory} -> {delivery, receive} -> service -> rpc`.
+//! `model -> {crypto, policy, events} -> store -> {link, directory} -> {delivery, receive} -> peer -> service -> rpc`.
 //! ARCHITECTURE.md shows how a message goes through them.
 
 pub mod crypto;
@@ -12,6 +12,7 @@ pub mod directory;
 pub mod events;
 pub mod link;
 pub mod model;
+pub mod peer;
 pub mod policy;
 pub mod receive;
 pub mod rpc;

@@ -1,14 +1,11 @@
 //! The way by mailbox: while a contact cannot be reached, what waits for it is sealed and left at its directory.
 //!
-//! One job at a time per contact. Nothing leaves the outbox by it: the recipient's own acknowledgement ends a message, and
+//! One job at a time per device. Nothing leaves the outbox by it: the recipient's own acknowledgement ends a message, and
 //! comes by the same way if need be, inside of an envelope.
-
-use crate::model::Outcome;
-use std::time::Instant;
 
 use proto::directory::SignedRecord;
 use proto::directory::api::ErrorCode;
-use proto::ids::MessageId;
+use proto::ids::{DeviceId, MessageId};
 use proto::reason::Reason;
 use proto::time::Timestamp;
 use proto::wire::MAX_TTL_SECONDS;
@@ -16,24 +13,23 @@ use proto::wire::envelope::AckEntry;
 use proto::wire::payload::Kind;
 use rusqlite::Connection;
 
-use super::Context;
-use super::engine::{Engine, Finished};
-use super::pack::{fit, is_contact_kind, sender, targets};
-use super::reach::{Said, refresh_record};
+use super::context::Context;
+use super::core::event::{Deposited, RouteKey};
+use super::dialer::{Said, refresh_record};
+use super::sealer::{devices_of, fit, is_contact_kind, named, sender, target};
 use super::work::{NoStamp, stamped};
 use crate::crypto::CryptoError;
 use crate::crypto::envelope::{SealTo, capacity, seal};
 use crate::directory::{DirectoryClient, DirectoryError};
-use crate::model::Trust;
 use crate::model::ids::{PeerDevice, PeerId};
+use crate::model::{Outcome, Trust};
 use crate::policy::suite::NoSuite;
 use crate::store::account::{self, OwnCard};
-use crate::store::delivery::attempts;
 use crate::store::delivery::control::{self, SignalRow};
 use crate::store::delivery::deposits::{self, Deposit};
 use crate::store::delivery::outbox::{self, OutboxRow};
 use crate::store::log::told;
-use crate::store::{ContactRow, StoreError, peers};
+use crate::store::{ContactRow, StoreError, Tx, peers};
 
 /// Prekeys are renewed every day: one that is older than this has a successor, if its owner was there.
 const PREKEY_IS_OLD_SECONDS: i64 = 26 * 3_600;
@@ -48,7 +44,7 @@ const NO_SUCH_DEVICE: &str = "its directory knows no such device";
 
 /// Why a deposit was not made.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DepositError {
+enum DepositError {
     #[error("the directory of its domain is not known here")]
     NoDirectory,
     #[error(transparent)]
@@ -108,38 +104,50 @@ impl DepositError {
     }
 }
 
-/// What a job does.
-pub(super) struct Depositing {
-    pub context: Context,
-    pub contact: PeerId,
-    /// The token of our session at the home directory.
-    pub bearer: Option<String>,
+/// Leaves everything that waits for a device: which devices what waits is owed to (none: that was not found out), and what became
+/// of it.
+pub(super) async fn run(context: Context, key: RouteKey, bearer: Option<String>) -> (Vec<DeviceId>, Deposited) {
+    let mut job = Depositing { context, key, bearer, devices: Vec::new() };
+    let result = match job.leave_all().await {
+        Ok(left) => left,
+        Err(DepositError::NoDirectory) => Deposited::NoWay,
+        Err(DepositError::Gone) => Deposited::Gone,
+        Err(error) => {
+            tracing::debug!(contact = %key.peer, %error, "not left in the mailbox");
+            let wait = match &error {
+                DepositError::Unreachable(DirectoryError::RateLimited { retry_after }) => Some(*retry_after),
+                _ => None,
+            };
+            Deposited::Failed { refusal: error.is_refusal(), wait, outcome: error.outcome() }
+        }
+    };
+    (job.devices, result)
 }
 
-/// What a job left there.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Left {
-    /// The mailbox took something.
-    pub any: bool,
-    /// Nothing at all waits for this contact any more.
-    pub all: bool,
+/// A job.
+struct Depositing {
+    context: Context,
+    key: RouteKey,
+    /// The token of our session at the home directory.
+    bearer: Option<String>,
+    devices: Vec<DeviceId>,
 }
 
 /// What was read, to be sealed.
-struct Waiting {
-    /// To which of its devices.
-    to: Result<SealTo, NoSuite>,
-    row: ContactRow,
-    card: OwnCard,
-    signals: Vec<SignalRow>,
-    rows: Vec<OutboxRow>,
-    ack_due: bool,
-    floor: u64,
+pub(in crate::delivery) struct Waiting {
+    /// To the device, if it has a prekey that may be sealed to.
+    pub to: Result<SealTo, NoSuite>,
+    pub row: ContactRow,
+    pub card: OwnCard,
+    pub signals: Vec<SignalRow>,
+    pub rows: Vec<OutboxRow>,
+    pub ack_due: bool,
+    /// The highest number that was known for the token before.
+    pub floor: u64,
 }
 
 impl Depositing {
-    /// Leaves everything that waits.
-    pub async fn run(self) -> Result<Left, DepositError> {
+    async fn leave_all(&mut self) -> Result<Deposited, DepositError> {
         let (mut refreshed, mut any) = (false, false);
         // Whatever else goes wrong, this ends: a mailbox holds no more.
         for _ in 0..MAX_ROUNDS {
@@ -147,6 +155,13 @@ impl Depositing {
             let home = self.context.directories.of(&waiting.row.origin);
             let client = home.ok_or(DepositError::NoDirectory)?.clone();
             let now = self.context.clock.trusted_or_local_now();
+            self.devices = devices_of(&waiting.row, now);
+            let (before, named) = (self.key.device, named(self.key, &self.devices));
+            self.key = named;
+            if before.is_some() && before != named.device {
+                // What was read is for a device that is none any more.
+                continue;
+            }
             let to = waiting.to.clone();
             let old = newest_prekey(&waiting.row).is_none_or(|created| now - created > PREKEY_IS_OLD_SECONDS);
             if (to.is_err() || old) && !refreshed {
@@ -171,19 +186,20 @@ impl Depositing {
                 Err(error) => return Err(error),
             }
         }
-        let contact = self.contact;
-        let rest = self.context.store.read_blocking(|conn| outbox::anything_waits(conn, contact))?;
-        Ok(Left { any, all: !rest })
+        let peer = self.key.peer;
+        let rest = self.context.store.read_blocking(|conn| outbox::anything_waits(conn, peer))?;
+        Ok(Deposited::Left { any, all: !rest })
     }
 
     fn read(&self) -> Result<Option<Waiting>, DepositError> {
-        let (context, contact) = (&self.context, self.contact);
-        Ok(context.store.read_blocking(|conn| read(conn, context, contact))?)
+        let (context, now) = (&self.context, self.context.clock.trusted_or_local_now());
+        let url = |origin: &str| context.directories.of(origin).map(|client| client.url().to_owned());
+        Ok(context.store.read_blocking(|conn| read(conn, self.key, now, url))?)
     }
 
     /// Seals and leaves what was read; `false` when there is nothing that may be left.
     async fn leave(&self, waiting: Waiting, client: &DirectoryClient, to: &SealTo) -> Result<bool, DepositError> {
-        let Waiting { row, card, signals, rows, ack_due, floor, to: _ } = waiting;
+        let Waiting { to: _, row, card, signals, rows, ack_due, floor } = waiting;
         let token = row.token_held;
         let mut any = false;
         for signal in &signals {
@@ -200,7 +216,7 @@ impl Depositing {
                 }
                 answer => answer?,
             };
-            let (contact, id, kind) = (self.contact, signal.msgid, signal.kind);
+            let (contact, id, kind) = (self.key.peer, signal.msgid, signal.kind);
             let until =
                 (self.context.clock.trusted_or_local_now() * 1_000).saturating_add(seconds_ms(answer.expires_in));
             self.context.store.write(move |tx| signal_left(tx, contact, id, kind, until)).await?;
@@ -211,8 +227,7 @@ impl Depositing {
         let mut ack_due = ack_due;
         while !rest.is_empty() || ack_due {
             let acks = if ack_due { self.acks(to)? } else { Vec::new() };
-            // A deposit is a range: what lies there already ends it.
-            let count = consecutive(&rest[..fit(rest, acks.len())]);
+            let count = cut(rest, acks.len());
             let (head, tail) = rest.split_at(count);
             let cores: Vec<&[u8]> = head.iter().map(|row| row.core.as_slice()).collect();
             let outer = seal(&sender(&self.context, &card), to, acks, &cores, MAX_TTL_SECONDS)?;
@@ -221,23 +236,22 @@ impl Depositing {
             let answer = self.post(client, &row, Some(&token), outer).await?;
             proto::fault::point("mailbox.deposit.after");
             let place = head.first().zip(head.last()).map(|(first, last)| (first.stream, first.seq, last.seq));
-            let (contact, mailbox, acked) = (self.contact, client.url().to_owned(), ack_due);
+            let (number, seconds, mailbox) = (answer.number, answer.expires_in, client.url().to_owned());
             let device = to.device;
-            self.context
-                .store
-                .write(move |tx| {
-                    if acked {
-                        told::set_ack_due(tx, contact, false)?;
-                    }
-                    let Some((stream, low, high)) = place else { return Ok(()) };
-                    let (number, seconds) = (answer.number, answer.expires_in);
-                    deposits::deposited(
-                        tx,
-                        contact,
-                        &Deposit { stream, device, low, high, mailbox, token, number, floor, at, seconds },
-                    )
-                })
-                .await?;
+            let deposit = place.map(|(stream, low, high)| Deposit {
+                stream,
+                device,
+                low,
+                high,
+                mailbox,
+                token,
+                number,
+                floor,
+                at,
+                seconds,
+            });
+            let (peer, acked) = (self.key.peer, ack_due);
+            self.context.store.write(move |tx| left(tx, peer, acked, deposit.as_ref())).await?;
             (ack_due, any, rest) = (false, true, tail);
         }
         Ok(any)
@@ -255,115 +269,66 @@ impl Depositing {
     }
 
     fn acks(&self, to: &SealTo) -> Result<Vec<AckEntry>, StoreError> {
-        let (contact, device) = (self.contact, to.device);
+        let (contact, device) = (self.key.peer, to.device);
         self.context.store.read_blocking(|conn| told::acks_for(conn, contact, device))
     }
 }
 
-impl Engine {
-    /// Begins a job, if what waits for a contact should go to its mailbox now.
-    pub(super) fn deposit(&mut self, contact: PeerId, now: Instant) {
-        let Some(route) = self.routes.get_mut(contact).filter(|_| self.counted) else { return };
-        if route.is_usable() || !route.mailbox.may_begin(now) {
-            return;
-        }
-        route.mailbox.begin();
-        let (context, bearer) = (self.context.clone(), self.bearer.clone());
-        let finished = self.finished.clone();
-        tokio::spawn(async move {
-            let result = Depositing { context, contact, bearer }.run().await;
-            let _ = finished.send(Finished::Deposited { contact, result }).await;
-        });
-    }
-
-    pub(super) fn deposited(&mut self, contact: PeerId, result: Result<Left, DepositError>) {
-        if result.as_ref().is_ok_and(|left| left.any) {
-            self.found(contact);
-        }
-        let route = self.route(contact);
-        match result {
-            Ok(left) => {
-                route.mailbox.succeeded();
-                // Unless something came meanwhile: there is nobody to dial for any more.
-                if left.all && !route.mailbox.wanted && route.link.is_none() {
-                    route.pending = false;
-                }
-            }
-            // There is no such way, and nothing to tell of it.
-            Err(DepositError::NoDirectory) => route.mailbox.succeeded(),
-            Err(DepositError::Gone) => {
-                route.mailbox.running = false;
-                self.gone(contact, "mailbox", Instant::now());
-            }
-            Err(error) => {
-                tracing::debug!(%contact, %error, "not left in the mailbox");
-                route.mailbox.failed(Instant::now(), rand::random(), error.is_refusal());
-                if let DepositError::Unreachable(DirectoryError::RateLimited { retry_after }) = &error {
-                    route.mailbox.wait(Instant::now(), *retry_after, rand::random());
-                }
-                let outcome = error.outcome();
-                self.context.store.note(move |tx| attempts::attempt_failed(tx, contact, "mailbox", outcome));
-            }
-        }
-        self.advance(contact);
-    }
-
-    /// What lay in a mailbox for its whole time there without an answer is put there again.
-    pub(super) fn deposits_ended(&self) {
-        let now = self.context.clock.trusted_or_local_now() * 1_000;
-        self.context.store.note(move |tx| deposits::end_deposits(tx, now));
-    }
-}
-
-fn read(conn: &Connection, context: &Context, contact: PeerId) -> Result<Option<Waiting>, StoreError> {
-    let now = Timestamp(context.clock.trusted_or_local_now() * 1_000);
-    let row = peers::load(conn, contact)?;
+/// What waits for a device and may be left at `now` (Unix seconds, by the clock that judges keys). `url`: of the mailbox of a domain.
+pub(in crate::delivery) fn read(
+    conn: &Connection,
+    key: RouteKey,
+    now: i64,
+    url: impl Fn(&str) -> Option<String>,
+) -> Result<Option<Waiting>, StoreError> {
+    let now = Timestamp(now * 1_000);
+    let peer = key.peer;
+    let row = peers::load(conn, peer)?;
     if row.state.blocked {
         return Ok(None);
     }
     let may_talk = row.state.may_talk() && row.trust != Trust::Changed;
-    let signals: Vec<SignalRow> = control::waiting(conn, contact, now.0)?
+    let signals: Vec<SignalRow> = control::waiting(conn, peer, now.0)?
         .into_iter()
         .filter(|signal| signal.deposited_until <= now.0 && (may_talk || is_contact_kind(signal.kind)))
         .collect();
-    let ack_due = may_talk && told::ack_is_due(conn, contact)?;
-    // The first device takes what is for any of them; each of the others what it has not got.
-    let (mut to, refused) = match targets(&row, context.clock.trusted_or_local_now()) {
-        Ok(to) => (to.into_iter(), NoSuite::Expired),
-        Err(why) => (Vec::new().into_iter(), why),
+    let ack_due = may_talk && told::ack_is_due(conn, peer)?;
+    let to = target(&row, key.device, now.0 / 1_000);
+    let rows = match &to {
+        Ok(to) if may_talk => outbox::undeposited(conn, PeerDevice { peer, device: to.device }, READ_BYTES)?,
+        _ => Vec::new(),
     };
-    let mut first = to.next();
-    let mut rows = Vec::new();
-    while let Some(of) = first.as_ref().filter(|_| may_talk) {
-        rows = outbox::undeposited(conn, PeerDevice { peer: contact, device: of.device }, READ_BYTES)?;
-        if !rows.is_empty() || !signals.is_empty() || ack_due {
-            break;
-        }
-        match to.next() {
-            Some(next) => first = Some(next),
-            None => break,
-        }
-    }
-    let nobody = first.is_none() && may_talk && outbox::anything_waits(conn, contact)?;
+    let nobody = to.is_err() && may_talk && outbox::anything_waits(conn, peer)?;
     if signals.is_empty() && rows.is_empty() && !ack_due && !nobody {
         return Ok(None);
     }
-    let floor = match (context.directories.of(&row.origin), &row.token_held) {
-        (Some(client), Some(token)) => deposits::highest_of(conn, client.url(), contact, token)?,
+    let floor = match (url(&row.origin), &row.token_held) {
+        (Some(url), Some(token)) => deposits::highest_of(conn, &url, peer, token)?,
         _ => 0,
     };
-    let to = first.ok_or(refused);
     Ok(Some(Waiting { card: account::own_card(conn)?, to, row, signals, rows, ack_due, floor }))
 }
 
-/// A removal or a rejection is acknowledged by nobody: the mailbox has it, and that is as far as it goes.
-fn signal_left(
-    tx: &mut crate::store::Tx<'_>,
-    contact: PeerId,
-    id: MessageId,
-    kind: Kind,
-    until: i64,
+/// How many of the rows one deposit takes beside `acks` acknowledgements: it is a range, and what lies there already ends it.
+pub(in crate::delivery) fn cut(rows: &[OutboxRow], acks: usize) -> usize {
+    consecutive(&rows[..fit(rows, acks)])
+}
+
+/// Writes down that an envelope was left; `acked`: it told what arrived.
+pub(in crate::delivery) fn left(
+    tx: &mut Tx<'_>,
+    peer: PeerId,
+    acked: bool,
+    deposit: Option<&Deposit>,
 ) -> Result<(), StoreError> {
+    if acked {
+        told::set_ack_due(tx, peer, false)?;
+    }
+    deposit.map_or(Ok(()), |deposit| deposits::deposited(tx, peer, deposit))
+}
+
+/// A removal or a rejection is acknowledged by nobody: the mailbox has it, and that is as far as it goes.
+fn signal_left(tx: &mut Tx<'_>, contact: PeerId, id: MessageId, kind: Kind, until: i64) -> Result<(), StoreError> {
     match kind {
         Kind::ContactReject | Kind::ContactRemove => control::signals_done(tx, contact, &[id]),
         _ => deposits::signals_deposited(tx, contact, &[id], until),

@@ -10,19 +10,16 @@ use proto::wire::payload::Kind;
 use proto::wire::work::{MAX_WORK_BITS, solve};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::engine::{Engine, Finished};
-use super::pack::{Problem, next_number, sender, target};
-use super::{Context, OpenLink};
+use super::context::Context;
+use super::core::event::RouteKey;
+use super::open_link::OpenLink;
+use super::sealer::{SealError, next_number, sender, target};
 use crate::crypto::envelope::seal;
-use crate::model::ids::PeerId;
-use crate::store::delivery::{attempts, control};
+use crate::store::delivery::control;
 use crate::store::{account, peers};
 
 /// Processor time that a stamp may take, in seconds of one core; also what waiting for another one's may take.
 pub(super) const WORK_TIME: Duration = Duration::from_secs(30);
-/// Stamps that are made for a contact while its link lasts: it asks for more each time only if it is hostile, or its lane
-/// is filling up.
-pub(super) const MAX_STAMPS: u32 = 3;
 /// One at a time: what is asked of us must not take more than a core.
 static TURN: Semaphore = Semaphore::const_new(1);
 
@@ -70,12 +67,14 @@ pub(super) async fn stamped(outer: Vec<u8>, bits: u8, window: u64) -> Result<Vec
 const LOWEST: i32 = 19;
 
 /// Seals the request that waits for a contact anew, with work, and sends it; its number. `None`: no request waits.
-async fn ask_with_work(
+pub(super) async fn run(
     context: Context,
-    contact: PeerId,
+    key: RouteKey,
     link: OpenLink,
     (bits, window): (u8, u64),
-) -> Result<Option<u64>, Problem> {
+) -> Result<Option<u64>, SealError> {
+    let contact = key.peer;
+    tracing::info!(often = "work", %contact, bits, "the peer's lane for strangers is full: doing work");
     let now = context.clock.trusted_or_local_now();
     let read = context.store.read_blocking(|conn| {
         let row = peers::load(conn, contact)?;
@@ -85,53 +84,12 @@ async fn ask_with_work(
     })?;
     let Some((row, request, card)) = read else { return Ok(None) };
     let card = card?;
-    let to = target(&row, now)?;
+    let to = target(&row, key.device, now)?;
     let outer = seal(&sender(&context, &card), &to, Vec::new(), &[&request.core], MAX_TTL_SECONDS)?;
     let outer = stamped(outer, bits, window).await?;
     let number = next_number();
-    link.sender.send(Frame::Envelope { number, outer }).await.map_err(|_| Problem::Link)?;
+    link.sender.send(Frame::Envelope { number, outer }).await.map_err(|_| SealError::Link)?;
     Ok(Some(number))
-}
-
-impl Engine {
-    /// A peer takes our request with work only.
-    pub(super) fn work_wanted(&mut self, link: u64, envelope: u64, bits: u8, window: u64) {
-        let here = self.routes.of_link(link);
-        let asked =
-            here.into_iter().find(|contact| self.routes.get(*contact).is_some_and(|r| r.requested == Some(envelope)));
-        let Some(contact) = asked else { return };
-        let route = self.route(contact);
-        let Some(open) = route.link.clone() else { return };
-        // Each refusal is answered once, and a link so often.
-        route.requested = None;
-        if route.stamps >= MAX_STAMPS {
-            return;
-        }
-        route.stamps += 1;
-        tracing::info!(often = "work", %contact, bits, "the peer's lane for strangers is full: doing work");
-        let (context, finished) = (self.context.clone(), self.finished.clone());
-        tokio::spawn(async move {
-            let result = ask_with_work(context, contact, open, (bits, window)).await;
-            let _ = finished.send(Finished::Worked { contact, link, result }).await;
-        });
-    }
-
-    pub(super) fn worked(&mut self, contact: PeerId, link: u64, result: Result<Option<u64>, Problem>) {
-        let route = self.route(contact);
-        match result {
-            Ok(number) => {
-                if route.link.as_ref().is_some_and(|open| open.sender.link_id() == link) {
-                    route.requested = number;
-                }
-                route.repeat_later(Instant::now());
-            }
-            Err(problem) => {
-                tracing::info!(often = "work", %contact, %problem, "the request was not sent with work");
-                let outcome = problem.outcome();
-                self.context.store.note(move |tx| attempts::attempt_failed(tx, contact, "direct", outcome));
-            }
-        }
-    }
 }
 
 #[cfg(test)]

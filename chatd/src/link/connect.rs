@@ -26,7 +26,7 @@ pub(super) const VERSIONS: [u8; 1] = [proto::wire::VERSION];
 
 /// What every link of a node is made with.
 #[derive(Debug, Clone)]
-pub(super) struct Workshop {
+pub(super) struct Handshaker {
     pub(super) pace: Pace,
     pub(super) write_stall: Duration,
     pub(super) unauthenticated_for: Duration,
@@ -34,7 +34,7 @@ pub(super) struct Workshop {
     pub(super) shutdown: CancellationToken,
 }
 
-impl Workshop {
+impl Handshaker {
     pub(super) fn new(caps: &LinkCaps) -> Self {
         Self {
             pace: Pace { grace: caps.mid_frame_grace, bytes_per_second: caps.min_mid_frame_bytes_per_second },

@@ -22,7 +22,7 @@ use super::config::{
     ADDRESS_SETTLE, CLOSE_WAIT, FIRST_ADDRESS_WAIT, IDLE_TIMEOUT, INCOMING_QUEUE_LINKS, KEEP_ALIVE, MAX_DIAL_ADDRESSES,
     RECEIVE_WINDOW, RECEIVE_WINDOW_UNAUTHENTICATED, SEND_WINDOW,
 };
-use super::connect::Workshop;
+use super::connect::Handshaker;
 use super::error::{CloseCode, CloseReason};
 use super::{Link, LinkCaps, LinkConfig, LinkError};
 
@@ -39,14 +39,14 @@ struct Inner {
     id: NodeId,
     dialing: QuicTransportConfig,
     dial_timeout: Duration,
-    workshop: Workshop,
+    handshaker: Handshaker,
     addresses: watch::Receiver<Vec<SocketAddr>>,
     caps: Arc<InboundCaps>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.workshop.shutdown.cancel();
+        self.handshaker.shutdown.cancel();
     }
 }
 
@@ -58,24 +58,24 @@ impl Node {
     /// [`LinkError::Config`], [`LinkError::Bind`].
     pub async fn bind(config: LinkConfig) -> Result<(Self, mpsc::Receiver<Link>), LinkError> {
         let endpoint = endpoint(&config).await?;
-        let workshop = Workshop::new(&config.caps);
+        let handshaker = Handshaker::new(&config.caps);
         let caps = InboundCaps::new(&config.caps);
-        let addresses = watch_addresses(&endpoint, &workshop).await;
+        let addresses = watch_addresses(&endpoint, &handshaker).await;
         let (to_owner, incoming) = mpsc::channel(INCOMING_QUEUE_LINKS);
         let acceptor = Acceptor {
             endpoint: endpoint.clone(),
-            workshop: workshop.clone(),
+            handshaker: handshaker.clone(),
             caps: Arc::clone(&caps),
             limits: config.caps.clone(),
             to_owner,
         };
-        workshop.tasks.spawn(acceptor.run());
+        handshaker.tasks.spawn(acceptor.run());
         let inner = Inner {
             id: NodeId(*endpoint.id().as_bytes()),
             endpoint,
             dialing: transport(0).build(),
             dial_timeout: config.dial_timeout,
-            workshop,
+            handshaker,
             addresses,
             caps,
         };
@@ -117,11 +117,11 @@ impl Node {
             let connecting = self.inner.endpoint.connect_with_opts(target, ALPN, options).await;
             let connecting = connecting.map_err(|error| below(peer, error))?;
             let connection = connecting.await.map_err(|error| at_handshake(peer, error))?;
-            self.inner.workshop.link(connection, true, None).await
+            self.inner.handshaker.link(connection, true, None).await
         };
         tokio::select! {
             biased;
-            () = self.inner.workshop.shutdown.cancelled() => {
+            () = self.inner.handshaker.shutdown.cancelled() => {
                 Err(LinkError::Closed(CloseReason::local(CloseCode::ShuttingDown, "the node stops")))
             }
             dialed = timeout(self.inner.dial_timeout, dial) => dialed.unwrap_or(Err(LinkError::DialTimeout(peer))),
@@ -140,11 +140,11 @@ impl Node {
 
     /// Closes every link with [`CloseCode::ShuttingDown`] and the sockets after them; takes 4 s at most.
     pub async fn close(&self) {
-        let workshop = &self.inner.workshop;
-        workshop.shutdown.cancel();
-        workshop.tasks.close();
-        if timeout(CLOSE_WAIT, workshop.tasks.wait()).await.is_err() {
-            debug!(links = workshop.tasks.len(), "links did not close in time");
+        let handshaker = &self.inner.handshaker;
+        handshaker.shutdown.cancel();
+        handshaker.tasks.close();
+        if timeout(CLOSE_WAIT, handshaker.tasks.wait()).await.is_err() {
+            debug!(links = handshaker.tasks.len(), "links did not close in time");
         }
         if timeout(CLOSE_WAIT, self.inner.endpoint.close()).await.is_err() {
             debug!("the endpoint did not close in time");
@@ -209,7 +209,7 @@ async fn endpoint(config: &LinkConfig) -> Result<Endpoint, LinkError> {
 }
 
 /// Publishes the endpoint's direct addresses, settled and sorted, until the node stops.
-async fn watch_addresses(endpoint: &Endpoint, workshop: &Workshop) -> watch::Receiver<Vec<SocketAddr>> {
+async fn watch_addresses(endpoint: &Endpoint, handshaker: &Handshaker) -> watch::Receiver<Vec<SocketAddr>> {
     let mut watcher = endpoint.watch_addr();
     let first_by = Instant::now() + FIRST_ADDRESS_WAIT;
     let mut first = direct(&watcher.get());
@@ -220,8 +220,8 @@ async fn watch_addresses(endpoint: &Endpoint, workshop: &Workshop) -> watch::Rec
         }
     }
     let (publish, addresses) = watch::channel(first);
-    let shutdown = workshop.shutdown.clone();
-    workshop.tasks.spawn(shutdown.run_until_cancelled_owned(async move {
+    let shutdown = handshaker.shutdown.clone();
+    handshaker.tasks.spawn(shutdown.run_until_cancelled_owned(async move {
         while watcher.updated().await.is_ok() {
             sleep(ADDRESS_SETTLE).await;
             let now = direct(&watcher.get());
@@ -246,7 +246,7 @@ fn direct(address: &EndpointAddr) -> Vec<SocketAddr> {
 /// more of them than the caps allow.
 struct Acceptor {
     endpoint: Endpoint,
-    workshop: Workshop,
+    handshaker: Handshaker,
     caps: Arc<InboundCaps>,
     limits: LinkCaps,
     to_owner: mpsc::Sender<Link>,
@@ -257,7 +257,7 @@ impl Acceptor {
         loop {
             let incoming = tokio::select! {
                 biased;
-                () = self.workshop.shutdown.cancelled() => return,
+                () = self.handshaker.shutdown.cancelled() => return,
                 incoming = self.endpoint.accept() => incoming,
             };
             let Some(incoming) = incoming else { return };
@@ -270,7 +270,7 @@ impl Acceptor {
             }
             match self.caps.admit(origin) {
                 Ok(slot) => {
-                    self.workshop.tasks.spawn(self.handshake(incoming, slot));
+                    self.handshaker.tasks.spawn(self.handshake(incoming, slot));
                 }
                 Err(cap) => {
                     debug!(?cap, ?origin, "inbound connection refused");
@@ -281,7 +281,7 @@ impl Acceptor {
     }
 
     fn handshake(&self, incoming: Incoming, slot: Slot) -> impl Future<Output = ()> + use<> {
-        let (workshop, to_owner) = (self.workshop.clone(), self.to_owner.clone());
+        let (handshaker, to_owner) = (self.handshaker.clone(), self.to_owner.clone());
         let (handshake, first_frame) = (self.limits.handshake, self.limits.first_frame);
         async move {
             let work = async {
@@ -292,14 +292,14 @@ impl Acceptor {
                 };
                 // Closes the connection when the future below is dropped at the timeout.
                 let close = connection.clone();
-                match timeout(first_frame, workshop.link(connection, false, Some(slot))).await {
+                match timeout(first_frame, handshaker.link(connection, false, Some(slot))).await {
                     // An owner that is gone drops the link, which closes it.
                     Ok(Ok(link)) => drop(to_owner.send(link).await),
                     Ok(Err(error)) => debug!(%error, "inbound link refused"),
                     Err(_) => close.close(VarInt::from_u32(CloseCode::TooSlow.to_wire()), b"no hello in time"),
                 }
             };
-            workshop.shutdown.run_until_cancelled(work).await;
+            handshaker.shutdown.run_until_cancelled(work).await;
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use proto::ids::{AccountId, DeviceId, NodeId};
@@ -17,8 +17,9 @@ use super::error::ServiceError;
 use crate::crypto::keys::SigningKey;
 use crate::delivery::{News, OpenLink};
 use crate::directory::Directories;
-use crate::link::{Link, Node, PeerTable};
+use crate::link::{Node, PeerTable};
 use crate::model::{Caller, Clients};
+use crate::peer::Links;
 use crate::policy::rate::SharedLimits;
 use crate::store::disk::reserve::Space;
 use crate::store::history::search::Indexer;
@@ -43,8 +44,7 @@ pub(super) struct Inner {
     /// Those that the configuration names.
     pub directories: Directories,
     pub accounts: Registry,
-    /// Every open link: an account that comes online finds the links that are there.
-    pub links: Mutex<std::collections::HashMap<u64, OpenLink>>,
+    pub links: Links,
     pub transfers: Arc<Transfers>,
     pub clients: KnownClients,
     pub started: Instant,
@@ -161,7 +161,7 @@ impl Service {
 
     /// The links that are open now.
     pub(super) fn open_links(&self) -> Vec<OpenLink> {
-        self.inner.links.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.inner.links.open()
     }
 
     pub(super) fn account_of_device(&self, device: DeviceId) -> Option<Arc<Account>> {
@@ -171,20 +171,6 @@ impl Service {
     pub(super) async fn tell_all(&self, news: impl Fn() -> News) {
         for account in self.accounts() {
             account.tell(news()).await;
-        }
-    }
-
-    pub(super) fn open_link(&self, link: &Link) -> OpenLink {
-        let own = self.node_id();
-        let (dialer, acceptor) = if link.dialed { (own, link.peer) } else { (link.peer, own) };
-        OpenLink {
-            peer: link.peer,
-            dialer,
-            acceptor,
-            exporter: link.exporter,
-            sender: link.sender.clone(),
-            claims: Arc::default(),
-            doubt: Arc::default(),
         }
     }
 }

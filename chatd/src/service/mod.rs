@@ -12,7 +12,6 @@
 //! Where a function has no `# Errors` of its own, its errors are those of the store.
 
 pub(crate) mod account;
-mod acker;
 pub(crate) mod backup;
 pub mod config;
 pub(crate) mod contacts;
@@ -20,7 +19,6 @@ mod context;
 pub(crate) mod directory;
 mod error;
 pub(crate) mod feed;
-mod gaps;
 mod links;
 pub(crate) mod messages;
 pub(crate) mod profiles;

@@ -1,7 +1,7 @@
 //! How the service begins and ends, and takes over another configuration.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -16,9 +16,9 @@ use super::config::Config;
 use super::context::{Inner, KnownClients, Service};
 use super::directory::publisher;
 use super::error::ServiceError;
-use super::links;
 use crate::directory::Directories;
 use crate::link::{LinkCaps, LinkConfig, Node, PeerTable};
+use crate::peer::{self, Links};
 use crate::policy::rate::SharedLimits;
 use crate::store::disk::reserve::Space;
 use crate::store::history::search::Indexer;
@@ -65,7 +65,7 @@ pub async fn start(config: Config, data_dir: PathBuf) -> Result<Service, Service
             transfers: Transfers::new(Arc::clone(&space)),
             space,
             accounts: Registry::default(),
-            links: Mutex::default(),
+            links: Links::default(),
             clients: KnownClients::default(),
             started: Instant::now(),
             stop: CancellationToken::new(),
@@ -77,7 +77,7 @@ pub async fn start(config: Config, data_dir: PathBuf) -> Result<Service, Service
             table,
         }),
     };
-    service.spawn(links::run(service.clone(), new_links));
+    service.spawn(peer::run(service.clone(), service.node_id(), service.inner.links.clone(), new_links));
     lifecycle::open_accounts(&service).await?;
     service.spawn(lifecycle::watch_disk(service.clone()));
     service.spawn(publisher::watch_addresses(service.clone()));

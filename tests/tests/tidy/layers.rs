@@ -19,12 +19,13 @@ const CHATCTL: [&[&str]; 8] = [
 ];
 
 /// Modules of chatd, from the bottom up. A module imports only from rows before its own.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 10] = [
     &["model"],
     &["crypto", "policy", "events"],
     &["store"],
     &["link", "directory"],
     &["delivery", "receive"],
+    &["peer"],
     &["service"],
     &["rpc"],
     // What a program needs around the layers: it stands on top of them and nothing imports it.
@@ -258,6 +259,53 @@ fn rooms_of_the_store_stand_in_their_order() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert_eq!(seen.len(), STORE.len(), "a room was not found: {seen:?} of {STORE:?}");
+}
+
+/// What the core of delivery names nowhere: whoever drives it does all IO, and has the time and the dice.
+const IO: [&str; 20] = [
+    "tokio",
+    "rusqlite",
+    "crate::store",
+    "crate::link",
+    "crate::directory",
+    "crate::receive",
+    "Store",
+    "OpenLink",
+    "Instant::now",
+    "SystemTime",
+    "Timestamp::now",
+    "rand::random",
+    "rand::rng",
+    "std::sync",
+    "std::thread",
+    "std::fs",
+    "std::net",
+    "mpsc",
+    "async ",
+    ".await",
+];
+
+#[test]
+fn the_core_of_delivery_does_no_io() {
+    let (mut wrong, mut files) = (Vec::new(), 0);
+    for (name, text) in sources().filter(|(name, _)| name.starts_with("chatd/src/delivery/core/")) {
+        if is_test_file(&name) {
+            continue;
+        }
+        files += 1;
+        let code = code(&text);
+        let names = |word: &str| {
+            code.match_indices(word).any(|(at, _)| {
+                let within = |c: char| c.is_alphanumeric() || c == '_';
+                let (before, after) = (code[..at].chars().next_back(), code[at + word.len()..].chars().next());
+                let whole = word.chars().next_back().is_some_and(|last| !within(last)) || !after.is_some_and(within);
+                !before.is_some_and(within) && whole
+            })
+        };
+        wrong.extend(IO.iter().filter(|word| names(word)).map(|word| format!("{name}: {word}")));
+    }
+    assert!(wrong.is_empty(), "an effect for it, or an event that brings it: {wrong:#?}");
+    assert!(files > 8, "found too little of the core to judge: {files} files");
 }
 
 #[test]

@@ -20,9 +20,9 @@ use super::state::{Online, Order, Phase, Published, SessionState, Stops};
 use super::{Account, retention, settings};
 use crate::delivery::{self, Delivery};
 use crate::model::{AccountRow, Trouble};
+use crate::peer::holes;
 use crate::service::context::Service;
 use crate::service::directory::{membership, prekeys, session};
-use crate::service::gaps;
 
 /// How long tasks have to end, the goodbye to the directory included; what hangs is ended then.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -313,9 +313,12 @@ impl Work for AccountWork {
         }
         let delivery = Delivery::spawn(context, links, stops.work.clone());
         let watched = delivery.clone();
+        let of = Arc::clone(account);
+        let is_drained_for = Box::new(move |time| of.is_drained_for(time));
+        let holes = holes::Holes { store: account.store.clone(), delivery: delivery.clone(), is_drained_for };
         let mut jobs: Vec<(Task, Job)> = vec![
             (Task::Delivery, Box::pin(async move { watched.ended().await })),
-            (Task::Gaps, until(&stops.work, gaps::watch(Arc::clone(account)))),
+            (Task::Gaps, until(&stops.work, holes::watch(holes))),
         ];
         let (commands, queue) = mpsc::channel(session::COMMANDS);
         if let Some(parts) = session::parts(service, account, &row.origin, (commands.clone(), queue), stops) {

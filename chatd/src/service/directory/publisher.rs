@@ -125,7 +125,7 @@ pub(in crate::service) async fn watch_addresses(service: Service) {
         if addresses.changed().await.is_err() {
             return;
         }
-        service.tell_all(|| News::TryAll).await;
+        service.tell_all(|| News::RetryAll).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Holes in the streams of others: what comes after one is held back for a while, then shown after a `message.gap` event.
 //!
-//! Not its job: to ask for what is missing (`service::gaps` has the timer, delivery the link).
+//! Not its job: to ask for what is missing (`peer::holes` has the timer, delivery the link).
 //!
 //! Invariants: a hole that is given up is told, with the number of what is missing, before anything above it is shown;
 //! it stays unacknowledged, so that its sender keeps what it has of it.

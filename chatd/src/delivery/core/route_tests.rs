@@ -1,48 +1,31 @@
-use proto::ids::NodeId;
-
 use super::*;
-use crate::link::in_process_pair;
-use crate::model::ids::OutStreamRow;
-
-fn link() -> OpenLink {
-    let (near, _) = in_process_pair(NodeId([1; 32]));
-    OpenLink {
-        peer: near.peer,
-        dialer: near.peer,
-        acceptor: near.peer,
-        exporter: near.exporter,
-        sender: near.sender,
-        claims: std::sync::Arc::default(),
-        doubt: std::sync::Arc::default(),
-    }
-}
 
 fn sending() -> Route {
     let mut route = Route::default();
-    route.attach(link());
+    route.attach(1, Instant::now());
     route.phase = Phase::Ready;
     route
 }
 
 #[test]
 fn what_was_in_flight_is_pending_however_the_link_is_left() {
-    for leave in [Route::detach, Route::rewind, |route: &mut Route| route.attach(link())] {
+    for leave in [Route::detach, Route::rewind, |route: &mut Route, now| route.attach(2, now)] {
         let mut route = sending();
-        route.in_flight.push_back(InFlight { number: 1, stream: OutStreamRow(1), high: 9, bytes: 100 });
+        route.in_flight.push_back(InFlight { number: 1, epoch: Epoch([1; 8]), high: 9, bytes: 100 });
         route.cursor = (OutStreamRow(1), 9);
         assert!(!route.pending);
-        leave(&mut route);
+        leave(&mut route, Instant::now());
         assert!(route.pending && route.cursor == (OutStreamRow(0), 0));
     }
 }
 
 #[test]
 fn a_job_from_before_moves_nothing_and_is_done_again() {
-    for leave in [Route::detach, Route::rewind, |route: &mut Route| route.attach(link())] {
+    for leave in [Route::detach, Route::rewind, |route: &mut Route, now| route.attach(2, now)] {
         let mut route = sending();
         let life = route.life;
         route.packing = true;
-        leave(&mut route);
+        leave(&mut route, Instant::now());
         assert!(!route.job_ended(life), "its cursor would skip what the peer asked for again");
         assert!(route.pending && !route.packing);
     }
@@ -56,18 +39,18 @@ fn a_link_that_ends_after_everything_was_acknowledged_is_not_dialled_again() {
     let ids = [MessageId([1; 16]), MessageId([2; 16])];
     route.signalled.extend(ids);
     route.signals_done(&ids);
-    route.detach();
+    route.detach(Instant::now());
     assert!(!route.pending);
 }
 
 #[test]
 fn another_link_is_claimed_anew() {
     let mut route = sending();
-    route.attach(link());
+    route.attach(2, Instant::now());
     assert_eq!(route.phase, Phase::Down);
     // A dial that fails after somebody came in another way must not end that way.
     let mut route = Route { phase: Phase::Connecting, ..Route::default() };
-    route.attach(link());
+    route.attach(2, Instant::now());
     assert_ne!(route.phase, Phase::Connecting);
 }
 
@@ -129,15 +112,15 @@ fn a_request_is_repeated_less_and_less() {
 
 #[test]
 fn what_is_acknowledged_before_its_job_tells_of_it_is_not_waited_for() {
-    let envelope = |number, high| InFlight { number, stream: OutStreamRow(1), high, bytes: 100 };
+    let envelope = |number, high| InFlight { number, epoch: Epoch([1; 8]), high, bytes: 100 };
     let mut route = sending();
     route.packing = true;
-    route.acknowledged(OutStreamRow(1), 9);
+    route.acknowledged(Epoch([1; 8]), 9, Instant::now());
     assert!(route.job_ended(route.life));
-    route.sent([envelope(1, 9), envelope(2, 12)]);
+    route.sent([envelope(1, 9), envelope(2, 12)], Instant::now());
     assert_eq!(route.in_flight.iter().map(|one| one.high).collect::<Vec<_>>(), [12]);
     // Said of one job, it says nothing of the next.
-    route.sent([envelope(3, 9)]);
+    route.sent([envelope(3, 9)], Instant::now());
     assert_eq!(route.in_flight.len(), 2);
 }
 

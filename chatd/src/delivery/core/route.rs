@@ -1,19 +1,19 @@
-//! One contact's route: what link it uses, how far it has sent, when it tries again. No IO.
+//! The route to one device of a peer: what link it uses, how far it has sent, when it tries again. No IO.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use proto::ids::{DeviceId, MessageId};
+use proto::ids::{Epoch, MessageId};
 use proto::wire::MAX_ACK_ENTRIES;
 
-use super::OpenLink;
-use super::again::Again;
+use super::event::InFlight;
+use super::resend_budget::ResendBudget;
 use crate::model::ids::OutStreamRow;
 use crate::policy::backoff::Backoff;
 
-/// Envelopes on the way to one contact without an acknowledgement at most: 64 of 64 KiB are 4 MiB, more than any
+/// Envelopes on the way to one device without an acknowledgement at most: 64 of 64 KiB are 4 MiB, more than any
 /// bandwidth-delay product that matters here.
-pub(super) const WINDOW: usize = 64;
+pub const WINDOW: usize = 64;
 /// A claim that is not answered for so long is given up, and the way tried anew.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(10);
 /// A contact request is repeated after so long while its peer is reached but silent, for nothing tells that it arrived; and after
@@ -27,13 +27,13 @@ const GONE_FOR: Duration = Duration::from_secs(15);
 const ACK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Who accepts lets the other side claim first, which it does as soon as it has stored the acceptance.
-pub(super) const AFTER_ACCEPT: Duration = Duration::from_millis(300);
+pub const AFTER_ACCEPT: Duration = Duration::from_millis(300);
 /// Without an acknowledgement for so long, the peer is asked whether it is still there.
 const DOUBT: Duration = Duration::from_secs(3);
 
 /// How far a route is with its link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub enum Phase {
     /// No link.
     Down,
     /// Looking for an address or dialling.
@@ -47,29 +47,18 @@ pub(super) enum Phase {
     Ready,
 }
 
-/// An envelope without an acknowledgement.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct InFlight {
-    pub number: u64,
-    pub stream: OutStreamRow,
-    pub high: u64,
-    /// On the link.
-    pub bytes: usize,
-}
-
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Route {
+pub struct Route {
     pub phase: Phase,
-    pub link: Option<OpenLink>,
+    pub link: Option<u64>,
     /// Our claim went out on this link.
     pub claimed_on: Option<u64>,
-    pub device: Option<DeviceId>,
     /// Last place in our streams that was put on the link.
     pub cursor: (OutStreamRow, u64),
     pub in_flight: VecDeque<InFlight>,
     /// What was acknowledged while a job was sending: the acknowledgement may come before the job tells what it sent.
-    early: Vec<(OutStreamRow, u64)>,
+    early: Vec<(Epoch, u64)>,
     /// Signals that went out on this link.
     pub signalled: HashSet<MessageId>,
     /// Signals that end with the answer to a ping on this link.
@@ -80,13 +69,15 @@ pub(super) struct Route {
     pub stamps: u32,
     /// Something may wait.
     pub pending: bool,
+    /// The store is being asked.
+    pub looking: bool,
     /// A packing job runs.
     pub packing: bool,
     /// Counts how often sending began anew: what a job from before did says nothing about now.
     pub life: u64,
     pub backoff: Backoff,
     /// What was sent was refused, or could not be sent: that the peer answers claims is no reason to try sooner.
-    pub stumbled: bool,
+    pub rejected: bool,
     /// Not before this.
     pub retry_at: Option<Instant>,
     /// Which connecting job counts; an older one's failure says nothing.
@@ -109,20 +100,20 @@ pub(super) struct Route {
     pub repeats: u32,
     /// A link is wanted though nothing waits: something is asked for.
     pub asks: bool,
-    /// Since when the contact's directory knows no such account.
+    /// Since when the peer's directory knows no such account.
     pub gone_since: Option<Instant>,
     /// That is on disk.
     pub known_gone: bool,
     /// What it may have sent again.
-    pub again: Again,
+    pub resend_budget: ResendBudget,
     /// What waits for this contact goes to its mailbox.
     pub mailbox: ByMailbox,
 }
 
-/// The other way: by the contact's mailbox, while it is not there itself.
+/// The other way: by the peer's mailbox, while it is not there itself.
 #[derive(Debug, Default)]
-pub(super) struct ByMailbox {
-    /// The contact is offline, or the last try to reach it failed.
+pub struct ByMailbox {
+    /// The peer is offline, or the last try to reach it failed.
     pub absent: bool,
     /// Something may wait that does not lie there.
     pub wanted: bool,
@@ -179,7 +170,6 @@ impl Default for Route {
             phase: Phase::Down,
             link: None,
             claimed_on: None,
-            device: None,
             cursor: (OutStreamRow(0), 0),
             in_flight: VecDeque::new(),
             early: Vec::new(),
@@ -188,10 +178,11 @@ impl Default for Route {
             requested: None,
             stamps: 0,
             pending: false,
+            looking: false,
             packing: false,
             life: 0,
             backoff: Backoff::new(),
-            stumbled: false,
+            rejected: false,
             retry_at: None,
             attempt: 0,
             ask_directory: false,
@@ -205,7 +196,7 @@ impl Default for Route {
             asks: false,
             gone_since: None,
             known_gone: false,
-            again: Again::default(),
+            resend_budget: ResendBudget::default(),
             mailbox: ByMailbox::default(),
         }
     }
@@ -213,37 +204,37 @@ impl Default for Route {
 
 impl Route {
     /// Takes a link; everything that was on another is unknown again.
-    pub fn attach(&mut self, link: OpenLink) {
-        if self.link.as_ref().is_some_and(|old| old.sender.link_id() == link.sender.link_id()) {
+    pub fn attach(&mut self, link: u64, now: Instant) {
+        if self.link == Some(link) {
             return;
         }
         self.link = Some(link);
         (self.claimed_on, self.requested, self.stamps) = (None, None, 0);
         // A dial that is under way is of no interest any more, and a claim on another link does not count here.
         self.phase = Phase::Down;
-        self.rewind();
+        self.rewind(now);
     }
 
-    /// Both claims stand, on a link that is open.
+    /// Both claims stand, on a link that is not known to have ended.
     pub fn is_usable(&self) -> bool {
-        self.phase == Phase::Ready && self.link.as_ref().is_some_and(|link| !link.sender.is_closed())
+        self.phase == Phase::Ready && self.link.is_some()
     }
 
     /// The link is gone, or of no use.
-    pub fn detach(&mut self) {
+    pub fn detach(&mut self, now: Instant) {
         self.link = None;
         (self.claimed_on, self.requested) = (None, None);
         self.phase = Phase::Down;
-        self.rewind();
+        self.rewind(now);
     }
 
     /// Sends again from the first that is not acknowledged: the store no longer holds what is.
-    pub fn rewind(&mut self) {
+    pub fn rewind(&mut self, now: Instant) {
         // What is on its way is pending again, whoever drops it here.
         self.pending |= self.is_waiting() || !self.signalled.is_empty();
         self.life += 1;
         self.cursor = (OutStreamRow(0), 0);
-        self.again.spend(self.in_flight.iter().map(|envelope| envelope.bytes).sum(), Instant::now());
+        self.resend_budget.spend(self.in_flight.iter().map(|envelope| envelope.bytes).sum(), now);
         self.in_flight.clear();
         self.signalled.clear();
         self.pinged.clear();
@@ -253,7 +244,7 @@ impl Route {
 
     /// Our claim went out now.
     pub fn claiming(&mut self, now: Instant) {
-        self.claimed_on = self.link.as_ref().map(|link| link.sender.link_id());
+        self.claimed_on = self.link;
         self.phase = Phase::Claiming { until: now + CLAIM_TIMEOUT };
     }
 
@@ -266,15 +257,13 @@ impl Route {
 
     /// A way failed: wait.
     pub fn failed(&mut self, now: Instant, random: u64) {
-        self.detach();
-        // It may have another device by now: a restore makes a new one.
-        self.device = None;
+        self.detach(now);
         self.ask_directory = true;
         self.retry_at = Some(now + self.backoff.failed(random));
         (self.mailbox.absent, self.mailbox.wanted) = (true, true);
     }
 
-    /// The contact's directory knows no such account. `true`: it said so before, and long enough ago.
+    /// The peer's directory knows no such account. `true`: it said so before, and long enough ago.
     pub fn gone(&mut self, now: Instant, random: u64) -> bool {
         let since = *self.gone_since.get_or_insert(now);
         let sure = self.known_gone || now.saturating_duration_since(since) >= GONE_FOR;
@@ -332,7 +321,12 @@ impl Route {
         !self.in_flight.is_empty() || !self.pinged.is_empty()
     }
 
-    /// The same, or a job is sending something, or a signal was sent.
+    /// Nothing of it lives: no link, no job.
+    pub fn is_idle(&self) -> bool {
+        self.link.is_none() && !self.packing && !self.mailbox.running
+    }
+
+    /// The same as [`Route::is_waiting`], or a job is sending something, or a signal was sent.
     pub fn is_unheard(&self) -> bool {
         self.packing || self.is_waiting() || !self.signalled.is_empty()
     }
@@ -344,24 +338,24 @@ impl Route {
     }
 
     /// A job has told what it put on the link.
-    pub fn sent(&mut self, envelopes: impl IntoIterator<Item = InFlight>) {
+    pub fn sent(&mut self, envelopes: impl IntoIterator<Item = InFlight>, now: Instant) {
         self.in_flight.extend(envelopes);
-        for (stream, contiguous) in std::mem::take(&mut self.early) {
-            self.acknowledged(stream, contiguous);
+        for (epoch, contiguous) in std::mem::take(&mut self.early) {
+            self.acknowledged(epoch, contiguous, now);
         }
     }
 
     /// Forgets envelopes that are acknowledged up to a seq; whether there were any.
-    pub fn acknowledged(&mut self, stream: OutStreamRow, contiguous: u64) -> bool {
+    pub fn acknowledged(&mut self, epoch: Epoch, contiguous: u64, now: Instant) -> bool {
         if self.packing {
-            self.early.retain(|(of, _)| *of != stream);
+            self.early.retain(|(of, _)| *of != epoch);
             self.early.truncate(MAX_ACK_ENTRIES);
-            self.early.push((stream, contiguous));
+            self.early.push((epoch, contiguous));
         }
         let before = self.in_flight.len();
-        self.in_flight.retain(|envelope| envelope.stream != stream || envelope.high > contiguous);
+        self.in_flight.retain(|envelope| envelope.epoch != epoch || envelope.high > contiguous);
         if self.in_flight.len() < before {
-            self.await_ack(Instant::now());
+            self.await_ack(now);
             // A full window stopped the packing; there is room now.
             self.pending |= before >= WINDOW;
         }

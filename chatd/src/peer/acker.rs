@@ -4,7 +4,7 @@
 //! nobody else's acknowledgements.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -13,7 +13,7 @@ use proto::wire::envelope::AckEntry;
 use proto::wire::frame::{Frame, RefuseCode};
 use tokio::sync::mpsc;
 
-use super::account::Account;
+use super::handshake::Proved;
 use crate::delivery::OpenLink;
 use crate::model::ids::PeerId;
 use crate::receive::{Receipt, Taken};
@@ -23,11 +23,8 @@ use crate::store::StoreError;
 /// further.
 pub(super) const PENDING: usize = 64;
 
-/// What was taken of an envelope, for whom, and its number.
-pub(super) type Item = (Arc<Account>, Taken, u64);
-
-/// Whose claims were proved on a link: (our device, theirs) -> contact.
-pub(super) type Proved = Mutex<HashMap<(DeviceId, DeviceId), PeerId>>;
+/// What was taken of an envelope, for which of our devices, and its number.
+pub(super) type Item = (DeviceId, Taken, u64);
 
 /// Of one account's contact: what follows is waited for when this has been committed.
 type Lane = (DeviceId, PeerId);
@@ -52,13 +49,9 @@ struct Done {
     result: Result<Receipt, StoreError>,
 }
 
-async fn outcome((account, taken, number): Item) -> Done {
-    let (own, lane) = (account.device, lane(&account, &taken));
+async fn outcome((own, taken, number): Item) -> Done {
+    let lane = (own, taken.contact);
     Done { lane, own, theirs: taken.from_device, number, result: taken.outcome.outcome().await }
-}
-
-fn lane(account: &Account, taken: &Taken) -> Lane {
-    (account.device, taken.contact)
 }
 
 impl Acker {
@@ -73,7 +66,7 @@ impl Acker {
                 item = queue.recv(), if !closed && waiting < PENDING => match item {
                     Some(item) => {
                         waiting += 1;
-                        let lane = lane(&item.0, &item.1);
+                        let lane = (item.0, item.1.contact);
                         match behind.get_mut(&lane) {
                             Some(line) => line.push_back(item),
                             None => {
@@ -136,13 +129,10 @@ impl Acker {
     }
 
     async fn flush(&self, due: &mut HashMap<(DeviceId, DeviceId), Due>) -> bool {
-        let ready: Vec<(DeviceId, DeviceId)> = {
-            let proved = self.proved.lock().unwrap_or_else(PoisonError::into_inner);
-            due.keys()
-                .filter(|pair| proved.contains_key(*pair) && self.open.claims.has(pair.0, pair.1))
-                .copied()
-                .collect()
+        let stands = |(own, theirs): &&(DeviceId, DeviceId)| {
+            self.proved.peer(*own, *theirs).is_some() && self.open.claims.has(*own, *theirs)
         };
+        let ready: Vec<(DeviceId, DeviceId)> = due.keys().filter(stands).copied().collect();
         for (own, theirs) in ready {
             let Some(Due { entries, ids }) = due.remove(&(own, theirs)) else { continue };
             if entries.is_empty() && ids.is_empty() {

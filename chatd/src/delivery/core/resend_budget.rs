@@ -12,18 +12,18 @@ const PER_SECOND: u64 = 512 << 10;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Again {
+pub struct ResendBudget {
     left: u64,
     at: Option<Instant>,
 }
 
-impl Default for Again {
+impl Default for ResendBudget {
     fn default() -> Self {
         Self { left: BURST, at: None }
     }
 }
 
-impl Again {
+impl ResendBudget {
     fn refill(&mut self, now: Instant) {
         let since = self.at.map_or(0, |at| now.saturating_duration_since(at).as_millis() as u64);
         if since > 0 || self.at.is_none() {
@@ -53,17 +53,17 @@ mod tests {
 
     #[test]
     fn eight_windows_at_once_and_one_every_eight_seconds() {
-        let (mut again, start) = (Again::default(), Instant::now());
+        let (mut budget, start) = (ResendBudget::default(), Instant::now());
         for _ in 0..8 {
-            assert!(!again.is_over(start));
-            again.spend(4 << 20, start);
+            assert!(!budget.is_over(start));
+            budget.spend(4 << 20, start);
         }
-        assert!(again.is_over(start));
+        assert!(budget.is_over(start));
         let mut windows = 0;
         for second in 1..=800 {
             let now = start + Duration::from_secs(second);
-            if !again.is_over(now) && again.left >= 4 << 20 {
-                again.spend(4 << 20, now);
+            if !budget.is_over(now) && budget.left >= 4 << 20 {
+                budget.spend(4 << 20, now);
                 windows += 1;
             }
         }

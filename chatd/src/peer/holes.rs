@@ -6,22 +6,20 @@
 //! and by link at the same time is out of order for a moment.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proto::time::Timestamp;
 
-use super::account::Account;
-use crate::delivery::News;
+use crate::delivery::{Delivery, News};
 use crate::model::ids::PeerId;
-use crate::store::StoreError;
-use crate::store::log::reorder::{self, HOLD_MS, holes};
+use crate::store::log::reorder::{self, HOLD_MS};
+use crate::store::{Store, StoreError};
 
 /// A hole is asked for when it is so old.
 const ASK_AFTER_MS: i64 = 5_000;
 /// And again after so long, twice as long each time.
 const ASK_AGAIN: Duration = Duration::from_secs(25);
-/// How often holes are looked at while there are any.
+/// How often holes are polled while there are any.
 const LOOK: Duration = Duration::from_secs(5);
 /// Changes of the store are looked at so often at most.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -30,15 +28,25 @@ const MAX_SLICES: usize = 64;
 /// The mailbox must have been empty for so long: as long as a hole is awaited.
 const DRAINED_FOR: Duration = Duration::from_millis(HOLD_MS as u64);
 
+/// Whose holes, and who asks for what is missing.
+pub struct Holes {
+    /// Of the account.
+    pub store: Store,
+    /// Of the account.
+    pub delivery: Delivery,
+    /// Whether nothing can be in the account's mailbox that has not been stored for so long.
+    pub is_drained_for: Box<dyn Fn(Duration) -> bool + Send + Sync>,
+}
+
 /// When each contact was asked last, and when it may be asked again.
 type Asked = HashMap<PeerId, (Instant, Duration)>;
 
 /// Lives until the account goes offline, or its store is closed.
-pub(super) async fn watch(account: Arc<Account>) {
-    let mut changes = account.store.outbox_watch();
+pub async fn watch(holes: Holes) {
+    let mut changes = holes.store.outbox_watch();
     let mut asked = Asked::new();
     loop {
-        let held = match look(&account, &mut asked).await {
+        let held = match poll(&holes, &mut asked).await {
             Ok(held) => held,
             Err(StoreError::Closed) => return,
             Err(error) => {
@@ -56,14 +64,14 @@ pub(super) async fn watch(account: Arc<Account>) {
 }
 
 /// Whether something is held still.
-async fn look(account: &Account, asked: &mut Asked) -> Result<bool, StoreError> {
-    let found = account.store.read(holes).await?;
+async fn poll(watched: &Holes, asked: &mut Asked) -> Result<bool, StoreError> {
+    let found = watched.store.read(reorder::holes).await?;
     if found.is_empty() {
         asked.clear();
         return Ok(false);
     }
     for _ in 0..MAX_SLICES {
-        if !account.store.write(reorder::show_ready).await? {
+        if !watched.store.write(reorder::show_ready).await? {
             break;
         }
     }
@@ -79,16 +87,14 @@ async fn look(account: &Account, asked: &mut Asked) -> Result<bool, StoreError> 
         };
         asked.insert(hole.contact, (Instant::now(), wait));
         tracing::info!(often = "hole", contact = %hole.contact, "messages are missing: asking for them");
-        if let Some(delivery) = account.delivery() {
-            delivery.tell(News::Hole(hole.contact)).await;
-        }
+        watched.delivery.tell(News::Hole(hole.contact)).await;
     }
     if found.iter().any(|hole| age(hole.since) >= HOLD_MS) {
-        let drained = account.is_drained_for(DRAINED_FOR);
+        let drained = (watched.is_drained_for)(DRAINED_FOR);
         for _ in 0..MAX_SLICES {
-            match account.store.write(move |tx| reorder::give_up_gaps(tx, tx.now, drained)).await? {
+            match watched.store.write(move |tx| reorder::give_up_gaps(tx, tx.now, drained)).await? {
                 Some(again) if again <= Timestamp::now() => {
-                    account.store.write(reorder::show_ready).await?;
+                    watched.store.write(reorder::show_ready).await?;
                 }
                 again => return Ok(again.is_some()),
             }

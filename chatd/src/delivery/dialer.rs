@@ -5,19 +5,23 @@ use std::time::Duration;
 
 use proto::directory::api::ErrorCode;
 use proto::directory::{SignedReach, SignedRecord};
-use proto::ids::NodeId;
+use proto::ids::DeviceId;
+use proto::reason::Reason;
 
-use super::Context;
+use super::context::Context;
+use super::core::effect::Refresh;
+use super::core::event::{Dialled, RouteKey};
+use super::sealer::devices_of;
 use crate::directory::DirectoryError;
-use crate::link::{LinkError, LinkSender};
-use crate::model::ids::PeerId;
+use crate::link::LinkError;
+use crate::model::Outcome;
 use crate::policy::dial::{DialContext, Source, may_dial};
 use crate::store::peers::{self, trust};
 use crate::store::{ContactRow, StoreError};
 
 /// Why there is no link.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ReachError {
+enum ReachError {
     #[error("its directory knows no such account")]
     Gone,
     #[error("its directory asks to wait {} s", .0.as_secs())]
@@ -30,13 +34,6 @@ pub(super) enum ReachError {
     Link(#[from] LinkError),
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// What to ask the directory for before dialling.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Refresh {
-    pub reach: bool,
-    pub record: bool,
 }
 
 /// What a directory said of a contact.
@@ -69,27 +66,48 @@ impl Said {
     }
 }
 
-/// Finds a contact's node and gets a link to it.
-pub(super) async fn connect(
+/// Finds a device's node and gets a link to it: which devices what waits is owed to, and what became of the dial.
+pub(super) async fn run(
     context: &Context,
-    contact: PeerId,
+    key: RouteKey,
     bearer: Option<String>,
     refresh: Refresh,
-) -> Result<(NodeId, LinkSender), ReachError> {
-    let mut row = context.store.read(move |conn| peers::load(conn, contact)).await?;
+) -> (Vec<DeviceId>, Dialled) {
+    let mut devices = Vec::new();
+    let dialled = match connect(context, key, bearer.as_deref(), refresh, &mut devices).await {
+        Ok(link) => Dialled::Reached(link),
+        Err(ReachError::Gone) => Dialled::Gone,
+        Err(error) => {
+            tracing::debug!(contact = %key.peer, %error, "not reached");
+            let wait = if let ReachError::Asked(pause) = &error { Some(*pause) } else { None };
+            Dialled::Failed { wait, outcome: Outcome::failed_with(Reason::PeerUnreachable, &error) }
+        }
+    };
+    (devices, dialled)
+}
+
+async fn connect(
+    context: &Context,
+    key: RouteKey,
+    bearer: Option<&str>,
+    refresh: Refresh,
+    devices: &mut Vec<DeviceId>,
+) -> Result<u64, ReachError> {
+    let mut row = context.store.read(move |conn| peers::load(conn, key.peer)).await?;
     let mut said = Said::Enough;
     if refresh.record {
-        said = refresh_record(context, &row, bearer.as_deref()).await?;
+        said = refresh_record(context, &row, bearer).await?;
     }
     if said == Said::Enough && (refresh.reach || row.reach.is_empty()) {
-        said = refresh_reach(context, &row, bearer.as_deref()).await?;
-        row = context.store.read(move |conn| peers::load(conn, contact)).await?;
+        said = refresh_reach(context, &row, bearer).await?;
+        row = context.store.read(move |conn| peers::load(conn, key.peer)).await?;
     }
+    *devices = devices_of(&row, context.clock.trusted_or_local_now());
     // Whatever it said: who gave a name up may still be where they were.
     link_to(context, &row).await.map_err(|error| said.explain(error))
 }
 
-async fn link_to(context: &Context, row: &ContactRow) -> Result<(NodeId, LinkSender), ReachError> {
+async fn link_to(context: &Context, row: &ContactRow) -> Result<u64, ReachError> {
     let reach = SignedReach::decode(&row.reach).and_then(|signed| signed.peek()).map_err(|_| ReachError::Unknown)?;
     let networks = own_networks();
     let rules = DialContext {
@@ -101,8 +119,7 @@ async fn link_to(context: &Context, row: &ContactRow) -> Result<(NodeId, LinkSen
     if addresses.is_empty() && reach.node != context.node {
         return Err(ReachError::Forbidden);
     }
-    let sender = context.table.get(reach.node, addresses).await?;
-    Ok((reach.node, sender))
+    Ok(context.table.get(reach.node, addresses).await?.link_id())
 }
 
 /// Asks the directory for a newer reach; failing to get one is no failure, the old one may still do.

@@ -17,7 +17,7 @@ use super::context::Context;
 use super::core::event::{Deposited, RouteKey};
 use super::dialer::{Said, refresh_record};
 use super::sealer::{devices_of, fit, is_contact_kind, named, sender, target};
-use super::work::{NoStamp, stamped};
+use super::stamp::{NoStamp, stamped};
 use crate::crypto::CryptoError;
 use crate::crypto::envelope::{SealTo, capacity, seal};
 use crate::directory::{DirectoryClient, DirectoryError};

@@ -3,7 +3,7 @@
 //!
 //! Its job: finding a way, packing what waits into envelopes, redialling with backoff. `core` decides, without IO; one task for
 //! each account (`driver`) carries out what it wants: looks into the store, dials (`dialer`), seals (`sealer`), leaves at
-//! mailboxes (`mailbox`), works (`work`), writes down (`acks`). Not its job: storing (the store wakes it), receiving, deciding who
+//! mailboxes (`mailbox`), works (`work`, `stamp`), writes down (`acks`). Not its job: storing (the store wakes it), receiving, deciding who
 //! is a contact.
 //!
 //! Invariants: what is in the outbox stays there until the recipient's acknowledgement is committed; within a stream,
@@ -19,6 +19,7 @@ mod mailbox;
 mod news;
 mod open_link;
 mod sealer;
+mod stamp;
 mod work;
 
 pub use context::Context;

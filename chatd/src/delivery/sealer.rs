@@ -52,7 +52,7 @@ pub(super) enum SealError {
     #[error(transparent)]
     Crypto(#[from] CryptoError),
     #[error(transparent)]
-    NoStamp(#[from] super::work::NoStamp),
+    NoStamp(#[from] super::stamp::NoStamp),
 }
 
 impl SealError {

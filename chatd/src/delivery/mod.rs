@@ -20,6 +20,8 @@ mod news;
 mod open_link;
 mod sealer;
 mod stamp;
+#[cfg(test)]
+mod tests;
 mod work;
 
 pub use context::Context;

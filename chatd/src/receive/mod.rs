@@ -18,6 +18,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
 
 use proto::directory::SignedRecord;
 use proto::ids::{AccountId, DeviceId, MessageId, PrekeyId, sha256};
@@ -26,6 +27,7 @@ use proto::wire::frame::RefuseCode;
 use proto::wire::payload::ContactCard;
 use proto::wire::work::{self, window_of};
 use proto::wire::{MAX_STRANGER_ENVELOPE_BYTES, MAX_TTL_SECONDS};
+use rusqlite::Connection;
 
 use crate::crypto::envelope::{Opened, open};
 use crate::crypto::prekey::PrekeySecret;
@@ -35,7 +37,8 @@ use crate::policy::limits::Quotas;
 use crate::policy::rate::SharedLimits;
 use crate::policy::timekeeper::AccountClock;
 use crate::policy::work::Over;
-use crate::store::peers::{self, devices, trust};
+use crate::store::peers::devices::{self, KnownDevice};
+use crate::store::peers::{self, trust};
 use crate::store::{ContactRow, Pending, Store, StoreError, Tx};
 
 /// Ciphertexts up to this size are opened where they arrive; larger ones on a blocking thread, so that a runtime thread
@@ -48,8 +51,25 @@ pub struct Inbox {
     device: DeviceId,
     store: Store,
     prekeys: RwLock<HashMap<PrekeyId, Arc<PrekeySecret>>>,
+    judge: Judge,
+}
+
+/// Decides what an envelope is that was opened, and what it does inside of a transaction. Reads, and does no other IO.
+#[derive(Debug)]
+pub(crate) struct Judge {
     rules: Arc<Rules>,
-    parked: Mutex<parked::Lot>,
+    parked: Mutex<parked::ParkingLot>,
+}
+
+/// What an opened envelope is.
+#[derive(Debug)]
+pub(crate) enum Judged {
+    /// Nothing of it is taken.
+    Verdict(Verdict),
+    /// It names a known device as its signer, which is to be proved.
+    Known(KnownDevice, Opened),
+    /// Nobody who is known here.
+    Stranger(Opened),
 }
 
 /// What operations need to know on the store's thread.
@@ -168,7 +188,7 @@ struct Awaited {
 
 /// Why an envelope was not taken; for the log.
 #[derive(Debug, thiserror::Error)]
-enum Reject {
+pub(crate) enum Reject {
     #[error(transparent)]
     Crypto(#[from] crate::crypto::CryptoError),
     #[error("{0}")]
@@ -196,8 +216,7 @@ impl Inbox {
     ) -> Self {
         let prekeys = prekeys.into_iter().map(|prekey| (prekey.id(), Arc::new(prekey))).collect();
         let prekeys = RwLock::new(prekeys);
-        let rules = Arc::new(Rules { account, limits, max_pending, quotas, clock });
-        Self { device, store, prekeys, rules, parked: Mutex::default() }
+        Self { device, store, prekeys, judge: Judge::new(account, limits, (max_pending, quotas), clock) }
     }
 
     /// Opens envelopes with one more prekey. Its secret is committed already.
@@ -223,7 +242,7 @@ impl Inbox {
         let (prekey, work) = match Outer::decode(&outer) {
             Ok(parsed) if parsed.to_device == self.device => {
                 // Strangers' are small: what else carries a stamp is not looked into.
-                let work = if size > MAX_STRANGER_ENVELOPE_BYTES { 0 } else { self.rules.work(&parsed, way) };
+                let work = if size > MAX_STRANGER_ENVELOPE_BYTES { 0 } else { self.judge.rules.work(&parsed, way) };
                 (parsed.prekey_id, work)
             }
             Ok(_) => return Verdict::Refused(RefuseCode::Offline),
@@ -247,13 +266,7 @@ impl Inbox {
             }
         };
         let result = match opened {
-            Ok(opened) => match self.has_to_wait(&opened) {
-                Ok(Some(Awaited { refused: true, .. })) => Ok(Verdict::Refused(RefuseCode::Record)),
-                Ok(Some(Awaited { contact, proved, .. })) if park => Ok(self.park(contact, outer, proved)),
-                Ok(Some(Awaited { contact, proved: false, .. })) => Ok(Verdict::Parked { contact, proved: false }),
-                Ok(_) => self.opened(opened, (size, work)).await,
-                Err(error) => Err(error),
-            },
+            Ok(opened) => self.opened(opened, outer, (size, work), park).await,
             Err(error) => Err(error.into()),
         };
         match result {
@@ -266,7 +279,7 @@ impl Inbox {
                 tracing::info!(often = "request", ?over, "a contact request was refused");
                 match over {
                     Over::Work(bits) => {
-                        Verdict::Work { bits, window: window_of(self.rules.clock.trusted_or_local_now()) }
+                        Verdict::Work { bits, window: window_of(self.judge.rules.clock.trusted_or_local_now()) }
                     }
                     Over::Full => Verdict::Dropped { blame: false },
                 }
@@ -278,19 +291,89 @@ impl Inbox {
         }
     }
 
+    /// `cost`: its size, and the work that it shows.
+    async fn opened(&self, opened: Opened, outer: Vec<u8>, cost: (usize, u8), park: bool) -> Result<Verdict, Reject> {
+        let from_device = opened.wrap().from_device;
+        // A few indexed rows: not worth a thread of its own.
+        let judged =
+            self.store.read_blocking(|conn| match self.judge.judge(conn, opened, outer, park, Instant::now()) {
+                Err(Reject::Store(error)) => Err(error),
+                judged => Ok(judged),
+            })??;
+        match judged {
+            Judged::Verdict(verdict) => Ok(verdict),
+            Judged::Known(device, opened) => {
+                let proved = opened.prove(&device.key)?;
+                let rules = Arc::clone(&self.judge.rules);
+                let outcome =
+                    self.store.enqueue_for(device.contact, move |tx| apply::apply(tx, &rules, device, &proved)).await?;
+                Ok(Verdict::Taken(Taken { contact: device.contact, from_device, outcome }))
+            }
+            Judged::Stranger(opened) => stranger::take(self, opened, cost).await,
+        }
+    }
+}
+
+impl Judge {
+    /// Of an account.
+    pub(crate) fn new(
+        account: AccountId,
+        limits: SharedLimits,
+        (max_pending, quotas): (u32, Quotas),
+        clock: Arc<AccountClock>,
+    ) -> Self {
+        Self { rules: Arc::new(Rules { account, limits, max_pending, quotas, clock }), parked: Mutex::default() }
+    }
+
+    /// What an envelope is. `park`: it may wait for a newer record, as `outer`.
+    pub(crate) fn judge(
+        &self,
+        conn: &Connection,
+        opened: Opened,
+        outer: Vec<u8>,
+        park: bool,
+        now: Instant,
+    ) -> Result<Judged, Reject> {
+        match self.has_to_wait(conn, &opened, now)? {
+            Some(Awaited { refused: true, .. }) => return Ok(Judged::Verdict(Verdict::Refused(RefuseCode::Record))),
+            Some(Awaited { contact, proved, .. }) if park => {
+                return Ok(Judged::Verdict(self.park(contact, outer, proved)));
+            }
+            Some(Awaited { contact, proved: false, .. }) => {
+                return Ok(Judged::Verdict(Verdict::Parked { contact, proved: false }));
+            }
+            _ => {}
+        }
+        let (from, from_device) = (opened.wrap().from, opened.wrap().from_device);
+        let Some(device) = devices::device_of(conn, from, from_device)? else { return Ok(Judged::Stranger(opened)) };
+        if device.contact != PeerId::SELF && peers::load(conn, device.contact)?.state.blocked {
+            return Ok(Judged::Verdict(Verdict::Dropped { blame: false }));
+        }
+        Ok(Judged::Known(device, opened))
+    }
+
+    /// What the envelope of a known device does.
+    #[cfg(test)]
+    pub(crate) fn apply(
+        &self,
+        tx: &mut Tx<'_>,
+        device: KnownDevice,
+        proved: &crate::crypto::envelope::Proved,
+    ) -> Result<Receipt, StoreError> {
+        apply::apply(tx, &self.rules, device, proved)
+    }
+
     /// Whose newer record an envelope has to wait for: it names one, or another one than is known under the same number.
-    fn has_to_wait(&self, opened: &Opened) -> Result<Option<Awaited>, Reject> {
+    fn has_to_wait(&self, conn: &Connection, opened: &Opened, now: Instant) -> Result<Option<Awaited>, Reject> {
         let (from, from_device) = (opened.wrap().from, opened.wrap().from_device);
         let (named, hash) = (opened.wrap().record_seq, opened.wrap().record_hash);
-        let found = self.store.read_blocking(|conn| {
-            let Some((known, record)) = peers::record_of(conn, from)? else { return Ok(None) };
-            let is_other = named == known && sha256(&[&record]) != hash;
-            if named <= known && !is_other {
-                return Ok(None);
-            }
-            Ok(Some((peers::by_account(conn, from)?, devices::device_of(conn, from, from_device)?, is_other)))
-        })?;
-        let Some((Some(row), device, is_other)) = found else { return Ok(None) };
+        let Some((known, record)) = peers::record_of(conn, from)? else { return Ok(None) };
+        let is_other = named == known && sha256(&[&record]) != hash;
+        if named <= known && !is_other {
+            return Ok(None);
+        }
+        let Some(row) = peers::by_account(conn, from)? else { return Ok(None) };
+        let device = devices::device_of(conn, from, from_device)?;
         let proved = match &device {
             // Nobody but the device can make it wait, or be blamed for it.
             Some(device) => opened.verify(&device.key).is_ok(),
@@ -303,31 +386,9 @@ impl Inbox {
         if is_other {
             // Whoever signed two records with one number has given the identity key away, or is two. A newer record tells
             // which of them goes on; until there is one, nothing of either counts.
-            let refused = self.refuses(&row, opened)?;
+            let refused = self.refuses(&row, opened, now)?;
             return Ok(refused.map(|refused| Awaited { contact, proved, refused }));
         }
-        Ok(self.waits(&row, opened, proved)?.then_some(Awaited { contact, proved, refused: false }))
-    }
-
-    /// `cost`: its size, and the work that it shows.
-    async fn opened(&self, opened: Opened, cost: (usize, u8)) -> Result<Verdict, Reject> {
-        let (from, from_device) = (opened.wrap().from, opened.wrap().from_device);
-        // Two indexed rows: not worth a thread of its own.
-        let known = self.store.read_blocking(|conn| {
-            let Some(device) = devices::device_of(conn, from, from_device)? else { return Ok(None) };
-            let is_own = device.contact == PeerId::SELF;
-            Ok(Some((device, !is_own && peers::load(conn, device.contact)?.state.blocked)))
-        })?;
-        match known {
-            Some((_, true)) => Ok(Verdict::Dropped { blame: false }),
-            Some((device, false)) => {
-                let proved = opened.prove(&device.key)?;
-                let rules = Arc::clone(&self.rules);
-                let outcome =
-                    self.store.enqueue_for(device.contact, move |tx| apply::apply(tx, &rules, device, &proved)).await?;
-                Ok(Verdict::Taken(Taken { contact: device.contact, from_device, outcome }))
-            }
-            None => stranger::take(self, opened, cost).await,
-        }
+        Ok(self.waits(&row, opened, proved, now)?.then_some(Awaited { contact, proved, refused: false }))
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use proto::wire::payload::Kind;
 
-use super::{Inbox, Reject, Taken, Verdict, Way};
+use super::{Inbox, Judge, Reject, Taken, Verdict, Way};
 use crate::crypto::envelope::Opened;
 use crate::model::ids::PeerId;
 use crate::store::ContactRow;
@@ -28,13 +28,13 @@ const AWAIT_AGAIN: Duration = Duration::from_secs(600);
 
 /// What waits, and since when each contact's newer record is awaited.
 #[derive(Debug, Default)]
-pub(super) struct Lot {
+pub(super) struct ParkingLot {
     waiting: VecDeque<(PeerId, Vec<u8>)>,
     /// One entry for each contact at most.
     since: HashMap<PeerId, Instant>,
 }
 
-impl Lot {
+impl ParkingLot {
     /// Whether the known record has to do for a contact at `now`.
     fn judges(&mut self, contact: PeerId, now: Instant) -> bool {
         match self.since.get(&contact).map(|since| now.saturating_duration_since(*since)) {
@@ -74,24 +74,24 @@ fn brings_record(opened: &Opened) -> Result<bool, Reject> {
     Ok(opened.unverified_cores()?.iter().any(|core| Kind::parse(core.kind).is_some_and(contact)))
 }
 
-impl Inbox {
+impl Judge {
     /// Whether an envelope of a known person has to wait for a newer record of its sender. `proved`: its signature is that
     /// of a device which the known record names.
-    pub(super) fn waits(&self, row: &ContactRow, opened: &Opened, proved: bool) -> Result<bool, Reject> {
+    pub(super) fn waits(&self, row: &ContactRow, opened: &Opened, proved: bool, now: Instant) -> Result<bool, Reject> {
         if !row.state.may_talk() || brings_record(opened)? {
             return Ok(false);
         }
-        let judged = self.parked.lock().unwrap_or_else(PoisonError::into_inner).judges(row.id, Instant::now());
+        let judged = self.parked.lock().unwrap_or_else(PoisonError::into_inner).judges(row.id, now);
         Ok(!(judged && proved))
     }
 
     /// Whether an envelope that names another record than is known under its number is refused, or waits for a newer one first;
     /// `None`: it brings its own.
-    pub(super) fn refuses(&self, row: &ContactRow, opened: &Opened) -> Result<Option<bool>, Reject> {
+    pub(super) fn refuses(&self, row: &ContactRow, opened: &Opened, now: Instant) -> Result<Option<bool>, Reject> {
         if !row.state.may_talk() || brings_record(opened)? {
             return Ok(None);
         }
-        let refused = self.parked.lock().unwrap_or_else(PoisonError::into_inner).judges(row.id, Instant::now());
+        let refused = self.parked.lock().unwrap_or_else(PoisonError::into_inner).judges(row.id, now);
         if refused {
             tracing::warn!(often = "record", from = %row.account, "two records of one number: its messages wait for a newer one");
         }
@@ -105,10 +105,24 @@ impl Inbox {
         Verdict::Parked { contact, proved }
     }
 
+    /// Forgets what waits of a contact: its record was fetched.
+    #[cfg(test)]
+    pub(crate) fn unpark(&self, contact: PeerId, now: Instant) {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner).take(contact, now);
+    }
+
+    /// Forgets all.
+    #[cfg(test)]
+    pub(crate) fn forget_parked(&self) {
+        *self.parked.lock().unwrap_or_else(PoisonError::into_inner) = ParkingLot::default();
+    }
+}
+
+impl Inbox {
     /// Takes again what waits of a contact: its record came, or could not be had. What still cannot be judged is dropped
     /// without a word; its sender has it.
     pub async fn retry_parked(&self, contact: PeerId) -> Vec<Taken> {
-        let waiting = self.parked.lock().unwrap_or_else(PoisonError::into_inner).take(contact, Instant::now());
+        let waiting = self.judge.parked.lock().unwrap_or_else(PoisonError::into_inner).take(contact, Instant::now());
         let mut out = Vec::new();
         for outer in waiting {
             if let Verdict::Taken(taken) = self.take_once(outer, Way::Link, false).await {
@@ -125,7 +139,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_bounded_for_all_and_for_each() {
-        let mut lot = Lot::default();
+        let mut lot = ParkingLot::default();
         for n in 0..100 {
             lot.park(PeerId(1), vec![n]);
         }
@@ -140,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_known_record_counts_after_a_while_and_the_newer_is_awaited_again() {
-        let mut lot = Lot::default();
+        let mut lot = ParkingLot::default();
         let begin = Instant::now();
         assert!(!lot.judges(PeerId(1), begin) && !lot.judges(PeerId(1), begin + JUDGE_AFTER / 2));
         assert!(lot.judges(PeerId(1), begin + JUDGE_AFTER));

@@ -39,14 +39,14 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, (size, work): (usize, u8
     let Some((_, core)) = cores.list.first() else { return Err(Reject::Rule("no core")) };
     let card = ContactCard::decode(core.payload)?;
     let record = SignedRecord::decode(card.record)?.verify()?;
-    let own = inbox.rules.account;
+    let own = inbox.judge.rules.account;
     if from == own {
         return Err(Reject::Rule("a device of the account that its record does not name"));
     }
     if core.to != own || core.conversation != ConversationId::direct(own, from) {
         return Err(Reject::Rule("the request is for somebody else"));
     }
-    let rules = &inbox.rules;
+    let rules = &inbox.judge.rules;
     let (domain, door, waiting, known) = inbox.store.read_blocking(|conn| {
         let domain = rules.proved_domain(conn, (from, &record), card.membership)?;
         Ok((domain, Door::of(conn)?, trust::pending_requests(conn)?, peers::by_account(conn, from)?))

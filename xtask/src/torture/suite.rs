@@ -50,7 +50,7 @@ const PARTS: &[Part] = &[
         name: "simulation",
         // Optimised: a hundred thousand seeds would take hours.
         cargo: &["--release", "-p", "chatd", "--lib"],
-        tests: &["store::tests::sim"],
+        tests: &["delivery::tests::sim"],
         env: &[("CHATD_TORTURE_SEEDS", "100000")],
     },
     Part {

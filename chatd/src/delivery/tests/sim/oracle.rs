@@ -3,13 +3,16 @@
 use std::collections::{HashMap, HashSet};
 
 use proto::ids::{DeviceId, Epoch, MessageId, sha256};
-use proto::wire::envelope::Core;
+use proto::wire::envelope::{AckEntry, Core};
 
-use crate::store::tests::sim::node::Node;
+use crate::store::tests::memory::Memory;
 
 /// What a message's flags say.
 const LATE: i64 = 16;
 const MISSING_SHIFT: u32 = 8;
+
+/// What an acknowledgement names beyond all numbers says something else.
+const MAX_SEQ: u64 = 1 << 62;
 
 #[derive(Default)]
 pub struct Oracle {
@@ -22,6 +25,8 @@ pub struct Oracle {
     expired: HashSet<MessageId>,
     /// What was ever on its way under a number.
     numbers: HashMap<(DeviceId, Epoch, u64), [u8; 32]>,
+    /// Under which number a core was on its way in an epoch.
+    places: HashMap<(DeviceId, Epoch, MessageId), u64>,
     /// Devices whose disk went back to a moment of the running session: nothing tells them, until somebody who has the
     /// number already says so. What counts then is that nothing is lost.
     pub blind: HashSet<DeviceId>,
@@ -47,10 +52,22 @@ impl Oracle {
         self.violations.push(what);
     }
 
+    /// Whether a core left before.
+    pub fn has_left(&self, core: &Core<'_>) -> bool {
+        self.numbers.contains_key(&(core.from_device, core.epoch, core.seq))
+    }
+
     /// A core leaves.
     pub fn leaves(&mut self, bytes: &[u8]) {
         let core = Core::decode(bytes).unwrap();
         let hash = sha256(&[bytes]);
+        if core.seq == 0 {
+            return;
+        }
+        let place = self.places.insert((core.from_device, core.epoch, core.id), core.seq);
+        if let Some(place) = place.filter(|place| *place != core.seq && !self.blind.contains(&core.from_device)) {
+            self.violation(format!("a message left as {place} of an epoch, and again as {}", core.seq));
+        }
         let before = self.numbers.insert((core.from_device, core.epoch, core.seq), hash);
         if before.is_some_and(|before| before != hash) {
             self.reused += 1;
@@ -61,13 +78,34 @@ impl Oracle {
         }
     }
 
+    /// A side hears what has come of its streams: that must lie on the other's disk.
+    pub fn hears(&mut self, said: &[AckEntry], on_disk: &[AckEntry]) {
+        for entry in said {
+            let Some(there) = on_disk.iter().find(|there| there.epoch == entry.epoch) else {
+                if entry.contiguous > 0 || !entry.ranges.is_empty() {
+                    self.violation(format!("{:?} is acknowledged, and nothing of it on disk", entry.epoch));
+                }
+                continue;
+            };
+            let mut lost = entry.contiguous > there.contiguous;
+            for (low, high) in entry.ranges.iter().filter(|(_, high)| *high < MAX_SEQ) {
+                let has = |(from, to): &(u64, u64)| from <= low && high <= to;
+                lost |= *high > there.contiguous && !there.ranges.iter().any(has) && there.contiguous + 1 < *low;
+            }
+            if lost {
+                let (said, there) = ((entry.contiguous, &entry.ranges), (there.contiguous, &there.ranges));
+                self.violation(format!("{said:?} is acknowledged, and {there:?} on disk"));
+            }
+        }
+    }
+
     /// Messages ended by their lifetime.
     pub fn expired(&mut self, ids: Vec<MessageId>) {
         self.expired.extend(ids);
     }
 
     /// Looks at what a side shows now.
-    pub fn look(&mut self, side: usize, node: &Node) {
+    pub fn look(&mut self, side: usize, node: &Memory) {
         for (row, id, flags) in node.shown_after(self.readers[side].row) {
             let reader = &mut self.readers[side];
             reader.row = row;
@@ -97,7 +135,7 @@ impl Oracle {
     }
 
     /// A side's disk went back: what it has not any more it was never shown, and nobody waits for what it had to send.
-    pub fn went_back(&mut self, side: usize, node: &Node, own: &HashSet<MessageId>, places: impl Fn(u64) -> usize) {
+    pub fn went_back(&mut self, side: usize, node: &Memory, own: &HashSet<MessageId>, places: impl Fn(u64) -> usize) {
         let lost = self.sent.iter().filter(|(id, at)| places(**at) == side && !own.contains(*id));
         let lost: Vec<MessageId> = lost.map(|(id, _)| *id).collect();
         self.orphans.extend(lost);
@@ -114,16 +152,16 @@ impl Oracle {
     }
 
     /// Nothing is on its way any more.
-    pub fn end(&mut self, nodes: &[Node; 2]) {
+    pub fn end(&mut self, stores: [&Memory; 2]) {
         for side in [0, 1] {
-            self.look(side, &nodes[side]);
+            self.look(side, stores[side]);
             let there = &self.readers[1 - side].seen;
-            let lost = nodes[side].own_messages(false).into_iter().filter(|id| !there.contains(id)).count();
+            let lost = stores[side].own_messages(false).into_iter().filter(|id| !there.contains(id)).count();
             if lost > 0 {
                 self.violations.push(format!("{lost} messages of side {side} were accepted and lost"));
             }
-            let waits = nodes[side].number("SELECT count(*) FROM outbox");
-            let held = nodes[side].number("SELECT count(*) FROM held");
+            let waits = stores[side].number("SELECT count(*) FROM outbox");
+            let held = stores[side].number("SELECT count(*) FROM held");
             if waits + held > 0 {
                 self.violations.push(format!("side {side} never drained: {waits} wait, {held} are held"));
             }

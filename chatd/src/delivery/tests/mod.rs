@@ -1,0 +1,3 @@
+//! Delivery and its surroundings, driven without a network.
+
+mod sim;

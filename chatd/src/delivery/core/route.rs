@@ -210,9 +210,9 @@ impl Route {
         }
         self.link = Some(link);
         (self.claimed_on, self.requested, self.stamps) = (None, None, 0);
+        self.rewind(now);
         // A dial that is under way is of no interest any more, and a claim on another link does not count here.
         self.phase = Phase::Down;
-        self.rewind(now);
     }
 
     /// Both claims stand, on a link that is not known to have ended.
@@ -224,14 +224,15 @@ impl Route {
     pub fn detach(&mut self, now: Instant) {
         self.link = None;
         (self.claimed_on, self.requested) = (None, None);
-        self.phase = Phase::Down;
         self.rewind(now);
+        self.phase = Phase::Down;
     }
 
     /// Sends again from the first that is not acknowledged: the store no longer holds what is.
     pub fn rewind(&mut self, now: Instant) {
-        // What is on its way is pending again, whoever drops it here.
-        self.pending |= self.is_waiting() || !self.signalled.is_empty();
+        // What is on its way is pending again, whoever drops it here; and what waits behind a claim was not looked at yet.
+        let is_claiming = matches!(self.phase, Phase::Claiming { .. });
+        self.pending |= self.is_waiting() || !self.signalled.is_empty() || is_claiming;
         self.life += 1;
         self.cursor = (OutStreamRow(0), 0);
         self.resend_budget.spend(self.in_flight.iter().map(|envelope| envelope.bytes).sum(), now);

@@ -44,6 +44,19 @@ fn a_link_that_ends_after_everything_was_acknowledged_is_not_dialled_again() {
 }
 
 #[test]
+fn a_link_that_ends_before_its_claim_is_answered_leaves_what_waits_to_the_next() {
+    // A job found nothing that may go before the claims: what waits behind them is not looked at yet.
+    let mut route = Route { link: Some(1), ..Route::default() };
+    route.claiming(Instant::now());
+    route.detach(Instant::now());
+    assert!(route.pending);
+    let mut route = Route { link: Some(1), ..Route::default() };
+    route.claiming(Instant::now());
+    route.attach(2, Instant::now());
+    assert!(route.pending);
+}
+
+#[test]
 fn another_link_is_claimed_anew() {
     let mut route = sending();
     route.attach(2, Instant::now());

@@ -80,6 +80,9 @@ pub(super) fn would_change(
 /// What a batch does.
 pub(super) fn acknowledged(tx: &mut Tx<'_>, key: RouteKey, batch: &AckBatch) -> Result<(), StoreError> {
     if let Some(from) = key.of() {
+        if batch.doubted {
+            epochs::heed_late(tx, from.peer, &batch.entries)?;
+        }
         acks::acknowledged(tx, from, &batch.entries)?;
     }
     control::signals_done(tx, key.peer, &batch.ids)
@@ -95,6 +98,8 @@ mod tests {
     use crate::delivery::core;
     use crate::delivery::core::effect::Effect;
     use crate::delivery::core::event::Event;
+    use crate::model::Outcome;
+    use crate::store::delivery::attempts::{self, AttemptNote};
     use crate::store::tests::fixture::Person;
     use crate::store::tests::fixture::run;
 
@@ -126,7 +131,7 @@ mod tests {
     /// One batch; operations that it cost.
     fn batch(alice: &Person, bob: &Person, entries: Vec<AckEntry>, ids: Vec<MessageId>) -> u64 {
         let before = alice.store.operations();
-        write(alice, bob, AckBatch { entries, ids, sure: false });
+        write(alice, bob, AckBatch { entries, ids, sure: false, doubted: false });
         alice.store.operations() - before
     }
 
@@ -168,6 +173,18 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_and_was_never_tried_is_not_what_is_acknowledged_out_of_nowhere() {
+        for doubted in [false, true] {
+            let (alice, bob) = waiting();
+            let (before, entries) = (epoch(&alice, &bob), vec![entry(&alice, &bob, epoch(&alice, &bob), 7)]);
+            write(&alice, &bob, AckBatch { entries, ids: Vec::new(), sure: false, doubted });
+            // All 300 wait in a new epoch, or seven have arrived.
+            let (waits, same) = (alice.outbox(&bob).len(), epoch(&alice, &bob) == before);
+            assert_eq!((waits, same), if doubted { (300, false) } else { (293, true) });
+        }
+    }
+
+    #[test]
     fn what_comes_meanwhile_becomes_one_operation() {
         let (alice, bob) = waiting();
         let (key, current) = (route(&alice, &bob), epoch(&alice, &bob));
@@ -179,6 +196,10 @@ mod tests {
             effects.into_iter().find_map(batch)
         };
         let ack = |n| Event::Ack { key, entries: vec![entry(&alice, &bob, current, n)], ids: vec![MessageId::now()] };
+        let stream = alice.read(|conn| Ok(conn.query_row("SELECT max(id) FROM streams_out", [], |row| row.get(0))?));
+        let at = Timestamp::now();
+        let sent = AttemptNote { stream, low: 1, high: 300, path: "direct", outcome: Outcome::Sent, at };
+        alice.write(move |tx| attempts::attempt(tx, key.peer, &sent)).unwrap();
         let first = batches(ack(1)).unwrap();
         let before = alice.store.operations();
         for n in 2..=300 {

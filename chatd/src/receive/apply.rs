@@ -63,7 +63,7 @@ pub(super) fn apply(
     if !peers::by_id(tx, contact)?.state.may_talk() {
         return Ok(silent);
     }
-    epochs::heed_mailed(tx, contact, &cores.wrap.acks)?;
+    epochs::heed_late(tx, contact, &cores.wrap.acks)?;
     let from = PeerDevice { peer: contact, device: cores.wrap.from_device };
     acks::acknowledged(tx, from, &cores.wrap.acks)?;
     if !chain.is_empty() {

@@ -23,6 +23,14 @@ struct Waiting {
     entries: HashMap<Epoch, AckEntry>,
     ids: HashSet<MessageId>,
     sure: bool,
+    doubted: bool,
+}
+
+/// Whether what comes was in flight: see [`AckBatch`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Flight {
+    pub sure: bool,
+    pub doubted: bool,
 }
 
 impl Waiting {
@@ -30,7 +38,7 @@ impl Waiting {
         self.entries.is_empty() && self.ids.is_empty()
     }
 
-    fn add(&mut self, entries: Vec<AckEntry>, ids: Vec<MessageId>, sure: bool) {
+    fn add(&mut self, entries: Vec<AckEntry>, ids: Vec<MessageId>, flight: Flight) {
         for entry in entries {
             // An honest peer is far below: it has as many streams of ours as one frame holds.
             if self.entries.len() < MAX_ACK_ENTRIES || self.entries.contains_key(&entry.epoch) {
@@ -39,12 +47,13 @@ impl Waiting {
         }
         let room = (4 * MAX_ACK_IDS).saturating_sub(self.ids.len());
         self.ids.extend(ids.into_iter().take(room));
-        self.sure |= sure;
+        self.sure |= flight.sure;
+        self.doubted |= flight.doubted;
     }
 
     fn take(&mut self) -> AckBatch {
-        let Self { entries, ids, sure } = std::mem::take(self);
-        AckBatch { entries: entries.into_values().collect(), ids: ids.into_iter().collect(), sure }
+        let Self { entries, ids, sure, doubted } = std::mem::take(self);
+        AckBatch { entries: entries.into_values().collect(), ids: ids.into_iter().collect(), sure, doubted }
     }
 }
 
@@ -60,6 +69,8 @@ pub enum Next {
 #[derive(Debug, Default)]
 struct OfDevice {
     waiting: Waiting,
+    /// What may be of a job that has not told yet what it has sent.
+    held: Waiting,
     /// By which link each came.
     resumes: VecDeque<(u64, Vec<AckEntry>)>,
     /// An operation is under way.
@@ -71,14 +82,25 @@ struct OfDevice {
 pub struct Acks(HashMap<RouteKey, OfDevice>);
 
 impl Acks {
-    pub fn add(&mut self, key: RouteKey, entries: Vec<AckEntry>, ids: Vec<MessageId>, sure: bool) {
-        self.0.entry(key).or_default().waiting.add(entries, ids, sure);
+    pub fn add(&mut self, key: RouteKey, entries: Vec<AckEntry>, ids: Vec<MessageId>, flight: Flight) {
+        self.0.entry(key).or_default().waiting.add(entries, ids, flight);
+    }
+
+    /// Keeps entries until [`Acks::release`].
+    pub fn hold(&mut self, key: RouteKey, entries: Vec<AckEntry>) {
+        self.0.entry(key).or_default().held.add(entries, Vec::new(), Flight::default());
+    }
+
+    /// What is held of a device.
+    pub fn release(&mut self, key: RouteKey) -> Vec<AckEntry> {
+        self.0.get_mut(&key).map(|of| of.held.take().entries).unwrap_or_default()
     }
 
     /// A device says anew what it has of our streams: what it said before and is not being written does not count.
     pub fn resume(&mut self, key: RouteKey, link: u64, entries: Vec<AckEntry>) {
         let of = self.0.entry(key).or_default();
         of.waiting.entries.clear();
+        of.held = Waiting::default();
         of.resumes.push_back((link, entries));
     }
 
@@ -91,7 +113,9 @@ impl Acks {
         let next = match of.resumes.pop_front() {
             Some((link, entries)) => Next::Resume(link, entries),
             None if of.waiting.is_empty() => {
-                self.0.remove(&key);
+                if of.held.is_empty() {
+                    self.0.remove(&key);
+                }
                 return None;
             }
             None => Next::Acks(of.waiting.take()),
@@ -133,12 +157,12 @@ mod tests {
         };
         let mut acks = Acks::default();
         for n in 0..10_000u64 {
-            acks.add(key, vec![entry(n)], vec![MessageId::now()], false);
+            acks.add(key, vec![entry(n)], vec![MessageId::now()], Flight::default());
         }
         let waiting = &acks.0[&key].waiting;
         assert_eq!((waiting.entries.len(), waiting.ids.len()), (MAX_ACK_ENTRIES, 4 * MAX_ACK_IDS));
         assert!(matches!(acks.next(key), Some(Next::Acks(_))));
-        acks.add(key, vec![entry(1)], vec![MessageId::now()], false);
+        acks.add(key, vec![entry(1)], vec![MessageId::now()], Flight::default());
         acks.resume(key, 7, vec![entry(2)]);
         assert_eq!(acks.0[&key].waiting.entries.len(), 0);
         assert!(acks.next(key).is_none(), "what is being written comes first");

@@ -47,6 +47,9 @@ pub struct AckBatch {
     pub ids: Vec<MessageId>,
     /// Something of it was in flight: it need not be looked up whether it waits.
     pub sure: bool,
+    /// Something of it was not in flight. If it waits and was never tried, it is not what the device has: the disk went back, and a
+    /// number was given again.
+    pub doubted: bool,
 }
 
 /// Why a link is closed.

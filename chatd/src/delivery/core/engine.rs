@@ -71,7 +71,11 @@ impl Core {
             Event::Refused { link, code, envelope, device } => links::refused(turn, link, code, envelope, device),
             Event::Work { link, envelope, bits, window } => links::work_wanted(turn, link, envelope, (bits, window)),
             Event::Worked { key, link, result } => links::worked(turn, key, link, result),
-            Event::Packed(packed) => sending::packed(turn, packed),
+            Event::Packed(packed) => {
+                let key = packed.key;
+                sending::packed(turn, packed);
+                resume::release(turn, key);
+            }
             Event::Deposited { key, result } => sending::deposited(turn, key, result),
             Event::Online(peer) => {
                 for key in turn.keys_of(peer) {

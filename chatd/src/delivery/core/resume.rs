@@ -4,7 +4,7 @@
 use proto::ids::MessageId;
 use proto::wire::envelope::AckEntry;
 
-use super::acks::Next;
+use super::acks::{Flight, Next};
 use super::effect::{Effect, Excess, Note};
 use super::event::RouteKey;
 use super::route::Phase;
@@ -73,10 +73,28 @@ pub(super) fn acknowledge(turn: &mut Turn<'_>, key: RouteKey, entries: Vec<AckEn
     if entries.is_empty() && ids.is_empty() {
         return;
     }
-    let signalled = &turn.route(key).signalled;
-    let sure = ids.iter().any(|id| signalled.contains(id));
-    let sure = moves_on(turn, key, &entries) || sure;
-    turn.core.acks.add(key, entries, ids, sure);
+    let route = turn.route(key);
+    let (packing, ends) = (route.packing, ids.iter().any(|id| route.signalled.contains(id)));
+    let moved = moves_on(turn, key, &entries);
+    if packing && !moved && !entries.is_empty() {
+        // Of what is being sent, perhaps: when that is told, it is known.
+        turn.core.acks.hold(key, entries);
+        turn.core.acks.add(key, Vec::new(), ids, Flight { sure: ends, doubted: false });
+    } else {
+        let doubted = !entries.is_empty() && !moved;
+        turn.core.acks.add(key, entries, ids, Flight { sure: moved || ends, doubted });
+    }
+    store(turn, key);
+}
+
+/// A job has ended, and told what is in flight: on with what was acknowledged meanwhile.
+pub(super) fn release(turn: &mut Turn<'_>, key: RouteKey) {
+    let held = turn.core.acks.release(key);
+    if held.is_empty() {
+        return;
+    }
+    let moved = moves_on(turn, key, &held);
+    turn.core.acks.add(key, held, Vec::new(), Flight { sure: moved, doubted: !moved });
     store(turn, key);
 }
 

@@ -153,9 +153,9 @@ pub(in crate::store) fn heed_epochs(
     heed(tx, contact, entries, false)
 }
 
-/// Heeds acknowledgements that came by mailbox, and so may be of long ago: of what this store had sent before its disk
-/// went back. Then they name numbers that wait here and that nobody tried to send yet.
-pub fn heed_mailed(tx: &mut Tx<'_>, contact: PeerId, entries: &[AckEntry]) -> Result<(), StoreError> {
+/// Heeds acknowledgements that answer nothing that is in flight, such as those that came by mailbox: they may be of long ago, of
+/// what this store had sent before its disk went back. Then they name numbers that wait here and that nobody tried to send yet.
+pub fn heed_late(tx: &mut Tx<'_>, contact: PeerId, entries: &[AckEntry]) -> Result<(), StoreError> {
     if !entries.is_empty() {
         heed(tx, contact, entries, true)?;
     }

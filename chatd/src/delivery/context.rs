@@ -7,7 +7,7 @@ use proto::ids::{AccountId, DeviceId, NodeId};
 use crate::crypto::keys::SigningKey;
 use crate::directory::Directories;
 use crate::link::PeerTable;
-use crate::policy::timekeeper::AccountClock;
+use crate::policy::clock::timekeeper::AccountClock;
 use crate::store::Store;
 
 /// What a delivery task needs.

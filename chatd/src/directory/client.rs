@@ -14,7 +14,7 @@ use super::base::parse_base;
 use super::error::DirectoryError;
 use super::holds::Holds;
 use super::pin::{Identity, Pin};
-use crate::policy::timekeeper::AccountClock;
+use crate::policy::clock::timekeeper::AccountClock;
 
 /// For a connection to stand.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

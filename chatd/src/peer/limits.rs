@@ -9,9 +9,9 @@ use proto::wire::frame::Frame;
 use crate::link::CloseCode;
 use crate::link::LinkSender;
 use crate::policy::failures::{FailureGate, Verdict};
-use crate::policy::frames::weight;
 use crate::policy::limits::Limits;
 use crate::policy::rate::RateLimits;
+use crate::policy::rate::frames::weight;
 
 /// The failures of all nodes, counted. Clones share the count.
 #[derive(Debug, Clone)]

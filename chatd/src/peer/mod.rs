@@ -22,8 +22,8 @@ use proto::ids::{DeviceId, NodeId};
 use crate::delivery::{Delivery, OpenLink};
 use crate::link::Link;
 use crate::model::ids::PeerId;
+use crate::policy::clock::timekeeper::AccountClock;
 use crate::policy::rate::RateLimits;
-use crate::policy::timekeeper::AccountClock;
 use crate::receive::Inbox;
 use crate::store::Store;
 

@@ -9,7 +9,7 @@ use super::membership::Door;
 use super::{Inbox, Receipt, Reject, Taken, Verdict};
 use crate::crypto::envelope::Opened;
 use crate::model::ids::PeerId;
-use crate::policy::rate::Lane;
+use crate::policy::rate::requests::Lane;
 use crate::store::ContactRow;
 use crate::store::contacts::requests;
 use crate::store::peers::{self, NewContact, devices, trust};

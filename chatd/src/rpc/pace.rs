@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use governor::clock::DefaultClock;
 
-use crate::policy::rate::{KeyedLimiter, TooFast};
+use crate::policy::rate::keyed::{KeyedLimiter, TooFast};
 
 /// Connections of a user that are taken in at once: as many as there are places.
 const AT_ONCE: NonZeroU32 = NonZeroU32::new(1_024).unwrap();

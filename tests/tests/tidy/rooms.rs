@@ -14,13 +14,6 @@ const MAX_IMPLS: usize = 2;
 
 const PACKAGES: [&str; 8] = ["proto", "daemonkit", "hybrid", "chatd", "chatctl", "directoryd", "tests", "xtask"];
 
-/// Rooms that hold more files than they should, or rings, or types with methods all over the room. Only ever shorter.
-const NOT_YET: [&str; 1] = ["chatd/src/policy"];
-
-fn is_exempt(place: &str) -> bool {
-    NOT_YET.iter().any(|room| place.strip_prefix(room).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
-}
-
 #[test]
 fn folders_hold_few_files() {
     let mut folders: BTreeMap<String, usize> = BTreeMap::new();
@@ -31,7 +24,7 @@ fn folders_hold_few_files() {
         }
     }
     assert!(folders.len() > 30, "found too little: {folders:?}");
-    folders.retain(|folder, files| *files > MAX_FILES && !is_exempt(folder));
+    folders.retain(|_, files| *files > MAX_FILES);
     assert!(folders.is_empty(), "more than {MAX_FILES} files; group them by what they are about: {folders:#?}");
 }
 
@@ -58,8 +51,7 @@ fn methods_of_a_type_stand_together() {
             }
         }
         for (name, files) in files {
-            let where_to = format!("{package}/src/{}", files.first().unwrap());
-            if files.len() > MAX_IMPLS && !is_exempt(&where_to) {
+            if files.len() > MAX_IMPLS {
                 wrong.push(format!("{package}: {name} has methods in {files:?}"));
             }
         }
@@ -116,9 +108,7 @@ fn no_room_has_a_ring_of_files() {
             let room = |file: &str| file.split_once('/').map_or("", |(room, _)| room).to_owned();
             let rooms: BTreeSet<String> = ring.iter().map(|file| room(file)).collect();
             let shown: Vec<String> = ring.iter().map(|file| format!("{package}/src/{file}")).collect();
-            if shown.iter().all(|file| !is_exempt(file)) {
-                rings.push(format!("{rooms:?}: {shown:?}"));
-            }
+            rings.push(format!("{rooms:?}: {shown:?}"));
         }
     }
     assert!(rings.is_empty(), "files that import each other in a ring: {rings:#?}");

@@ -19,9 +19,9 @@ use proto::wire::frame::RefuseCode;
 use super::{Inbox, Receipt, Verdict, Way};
 use crate::crypto::envelope::{SealTo, Sender, seal};
 use crate::crypto::prekey::PrekeySecret;
+use crate::policy::clock::timekeeper::AccountClock;
 use crate::policy::limits::Limits;
 use crate::policy::rate::SharedLimits;
-use crate::policy::timekeeper::AccountClock;
 use crate::store::tests::fixture::{Person, run};
 
 /// What the sender of an envelope notices of it.

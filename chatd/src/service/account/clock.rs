@@ -9,7 +9,7 @@ use proto::time::Timestamp;
 
 use crate::model::{ClockStatus, ClockWitness};
 use crate::policy::clock::Reading;
-use crate::policy::timekeeper::{AccountClock, Skew, Whose};
+use crate::policy::clock::timekeeper::{AccountClock, Skew, Whose};
 use crate::store::{PrekeyStore, StoreError};
 
 /// What the machine's clocks show now.

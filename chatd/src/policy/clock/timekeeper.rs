@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-use super::clock::{Checkpoint, Clock, Moment, Reading, SKEW_SECONDS};
+use super::{Checkpoint, Clock, Moment, Reading, SKEW_SECONDS};
 use crate::model::ids::PeerId;
 
 /// Contacts whose clocks are remembered at most.

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use governor::clock::FakeRelativeClock;
+use proto::ids::AccountId;
 
 use super::*;
 

@@ -10,7 +10,7 @@ use governor::clock::{Clock, DefaultClock};
 use proto::ids::{DeviceId, NodeId};
 use proto::wire::frame::Frame;
 
-use super::rate::{KeyedLimiter, TooFast};
+use super::keyed::{KeyedLimiter, TooFast};
 
 const MINUTE: Duration = Duration::from_secs(60);
 

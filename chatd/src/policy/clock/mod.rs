@@ -18,7 +18,10 @@
 //! counted, must not grow old by it. Hence [`Birth`]: for a day its age is uptime alone, then its place in the count is taken
 //! to be behind everything that any clock has claimed meanwhile.
 //!
-//! Not the job: reading clocks and keeping checkpoints ([`super::timekeeper`], the store).
+//! Not the job: reading clocks and keeping checkpoints ([`timekeeper`], the store).
+
+pub mod lives;
+pub mod timekeeper;
 
 use std::collections::VecDeque;
 
@@ -371,6 +374,5 @@ impl Clock {
 }
 
 #[cfg(test)]
-#[path = "clock_tests.rs"]
 #[allow(clippy::unwrap_used)]
 mod tests;

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::ProfileRow;
 use crate::model::ids::PeerId;
-use crate::policy::lives::life_seconds;
+use crate::policy::clock::lives::life_seconds;
 use crate::store::account::{self, domains};
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;

@@ -18,9 +18,10 @@ use std::sync::{Mutex, Once, PoisonError};
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
+use crate::store::disk::pages::Pages;
 pub(in crate::store) use crate::store::disk::vfs::PAGE_BYTES;
 use crate::store::disk::vfs::{self, Below, Code, FileKind, Layer};
-use crate::store::disk::wal::{FRAME_HEADER, Gather, Pages};
+use crate::store::disk::wal::{FRAME_HEADER, Gather};
 
 /// Bytes at the end of each page that SQLite leaves alone.
 pub(in crate::store) const RESERVED: u8 = 8;
@@ -144,24 +145,28 @@ struct Checked {
     /// then what this handle reads of its own writes cannot be checked.
     written: i64,
     went_back: bool,
-    /// Of a WAL: what is written together, and what need not be read.
+    /// Of a WAL: what is written together.
     gather: Gather,
-    pages: Option<Pages>,
+    /// What need not be read again.
+    pages: Pages,
 }
 
 impl Layer for Checked {
     const NAME: &'static std::ffi::CStr = c"checked";
 
     fn open(path: PathBuf, kind: FileKind) -> Self {
-        let pages = (kind == FileKind::Wal).then(|| Pages::of(&path));
-        let gather = Gather::default();
+        let (pages, gather) = (Pages::of(&path, kind), Gather::default());
         Self { path, kind, page: 0, bare: 0, placed: false, written: 0, went_back: false, gather, pages }
     }
 
     fn read(&mut self, below: &Below, buffer: &mut [u8], offset: i64) -> Code {
-        if self.pages.as_ref().is_some_and(|pages| pages.give(offset, buffer)) {
+        if self.pages.give(offset, buffer) {
+            if self.kind == FileKind::Database {
+                self.look(buffer, offset);
+            }
             return ffi::SQLITE_OK;
         }
+        let writes = self.pages.writes();
         match self.gather.flush(below) {
             ffi::SQLITE_OK => {}
             code => return code,
@@ -178,9 +183,11 @@ impl Layer for Checked {
             FileKind::Wal => self.went_back || is_whole_frame(below, buffer, offset),
         };
         if whole {
-            // Nobody writes over what this connection reads: SQLite begins a log anew only when nobody reads it.
-            if let Some(pages) = self.pages.as_ref().filter(|_| !self.went_back && is_page(buffer.len())) {
-                pages.keep(offset, buffer);
+            match self.kind {
+                FileKind::Database if self.page != 0 => self.pages.keep_read(offset, buffer, writes),
+                // Nobody writes over what this connection reads: SQLite begins a log anew only when nobody reads it.
+                FileKind::Wal if !self.went_back && is_page(buffer.len()) => self.pages.keep(offset, buffer),
+                _ => {}
             }
             return code;
         }
@@ -207,18 +214,26 @@ impl Layer for Checked {
         self.look(bytes, offset);
         if self.page == 0 {
             self.bare = self.bare.max(offset + bytes.len() as i64);
-            return below.write(bytes, offset);
         }
         if bytes.len() != self.page {
+            self.pages.forget();
             return below.write(bytes, offset);
         }
         if self.bare > 0 {
+            self.pages.forget();
             match catch_up(below, self.page, std::mem::take(&mut self.bare)) {
                 ffi::SQLITE_OK => {}
                 code => return code,
             }
         }
-        write_page(below, bytes, offset)
+        let page = with_sum(bytes);
+        let code = below.write(&page, offset);
+        if code == ffi::SQLITE_OK {
+            self.pages.replace(offset, &page);
+        } else {
+            self.pages.forget();
+        }
+        code
     }
 
     fn sync(&mut self, below: &Below, flags: std::ffi::c_int) -> Code {
@@ -246,9 +261,7 @@ impl Layer for Checked {
     }
 
     fn truncate(&mut self, below: &Below, size: i64) -> Code {
-        if let Some(pages) = &self.pages {
-            pages.forget();
-        }
+        self.pages.forget();
         match self.gather.flush(below) {
             ffi::SQLITE_OK => below.truncate(size),
             code => code,
@@ -256,13 +269,13 @@ impl Layer for Checked {
     }
 }
 
-/// Writes a page with its checksum.
-fn write_page(below: &Below, bytes: &[u8], offset: i64) -> Code {
+/// A page with its checksum.
+fn with_sum(bytes: &[u8]) -> Vec<u8> {
     let mut page = bytes.to_vec();
     let room = page.len() - usize::from(RESERVED);
     let sum = sum_of_page(&bytes[..room]);
     page[room..].copy_from_slice(&sum);
-    below.write(&page, offset)
+    page
 }
 
 /// Gives pages of a new database their checksums that were written before its first.
@@ -270,7 +283,7 @@ fn catch_up(below: &Below, size: usize, end: i64) -> Code {
     let mut page = vec![0; size];
     for offset in (0..end).step_by(size) {
         let code = match below.read(&mut page, offset) {
-            ffi::SQLITE_OK => write_page(below, &page, offset),
+            ffi::SQLITE_OK => below.write(&with_sum(&page), offset),
             // A page that was never written has nothing to sum.
             ffi::SQLITE_IOERR_SHORT_READ => ffi::SQLITE_OK,
             code => code,
@@ -303,12 +316,10 @@ pub(in crate::store) fn sync_folder_of(path: &Path) -> std::io::Result<()> {
 impl Checked {
     fn write_log(&mut self, below: &Below, bytes: &[u8], offset: i64) -> Code {
         let code = self.gather.write(below, bytes, offset);
-        if let Some(pages) = &self.pages {
-            if offset == 0 || code != ffi::SQLITE_OK {
-                pages.forget();
-            } else if is_page(bytes.len()) {
-                pages.keep(offset, bytes);
-            }
+        if offset == 0 || code != ffi::SQLITE_OK {
+            self.pages.forget();
+        } else if is_page(bytes.len()) {
+            self.pages.keep(offset, bytes);
         }
         code
     }

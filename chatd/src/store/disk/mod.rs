@@ -3,6 +3,7 @@
 pub(super) mod checksum;
 pub(super) mod connection;
 pub(super) mod health;
+pub(super) mod pages;
 pub mod reserve;
 pub(super) mod vfs;
 pub(super) mod wal;

@@ -249,10 +249,11 @@ impl<'n> World<'n> {
             Frame::Resume { from_device: from, to_device: to, entries } if proved(self, to, from) => {
                 self.feed(side, Event::Resume { key: RouteKey::new(peer, from), link, entries });
             }
-            Frame::Record { from_device: from, to_device: to, record } if proved(self, to, from) => {
-                if self.sides[side].store.read(|conn| trust::may_replace_record(conn, peer, &record)) {
-                    self.sides[side].store.tx(now, |tx| trust::take_record(tx, peer, &record));
-                }
+            Frame::Record { from_device: from, to_device: to, record }
+                if proved(self, to, from)
+                    && self.sides[side].store.read(|conn| trust::may_replace_record(conn, peer, &record)) =>
+            {
+                self.sides[side].store.tx(now, |tx| trust::take_record(tx, peer, &record));
             }
             Frame::Refuse { code, envelope, device } => {
                 self.feed(side, Event::Refused { link, code, envelope, device });

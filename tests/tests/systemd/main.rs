@@ -1,0 +1,5 @@
+//! The daemons as services: what the units say, what systemd is told, and machines with the real packages on them.
+#![allow(clippy::unwrap_used)]
+
+mod notify;
+mod units;

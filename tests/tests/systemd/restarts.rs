@@ -1,14 +1,14 @@
 //! Whatever ends a daemon, it begins again, and nothing is lost.
 
 use std::collections::HashSet;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
 use tests::skip;
 use tests::wait::wait_for;
 
-use crate::machine::{Machine, Two, befriend, missing, within};
+use crate::machine::{Machine, Two, befriend, missing};
 
 /// For messages to arrive over whatever happens meanwhile.
 const ARRIVAL: Duration = Duration::from_secs(90);
@@ -28,7 +28,11 @@ impl Sending {
     fn more(&mut self, lines: usize) {
         let stdin = self.child.stdin.as_mut().unwrap();
         let text: String = (self.sent..self.sent + lines).map(|n| format!("line {n}\n")).collect();
-        stdin.write_all(text.as_bytes()).unwrap();
+        if let Err(error) = stdin.write_all(text.as_bytes()) {
+            let mut said = String::new();
+            let _ = self.child.stderr.as_mut().unwrap().read_to_string(&mut said);
+            panic!("{error}: {said}");
+        }
         self.sent += lines;
     }
 
@@ -42,17 +46,33 @@ impl Sending {
     }
 }
 
+/// The lines that bob has, the oldest first.
+fn lines_of(machine: &Machine) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut before: Option<String> = None;
+    loop {
+        let mut args = vec!["history", "alice", "-n", "1000"];
+        args.extend(before.iter().flat_map(|id| ["--before", id.as_str()]));
+        let page = machine.ctl_json("bob", &args);
+        let page = page["messages"].as_array().cloned().unwrap_or_default();
+        let Some(first) = page.first() else { return found };
+        before = first["id"].as_str().map(str::to_owned);
+        let bodies =
+            page.iter().filter_map(|message| message["body"].as_str()).filter(|body| body.starts_with("line "));
+        found.splice(0..0, bodies.map(str::to_owned));
+    }
+}
+
 /// Each of the lines has come once, in order.
 #[track_caller]
 fn all_have_come(machine: &Machine, lines: usize) {
-    let bodies = || -> Vec<String> {
-        let told = machine.ctl("bob", &["history", "alice", "-n", "100000", "--json"]).stdout;
-        let body =
-            |line: &str| serde_json::from_str::<serde_json::Value>(line).ok()?["body"].as_str().map(str::to_owned);
-        told.lines().filter_map(body).filter(|body| body.starts_with("line ")).collect()
-    };
-    within(ARRIVAL, "all messages", || bodies().len() >= lines);
+    let bodies = || lines_of(machine);
+    let since = Instant::now();
+    while bodies().len() < lines && since.elapsed() < ARRIVAL {
+        std::thread::sleep(Duration::from_millis(200));
+    }
     let bodies = bodies();
+    assert!(bodies.len() >= lines, "{} of {lines} after {ARRIVAL:?}; {}", bodies.len(), machine.journal("chatd"));
     assert_eq!(bodies.iter().collect::<HashSet<_>>().len(), bodies.len(), "none twice");
     assert_eq!(bodies, (0..lines).map(|n| format!("line {n}")).collect::<Vec<_>>(), "in order");
 }
@@ -77,13 +97,15 @@ fn a_crash_a_hang_and_no_memory_lose_nothing() {
     machine.people(&["alice", "bob"]);
     befriend((&machine, "alice"), (&machine, "bob"));
     let mut sending = Sending::start(&machine);
+    sending.more(1);
+    wait_for("the first line", || !lines_of(&machine).is_empty());
     for (what, kill) in [
         ("signal", "systemctl kill --kill-whom=main -s KILL UNIT"),
         ("watchdog", "systemctl kill --kill-whom=main -s STOP UNIT"),
         // No more memory than it has: the next allocation fails.
         (
             "signal",
-            "pid=$(systemctl show --value -p MainPID UNIT) && prlimit --pid $pid --as=$(($(grep VmSize /proc/$pid/status | tr -dc 0-9) * 1024))",
+            "pid=$(systemctl show --value -p MainPID UNIT) && setpriv --reuid=UNIT --regid=UNIT --clear-groups prlimit --pid $pid --as=$(($(grep VmSize /proc/$pid/status | tr -dc 0-9) * 1024))",
         ),
     ] {
         for unit in ["chatd", "directoryd"] {
@@ -145,6 +167,8 @@ fn an_upgrade_on_both_sides_loses_nothing_that_is_on_its_way() {
     befriend((one, "alice"), (other, "bob"));
     one.ctl_ok("alice", &["send", "bob", "from one machine to another", "--wait", "delivered", "--timeout", "30s"]);
     let mut sending = Sending::start(one);
+    sending.more(1);
+    wait_for("the first line", || !lines_of(other).is_empty());
     for machine in [one, other] {
         let before = machine.show("chatd", "MainPID");
         sending.more(1_000);

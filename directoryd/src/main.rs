@@ -50,6 +50,9 @@ struct Args {
     /// Check everything that a start would meet, say what would be used, and exit
     #[arg(long)]
     check: bool,
+    /// Ask the directory that runs with this configuration whether all is well with it, and exit
+    #[arg(long)]
+    healthy: bool,
     /// Print the configuration in force, with all keys and what they do, and exit
     #[arg(long)]
     print_config: bool,
@@ -142,6 +145,9 @@ fn start(args: &Args) -> anyhow::Result<()> {
     let config = args.config()?;
     if args.check {
         return print(&args.check(&config)?);
+    }
+    if args.healthy {
+        return pulse::healthy(config.listen);
     }
     if args.print_config {
         return print(&daemonkit::settings::file(&Config::SECTIONS, &config.table()));

@@ -3,9 +3,11 @@
 //!
 //! Not the job: what is done about a directory that does not answer. systemd ends it and starts another.
 
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use anyhow::Context;
 use daemonkit::notify::{self, State, notify};
 use directoryd::Handle;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,8 +19,43 @@ const FIRST_ANSWER: Duration = Duration::from_secs(10);
 /// Between two questions to a directory that starts.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
+/// Bytes of an answer about its health that are read at most.
+const MAX_ANSWER: u64 = 64 * 1024;
+
 /// What is asked: something that costs nothing and stands in no log. Where the port speaks TLS, the answer is that this is none.
 const QUESTION: &[u8] = b"HEAD /openapi.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+/// Where to reach from here what listens on an address.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    address
+}
+
+/// Asks the directory that listens on `address`, of another process, what it says of its health.
+///
+/// # Errors
+/// When nobody answers, or all is not well.
+pub fn healthy(address: SocketAddr) -> anyhow::Result<()> {
+    let address = reachable(address);
+    let ask = || {
+        let mut stream = std::net::TcpStream::connect_timeout(&address, FIRST_ANSWER)?;
+        stream.set_read_timeout(Some(FIRST_ANSWER))?;
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.take(MAX_ANSWER).read_to_string(&mut answer)?;
+        std::io::Result::Ok(answer)
+    };
+    let answer = ask().with_context(|| format!("no directory answers at http://{address}"))?;
+    let first = answer.lines().next().unwrap_or_default();
+    anyhow::ensure!(
+        first.contains(" 200 "),
+        "the directory at http://{address} is not well: {}",
+        answer.lines().last().unwrap_or(first)
+    );
+    Ok(())
+}
 
 /// Asks a directory whether it answers.
 #[derive(Debug)]
@@ -30,11 +67,7 @@ pub struct Pulse {
 impl Pulse {
     /// Of the directory that listens on `address`.
     pub fn new(directory: Handle, address: SocketAddr) -> Self {
-        let mut address = address;
-        if address.ip().is_unspecified() {
-            address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
-        }
-        Self { directory, address }
+        Self { directory, address: reachable(address) }
     }
 
     /// Calls `ready` once the directory has answered, then tells systemd that it is alive as long as it is, if systemd wants to

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use tests::binaries::{packages_folder, tree_folder};
 
-use crate::{debian, dist};
+use crate::{container, debian, dist};
 
 /// What stands on such a machine: systemd, a network, and both package managers.
 const INCLUDE: &str =
@@ -27,11 +27,13 @@ pub fn run(_: &Options) -> Result<()> {
     tree.wait()
 }
 
-/// The packages of this build, as `new`, and those of the version before, as `old`: the same but for their number.
+/// The packages of this build, as `new`, and those of the version before, as `old`: the same but for their number; and what an image is
+/// built from.
 pub fn packages() -> Result<()> {
     let folder = packages_folder()?;
     dist::for_tests(&folder.join("new"), 2, None)?;
-    dist::for_tests(&folder.join("old"), 1, Some("chatd"))
+    dist::for_tests(&folder.join("old"), 1, Some("chatd"))?;
+    container::make(&folder.with_file_name("container"), "dev")
 }
 
 /// A tree that may be in the making.

@@ -4,6 +4,7 @@
 //! Not its job: anything that a user of an installed package needs.
 
 mod bench;
+mod container;
 mod debian;
 mod demo;
 mod dependencies;
@@ -31,6 +32,8 @@ enum Command {
     Demo(demo::Options),
     /// Write the manual pages and the completions of all programs into a folder, for packages
     Man(man::Options),
+    /// Lay out what an image for containers is built from
+    Container(container::Options),
     /// Build packages: .deb and .rpm of all programs
     Dist(dist::Options),
     /// Make what the tests on machines with a systemd of their own need (root, Debian)
@@ -51,6 +54,7 @@ fn main() -> Result<()> {
         Command::Demo(options) => demo::run(&options),
         Command::Machine(options) => machine::run(&options),
         Command::Man(options) => man::run(&options),
+        Command::Container(options) => container::run(&options),
         Command::Dist(options) => dist::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),

@@ -76,7 +76,7 @@ fn packages_hold_what_they_should() {
             skip!("there are no packages: cargo xtask test makes them");
         }
         for file in files {
-            let listed = said(program, args, &[file.clone()]).unwrap();
+            let listed = said(program, args, std::slice::from_ref(&file)).unwrap();
             let listed: Vec<&str> =
                 listed.lines().map(|line| line.rsplit(' ').next().unwrap().trim_start_matches('.')).collect();
             let is_chatd = file.file_name().unwrap().to_string_lossy().starts_with("chatd");

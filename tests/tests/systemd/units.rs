@@ -47,7 +47,8 @@ fn services_of_the_system_may_do_little() {
     let found = units("systemd");
     assert_eq!(found.len(), 2, "{found:?}");
     for unit in found {
-        let Some((ok, said)) = analyze(&["security", "--offline=true", "--no-pager"], &[unit.clone()], place.path())
+        let Some((ok, said)) =
+            analyze(&["security", "--offline=true", "--no-pager"], std::slice::from_ref(&unit), place.path())
         else {
             skip!("systemd-analyze is missing");
         };

@@ -15,7 +15,7 @@ struct Need {
 /// What another implementation of age runs on.
 const NODE: [&str; 2] = ["nodejs", "npm"];
 
-const NEEDS: [Need; 11] = [
+const NEEDS: [Need; 13] = [
     Need { package: "python3", why: "docs/rpc.md's client is run as printed", present: || runs("python3", &["-V"]) },
     Need {
         package: "python3-venv",
@@ -50,6 +50,8 @@ const NEEDS: [Need; 11] = [
     },
     Need { package: "rpm", why: "packages are made by rpmbuild", present: || runs("rpmbuild", &["--version"]) },
     Need { package: "lintian", why: "it judges the packages for Debian", present: || runs("lintian", &["--version"]) },
+    Need { package: "docker.io", why: "containers are started by it", present: || runs("dockerd", &["--version"]) },
+    Need { package: "docker-compose", why: "it starts several", present: || runs("docker-compose", &["--version"]) },
     Need { package: "rpmlint", why: "it judges the others", present: || runs("rpmlint", &["--version"]) },
 ];
 

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::work::{Made, Run, files, output, set_times, write};
+use crate::step::cargo;
 use anyhow::{Context, Result, bail, ensure};
 use tests::binaries::{PROGRAMS, repository};
-
-use super::{Made, Run, cargo, files, output, set_times, write};
 
 /// The C library that everything here has to run with: that of RHEL 9, older than Debian 12's.
 const OLDEST_GLIBC: (u32, u32) = (2, 34);

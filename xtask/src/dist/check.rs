@@ -5,14 +5,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Options, files, hex, make, report};
+use super::make::{Order, make, report};
+use super::work::{files, hex};
 
 /// Makes everything twice, each time in folders of its own, from nothing.
-pub fn run(options: &Options, folder: &Path) -> Result<()> {
+pub fn run(order: &Order, folder: &Path) -> Result<()> {
     let mut sums = Vec::new();
     for round in ["check-a", "check-b"] {
         let place = folder.with_file_name(round);
-        let made = make(options, &place.join("packages"), &place.join("target"))?;
+        let made = make(order, &place.join("packages"), &place.join("target"))?;
         report(&made)?;
         sums.push(checksums(&place.join("packages"))?);
     }

@@ -9,7 +9,8 @@ use tests::binaries::repository;
 
 use super::binaries::Binaries;
 use super::graph::Graph;
-use super::{Run, fresh, licences, output, sbom, set_times, write};
+use super::work::{Run, files, fresh, output, set_times, write};
+use super::{licences, sbom};
 use crate::man;
 
 /// One package of a distribution.
@@ -134,7 +135,7 @@ impl<'a> Source<'a> {
 
     fn pages(&self, stage: &Stage) -> Result<()> {
         let mut found = 0;
-        for page in super::files(&self.man.join("man"))? {
+        for page in files(&self.man.join("man"))? {
             let file = page.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let (stem, section) = file.rsplit_once('.').with_context(|| format!("{file} is of no section"))?;
             // `chatctl-send` belongs to chatctl.

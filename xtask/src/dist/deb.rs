@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::binaries::Binaries;
 use super::contents::Package;
-use super::{MAINTAINER, Made, Run, date, files, output, set_times, template, write};
+use super::work::{MAINTAINER, Made, Run, date, files, output, set_times, template, write};
 
 /// Accounts and folders are made by systemd's tools, or what stands for them where there is no systemd.
 const TOOLS: &str = "systemd | systemd-standalone-sysusers | systemd-sysusers, systemd | systemd-standalone-tmpfiles | systemd-tmpfiles";

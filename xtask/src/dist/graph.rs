@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
+use crate::step::cargo;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tests::binaries::repository;
-
-use super::cargo;
 
 /// One crate.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

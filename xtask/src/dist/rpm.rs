@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::contents::Package;
-use super::{MAINTAINER, Made, Run, date, files, output, template, write};
+use super::work::{MAINTAINER, Made, Run, date, files, output, template, write};
 
 /// As a sentence begins.
 fn sentence(text: &str) -> String {
@@ -72,7 +72,8 @@ pub fn pack(run: &Run, package: &Package, stage: &Path) -> Result<Made> {
     let needs = output(Command::new("rpm").args(["--query", "--requires", "--package"]).arg(&path))?;
     // The C library is named by each version of a symbol; the newest says it all.
     let is_detail = |need: &str| need.starts_with("rpmlib(") || need.contains("(GLIBC_") || need.contains("(GCC_");
-    let needs: Vec<&str> = needs.lines().filter(|need| !is_detail(need)).collect();
+    let mut needs: Vec<&str> = needs.lines().filter(|need| !is_detail(need)).collect();
+    needs.dedup();
     ensure!(!needs.is_empty(), "{name} needs nothing, which cannot be");
     Ok(Made { path, depends: needs.join(", ") })
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::graph::Crate;
-use super::{Run, date, hex};
+use super::work::{Run, date, hex};
 
 /// The list of a package. Its serial number is made from its content, so that the same content has the same one.
 pub fn document(run: &Run, package: &str, summary: &str, crates: &[(&Crate, Vec<&Crate>)]) -> Result<String> {

@@ -13,7 +13,7 @@ use chatd::service::config::{Config, LogFormat};
 use clap::{CommandFactory, Parser};
 use daemonkit::chain::chain;
 use daemonkit::log::{Format, Log, last_words};
-use daemonkit::notify::notify;
+use daemonkit::notify::{State, notify};
 use proto::places::{self, Places};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -185,23 +185,26 @@ async fn serve(
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let data_dir = setup.data_dir.clone();
     let daemon = Daemon::start(setup.config.clone(), data, &setup.socket).await?;
-    let handle = daemon.handle();
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), data_dir = %setup.data_dir.display(), "ready");
-    log.log.line(&daemon.ready_line());
-    if let Some(background) = background {
-        background.ready();
-    }
-    if let Err(error) = notify("READY=1") {
-        tracing::warn!(%error, "cannot tell systemd that the daemon is ready");
-    }
+    let (handle, ready_line, pulse) = (daemon.handle(), daemon.ready_line(), daemon.pulse());
     let stop = CancellationToken::new();
     let mut served = std::pin::pin!(daemon.serve(stop.clone()));
+    let mut watched = std::pin::pin!(pulse.watch(|| {
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), data_dir = %data_dir.display(), "ready");
+        log.log.line(&ready_line);
+        if let Some(background) = background {
+            background.ready();
+        }
+        notify(State::Ready);
+    }));
     loop {
         tokio::select! {
             () = &mut served => break,
-            _ = terminate.recv() => stop.cancel(),
-            _ = interrupt.recv() => stop.cancel(),
+            // Ends never.
+            () = &mut watched => {}
+            _ = terminate.recv() => end(&stop),
+            _ = interrupt.recv() => end(&stop),
             _ = hangup.recv() => match reload(args, &mut setup, log, &handle) {
                 Ok(told) => tracing::info!("configuration read again: {told}"),
                 Err(error) => tracing::warn!(error = chain(error.as_ref()), "the configuration stays as it is"),
@@ -210,6 +213,11 @@ async fn serve(
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+fn end(stop: &CancellationToken) {
+    notify(State::Stopping);
+    stop.cancel();
 }
 
 /// What SIGHUP asks for; says what changed.

@@ -1,30 +1,51 @@
-//! sd_notify(3): tells systemd that a daemon answers, or stops. Does nothing where there is no systemd.
+//! sd_notify(3): tells systemd that a daemon answers, is alive, or stops. Does nothing where there is no systemd.
+//!
+//! Not its job: to find out whether that is so.
 
-use std::io;
+use std::time::Duration;
 
-/// Sends one state, such as `READY=1`, to the socket in `NOTIFY_SOCKET`.
-///
-/// # Errors
-/// When there is such a socket, and it cannot be written to.
-#[cfg(target_os = "linux")]
-pub fn notify(state: &str) -> io::Result<()> {
-    use std::os::linux::net::SocketAddrExt;
-    use std::os::unix::ffi::OsStrExt;
-    use std::os::unix::net::{SocketAddr, UnixDatagram};
+/// So many times in the span that systemd waits for, a daemon looks whether it is alive.
+const LOOKS: u32 = 4;
 
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty()) else { return Ok(()) };
-    let address = match path.as_bytes().strip_prefix(b"@") {
-        Some(name) => SocketAddr::from_abstract_name(name)?,
-        None => SocketAddr::from_pathname(&path)?,
-    };
-    UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(|_| ())
+/// What a daemon may say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It answers.
+    Ready,
+    /// It still does.
+    Alive,
+    /// It ends because it was told to.
+    Stopping,
 }
 
-/// Nothing, where there is no systemd.
-///
-/// # Errors
-/// None.
+/// Says it. Not being heard is a warning in the log, and no reason to stop.
+pub fn notify(state: State) {
+    if let Err(error) = send(state) {
+        tracing::warn!(often = "notify", %error, "systemd cannot be told that the daemon is {state:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn send(state: State) -> std::io::Result<()> {
+    use sd_notify::NotifyState;
+    sd_notify::notify(&[match state {
+        State::Ready => NotifyState::Ready,
+        State::Alive => NotifyState::Watchdog,
+        State::Stopping => NotifyState::Stopping,
+    }])
+}
+
 #[cfg(not(target_os = "linux"))]
-pub fn notify(_state: &str) -> io::Result<()> {
+fn send(_state: State) -> std::io::Result<()> {
     Ok(())
+}
+
+/// How often to look whether the daemon is alive, and to say [`State::Alive`] then; `None` if nobody wants to know. A look that
+/// takes twice as long is still in time.
+pub fn look_every() -> Option<Duration> {
+    #[cfg(target_os = "linux")]
+    let limit = sd_notify::watchdog_enabled();
+    #[cfg(not(target_os = "linux"))]
+    let limit: Option<Duration> = None;
+    limit.map(|limit| limit / LOOKS).filter(|span| !span.is_zero())
 }

@@ -1,6 +1,7 @@
 //! The `directoryd` program: flags, log, signals.
 
 mod manual;
+mod pulse;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use daemonkit::chain::chain;
 use daemonkit::log::{Format, Log, last_words};
-use daemonkit::notify::notify;
+use daemonkit::notify::{State, notify};
 use directoryd::config::{ListPolicy, LogFormat};
 use directoryd::http::gate::Gate;
 use directoryd::store::Store;
@@ -18,6 +19,8 @@ use directoryd::{Config, Handle, Opened};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+use crate::pulse::Pulse;
 
 /// Serves a domain's directory: names, keys, addresses and presence.
 #[derive(Debug, Parser)]
@@ -47,6 +50,9 @@ struct Args {
     /// Check everything that a start would meet, say what would be used, and exit
     #[arg(long)]
     check: bool,
+    /// Ask the directory that runs with this configuration whether all is well with it, and exit
+    #[arg(long)]
+    healthy: bool,
     /// Print the configuration in force, with all keys and what they do, and exit
     #[arg(long)]
     print_config: bool,
@@ -140,6 +146,9 @@ fn start(args: &Args) -> anyhow::Result<()> {
     if args.check {
         return print(&args.check(&config)?);
     }
+    if args.healthy {
+        return pulse::healthy(config.listen);
+    }
     if args.print_config {
         return print(&daemonkit::settings::file(&Config::SECTIONS, &config.table()));
     }
@@ -180,15 +189,17 @@ async fn serve(args: &Args, config: Config, log: &Log) -> anyhow::Result<()> {
     let key = opened.identity().to_string();
     let handle = opened.handle();
     let mut served = std::pin::pin!(opened.serve(listener));
-    // The socket is bound and its queue open: whoever connects now is answered.
-    tracing::info!(%address, origin, key, accounts, "ready");
-    log.line(&format!("directoryd ready: http://{address} origin={origin} key={key}"));
-    if let Err(error) = notify("READY=1") {
-        tracing::warn!(%error, "cannot tell systemd that the directory is ready");
-    }
+    let pulse = Pulse::new(handle.clone(), address);
+    let mut watched = std::pin::pin!(pulse.watch(|| {
+        tracing::info!(%address, origin, key, accounts, "ready");
+        log.line(&format!("directoryd ready: http://{address} origin={origin} key={key}"));
+        notify(State::Ready);
+    }));
     loop {
         tokio::select! {
             result = served.as_mut() => return Ok(result?),
+            // Ends never.
+            () = &mut watched => {}
             _ = terminate.recv() => stop(&shutdown, "SIGTERM"),
             _ = interrupt.recv() => stop(&shutdown, "SIGINT"),
             _ = hangup.recv() => match reload(args, &mut current, log, &handle) {
@@ -219,8 +230,7 @@ fn reload(args: &Args, current: &mut Config, log: &Log, directory: &Handle) -> a
 
 fn stop(shutdown: &CancellationToken, signal: &str) {
     tracing::info!(signal, "stopping");
-    // Not telling systemd is no reason to go on.
-    let _ = notify("STOPPING=1");
+    notify(State::Stopping);
     shutdown.cancel();
 }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use proto::ids::{AccountId, DeviceId};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -134,6 +135,14 @@ async fn sweep(directory: Arc<Directory>) {
 pub struct Handle(pub(crate) Weak<Directory>);
 
 impl Handle {
+    /// Asks the store's thread for an answer, and waits for it. What it says is for others to tell; a directory that has closed
+    /// needs to say nothing more.
+    pub async fn store_answers(&self) {
+        let Some(directory) = self.0.upgrade() else { return };
+        // Nobody's mail, and none of it.
+        let _ = directory.store.delete(AccountId([0; 16]), DeviceId([0; 16]), Vec::new()).await;
+    }
+
     /// Puts in force what of a configuration may change. Other rates begin with everybody's burst untouched; the same rates go on.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ struct Need {
 /// What another implementation of age runs on.
 const NODE: [&str; 2] = ["nodejs", "npm"];
 
-const NEEDS: [Need; 6] = [
+const NEEDS: [Need; 13] = [
     Need { package: "python3", why: "docs/rpc.md's client is run as printed", present: || runs("python3", &["-V"]) },
     Need {
         package: "python3-venv",
@@ -38,6 +38,21 @@ const NEEDS: [Need; 6] = [
         why: "tests with a second user need setpriv",
         present: || runs("setpriv", &["--version"]),
     },
+    Need {
+        package: "mmdebstrap",
+        why: "machines with a systemd of their own are made of a tree of Debian",
+        present: || runs("mmdebstrap", &["--version"]),
+    },
+    Need {
+        package: "systemd-container",
+        why: "they are booted by it",
+        present: || runs("systemd-nspawn", &["--version"]),
+    },
+    Need { package: "rpm", why: "packages are made by rpmbuild", present: || runs("rpmbuild", &["--version"]) },
+    Need { package: "lintian", why: "it judges the packages for Debian", present: || runs("lintian", &["--version"]) },
+    Need { package: "docker.io", why: "containers are started by it", present: || runs("dockerd", &["--version"]) },
+    Need { package: "docker-compose", why: "it starts several", present: || runs("docker-compose", &["--version"]) },
+    Need { package: "rpmlint", why: "it judges the others", present: || runs("rpmlint", &["--version"]) },
 ];
 
 /// Pythons to try: the one that Debian's packages belong to first.
@@ -45,7 +60,8 @@ fn pythons() -> [&'static str; 2] {
     ["/usr/bin/python3", "python3"]
 }
 
-fn runs(program: &str, args: &[&str]) -> bool {
+/// Whether a program is there, and ends well when called so.
+pub fn runs(program: &str, args: &[&str]) -> bool {
     let ended = Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
     ended.is_ok_and(|status| status.success())
 }

@@ -1,12 +1,15 @@
 //! The project's own tool: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`,
-//! `cargo xtask torture`.
+//! `cargo xtask torture`, `cargo xtask dist`.
 //!
 //! Not its job: anything that a user of an installed package needs.
 
 mod bench;
+mod container;
 mod debian;
 mod demo;
 mod dependencies;
+mod dist;
+mod machine;
 mod man;
 mod step;
 mod test;
@@ -29,6 +32,12 @@ enum Command {
     Demo(demo::Options),
     /// Write the manual pages and the completions of all programs into a folder, for packages
     Man(man::Options),
+    /// Lay out what an image for containers is built from
+    Container(container::Options),
+    /// Build packages: .deb and .rpm of all programs
+    Dist(dist::Options),
+    /// Make what the tests on machines with a systemd of their own need (root, Debian)
+    Machine(machine::Options),
     /// Run every check and every test
     Test(test::Options),
     /// Measure, and print one table
@@ -43,7 +52,10 @@ enum Command {
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Demo(options) => demo::run(&options),
+        Command::Machine(options) => machine::run(&options),
         Command::Man(options) => man::run(&options),
+        Command::Container(options) => container::run(&options),
+        Command::Dist(options) => dist::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Torture(options) => torture::run(&options),

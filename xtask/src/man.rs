@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use tests::binaries::program;
+use tests::binaries::profile_folder;
 
 use crate::step::cargo;
 
@@ -21,32 +21,35 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     let build = cargo(["build", "--workspace", "--bins", "--locked"]).status();
     ensure!(build.context("cannot run cargo")?.success(), "the build failed");
-    write(&options.folder)
+    write(&options.folder, &profile_folder()?)
 }
 
-fn write(folder: &Path) -> Result<()> {
+/// Asks the programs that are in `programs`.
+pub fn write(folder: &Path, programs: &Path) -> Result<()> {
     let (man, completions) = (folder.join("man"), folder.join("completions"));
     for folder in [&man, &completions] {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
     for daemon in ["chatd", "directoryd"] {
-        keep(&man.join(format!("{daemon}.8")), daemon, &["--print-man"])?;
+        keep(&man.join(format!("{daemon}.8")), &programs.join(daemon), &["--print-man"])?;
     }
     let all = man.display().to_string();
-    printed("chatctl", &["man", "--all", &all])?;
+    printed(&programs.join("chatctl"), &["man", "--all", &all])?;
     for (shell, file) in [("bash", "chatctl"), ("zsh", "_chatctl"), ("fish", "chatctl.fish")] {
-        keep(&completions.join(file), "chatctl", &["completion", shell])?;
+        keep(&completions.join(file), &programs.join("chatctl"), &["completion", shell])?;
     }
     Ok(())
 }
 
-fn keep(file: &Path, name: &str, args: &[&str]) -> Result<()> {
-    std::fs::write(file, printed(name, args)?).with_context(|| format!("cannot write {}", file.display()))
+fn keep(file: &Path, program: &Path, args: &[&str]) -> Result<()> {
+    std::fs::write(file, printed(program, args)?).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// What a program of ours prints.
-fn printed(name: &str, args: &[&str]) -> Result<Vec<u8>> {
-    let output = Command::new(program(name)?).args(args).output().with_context(|| format!("cannot run {name}"))?;
+fn printed(program: &Path, args: &[&str]) -> Result<Vec<u8>> {
+    let output = Command::new(program).args(args).output();
+    let name = program.display();
+    let output = output.with_context(|| format!("cannot run {name}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{name} {} ended with {}: {said}", args.join(" "), output.status);
     Ok(output.stdout)

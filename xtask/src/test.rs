@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::step::{Step, cargo, run as step};
-use crate::{debian, dependencies, tools};
+use crate::{debian, dependencies, machine, tools};
 
 /// All steps together end within this, so that a hung test fails a run and does not block it.
 const TIME_LIMIT: Duration = Duration::from_secs(58 * 60);
@@ -47,6 +47,8 @@ impl Counts {
 pub fn run(_: &Options) -> Result<()> {
     let deadline = Instant::now() + TIME_LIMIT;
     debian::provide()?;
+    // Beside everything else: it waits for a network most of the time.
+    let tree = machine::Tree::begin()?;
     let skips = tests::skip::list()?;
     if skips.exists() {
         std::fs::remove_file(&skips).with_context(|| format!("cannot remove {}", skips.display()))?;
@@ -78,10 +80,23 @@ pub fn run(_: &Options) -> Result<()> {
     go("clippy", &clippy, &mut |_| {})?;
     go("documentation", &["doc", "--workspace", "--no-deps", "--locked"], &mut |_| {})?;
     go("programs", &["build", "--workspace", "--bins", "--locked"], &mut |_| {})?;
+    machine_packages(&mut notes)?;
+    tree.wait()?;
     let tests = ["test", "--workspace", "--no-fail-fast", "--locked"];
     go("tests", &tests, &mut |line| counts.read(line))?;
 
     report(&steps, &counts, &std::fs::read_to_string(&skips).unwrap_or_default(), &notes)
+}
+
+/// Packages for the tests that install them; these say that they have none where they cannot be made.
+fn machine_packages(notes: &mut Vec<String>) -> Result<()> {
+    let since = Instant::now();
+    println!("== packages");
+    match machine::packages() {
+        Ok(()) => println!("== packages: ok ({:.1} s)", since.elapsed().as_secs_f64()),
+        Err(error) => notes.push(format!("packages: {error:#}")),
+    }
+    Ok(())
 }
 
 /// A check that this machine cannot do; an error where everything must run.

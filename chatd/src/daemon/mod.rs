@@ -2,6 +2,7 @@
 
 mod background;
 mod check;
+mod pulse;
 
 use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -17,6 +18,7 @@ use crate::service::config::Config;
 use crate::service::{self, Service, ServiceError};
 pub use background::{Background, BackgroundError, PidFile, enter};
 pub use check::check;
+pub use pulse::Pulse;
 
 /// What a daemon is started with: the configuration, with flags and environment laid over it.
 #[derive(Debug, Clone)]
@@ -182,6 +184,11 @@ impl Daemon {
     /// For changes while it serves.
     pub fn handle(&self) -> Handle {
         Handle { service: self.service.clone(), limits: self.limits.clone() }
+    }
+
+    /// Tells whether it answers, while it serves.
+    pub fn pulse(&self) -> Pulse {
+        Pulse::new(self.service.clone(), self.socket.path().to_owned())
     }
 
     /// One line for people and scripts: where the daemon answers.

@@ -25,8 +25,10 @@ pub enum Access {
         /// The user.
         uid: u32,
     },
-    /// People, root, and members of the group `chat`; if `socket_group` is set, members of it and root.
+    /// People, root, the daemon's own user, and members of the group `chat`; if `socket_group` is set, members of it and root.
     System {
+        /// The daemon's own user, who has the data anyway; so it can ask itself whether it answers.
+        own: u32,
         /// The first uid of people.
         uid_min: u32,
         /// Narrows it to this group.
@@ -121,7 +123,7 @@ impl Access {
     /// For a system service. Reads /etc/login.defs.
     pub fn system(socket_group: Option<String>) -> Self {
         let defs = std::fs::read_to_string("/etc/login.defs").unwrap_or_default();
-        Self::System { uid_min: uid_min(&defs), socket_group }
+        Self::System { own: Uid::effective().as_raw(), uid_min: uid_min(&defs), socket_group }
     }
 
     /// Whether this one may come in; the error says what to do about it.
@@ -134,14 +136,14 @@ impl Access {
             Self::Owner { uid: owner } => {
                 format!("this is the daemon of user {owner} alone; {user} needs one of their own")
             }
-            Self::System { .. } if uid == 0 => return Ok(()),
+            Self::System { own, .. } if uid == 0 || uid == *own => return Ok(()),
             Self::System { socket_group: Some(group), .. } => {
                 if is_member(group) {
                     return Ok(());
                 }
                 how_to_join(&user, group)
             }
-            Self::System { uid_min, socket_group: None } => {
+            Self::System { uid_min, socket_group: None, .. } => {
                 let is_person = uid >= *uid_min && uid != OVERFLOW_UID && !DYNAMIC_SERVICE_UIDS.contains(&uid);
                 if is_person || is_member(CHAT_GROUP) {
                     return Ok(());
@@ -175,12 +177,13 @@ mod tests {
     #[test]
     fn whom_a_daemon_serves() {
         let owner = Access::Owner { uid: 1000 };
-        let system = Access::System { uid_min: 1000, socket_group: None };
-        let narrowed = Access::System { uid_min: 1000, socket_group: Some("talkers".to_owned()) };
+        let system = Access::System { own: 998, uid_min: 1000, socket_group: None };
+        let narrowed = Access::System { own: 998, uid_min: 1000, socket_group: Some("talkers".to_owned()) };
         for (uid, groups, [by_owner, by_system, by_narrowed]) in [
             (1000, &["alice"][..], [true, true, false]),
             (1001, &["bob", "talkers"], [false, true, true]),
             (0, &["root"], [false, true, true]),
+            (998, &["chatd"], [false, true, true]),
             (33, &["www-data"], [false, false, false]),
             (33, &["www-data", "chat"], [false, true, false]),
             (61_500, &[], [false, false, false]),
@@ -196,7 +199,7 @@ mod tests {
 
     #[test]
     fn the_refusal_says_what_to_run() {
-        let access = Access::System { uid_min: 1000, socket_group: Some("talkers".to_owned()) };
+        let access = Access::System { own: 998, uid_min: 1000, socket_group: Some("talkers".to_owned()) };
         let who = Identity { uid: 1002, name: Some("carol".to_owned()), groups: vec![] };
         let error = access.check(&who).expect_err("carol is in no group");
         assert_eq!(error.code, ErrorCode::NotAllowed);

@@ -31,3 +31,4 @@ mod tests;
 pub use context::{KnownClients, Service};
 pub use error::ServiceError;
 pub use start::{reconfigure, start, stop};
+pub(crate) use status::every_store_answers;

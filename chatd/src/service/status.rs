@@ -1,5 +1,9 @@
 //! How the daemon and its accounts are.
 
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
 use super::account::state::State;
 use super::account::{Account, clock, info};
 use super::context::Service;
@@ -10,6 +14,16 @@ use crate::store::history;
 /// What `system.hello` tells of the caller's accounts: how each is called.
 pub(crate) fn addresses_of_accounts(service: &Service, caller: &Caller) -> Vec<String> {
     service.inner.accounts.owned(caller).iter().map(|account| account.row().address()).collect()
+}
+
+/// Asks the stores of all open accounts for an answer, and waits for it.
+pub(crate) async fn every_store_answers(service: &Service) {
+    stores_answer(&service.accounts()).await;
+}
+
+/// What the answer says (the disk is full, the store is damaged) is for others to tell: here it counts that there is one.
+pub(super) async fn stores_answer(accounts: &[Arc<Account>]) {
+    join_all(accounts.iter().map(|account| account.store.write(|_| Ok(())))).await;
 }
 
 /// `system.status`, of one account or of all that the caller has.

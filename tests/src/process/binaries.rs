@@ -71,6 +71,22 @@ pub fn node_folder() -> Result<PathBuf> {
     Ok(target_folder()?.join("node"))
 }
 
+/// Where `cargo xtask test` keeps a tree of Debian, for machines with a systemd of their own.
+///
+/// # Errors
+/// See [`profile_folder`].
+pub fn tree_folder() -> Result<PathBuf> {
+    Ok(target_folder()?.join("machine/tree"))
+}
+
+/// Where `cargo xtask test` puts packages of the programs: those of this build in `new`, of the version before in `old`.
+///
+/// # Errors
+/// See [`profile_folder`].
+pub fn packages_folder() -> Result<PathBuf> {
+    Ok(target_folder()?.join("machine/packages"))
+}
+
 fn folder() -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os(BIN_DIR_VARIABLE) {
         let folder = PathBuf::from(folder);

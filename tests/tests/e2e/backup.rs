@@ -81,7 +81,7 @@ fn restore(ctl: &Ctl, files: &Files, file: &str) {
 }
 
 #[test]
-fn what_was_lost_with_a_computer_comes_back() {
+fn a20_what_was_lost_with_a_computer_comes_back() {
     let mut pair = Pair::start();
     let files = Files::new();
     for n in 0..5 {

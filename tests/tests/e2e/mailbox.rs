@@ -35,7 +35,7 @@ fn wait_for_state(ctl: &Ctl, id: &str, state: &str) {
 }
 
 #[test]
-fn the_sender_leaves_for_good_and_the_receiver_is_killed_five_times() {
+fn a9_the_sender_leaves_for_good_and_the_receiver_is_killed_five_times() {
     let mut pair = Pair::start();
     pair.bob_daemon().stop();
     let lines: Vec<String> = (0..200).map(|number| format!("message {number} {}", "x".repeat(300))).collect();

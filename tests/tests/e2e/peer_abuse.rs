@@ -71,7 +71,7 @@ async fn malformed_frames_of_a_peer_end_its_link() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn forged_envelopes_of_a_stranger_leave_no_trace() {
+async fn a14_forged_envelopes_of_a_stranger_leave_no_trace() {
     let mut pair = Pair::start();
     let (bob, addresses) = node_of(pair.bob_daemon());
     let mut config = LinkConfig::new(sha256(&[b"mallory"]));
@@ -187,7 +187,7 @@ async fn a_node_that_was_closed_is_turned_away_for_a_while() {
 
 /// A stranger's envelopes beyond its limit are not answered for ever: its link is closed, and its node turned away.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stranger_over_its_limit_is_closed_and_turned_away() {
+async fn a16_a_stranger_over_its_limit_is_closed_and_turned_away() {
     let mut pair = Pair::start();
     let (bob, addresses) = node_of(pair.bob_daemon());
     let node = |salt: &'static str| async move {

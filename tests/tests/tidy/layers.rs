@@ -84,7 +84,7 @@ const DIRECTORY_LAYERS: [&[&str]; 10] = [
     &["session"],
     &["routes"],
     &["run"],
-    &["manual", "main", "lib"],
+    &["manual", "pulse", "main", "lib"],
 ];
 
 /// Sources of directoryd that are no tests, by their path below `src`, without comments and tests at the end.

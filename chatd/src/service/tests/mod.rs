@@ -4,6 +4,7 @@
 mod contacts;
 mod directory;
 mod settings;
+mod status;
 mod transfers;
 
 use std::sync::Arc;

@@ -48,9 +48,15 @@ pub fn run(options: &Options) -> Result<()> {
     };
     let order = Order { profile: options.profile.clone(), release: options.release, only: None };
     if options.check {
-        return check::run(&order, &folder);
+        return check::run(&order, &folder).map(drop);
     }
     report(&make(&order, &folder, &target_folder()?)?)
+}
+
+/// Builds what is given away twice, and compares; what to tell of it.
+pub fn compared() -> Result<String> {
+    let order = Order { profile: "dist".to_owned(), release: 1, only: None };
+    Ok(format!("{} files, the same bytes in two builds", check::run(&order, &target_folder()?.join("dist"))?))
 }
 
 /// Packages of the programs that the tests have, in `folder`: for machines that install them.

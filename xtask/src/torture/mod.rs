@@ -16,6 +16,9 @@ use clap::Args;
 
 use table::{Row, Table};
 
+/// Two builds of what is given away.
+const PACKAGES: &str = "packages";
+
 /// What to run, and for how long.
 #[derive(Debug, Args)]
 pub struct Options {
@@ -39,10 +42,11 @@ pub struct Options {
 /// Runs it.
 pub fn run(options: &Options) -> Result<()> {
     let wanted = |name: &str| options.only.as_ref().is_none_or(|part| name.contains(part.as_str()));
-    let names: Vec<&str> = kills::NAMES.into_iter().chain(suite::names()).chain(fuzz::NAMES).collect();
+    let names: Vec<&str> =
+        kills::NAMES.into_iter().chain(suite::names()).chain(fuzz::NAMES).chain([PACKAGES]).collect();
     ensure!(names.iter().any(|name| wanted(name)), "no such part; there are {}", names.join(", "));
     let mut table = Table::default();
-    if names.iter().any(|name| wanted(name) && !fuzz::NAMES.contains(name)) {
+    if names.iter().any(|name| wanted(name) && !fuzz::NAMES.contains(name) && **name != *PACKAGES) {
         // With fail points, which are in debug builds only.
         let mut build = crate::step::cargo(["build", "--workspace", "--bins", "--locked"]);
         build.args(options.release.then_some("--release"));
@@ -59,6 +63,8 @@ pub fn run(options: &Options) -> Result<()> {
             Err(anyhow::anyhow!("NOT RUN: it needs fail points, which are in debug builds only"))
         } else if kills::NAMES.contains(&name) {
             kills::run(name, options.seed)
+        } else if name == PACKAGES {
+            crate::dist::compared().map(|figure| (figure, true))
         } else if let Some(target) = name.strip_prefix("fuzz ") {
             fuzz::run(target, options.minutes)
         } else {

@@ -2,10 +2,14 @@
 //! client would cost more than the server, and for requests that a full client refuses to send.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+
+use crate::tls;
 
 /// Bytes of an answer's head at most.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -25,12 +29,17 @@ pub async fn connect_from(source: IpAddr, address: &str) -> std::io::Result<TcpS
     socket.connect(to).await
 }
 
+/// What goes over a connection, in the clear or by TLS.
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug> Wire for T {}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Http {
     /// Lines that go with every request, each with its CR LF.
     pub headers: String,
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
     host: String,
     buffer: Vec<u8>,
     request: Vec<u8>,
@@ -82,13 +91,20 @@ impl Http {
     fn over(stream: std::io::Result<TcpStream>, address: &str) -> Result<Self> {
         let stream = stream.with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
-        Ok(Self {
-            headers: String::new(),
-            stream,
-            host: address.to_owned(),
-            buffer: Vec::with_capacity(4_096),
-            request: Vec::new(),
-        })
+        Ok(Self::on(Box::new(stream), address))
+    }
+
+    /// The same by TLS, where the directory is called `name`.
+    ///
+    /// # Errors
+    /// When nobody listens, or it is not whom the configuration trusts.
+    pub async fn connect_tls(address: &str, name: &str, config: &Arc<ClientConfig>) -> Result<Self> {
+        Ok(Self::on(Box::new(tls::connect(address, name, config).await?), name))
+    }
+
+    fn on(stream: Box<dyn Wire>, host: &str) -> Self {
+        let (headers, buffer) = (String::new(), Vec::with_capacity(4_096));
+        Self { headers, stream, host: host.to_owned(), buffer, request: Vec::new() }
     }
 
     /// `GET path`.

@@ -17,6 +17,7 @@ pub mod registry;
 pub mod skip;
 pub mod sources;
 pub mod swarm;
+pub mod tls;
 pub mod wait;
 
 pub use hostile::directory as hostile_directory;

@@ -169,6 +169,8 @@ pub struct Timing {
     pub sweep: Duration,
     /// For a client to take some of what is written to it.
     pub write: Duration,
+    /// For a guest to show that it may watch somebody.
+    pub guest: Duration,
     /// Between two looks whether the certificate was replaced.
     pub certificate: Duration,
 }
@@ -181,6 +183,7 @@ impl Default for Timing {
             probe: Duration::from_secs(2),
             sweep: Duration::from_secs(60),
             write: Duration::from_secs(20),
+            guest: Duration::from_secs(10),
             certificate: Duration::from_secs(10),
         }
     }

@@ -67,7 +67,10 @@ impl Opened {
             && !tls.source().names(&config.origin)?
         {
             let origin = &config.origin;
-            tracing::warn!(origin, "the certificate does not name the origin: who finds this directory by its domain refuses it");
+            tracing::warn!(
+                origin,
+                "the certificate does not name the origin: who finds this directory by its domain refuses it"
+            );
         }
         let pushing = Semaphore::new(PUSHING);
         let directory = Arc::new(Directory { config, store, cluster, front, tls, pushing });

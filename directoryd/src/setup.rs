@@ -70,8 +70,11 @@ pub fn dns_records(config: &Config) -> String {
     let mut lines = vec![
         format!("; the directory of {origin}"),
         format!("_chatd-directory._tcp.{origin}. {TTL_SECONDS} IN SRV 10 10 {} {target}.", config.listen.port()),
-        format!("; {target} needs an address (A, AAAA) and may be no alias (CNAME). Another machine that leads to the same directory"),
-        "; gets a line of its own: the lowest first number is asked first, and equal ones share by the second number.".to_owned(),
+        format!(
+            "; {target} needs an address (A, AAAA) and may be no alias (CNAME). Another machine that leads to the same directory"
+        ),
+        "; gets a line of its own: the lowest first number is asked first, and equal ones share by the second number."
+            .to_owned(),
     ];
     match config.tls() {
         Tls::Files { .. } => {

@@ -135,7 +135,8 @@ fn files_that_are_no_certificate_and_key_say_so() {
     };
     let other = folder.path().join("other");
     std::fs::create_dir(&other).unwrap();
-    let (another, another_key) = Authority::new().unwrap().certify(&["b.test"], Holds::Now).unwrap().write(&other).unwrap();
+    let (another, another_key) =
+        Authority::new().unwrap().certify(&["b.test"], Holds::Now).unwrap().write(&other).unwrap();
     for (chain, key, words) in [
         (&folder.path().join("none.pem"), &key, "cannot read"),
         (&key, &key, "holds no certificates"),

@@ -30,7 +30,7 @@ pub async fn connect_from(source: IpAddr, address: &str) -> std::io::Result<TcpS
 }
 
 /// What goes over a connection, in the clear or by TLS.
-trait Wire: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug {}
+pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug> Wire for T {}
 
@@ -39,6 +39,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug> Wire for T {}
 pub struct Http {
     /// Lines that go with every request, each with its CR LF.
     pub headers: String,
+    /// Hears of each request and its answer, if set.
+    pub told: Option<fn(&str)>,
     stream: Box<dyn Wire>,
     host: String,
     buffer: Vec<u8>,
@@ -104,7 +106,12 @@ impl Http {
 
     fn on(stream: Box<dyn Wire>, host: &str) -> Self {
         let (headers, buffer) = (String::new(), Vec::with_capacity(4_096));
-        Self { headers, stream, host: host.to_owned(), buffer, request: Vec::new() }
+        Self { headers, told: None, stream, host: host.to_owned(), buffer, request: Vec::new() }
+    }
+
+    /// What is below, for something else than requests.
+    pub fn into_wire(self) -> Box<dyn Wire> {
+        self.stream
     }
 
     /// `GET path`.
@@ -130,7 +137,14 @@ impl Http {
         self.request.extend_from_slice(b"\r\n");
         self.request.extend_from_slice(body.unwrap_or_default());
         self.stream.write_all(&self.request).await.context("cannot send the request")?;
-        self.answer().await
+        let answer = self.answer().await;
+        if let Some(told) = self.told {
+            let answer = answer
+                .as_ref()
+                .map_or_else(ToString::to_string, |answer| format!("{} {}", answer.status, answer.text()));
+            told(&format!("{method} {path} > {answer}"));
+        }
+        answer
     }
 
     async fn answer(&mut self) -> Result<Answer> {

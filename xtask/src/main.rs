@@ -4,6 +4,7 @@
 //! Not its job: anything that a user of an installed package needs.
 
 mod bench;
+mod conform;
 mod debian;
 mod demo;
 mod dependencies;
@@ -31,6 +32,8 @@ enum Command {
     Man(man::Options),
     /// Run every check and every test
     Test(test::Options),
+    /// Try whether a directory answers as its API says, a running one or a throwaway one
+    Conform(conform::Options),
     /// Measure, and print one table
     Bench(bench::Options),
     /// Run the slow tests: kills, floods, fuzzing
@@ -45,6 +48,7 @@ fn main() -> Result<()> {
         Command::Demo(options) => demo::run(&options),
         Command::Man(options) => man::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Conform(options) => conform::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Torture(options) => torture::run(&options),
         Command::FloorNode(options) => bench::floor::node::run(&options),

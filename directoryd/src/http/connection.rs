@@ -73,7 +73,9 @@ pub async fn accept(front: &Arc<Front>, tls: Option<&Arc<Tls>>, router: Router, 
         let (front, tls, router) = (Arc::clone(front), tls.cloned(), router.clone());
         let tasks = front.tasks.clone();
         tasks.spawn(async move {
-            let Some(tls) = tls else { return serve(&front, false, router, prepared(&front, stream), address, counted).await };
+            let Some(tls) = tls else {
+                return serve(&front, false, router, prepared(&front, stream), address, counted).await;
+            };
             if let Some(stream) = handshake(&front, &tls, stream, address).await {
                 serve(&front, true, router, stream, address, counted).await;
             }
@@ -93,7 +95,12 @@ fn prepared(front: &Front, stream: TcpStream) -> Timed {
 }
 
 /// TLS for a connection, if its client may have one more and is quick. It counts as a request: it costs more than most.
-async fn handshake(front: &Front, tls: &Tls, stream: TcpStream, address: SocketAddr) -> Option<TlsStream<Metered<Timed>>> {
+async fn handshake(
+    front: &Front,
+    tls: &Tls,
+    stream: TcpStream,
+    address: SocketAddr,
+) -> Option<TlsStream<Metered<Timed>>> {
     let ip = address.ip().to_canonical();
     let exempt = front.gate.get().is_proxy(ip) || (ip.is_loopback() && !front.live.get().limit_loopback);
     let allowed = front.limiter.get().check(Source::Address(ip), Peer { address: ip, exempt }, Class::Request);
@@ -264,6 +271,31 @@ impl Drop for Guard {
             if *count == 0 {
                 map.remove(&self.address);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn plain_http_is_for_this_machine_and_for_proxies() {
+        let config = Config { proxies: vec!["10.0.0.0/8".into()], ..Config::default() };
+        let front = Front::new(&config, Arc::default(), tokio_util::sync::CancellationToken::new()).unwrap();
+        for (address, near) in [
+            ("127.0.0.1", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.1.2.3", true),
+            ("::ffff:10.1.2.3", true),
+            ("192.0.2.1", false),
+            ("192.168.0.1", false),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(is_near(&front, address.parse().unwrap()), near, "{address}");
         }
     }
 }

@@ -75,6 +75,9 @@ mod tests {
     #[test]
     fn of_a_key_as_openssl_says() {
         let key = crate::ids::unhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a").unwrap();
-        assert_eq!(crate::ids::hex(&SpkiPin::of_ed25519(&key).0), "06e3fd8fda29bb60ab59557de61edb0aecdb231134be30e75b455f8e1b792fa9");
+        assert_eq!(
+            crate::ids::hex(&SpkiPin::of_ed25519(&key).0),
+            "06e3fd8fda29bb60ab59557de61edb0aecdb231134be30e75b455f8e1b792fa9"
+        );
     }
 }

@@ -20,9 +20,9 @@ pub mod session;
 
 pub use client::DirectoryClient;
 pub use error::DirectoryError;
-pub use net::Network;
 pub use net::names::NameOptions;
 pub use net::place::Place;
+pub use net::{Network, own_networks};
 pub use pin::{Identity, Pin};
 pub use requests::{Found, Info, Published};
 pub use resolver::Directories;

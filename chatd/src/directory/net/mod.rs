@@ -37,7 +37,7 @@ impl Network {
 }
 
 /// This host's addresses with their prefix lengths.
-fn own_networks() -> Vec<(IpAddr, u8)> {
+pub fn own_networks() -> Vec<(IpAddr, u8)> {
     let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
     interfaces
         .filter_map(|interface| {

@@ -30,6 +30,33 @@ pub enum ListPolicy {
     Off,
 }
 
+/// With which certificate TLS is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TlsMode {
+    /// That of `tls_cert`; else one of the own key, where neither loopback nor a proxy protects what is said.
+    #[default]
+    Auto,
+    /// One of the own key, on loopback too.
+    Own,
+}
+
+/// With which certificate a configuration wants TLS to be served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tls {
+    /// None: what is said goes over loopback, or to a proxy.
+    Off,
+    /// Of the directory's own key, which clients know by a pin in its URL.
+    Own,
+    /// The operator's.
+    Files {
+        /// The certificate, and those that lead to a known authority.
+        certificate: PathBuf,
+        /// Its key.
+        key: PathBuf,
+    },
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -76,7 +103,16 @@ daemonkit::settings! {
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7470)),
         /// Who may list and search.
         list: ListPolicy = ListPolicy::default(),
-        /// Addresses and networks of reverse proxies that end TLS in front: with one named, plain HTTP is taken on any
+        /// With which certificate https is served: `auto`, that of `tls_cert`, or one of the directory's own key if it listens on
+        /// another address than loopback and no proxy is named; `own`, the latter in any case. Clients know the own key by the pin in
+        /// the URL that `--init` prints.
+        tls: TlsMode = TlsMode::default(),
+        /// The certificate and those that lead to a known authority, in PEM. It is read again when it changes. It has to name the
+        /// origin, for that is what clients look for who find this directory by its domain.
+        tls_cert: Option<PathBuf> = None,
+        /// The key of `tls_cert`, in PEM.
+        tls_key: Option<PathBuf> = None,
+        /// Addresses and networks of reverse proxies that end TLS in front: with one named, plain HTTP is taken of them on any
         /// address. Of their connections the last entry of `X-Forwarded-For` that is no proxy is the client's address.
         proxies: Vec<String> = Vec::new(),
         /// Names and addresses that `Host` may say besides the origin, loopback, and the address that is listened on.
@@ -133,6 +169,10 @@ pub struct Timing {
     pub sweep: Duration,
     /// For a client to take some of what is written to it.
     pub write: Duration,
+    /// For a guest to show that it may watch somebody.
+    pub guest: Duration,
+    /// Between two looks whether the certificate was replaced.
+    pub certificate: Duration,
 }
 
 impl Default for Timing {
@@ -143,6 +183,8 @@ impl Default for Timing {
             probe: Duration::from_secs(2),
             sweep: Duration::from_secs(60),
             write: Duration::from_secs(20),
+            guest: Duration::from_secs(10),
+            certificate: Duration::from_secs(10),
         }
     }
 }
@@ -184,8 +226,8 @@ pub enum ConfigError {
     Value(String),
 }
 
-/// Keys that need a restart: what clients have signed for, where the data and the socket are, how lines look.
-const FIXED: [&str; 4] = ["origin", "data_dir", "listen", "log_format"];
+/// Keys that need a restart: what clients have signed for, where the data and the socket are, how it is served, how lines look.
+const FIXED: [&str; 7] = ["origin", "data_dir", "listen", "tls", "tls_cert", "tls_key", "log_format"];
 
 fn hint(nearest: &Option<String>) -> String {
     nearest.as_ref().map_or_else(String::new, |key| format!("; the nearest is `{key}`"))
@@ -216,6 +258,9 @@ impl Config {
             origin: keep.origin,
             data_dir: keep.data_dir,
             listen: keep.listen,
+            tls: keep.tls,
+            tls_cert: keep.tls_cert,
+            tls_key: keep.tls_key,
             log_format: keep.log_format,
             timing: keep.timing,
             clock: keep.clock,
@@ -251,6 +296,16 @@ impl Config {
         })
     }
 
+    /// How it is served.
+    pub fn tls(&self) -> Tls {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => Tls::Files { certificate: certificate.clone(), key: key.clone() },
+            _ if self.tls == TlsMode::Own => Tls::Own,
+            _ if self.listen.ip().is_loopback() || !self.proxies.is_empty() => Tls::Off,
+            _ => Tls::Own,
+        }
+    }
+
     /// How the store is opened.
     pub fn store(&self) -> store::Options {
         let quotas = store::Quotas {
@@ -281,12 +336,11 @@ impl Config {
                 proto::places::state_folder("directoryd").err().map(|error| error.to_string()).unwrap_or_default();
             return Err(ConfigError::Value(format!("data_dir: {why}")));
         }
-        if !self.listen.ip().is_loopback() && self.proxies.is_empty() {
-            return Err(ConfigError::Value(format!(
-                "listening on {} would send names and presence over plain HTTP; listen on 127.0.0.1, or put a proxy \
-                 that ends TLS in front and name its address: proxies = [\"10.0.0.1\"]",
-                self.listen
-            )));
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return Err(ConfigError::Value("tls_cert and tls_key belong together: name both, or none".into()));
+        }
+        if self.tls == TlsMode::Own && self.tls_cert.is_some() {
+            return Err(ConfigError::Value("tls = \"own\" serves no tls_cert: leave one of them out".into()));
         }
         let limits = &self.limits;
         let rates = [

@@ -12,10 +12,11 @@ use clap::{CommandFactory, Parser};
 use daemonkit::chain::chain;
 use daemonkit::log::{Format, Log, last_words};
 use daemonkit::notify::{State, notify};
-use directoryd::config::{ListPolicy, LogFormat};
+use directoryd::config::{ListPolicy, LogFormat, Tls};
 use directoryd::http::gate::Gate;
 use directoryd::store::Store;
-use directoryd::{Config, Handle, Opened};
+use directoryd::tls::certificate::Source;
+use directoryd::{Config, Handle, Opened, setup};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -27,17 +28,23 @@ use crate::pulse::Pulse;
 #[command(version, after_help = "Everything else is set in the config file; see docs/configuration.md.")]
 struct Args {
     /// The config file (TOML)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// Where the database is kept
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
     /// Where to listen [default: 127.0.0.1:7470]; port 0 takes any free port
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", global = true)]
     listen: Option<SocketAddr>,
     /// The domain that this directory serves [default: localhost]
-    #[arg(long, value_name = "DOMAIN")]
+    #[arg(long, value_name = "DOMAIN", global = true)]
     origin: Option<String>,
+    /// The certificate for https and those that lead to a known authority (PEM); read again when it changes
+    #[arg(long, value_name = "FILE", global = true)]
+    tls_cert: Option<PathBuf>,
+    /// The key of --tls-cert (PEM)
+    #[arg(long, value_name = "FILE", global = true)]
+    tls_key: Option<PathBuf>,
     /// Who may list and search [default: members]
     #[arg(long, value_name = "WHO")]
     list: Option<List>,
@@ -47,6 +54,9 @@ struct Args {
     /// Run no relay (this version has none)
     #[arg(long)]
     no_relay: bool,
+    /// Make the directory's key if there is none, print its URL and the line by which people register, and exit
+    #[arg(long)]
+    init: bool,
     /// Check everything that a start would meet, say what would be used, and exit
     #[arg(long)]
     check: bool,
@@ -62,6 +72,14 @@ struct Args {
     /// How log lines look
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Clone, Copy, clap::Subcommand)]
+enum Command {
+    /// Print the records by which clients find this directory, for the zone of its domain
+    DnsRecords,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -79,6 +97,16 @@ impl Args {
         daemonkit::log::parse(&config.log)?;
         Gate::new(config)?;
         let identity = Store::check(&config.data_dir, config.new_identity)?;
+        let tls = match config.tls() {
+            Tls::Off => "none: plain HTTP, on loopback or to a proxy".to_owned(),
+            Tls::Own => "a certificate of its own key".to_owned(),
+            Tls::Files { certificate, key } => {
+                let text = certificate.display().to_string();
+                let source = Source::Files { certificate, key };
+                let named = if source.names(&config.origin)? { "" } else { ", which does not name the origin" };
+                text + named
+            }
+        };
         let address = config.listen;
         std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
         let key = identity.map_or_else(|| "a new one".to_owned(), |identity| identity.to_string());
@@ -96,6 +124,7 @@ impl Args {
             ("origin", config.origin.clone()),
             ("key", key),
             ("listen", address.to_string()),
+            ("tls", tls),
             ("data", format!("{}{fresh}", config.data_dir.display())),
             ("lists to", list.to_owned()),
             ("proxies", listed(&config.proxies)),
@@ -116,6 +145,9 @@ impl Args {
             config.origin.clone_from(origin);
         }
         config.listen = self.listen.unwrap_or(config.listen);
+        if self.tls_cert.is_some() || self.tls_key.is_some() {
+            (config.tls_cert, config.tls_key) = (self.tls_cert.clone(), self.tls_key.clone());
+        }
         config.log_format = self.log_format.unwrap_or(config.log_format);
         config.list = match self.list {
             Some(List::Members) => ListPolicy::Members,
@@ -152,8 +184,15 @@ fn start(args: &Args) -> anyhow::Result<()> {
     if args.print_config {
         return print(&daemonkit::settings::file(&Config::SECTIONS, &config.table()));
     }
+    if let Some(Command::DnsRecords) = args.command {
+        return print(&setup::dns_records(&config));
+    }
     // The database and its lock are nobody else's business.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    if args.init {
+        let opened = Opened::open(config, CancellationToken::new())?;
+        return print(&opened.init());
+    }
     daemonkit::dumps::forbid().context("cannot switch core dumps off (they would hold the identity key)")?;
     raise_file_limit();
     let format = match config.log_format {
@@ -185,6 +224,7 @@ async fn serve(args: &Args, config: Config, log: &Log) -> anyhow::Result<()> {
     let opened = Opened::open(config, shutdown.clone())?;
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr().context("cannot tell the address in use")?;
+    let url = opened.url(&address.to_string());
     let (origin, accounts) = (opened.config().origin.clone(), opened.accounts());
     let key = opened.identity().to_string();
     let handle = opened.handle();
@@ -192,7 +232,7 @@ async fn serve(args: &Args, config: Config, log: &Log) -> anyhow::Result<()> {
     let pulse = Pulse::new(handle.clone(), address);
     let mut watched = std::pin::pin!(pulse.watch(|| {
         tracing::info!(%address, origin, key, accounts, "ready");
-        log.line(&format!("directoryd ready: http://{address} origin={origin} key={key}"));
+        log.line(&format!("directoryd ready: {url} origin={origin} key={key}"));
         notify(State::Ready);
     }));
     loop {

@@ -12,6 +12,14 @@ pub const SECTIONS: [Section; 4] = [
                 "a directory for example.org, on loopback; a proxy that ends TLS stands in front",
             ),
             (
+                "directoryd --init --listen 0.0.0.0:7470 --origin home.example",
+                "make the key of a directory that needs no certificate, and print its URL and how people register",
+            ),
+            (
+                "directoryd --origin example.org --listen 0.0.0.0:7470 --tls-cert fullchain.pem --tls-key privkey.pem",
+                "a directory that the domain names by the records of `directoryd dns-records`",
+            ),
+            (
                 "directoryd --check --config /etc/directoryd/directoryd.toml",
                 "whether a start would succeed, and with what",
             ),

@@ -136,6 +136,8 @@ pub struct Metrics {
     pub connections: AtomicUsize,
     /// Connections that were closed at once, because there were too many.
     pub connections_refused: AtomicU64,
+    /// Connections that got no TLS.
+    pub handshakes_failed: AtomicU64,
 }
 
 impl Metrics {
@@ -183,6 +185,12 @@ impl Metrics {
                 "counter",
                 "Connections closed at once because there were too many.",
                 get(&self.connections_refused),
+            ),
+            (
+                "directoryd_handshakes_failed_total",
+                "counter",
+                "Connections that got no TLS.",
+                get(&self.handshakes_failed),
             ),
             ("directoryd_transactions_total", "counter", "Committed transactions.", get(&self.transactions)),
             ("directoryd_writes_total", "counter", "Commands within committed transactions.", get(&self.writes)),

@@ -3,20 +3,25 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use daemonkit::chain::chain;
 use proto::ids::{AccountId, DeviceId};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Cluster, Local};
-use crate::config::{Config, ConfigError};
+use crate::config::{self, Config, ConfigError};
 use crate::http::connection::accept;
 use crate::http::front::Front;
 use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::routes;
+use crate::setup;
 use crate::state::{Directory, PUSHING};
 use crate::store::{Bounds, OpenError, Store, StoreThread};
+use crate::tls::Tls;
+use crate::tls::certificate::{CertificateError, Source};
 
 /// For connections and sessions to end by themselves when the directory stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -30,6 +35,9 @@ pub enum RunError {
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// There is no certificate to show.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The disk failed while running.
     #[error("the database failed; see the log, check the disk, and start again: what was acknowledged is kept")]
     StoreFailed,
@@ -55,8 +63,18 @@ impl Opened {
         let cluster: Arc<dyn Cluster> = Arc::new(Local::new(config.clock.clone()));
         let failed = CancellationToken::new();
         let (store, thread) = Store::open(&config.store(), Arc::clone(&cluster), metrics, failed.clone())?;
+        let tls = source(&config, store.identity()).map(Tls::open).transpose()?.map(Arc::new);
+        if let Some(tls) = &tls
+            && !tls.source().names(&config.origin)?
+        {
+            let origin = &config.origin;
+            tracing::warn!(
+                origin,
+                "the certificate does not name the origin: who finds this directory by its domain refuses it"
+            );
+        }
         let pushing = Semaphore::new(PUSHING);
-        let directory = Arc::new(Directory { config, store, cluster, front, pushing });
+        let directory = Arc::new(Directory { config, store, cluster, front, tls, pushing });
         Ok(Self { directory, thread, failed })
     }
 
@@ -68,6 +86,16 @@ impl Opened {
     /// By what key members know this directory.
     pub fn identity(&self) -> &Identity {
         self.directory.store.identity()
+    }
+
+    /// How clients write its address: the scheme, and the pin of its own key if it shows that.
+    pub fn url(&self, address: &str) -> String {
+        setup::url(self.directory.tls.as_deref().map(Tls::source), address)
+    }
+
+    /// What `--init` tells.
+    pub fn init(&self) -> String {
+        setup::init(self.config(), self.identity(), self.directory.tls.as_deref().map(Tls::source))
     }
 
     /// For changes while it serves.
@@ -89,9 +117,12 @@ impl Opened {
         let Self { directory, thread, failed } = self;
         let front = Arc::clone(&directory.front);
         front.tasks.spawn(sweep(Arc::clone(&directory)));
+        if let Some(tls) = &directory.tls {
+            front.tasks.spawn(watch_certificate(Arc::clone(tls), Arc::clone(&front)));
+        }
         let router = routes::router(Arc::clone(&directory));
         tokio::select! {
-            () = accept(&front, router, listener) => {}
+            () = accept(&front, directory.tls.as_ref(), router, listener) => {}
             () = failed.cancelled() => front.stop.cancel(),
         }
         front.tasks.close();
@@ -110,11 +141,54 @@ impl Opened {
     }
 }
 
+/// Where the certificate comes from that a configuration wants to be shown.
+fn source(config: &Config, identity: &Identity) -> Option<Source> {
+    match config.tls() {
+        config::Tls::Off => None,
+        config::Tls::Own => {
+            let mut names = vec![config.origin.clone(), config.listen.ip().to_string()];
+            names.extend(config.hosts.iter().cloned());
+            Some(Source::Own(identity.clone(), names))
+        }
+        config::Tls::Files { certificate, key } => Some(Source::Files { certificate, key }),
+    }
+}
+
+/// Looks from time to time whether the certificate was replaced, until the directory stops. Connections go on with the one that they
+/// began with.
+async fn watch_certificate(tls: Arc<Tls>, front: Arc<Front>) {
+    let mut due = tokio::time::interval(front.live.get().timing.certificate);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = String::new();
+    loop {
+        tokio::select! {
+            _ = due.tick() => {}
+            () = tls.due() => {}
+            () = front.stop.cancelled() => return,
+        }
+        let looking = Arc::clone(&tls);
+        let Ok(looked) = tokio::task::spawn_blocking(move || looking.reload()).await else { return };
+        let new = match looked {
+            Ok(true) => {
+                tracing::info!("the certificate was replaced");
+                String::new()
+            }
+            Ok(false) => String::new(),
+            // Two files are not replaced at one moment: it may be well again at the next look.
+            Err(error) => chain(&error),
+        };
+        if !new.is_empty() && new != told {
+            tracing::warn!(error = new, "the certificate stays as it was");
+        }
+        told = new;
+    }
+}
+
 /// Deletes expired mail and saves the mailbox's clock, until the directory stops.
 async fn sweep(directory: Arc<Directory>) {
     let mut due = tokio::time::interval(directory.config.timing.sweep);
     // A machine that was busy or suspended owes no sweeps.
-    due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = due.tick() => {}
@@ -151,6 +225,9 @@ impl Handle {
         let Some(directory) = self.0.upgrade() else { return Ok(()) };
         directory.front.reconfigure(config)?;
         directory.store.reconfigure(Bounds::of(&config.store()));
+        if let Some(tls) = &directory.tls {
+            tls.look();
+        }
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ use crate::http::extract::bearer;
 use crate::http::front::Front;
 use crate::http::limits::{Class, Peer, Source};
 use crate::store::Store;
+use crate::tls::Tls;
 
 /// Sessions that hold a chunk of mail at the same time at most. When all places are taken, by many who fetch or by some who
 /// are slow, a session reads one envelope at a time: it waits for nobody, and holds little.
@@ -33,6 +34,8 @@ pub struct Directory {
     pub cluster: Arc<dyn Cluster>,
     /// What every request has passed.
     pub front: Arc<Front>,
+    /// How connections are protected, if not by loopback or a proxy.
+    pub tls: Option<Arc<Tls>>,
     /// A place for each session that holds more than one envelope in memory.
     pub pushing: Semaphore,
 }

@@ -119,8 +119,11 @@ fn bad_configurations_say_what_to_do() {
     };
     let error = fails(with_file("orgin = 'example.org'"));
     assert!(error.contains("`orgin`") && error.contains("`origin`"), "{error}");
-    let error = fails(with_file("listen = '0.0.0.0:7470'"));
-    assert!(error.contains("plain HTTP") && error.contains("proxies = "), "{error}");
+    let error = fails(with_file("tls_cert = 'c.pem'"));
+    assert!(error.contains("tls_cert and tls_key"), "{error}");
+    let told = with_file("listen = '0.0.0.0:7470'").output().unwrap();
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("a certificate of its own key"), "nothing crosses a network in the clear: {told}");
     assert!(with_file("listen = '0.0.0.0:7470'\nproxies = ['127.0.0.1']").output().unwrap().status.success());
     let error = fails(with_file("origin = 'not a domain'"));
     assert!(error.contains("not a domain"), "{error}");

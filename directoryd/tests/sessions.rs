@@ -217,3 +217,49 @@ async fn stopping_waits_neither_for_sessions_nor_for_idle_connections() {
     assert_eq!(session.frame_or_end().await, None);
     assert_eq!(tokio::io::AsyncReadExt::read(&mut idle, &mut [0]).await.unwrap(), 0);
 }
+
+#[tokio::test]
+async fn a_guest_watches_those_who_gave_it_a_token_and_does_nothing_else() {
+    const TOKEN: [u8; 32] = [42; 32];
+    let directory = Directory::with(|config| config.timing.guest = Duration::from_millis(300)).await;
+    let bob = person("bob");
+    assert!(directory.publish(&bob, 1).await.status().is_success());
+    let mut his = directory.session(&bob).await;
+    his.give_token(&TOKEN).await;
+    let watch = |token: [u8; 32]| ClientFrame::Watch {
+        accounts: vec![Watch { account: bob.account(), token: Base64(token.to_vec()) }],
+    };
+    let welcome = async || {
+        let mut guest = directory.open().await;
+        guest.send(&GuestHello { guest: true }).await;
+        assert!(matches!(guest.frame().await, ServerFrame::Welcome { .. }));
+        guest
+    };
+    let mut guest = welcome().await;
+    guest.send(&watch(TOKEN)).await;
+    assert!(matches!(guest.frame().await, ServerFrame::Presence { online: true, .. }));
+    // It is nobody: it has no mail, gives no tokens, and no bearer token speaks for it.
+    let numbers = vec![1];
+    for frame in [
+        ClientFrame::Mailbox,
+        ClientFrame::Tokens { add: vec!["aa".repeat(32)], remove: vec![] },
+        ClientFrame::Delete { numbers: numbers.clone(), signature: Base64(vec![0; 64]) },
+        ClientFrame::Release { numbers },
+    ] {
+        guest.send(&frame).await;
+        let said = guest.frame().await;
+        assert!(matches!(said, ServerFrame::Error { code: ErrorCode::NotAllowed, .. }), "{frame:?}: {said:?}");
+    }
+    assert_eq!(directory.get_as("/v1/users", "").await.status(), 403);
+    // Others who may watch nobody are let go, whatever they say.
+    let mut stranger = welcome().await;
+    stranger.send(&watch([1; 32])).await;
+    assert!(matches!(stranger.frame().await, ServerFrame::Presence { online: false, .. }));
+    assert!(stranger.frame_or_end().await.is_none());
+    assert!(welcome().await.frame_or_end().await.is_none());
+    // A token that is taken back ends what it told; who has it is still there, and hears no more.
+    let hash = proto::ids::hex(&token_hash(&TOKEN));
+    his.send(&ClientFrame::Tokens { add: vec![], remove: vec![hash] }).await;
+    assert!(matches!(guest.frame().await, ServerFrame::Presence { online: false, .. }));
+    directory.stop().await;
+}

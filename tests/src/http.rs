@@ -2,10 +2,14 @@
 //! client would cost more than the server, and for requests that a full client refuses to send.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+
+use crate::tls;
 
 /// Bytes of an answer's head at most.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -25,12 +29,19 @@ pub async fn connect_from(source: IpAddr, address: &str) -> std::io::Result<TcpS
     socket.connect(to).await
 }
 
+/// What goes over a connection, in the clear or by TLS.
+pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug> Wire for T {}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Http {
     /// Lines that go with every request, each with its CR LF.
     pub headers: String,
-    stream: TcpStream,
+    /// Hears of each request and its answer, if set.
+    pub told: Option<fn(&str)>,
+    stream: Box<dyn Wire>,
     host: String,
     buffer: Vec<u8>,
     request: Vec<u8>,
@@ -82,13 +93,25 @@ impl Http {
     fn over(stream: std::io::Result<TcpStream>, address: &str) -> Result<Self> {
         let stream = stream.with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
-        Ok(Self {
-            headers: String::new(),
-            stream,
-            host: address.to_owned(),
-            buffer: Vec::with_capacity(4_096),
-            request: Vec::new(),
-        })
+        Ok(Self::on(Box::new(stream), address))
+    }
+
+    /// The same by TLS, where the directory is called `name`.
+    ///
+    /// # Errors
+    /// When nobody listens, or it is not whom the configuration trusts.
+    pub async fn connect_tls(address: &str, name: &str, config: &Arc<ClientConfig>) -> Result<Self> {
+        Ok(Self::on(Box::new(tls::connect(address, name, config).await?), name))
+    }
+
+    fn on(stream: Box<dyn Wire>, host: &str) -> Self {
+        let (headers, buffer) = (String::new(), Vec::with_capacity(4_096));
+        Self { headers, told: None, stream, host: host.to_owned(), buffer, request: Vec::new() }
+    }
+
+    /// What is below, for something else than requests.
+    pub fn into_wire(self) -> Box<dyn Wire> {
+        self.stream
     }
 
     /// `GET path`.
@@ -114,7 +137,14 @@ impl Http {
         self.request.extend_from_slice(b"\r\n");
         self.request.extend_from_slice(body.unwrap_or_default());
         self.stream.write_all(&self.request).await.context("cannot send the request")?;
-        self.answer().await
+        let answer = self.answer().await;
+        if let Some(told) = self.told {
+            let answer = answer
+                .as_ref()
+                .map_or_else(ToString::to_string, |answer| format!("{} {}", answer.status, answer.text()));
+            told(&format!("{method} {path} > {answer}"));
+        }
+        answer
     }
 
     async fn answer(&mut self) -> Result<Answer> {

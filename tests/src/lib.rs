@@ -7,8 +7,10 @@
 //! Invariants: nothing sleeps for luck; only processes that the harness itself started are signalled; every process is
 //! gone when its handle is dropped.
 
+pub mod conform;
 pub mod hostile;
 pub mod http;
+pub mod internet;
 pub mod oracle;
 pub mod people;
 pub mod place;
@@ -17,6 +19,7 @@ pub mod registry;
 pub mod skip;
 pub mod sources;
 pub mod swarm;
+pub mod tls;
 pub mod wait;
 
 pub use hostile::directory as hostile_directory;

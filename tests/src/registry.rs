@@ -55,6 +55,16 @@ impl Registrant {
         AccountId::of_first_key(&self.identity.verifying_key().to_bytes())
     }
 
+    /// A signature by the device.
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.device.sign(message).to_bytes().to_vec()
+    }
+
+    /// A signature by the identity.
+    pub fn sign_as_identity(&self, message: &[u8]) -> Vec<u8> {
+        self.identity.sign(message).to_bytes().to_vec()
+    }
+
     /// A record like a daemon's: one device, one prekey.
     pub fn record(&self, seq: u64) -> Record {
         let now = Timestamp::now().unix_seconds();

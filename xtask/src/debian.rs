@@ -15,7 +15,7 @@ struct Need {
 /// What another implementation of age runs on.
 const NODE: [&str; 2] = ["nodejs", "npm"];
 
-const NEEDS: [Need; 13] = [
+const NEEDS: [Need; 15] = [
     Need { package: "python3", why: "docs/rpc.md's client is run as printed", present: || runs("python3", &["-V"]) },
     Need {
         package: "python3-venv",
@@ -33,6 +33,12 @@ const NEEDS: [Need; 13] = [
         present: || runs("node", &["--version"]),
     },
     Need { package: "npm", why: "it is installed with npm", present: || runs("npm", &["--version"]) },
+    Need {
+        package: "knot",
+        why: "a signed zone of a real name server",
+        present: || Path::new("/usr/sbin/knotd").exists(),
+    },
+    Need { package: "knot-dnsutils", why: "it is asked for its keys", present: || runs("kdig", &["-V"]) },
     Need {
         package: "util-linux",
         why: "tests with a second user need setpriv",

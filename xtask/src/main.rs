@@ -4,6 +4,7 @@
 //! Not its job: anything that a user of an installed package needs.
 
 mod bench;
+mod conform;
 mod container;
 mod debian;
 mod demo;
@@ -40,6 +41,8 @@ enum Command {
     Machine(machine::Options),
     /// Run every check and every test
     Test(test::Options),
+    /// Try whether a directory answers as its API says, a running one or a throwaway one
+    Conform(conform::Options),
     /// Measure, and print one table
     Bench(bench::Options),
     /// Run the slow tests: kills, floods, fuzzing
@@ -57,6 +60,7 @@ fn main() -> Result<()> {
         Command::Container(options) => container::run(&options),
         Command::Dist(options) => dist::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Conform(options) => conform::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Torture(options) => torture::run(&options),
         Command::FloorNode(options) => bench::floor::node::run(&options),

@@ -6,7 +6,7 @@ use std::net::UdpSocket;
 use daemonkit::folder;
 
 use super::{DataDir, Setup, StartError, admission};
-use crate::directory::{Directories, DirectoryClient};
+use crate::directory::{Directories, Network, Place};
 use crate::rpc;
 
 /// Tries everything that a start needs, and says what would be used.
@@ -18,9 +18,10 @@ pub fn check(setup: &Setup) -> Result<String, StartError> {
     let wrong = |key: &'static str, text: String| StartError::Config { key, text };
     daemonkit::log::parse(&config.log).map_err(|error| wrong("log", error.to_string()))?;
     if let Some(url) = config.directory.as_deref().filter(|url| !url.is_empty()) {
-        DirectoryClient::new(url).map_err(|error| wrong("directory", error.to_string()))?;
+        Place::parse(url).map_err(|error| wrong("directory", error.to_string()))?;
     }
-    Directories::named(&config.directories).map_err(|error| wrong("directories", error.to_string()))?;
+    Directories::named(&Network::default(), &config.directories)
+        .map_err(|error| wrong("directories", error.to_string()))?;
     if config.socket_group.is_some() && !config.system {
         let text = "it narrows the socket of a system service: set system = true, or leave it out".to_owned();
         return Err(wrong("socket_group", text));

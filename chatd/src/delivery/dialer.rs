@@ -1,6 +1,6 @@
 //! Where a contact is: the reach that is stored, or a newer one from the directory.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use proto::directory::api::ErrorCode;
@@ -12,7 +12,7 @@ use super::context::Context;
 use super::core::effect::Refresh;
 use super::core::event::{Dialled, RouteKey};
 use super::sealer::devices_of;
-use crate::directory::DirectoryError;
+use crate::directory::{DirectoryError, own_networks};
 use crate::link::LinkError;
 use crate::model::Outcome;
 use crate::policy::dial::{DialContext, Source, may_dial};
@@ -188,19 +188,4 @@ pub(super) async fn refresh_record(
 /// Whether the session of the token has ended: what anybody may know is asked for without it.
 fn is_stale<T>(answer: &Result<T, DirectoryError>, bearer: Option<&str>) -> bool {
     bearer.is_some() && matches!(answer, Err(DirectoryError::Refused { code: ErrorCode::NotAllowed, .. }))
-}
-
-/// This host's addresses with their prefix lengths.
-fn own_networks() -> Vec<(IpAddr, u8)> {
-    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
-    interfaces
-        .filter_map(|interface| {
-            let (address, mask) = (interface.address?, interface.netmask?);
-            if let (Some(ip), Some(mask)) = (address.as_sockaddr_in(), mask.as_sockaddr_in()) {
-                return Some((IpAddr::V4(ip.ip()), u32::from(mask.ip()).leading_ones() as u8));
-            }
-            let (ip, mask) = (address.as_sockaddr_in6()?, mask.as_sockaddr_in6()?);
-            Some((IpAddr::V6(ip.ip()), u128::from(mask.ip()).leading_ones() as u8))
-        })
-        .collect()
 }

@@ -1,24 +1,33 @@
 //! The way to one directory: who it is, and how a request goes and is answered. What can be asked stands in `requests`.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::client::legacy::{Client, Error as HttpError};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use proto::directory::api::{Base64, DirectoryAnswer, ErrorAnswer, NonceAnswer};
 use proto::directory::membership::{CHALLENGE_BYTES, identity_message};
 use proto::directory::verified;
 use proto::ids::{hex, unhex};
-use reqwest::{Method, Request, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+use url::Url;
 
-use super::base::parse_base;
 use super::error::DirectoryError;
 use super::holds::Holds;
+use super::net::Network;
+use super::net::connect::{ConnectError, Connector, Failed};
+use super::net::place::Place;
+use super::net::stream::Stream;
 use super::pin::{Identity, Pin};
+use super::request::RequestBuilder;
 use crate::policy::clock::timekeeper::AccountClock;
 
-/// For a connection to stand.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// For a request as a whole.
+/// For a request as a whole, its connection included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Idle connections are dropped before the directory drops them (after 10 s), so that none is used as it closes.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(6);
@@ -34,41 +43,36 @@ pub struct DirectoryClient {
 
 #[derive(Debug)]
 struct Inner {
-    base: Url,
-    http: reqwest::Client,
+    connector: Connector,
+    /// The place in its normal form.
+    name: String,
+    http: Client<Connector, Full<Bytes>>,
     pin: Pin,
     holds: Holds,
 }
 
 impl DirectoryClient {
-    /// For the directory at `url`: `http://127.0.0.1:7470`, or `127.0.0.1:7470`. Nothing is contacted yet.
+    /// For the directory at a place: `https://dir.example.org:7470`, `example.org`, or `127.0.0.1:7470` on this machine. Nothing is
+    /// contacted yet. It shares nothing with others, and asks the system's DNS.
     ///
     /// # Errors
-    /// When it is no URL, or one that this build may not or cannot use.
-    pub fn new(url: &str) -> Result<Self, DirectoryError> {
-        Self::pinned(url, None)
+    /// When it is no place of a directory, or one that may not be used.
+    pub fn new(place: &str) -> Result<Self, DirectoryError> {
+        Ok(Self::at(Place::parse(place)?, &Network::default(), None))
     }
 
-    /// The same for a directory that has to prove that it has this key before anything is asked of it.
-    ///
-    /// # Errors
-    /// As [`DirectoryClient::new`].
-    pub fn pinned(url: &str, key: Option<[u8; 32]>) -> Result<Self, DirectoryError> {
-        let base = parse_base(url)?;
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            // No https yet: the system's root certificates are not even read.
-            .tls_certs_only([])
-            .redirect(reqwest::redirect::Policy::none())
-            .tcp_nodelay(true)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
+    /// The same for a place and a network; with a key, one that has to prove that it has this key before anything is asked of it.
+    pub fn at(place: Place, network: &Network, key: Option<[u8; 32]>) -> Self {
+        let name = place.to_string();
+        let connector = Connector::new(place, network.clone());
+        let http = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .user_agent(concat!("chatd/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| DirectoryError::BadUrl { url: url.to_owned(), reason: error.to_string() })?;
-        let inner = Inner { base, http, pin: Pin::new(key), holds: Holds::default() };
-        Ok(Self { inner: Arc::new(inner), clock: None })
+            .pool_timer(TokioTimer::new())
+            .build(connector.clone());
+        Self {
+            inner: Arc::new(Inner { connector, name, http, pin: Pin::new(key), holds: Holds::default() }),
+            clock: None,
+        }
     }
 
     /// The same; this clock hears what time each of its answers tells.
@@ -83,9 +87,19 @@ impl DirectoryClient {
         &self.inner.pin
     }
 
-    /// The URL in its normal form, without a final slash.
+    /// Where it is, in the normal form: a URL without a final slash, or a domain.
     pub fn url(&self) -> &str {
-        self.inner.base.as_str().trim_end_matches('/')
+        &self.inner.name
+    }
+
+    /// The domain that it has to serve, if it was named by one.
+    pub fn domain(&self) -> Option<&str> {
+        self.inner.connector.place().domain()
+    }
+
+    /// A connection of its own, for a session.
+    pub(super) async fn connect(&self) -> Result<Stream, DirectoryError> {
+        self.inner.connector.connect().await.map_err(|error| self.no_connection(error))
     }
 
     /// A fresh challenge.
@@ -97,11 +111,11 @@ impl DirectoryClient {
     }
 
     pub(super) fn base(&self) -> &Url {
-        &self.inner.base
+        self.inner.connector.place().url()
     }
 
     pub(super) fn path(&self, segments: &[&str]) -> Url {
-        let mut url = self.inner.base.clone();
+        let mut url = self.base().clone();
         // An http URL has a path, so this cannot fail; and if it did, the directory would answer 404.
         if let Ok(mut path) = url.path_segments_mut() {
             path.clear().extend(segments);
@@ -109,19 +123,15 @@ impl DirectoryClient {
         url
     }
 
-    pub(super) fn request_to(&self, method: Method, url: Url) -> RequestBuilder {
-        self.inner.http.request(method, url)
-    }
-
     /// The same with a parameter.
     pub(super) fn request_with(&self, method: Method, segments: &[&str], (key, value): (&str, &str)) -> RequestBuilder {
         let mut url = self.path(segments);
         url.query_pairs_mut().append_pair(key, value);
-        self.request_to(method, url)
+        RequestBuilder::new(method, url)
     }
 
     pub(super) fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
-        self.request_to(method, self.path(segments))
+        RequestBuilder::new(method, self.path(segments))
     }
 
     /// Asks the directory who it is, with a fresh challenge: the key is one that it has. Whether it is the pinned one is not
@@ -162,7 +172,12 @@ impl DirectoryClient {
         // In a box: one of the two futures is made of the other.
         Box::pin(self.vouched()).await?;
         let answer = self.ask_anyone(request).await;
-        if matches!(answer, Err(DirectoryError::Unreachable { .. } | DirectoryError::Protocol { .. })) {
+        if matches!(
+            answer,
+            Err(DirectoryError::Unreachable { .. }
+                | DirectoryError::NotTrusted { .. }
+                | DirectoryError::Protocol { .. })
+        ) {
             self.pin().doubt();
         }
         answer
@@ -173,8 +188,7 @@ impl DirectoryClient {
         &self,
         request: RequestBuilder,
     ) -> Result<(StatusCode, T), DirectoryError> {
-        let request = request.build().map_err(|error| self.strange(error.to_string()))?;
-        let kind = Holds::kind(request.method(), request.url());
+        let (kind, request) = request.build().map_err(|error| self.strange(error.to_string()))?;
         // It said for how long not to ask: it is not asked, whoever here wants to know.
         if let Err(retry_after) = self.inner.holds.admit(&kind, Instant::now()) {
             return Err(DirectoryError::RateLimited { retry_after });
@@ -192,22 +206,46 @@ impl DirectoryClient {
         DirectoryError::Protocol { url: self.url().to_owned(), reason }
     }
 
-    async fn execute<T: DeserializeOwned>(&self, request: Request) -> Result<(StatusCode, T), DirectoryError> {
-        let unreachable = |error: reqwest::Error| DirectoryError::Unreachable {
-            url: self.url().to_owned(),
-            // The URL is named already.
-            source: Box::new(error.without_url()),
-        };
-        let strange = |reason| self.strange(reason);
-        let mut response = self.inner.http.execute(request).await.map_err(unreachable)?;
-        let status = response.status();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-                return Err(strange(format!("more than {MAX_ANSWER_BYTES} bytes")));
-            }
-            body.extend_from_slice(&chunk);
+    fn unreachable(&self, source: impl Into<Box<dyn Error + Send + Sync>>) -> DirectoryError {
+        DirectoryError::Unreachable { url: self.url().to_owned(), source: source.into() }
+    }
+
+    fn no_connection(&self, error: ConnectError) -> DirectoryError {
+        let url = || self.url().to_owned();
+        match error {
+            ConnectError::NotTrusted(why) => DirectoryError::NotTrusted { url: url(), why },
+            ConnectError::NoService(_) | ConnectError::NoRecord(_) => DirectoryError::NoDirectory(error.to_string()),
+            error => DirectoryError::Unreachable { url: url(), source: Box::new(error) },
         }
+    }
+
+    fn http_error(&self, error: HttpError) -> DirectoryError {
+        match error.source().and_then(|source| source.downcast_ref::<Failed>()) {
+            Some(Failed(why)) => self.no_connection(ConnectError::clone(why)),
+            None => self.unreachable(error),
+        }
+    }
+
+    async fn execute<T: DeserializeOwned>(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(StatusCode, T), DirectoryError> {
+        let strange = |reason| self.strange(reason);
+        let answer = async {
+            let response = self.inner.http.request(request).await.map_err(|error| self.http_error(error))?;
+            let status = response.status();
+            let (mut incoming, mut body) = (response.into_body(), Vec::new());
+            while let Some(frame) = incoming.frame().await {
+                let Ok(chunk) = frame.map_err(|error| self.unreachable(error))?.into_data() else { continue };
+                if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+                    return Err(strange(format!("more than {MAX_ANSWER_BYTES} bytes")));
+                }
+                body.extend_from_slice(&chunk);
+            }
+            Ok((status, body))
+        };
+        let slow = |_| self.unreachable(format!("no answer within {} s", REQUEST_TIMEOUT.as_secs()));
+        let (status, body) = timeout(REQUEST_TIMEOUT, answer).await.map_err(slow)??;
         if let Some(clock) = &self.clock
             && let Ok(Timed { time }) = serde_json::from_slice(&body)
         {

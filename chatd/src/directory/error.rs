@@ -6,11 +6,15 @@ use proto::advice::{Advice, Step};
 use proto::directory::api::{ErrorAnswer, ErrorCode};
 use proto::time::Timestamp;
 
+use super::net::trust::TrustError;
+
 /// Why a request to a directory did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// Not a URL of a directory.
-    #[error("{url:?} is not a directory's URL such as http://127.0.0.1:7470: {reason}")]
+    #[error(
+        "{url:?} is no directory such as example.org, https://dir.example.org:7470 or http://127.0.0.1:7470: {reason}"
+    )]
     BadUrl {
         /// What was given.
         url: String,
@@ -18,17 +22,29 @@ pub enum DirectoryError {
         reason: String,
     },
     /// Names and presence would cross a network unprotected.
-    #[error(
-        "{0} is not this machine: a directory is asked over plain http on loopback only, and https is not supported yet in this build; \
-             use a directory on this machine (http://127.0.0.1:7470)"
-    )]
+    #[error("{0} is not this machine: elsewhere a directory is asked over https alone; write https://{0}")]
     PlainHttp(String),
-    /// TLS comes with a later version.
-    #[error("{0}: https is not supported yet in this build; use a directory on this machine (http://127.0.0.1:7470)")]
-    TlsNotSupported(String),
-    /// Finding a directory by its domain comes with a later version.
-    #[error("{0}: finding a directory by its domain is not supported yet in this build; give its URL")]
-    DomainNotSupported(String),
+    /// A domain without a directory.
+    #[error("{0}")]
+    NoDirectory(String),
+    /// A directory of another domain than was asked for.
+    #[error("the directory at {url} serves {serves}, and not {wanted}")]
+    OtherDomain {
+        /// Where.
+        url: String,
+        /// What it says.
+        serves: String,
+        /// What it was to be.
+        wanted: String,
+    },
+    /// Whoever answers does not prove to be the directory.
+    #[error("the directory at {url} is not trusted: {why}. Nothing was sent to it")]
+    NotTrusted {
+        /// Where.
+        url: String,
+        /// What is wrong.
+        why: TrustError,
+    },
     /// No answer.
     #[error("the directory at {url} cannot be reached")]
     Unreachable {
@@ -107,7 +123,11 @@ impl DirectoryError {
     /// Whether the directory is down or in trouble, so that the same request may succeed later.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::RateLimited { .. } | Self::Protocol { .. } => true,
+            Self::Unreachable { .. }
+            | Self::RateLimited { .. }
+            | Self::Protocol { .. }
+            | Self::NotTrusted { .. }
+            | Self::NoDirectory(_) => true,
             Self::Refused { code, .. } => matches!(code, ErrorCode::Unavailable | ErrorCode::StaleNonce),
             _ => false,
         }

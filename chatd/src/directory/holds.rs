@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use reqwest::{Method, Url};
+use hyper::Method;
+use url::Url;
 
 /// The method, and the first word of the path after the version: a dozen at most.
 pub(super) type Kind = (Method, String);

@@ -6,19 +6,23 @@
 //! says it again.
 //!
 //! Invariants: every request has a time limit and every answer a size limit; plain HTTP leaves this machine never;
-//! no proxy of the environment is used and no redirect is followed.
+//! nothing is said to anybody who has not proved who it is; no proxy of the environment is used and no redirect is followed.
 
-mod base;
 mod client;
 mod error;
 mod holds;
+pub mod net;
 mod pin;
+mod request;
 mod requests;
 mod resolver;
 pub mod session;
 
 pub use client::DirectoryClient;
 pub use error::DirectoryError;
+pub use net::names::NameOptions;
+pub use net::place::Place;
+pub use net::{Network, own_networks};
 pub use pin::{Identity, Pin};
 pub use requests::{Found, Info, Published};
 pub use resolver::Directories;

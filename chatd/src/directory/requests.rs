@@ -1,5 +1,6 @@
 //! What can be asked of a directory: names and records, reach, mail, and who is there.
 
+use hyper::{Method, StatusCode};
 use proto::directory::api::{
     Base64, DEPOSIT_TOKEN_HEADER, DepositAnswer, ErrorCode, MembershipAnswer, NonceAnswer, PublishAnswer,
     PublishReachAnswer, PublishReachRequest, PublishRequest, ReachAnswer, RecordAnswer, RecoveryProof,
@@ -7,10 +8,11 @@ use proto::directory::api::{
 };
 use proto::ids::AccountId;
 use proto::name::Name;
-use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use url::Url;
 
 use super::client::DirectoryClient;
 use super::error::DirectoryError;
+use super::request::RequestBuilder;
 use crate::crypto::keys::SigningKey;
 
 /// Signs with a key that stays where it is.
@@ -135,8 +137,7 @@ impl DirectoryClient {
     /// # Errors
     /// [`DirectoryError::NotFound`] when nobody has; [`DirectoryError::Unreachable`] when nobody can say.
     pub async fn lookup(&self, name: &Name, bearer: Option<&str>) -> Result<Found, DirectoryError> {
-        let request = with_bearer(self.request(Method::GET, &["v1", "records", name.as_str()]), bearer);
-        Ok(self.ask::<RecordAnswer>(request).await?.1.into())
+        self.find(&["v1", "records", name.as_str()], bearer).await
     }
 
     /// Who has this account id.
@@ -144,8 +145,18 @@ impl DirectoryClient {
     /// # Errors
     /// As [`DirectoryClient::lookup`].
     pub async fn lookup_account(&self, account: AccountId, bearer: Option<&str>) -> Result<Found, DirectoryError> {
-        let request = with_bearer(self.request(Method::GET, &["v1", "accounts", &account.to_string()]), bearer);
-        Ok(self.ask::<RecordAnswer>(request).await?.1.into())
+        self.find(&["v1", "accounts", &account.to_string()], bearer).await
+    }
+
+    async fn find(&self, path: &[&str], bearer: Option<&str>) -> Result<Found, DirectoryError> {
+        let ask = |bearer| self.ask::<RecordAnswer>(with_bearer(self.request(Method::GET, path), bearer));
+        match ask(bearer).await {
+            // The session of the token has just ended: anybody may know, but for who is there.
+            Err(DirectoryError::Refused { code: ErrorCode::NotAllowed, .. }) if bearer.is_some() => {
+                Ok(ask(None).await?.1.into())
+            }
+            found => Ok(found?.1.into()),
+        }
     }
 
     /// Where an account's devices are: encoded signed reach, unverified. `token` is the deposit token that the account
@@ -202,7 +213,7 @@ impl DirectoryClient {
     /// # Errors
     /// `ErrorCode::NotAllowed` when the operator does not let us.
     pub async fn users(&self, query: &UsersQuery, bearer: Option<&str>) -> Result<UsersPage, DirectoryError> {
-        let request = self.request_to(Method::GET, self.users_url(query));
+        let request = RequestBuilder::new(Method::GET, self.users_url(query));
         Ok(self.ask(with_bearer(request, bearer)).await?.1)
     }
 

@@ -18,6 +18,8 @@ pub enum Source {
         /// Whether the directory itself is reached over the loopback interface: then it speaks of this machine.
         loopback: bool,
     },
+    /// The DNS, for a domain that anybody may name.
+    Dns,
     /// A peer, in its reach, an invite or a contact request.
     Peer,
 }
@@ -145,6 +147,7 @@ mod tests {
             ("[ff02::fb]:5353", [false, false, false, false]),
             ("1.1.1.1:0", [false, false, false, false]),
         ] {
+            assert_eq!(allowed(addr, Source::Dns, false), expected[0], "{addr}, by the DNS");
             let got = [PEER, DIRECTORY, Source::Lan, LOCAL_DIRECTORY].map(|source| allowed(addr, source, false));
             assert_eq!(got, expected, "{addr}");
             // Permission and configuration open all but what can never be a peer.

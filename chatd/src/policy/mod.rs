@@ -14,4 +14,5 @@ pub mod failures;
 pub mod limits;
 pub mod prekeys;
 pub mod rate;
+pub mod srv;
 pub mod suite;

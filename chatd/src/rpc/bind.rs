@@ -137,15 +137,14 @@ fn code(error: &ServiceError) -> ErrorCode {
 fn directory_code(error: &DirectoryError) -> ErrorCode {
     match error {
         DirectoryError::Unreachable { .. } | DirectoryError::Protocol { .. } => ErrorCode::DirectoryUnreachable,
-        DirectoryError::KeyChanged { .. } => ErrorCode::KeyNotTrusted,
+        DirectoryError::KeyChanged { .. } | DirectoryError::NotTrusted { .. } => ErrorCode::KeyNotTrusted,
         DirectoryError::WorkWanted { .. } => ErrorCode::DirectoryRefused,
-        DirectoryError::NotFound => ErrorCode::NotFound,
+        DirectoryError::NotFound | DirectoryError::NoDirectory(_) => ErrorCode::NotFound,
         DirectoryError::NameTaken | DirectoryError::NameRests { .. } => ErrorCode::NameTaken,
         DirectoryError::RateLimited { .. } => ErrorCode::RateLimited,
-        DirectoryError::BadUrl { .. }
-        | DirectoryError::PlainHttp(_)
-        | DirectoryError::TlsNotSupported(_)
-        | DirectoryError::DomainNotSupported(_) => ErrorCode::InvalidParams,
+        DirectoryError::BadUrl { .. } | DirectoryError::PlainHttp(_) | DirectoryError::OtherDomain { .. } => {
+            ErrorCode::InvalidParams
+        }
         DirectoryError::Refused { code: DirectoryCode::NameNotAllowed, .. } => ErrorCode::NameNotAllowed,
         DirectoryError::Conflict { .. } | DirectoryError::Refused { .. } => ErrorCode::DirectoryRefused,
     }

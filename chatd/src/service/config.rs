@@ -32,17 +32,24 @@ daemonkit::settings! {
         socket_group: Option<String> = None,
         /// Addresses to accept peers on; port 0 takes any free one.
         listen: Vec<SocketAddr> = vec![SocketAddr::from(([0, 0, 0, 0], 0))],
-        /// Default directory for `register`: a URL or a domain.
+        /// Default directory for `register`: a URL or a domain, such as `https://dir.example.org:7470#sha256-...` or `example.org`.
         directory: Option<String> = None,
-        /// Directories of other domains by their URL: `"example.org" = "http://127.0.0.1:7471"`.
+        /// Directories of other domains by their URL, for those that the DNS does not name: `"example.org" = "https://..."`.
         directories: BTreeMap<String, String> = BTreeMap::new(),
+        /// DNS servers to ask for directories instead of the system's: `["192.0.2.53:53"]`.
+        name_servers: Vec<SocketAddr> = Vec::new(),
+        /// Take no answer of the DNS that DNSSEC does not prove, or prove to be of a zone without it. The servers have to hand
+        /// signatures on.
+        dnssec: bool = false,
+        /// A file of DNSKEY records that DNSSEC begins with, instead of the keys of the root.
+        dnssec_anchor: Option<PathBuf> = None,
         /// Who may ask the accounts here to become a contact: `open`, `members` of their directory, `invite`, `closed`.
         first_contact: ContactPolicy = ContactPolicy::Members,
         /// What to log: levels by part, such as `info` or `warn,chatd=debug`. `CHATD_LOG` in the environment goes before it.
         log: String = LOG.to_owned(),
         /// How log lines look: `text` or `json`.
         log_format: LogFormat = LogFormat::Text,
-        /// Dial private and loopback addresses that a directory or a peer named, even if the directory itself is elsewhere.
+        /// Dial private and loopback addresses that the DNS, a directory or a peer named, even if the directory itself is elsewhere.
         allow_private_addresses: bool = false,
         /// Serve every user of the machine (as a system service) instead of only the daemon's own.
         system: bool = false,
@@ -197,6 +204,7 @@ mod tests {
             ("first_contact", _) => "open".into(),
             ("log_format", _) => "json".into(),
             ("listen", _) => toml::Value::Array(Vec::new()),
+            ("name_servers", _) => toml::Value::Array(vec!["127.0.0.1:53".into()]),
             (_, Some(toml::Value::Integer(number))) => (number + 1).into(),
             (_, Some(toml::Value::Boolean(yes))) => (!yes).into(),
             (_, Some(toml::Value::String(text))) => format!("{text},chatd=debug").into(),

@@ -242,7 +242,7 @@ pub(super) async fn look_up(account: &Account, name: &Name, origin: &str) -> Res
             format!("{} has no directory to look in", own.name)
         } else {
             format!(
-                "the directory of {origin} is not known here: name its URL under [directories] in the configuration of chatd"
+                "{origin} is no domain that the DNS knows: name the URL of its directory under [directories] in the configuration of chatd"
             )
         }));
     };

@@ -16,7 +16,7 @@ use super::config::Config;
 use super::context::{Inner, KnownClients, Service};
 use super::directory::publisher;
 use super::error::ServiceError;
-use crate::directory::Directories;
+use crate::directory::{Directories, NameOptions, Network};
 use crate::link::{LinkCaps, LinkConfig, Node, PeerTable};
 use crate::peer::{self, Links};
 use crate::policy::rate::SharedLimits;
@@ -53,7 +53,7 @@ pub async fn start(config: Config, data_dir: PathBuf) -> Result<Service, Service
         min_mid_frame_bytes_per_second: limits.frame_bytes_per_second.get(),
         ..LinkCaps::default()
     };
-    let directories = Directories::named(&config.directories)?;
+    let directories = Directories::named(&network(&config), &config.directories)?;
     let (node, incoming) = Node::bind(link).await?;
     let (links, new_links) = mpsc::channel(NEW_LINKS);
     let table = PeerTable::spawn(node.clone(), incoming, links);
@@ -82,6 +82,16 @@ pub async fn start(config: Config, data_dir: PathBuf) -> Result<Service, Service
     service.spawn(lifecycle::watch_disk(service.clone()));
     service.spawn(publisher::watch_addresses(service.clone()));
     Ok(service)
+}
+
+/// What all directories share, as the configuration wants it.
+pub(crate) fn network(config: &Config) -> Network {
+    let names = NameOptions {
+        servers: config.name_servers.clone(),
+        dnssec: config.dnssec,
+        trust_anchor: config.dnssec_anchor.clone(),
+    };
+    Network::new(names, config.allow_private_addresses)
 }
 
 /// Puts in force what of a configuration may change while the daemon runs; see [`Config::adopt`].

@@ -64,6 +64,10 @@ impl Cluster for Local {
         self.presence.join(account, device, previous, now)
     }
 
+    fn join_guest(&self) -> Joined {
+        self.presence.join_guest()
+    }
+
     fn leave(&self, id: SessionId, now: i64) {
         self.presence.leave(id, now);
     }
@@ -86,6 +90,10 @@ impl Cluster for Local {
 
     fn watch(&self, id: SessionId, allowed: &[(AccountId, [u8; 32])]) -> Vec<(AccountId, Status)> {
         self.presence.watch(id, allowed)
+    }
+
+    fn watches(&self, id: SessionId) -> usize {
+        self.presence.watches(id)
     }
 
     fn unwatch(&self, id: SessionId, accounts: &[AccountId]) {

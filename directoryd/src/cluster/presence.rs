@@ -51,9 +51,8 @@ pub struct Status {
 
 #[derive(Debug)]
 struct Live {
-    account: AccountId,
-    device: DeviceId,
-    token: [u8; 32],
+    /// Whose it is, and by what token; of a guest nobody's.
+    member: Option<(AccountId, DeviceId, [u8; 32])>,
     queue: mpsc::Sender<ToSession>,
     /// With the hash of the token that allows it.
     watches: HashMap<AccountId, [u8; 32]>,
@@ -101,13 +100,15 @@ impl Presence {
         let id = maps.next;
         maps.next += 1;
         if let Some(older) = maps.by_device.insert(device, id).and_then(|older| maps.sessions.get(&older)) {
-            let same_process = previous.is_some_and(|text| text == Base64::text(&older.token));
+            let known = older.member.map(|(_, _, token)| Base64::text(&token));
+            let same_process = previous.is_some() && previous == known.as_deref();
             // A full queue means that it is being closed anyway.
             let _ = older.queue.try_send(ToSession::Superseded { newer: sender.clone(), same_process });
         }
         maps.by_token.insert(token, id);
         let mail = Arc::new(Notify::new());
-        let live = Live { account, device, token, queue: sender, watches: HashMap::new(), mail: Arc::clone(&mail) };
+        let member = Some((account, device, token));
+        let live = Live { member, queue: sender, watches: HashMap::new(), mail: Arc::clone(&mail) };
         maps.sessions.insert(id, live);
         let count = maps.live.entry(account).or_insert(0);
         *count += 1;
@@ -115,6 +116,18 @@ impl Presence {
             maps.change(account, true, now);
         }
         Joined { id, token: Base64::text(&token), queue, mail }
+    }
+
+    /// Begins a session of somebody who is no member: it may watch, and is nobody.
+    pub fn join_guest(&self) -> Joined {
+        let (queue_in, queue) = mpsc::channel(QUEUE);
+        let mail = Arc::new(Notify::new());
+        let mut maps = self.lock();
+        let id = maps.next;
+        maps.next += 1;
+        let live = Live { member: None, queue: queue_in, watches: HashMap::new(), mail: Arc::clone(&mail) };
+        maps.sessions.insert(id, live);
+        Joined { id, token: String::new(), queue, mail }
     }
 
     /// Ends a session.
@@ -127,7 +140,7 @@ impl Presence {
         let token = Base64::parse(token)?;
         let token = <[u8; 32]>::try_from(token.0).ok()?;
         let maps = self.lock();
-        maps.by_token.get(&token).and_then(|id| maps.sessions.get(id)).map(|live| live.account)
+        maps.by_token.get(&token).and_then(|id| maps.sessions.get(id)?.member).map(|(account, ..)| account)
     }
 
     /// Wakes the newest session of a device: mail was committed for it.
@@ -167,6 +180,11 @@ impl Presence {
             told.push((*account, maps.status(*account)));
         }
         told
+    }
+
+    /// How many accounts a session watches.
+    pub fn watches(&self, id: SessionId) -> usize {
+        self.lock().sessions.get(&id).map_or(0, |live| live.watches.len())
     }
 
     /// Ends watches of a session.
@@ -211,7 +229,9 @@ impl Presence {
         if !maps.live.contains_key(&account) {
             return;
         }
-        for live in maps.sessions.values().filter(|live| live.account == account && !devices.contains(&live.device)) {
+        let gone =
+            |live: &&Live| live.member.is_some_and(|(own, device, _)| own == account && !devices.contains(&device));
+        for live in maps.sessions.values().filter(gone) {
             let _ = live.queue.try_send(ToSession::Unregistered);
         }
     }
@@ -229,18 +249,19 @@ impl Maps {
 
     fn leave(&mut self, id: SessionId, now: i64) {
         let Some(live) = self.sessions.remove(&id) else { return };
-        self.by_token.remove(&live.token);
-        if self.by_device.get(&live.device) == Some(&id) {
-            self.by_device.remove(&live.device);
-        }
         for account in live.watches.keys() {
             self.remove_watcher(*account, id);
         }
-        if let Some(count) = self.live.get_mut(&live.account) {
+        let Some((account, device, token)) = live.member else { return };
+        self.by_token.remove(&token);
+        if self.by_device.get(&device) == Some(&id) {
+            self.by_device.remove(&device);
+        }
+        if let Some(count) = self.live.get_mut(&account) {
             *count -= 1;
             if *count == 0 {
-                self.live.remove(&live.account);
-                self.change(live.account, false, now);
+                self.live.remove(&account);
+                self.change(account, false, now);
             }
         }
     }
@@ -324,6 +345,21 @@ mod tests {
         assert_eq!(next_presence(&mut alice), Some((BOB.0, false)));
         presence.leave(_bob.id, 2);
         assert_eq!(next_presence(&mut alice), None);
+    }
+
+    #[test]
+    fn a_guest_is_told_and_is_nobody() {
+        let presence = Presence::default();
+        let mut guest = presence.join_guest();
+        presence.watch(guest.id, &[(BOB.0, [9; 32])]);
+        let bob = presence.join(BOB.0, BOB.1, None, 1);
+        assert_eq!(next_presence(&mut guest), Some((BOB.0, true)));
+        assert_eq!(presence.member(&guest.token), None);
+        assert_eq!(presence.live(), HashSet::from([BOB.0]));
+        presence.leave(bob.id, 2);
+        assert_eq!(next_presence(&mut guest), Some((BOB.0, false)));
+        presence.leave(guest.id, 3);
+        assert!(presence.lock().watchers.is_empty() && presence.sessions() == 0);
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub trait Cluster: Debug + Send + Sync {
 
     /// Begins a session. `previous` is the token of the same client's session before.
     fn join(&self, account: AccountId, device: DeviceId, previous: Option<&str>, now: i64) -> Joined;
+    /// Begins a session of somebody who is no member: it may watch, and is nobody.
+    fn join_guest(&self) -> Joined;
     /// Ends a session.
     fn leave(&self, id: SessionId, now: i64);
     /// The account of the session with this bearer token.
@@ -46,6 +48,8 @@ pub trait Cluster: Debug + Send + Sync {
     /// Adds watches that were found to be allowed; the present status of each. Those above
     /// [`MAX_WATCHES`](super::MAX_WATCHES) are left out.
     fn watch(&self, id: SessionId, allowed: &[(AccountId, [u8; 32])]) -> Vec<(AccountId, Status)>;
+    /// How many accounts a session watches.
+    fn watches(&self, id: SessionId) -> usize;
     /// Ends watches of a session.
     fn unwatch(&self, id: SessionId, accounts: &[AccountId]);
     /// Ends the watches on `account` that rest on tokens which no longer hold.

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,20 +15,24 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use daemonkit::chain::chain;
 use hyper::body::{Body, Incoming};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use proto::directory::api::{ErrorCode, MAX_BODY_BYTES, MAX_DEPOSIT_BYTES};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::server::TlsStream;
 
 use super::answer::{Operation, Refusal};
 use super::front::Front;
 use super::limits::{Class, Peer, Source};
 use super::memory::{Answer, Hold, MAX_HELD_BYTES};
 use crate::metrics::Op;
+use crate::tls::{Metered, Tls};
 
 /// For a request's head to arrive, counted from the end of the answer before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,7 +46,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 
 /// Accepts until the directory is told to stop; `router` answers what is admitted.
-pub async fn accept(front: &Arc<Front>, router: Router, listener: TcpListener) {
+pub async fn accept(front: &Arc<Front>, tls: Option<&Arc<Tls>>, router: Router, listener: TcpListener) {
     let connections = Arc::new(Connections::default());
     let mut forget = tokio::time::interval(FORGET_EVERY);
     loop {
@@ -66,24 +70,73 @@ pub async fn accept(front: &Arc<Front>, router: Router, listener: TcpListener) {
             front.metrics.connections_refused.fetch_add(1, Ordering::Relaxed);
             continue;
         };
-        let (front, router) = (Arc::clone(front), router.clone());
+        let (front, tls, router) = (Arc::clone(front), tls.cloned(), router.clone());
         let tasks = front.tasks.clone();
-        tasks.spawn(async move { connection(&front, router, stream, address, counted).await });
+        tasks.spawn(async move {
+            let Some(tls) = tls else {
+                return serve(&front, false, router, prepared(&front, stream), address, counted).await;
+            };
+            if let Some(stream) = handshake(&front, &tls, stream, address).await {
+                serve(&front, true, router, stream, address, counted).await;
+            }
+        });
     }
 }
 
-async fn connection(front: &Front, router: Router, stream: TcpStream, address: SocketAddr, counted: Connection) {
+/// A connection that is given up when what is written to it is not taken.
+type Timed = Pin<Box<TimeoutStream<TcpStream>>>;
+
+fn prepared(front: &Front, stream: TcpStream) -> Timed {
     // Answers are small and are written whole: waiting to fill a segment would only delay them.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(front.live.get().timing.write));
+    Box::pin(stream)
+}
+
+/// TLS for a connection, if its client may have one more and is quick. It counts as a request: it costs more than most.
+async fn handshake(
+    front: &Front,
+    tls: &Tls,
+    stream: TcpStream,
+    address: SocketAddr,
+) -> Option<TlsStream<Metered<Timed>>> {
+    let ip = address.ip().to_canonical();
+    let exempt = front.gate.get().is_proxy(ip) || (ip.is_loopback() && !front.live.get().limit_loopback);
+    let allowed = front.limiter.get().check(Source::Address(ip), Peer { address: ip, exempt }, Class::Request);
+    let done = match allowed {
+        Ok(()) => tokio::select! {
+            done = tls.accept(prepared(front, stream)) => done.map_err(|error| chain(&error)),
+            () = front.stop.cancelled() => return None,
+        },
+        Err(_) => Err("too many requests".to_owned()),
+    };
+    match done {
+        Ok(stream) => Some(stream),
+        Err(error) => {
+            front.metrics.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(%address, error, "no handshake");
+            None
+        }
+    }
+}
+
+/// Answers requests until the connection ends. `private`: nobody else can read along.
+async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    front: &Front,
+    private: bool,
+    router: Router,
+    stream: S,
+    address: SocketAddr,
+    counted: Connection,
+) {
     let router = TowerToHyperService::new(router);
     let service = service_fn(|mut request: Request<Incoming>| {
         let peer = front.gate.get().peer(address.ip(), request.headers());
         request.extensions_mut().insert(peer);
         // A session takes it along, and the connection is counted until that ends.
         request.extensions_mut().insert(counted.clone());
-        let admitted = admit(front, peer, &request);
+        let admitted = admit(front, private || is_near(front, address.ip()), peer, &request);
         let router = router.clone();
         async move {
             let answer = async {
@@ -110,7 +163,7 @@ async fn connection(front: &Front, router: Router, stream: TcpStream, address: S
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
-    let mut served = pin!(http.serve_connection(TokioIo::new(Box::pin(stream)), service).with_upgrades());
+    let mut served = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let result = tokio::select! {
         result = served.as_mut() => result,
         () = front.stop.cancelled() => {
@@ -124,8 +177,19 @@ async fn connection(front: &Front, router: Router, stream: TcpStream, address: S
     }
 }
 
+/// Whether plain HTTP from an address goes over no network, or over one that the operator answers for.
+fn is_near(front: &Front, address: IpAddr) -> bool {
+    address.to_canonical().is_loopback() || front.gate.get().is_proxy(address)
+}
+
 /// What is asked of every request before it is looked at; the room that its body takes.
-fn admit(front: &Front, peer: Peer, request: &Request<Incoming>) -> Result<Hold, Refusal> {
+fn admit(front: &Front, private: bool, peer: Peer, request: &Request<Incoming>) -> Result<Hold, Refusal> {
+    if !private {
+        return Err(Refusal::new(
+            ErrorCode::NotAllowed,
+            "this directory takes plain HTTP of its proxies alone; ask by https, which they end",
+        ));
+    }
     front.gate.get().admit(request.uri(), request.headers())?;
     let one_more = front.limiter.get().check(Source::Address(peer.address), peer, Class::Request);
     one_more.map_err(Refusal::rate_limited)?;
@@ -207,6 +271,31 @@ impl Drop for Guard {
             if *count == 0 {
                 map.remove(&self.address);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn plain_http_is_for_this_machine_and_for_proxies() {
+        let config = Config { proxies: vec!["10.0.0.0/8".into()], ..Config::default() };
+        let front = Front::new(&config, Arc::default(), tokio_util::sync::CancellationToken::new()).unwrap();
+        for (address, near) in [
+            ("127.0.0.1", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.1.2.3", true),
+            ("::ffff:10.1.2.3", true),
+            ("192.0.2.1", false),
+            ("192.168.0.1", false),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(is_near(&front, address.parse().unwrap()), near, "{address}");
         }
     }
 }

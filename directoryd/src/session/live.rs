@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::ws::Message;
-use proto::directory::api::{ClientFrame, ErrorCode, MAX_FRAME_ENTRIES, ServerFrame, Watch, token_hash};
+use proto::directory::api::{ClientFrame, ErrorCode, ServerFrame};
 use proto::ids::{AccountId, DeviceId, unhex};
 use tokio::time::{Instant, sleep_until};
 
 use super::push::Push;
 use super::socket::{Ended, Socket};
-use crate::cluster::{Joined, Status, ToSession, presence};
+use super::watch::{few, watch};
+use crate::cluster::{Joined, ToSession};
 use crate::http::answer::{Refusal, unix_now};
 use crate::http::limits::{Class, Peer, Source};
 use crate::state::Directory;
@@ -152,7 +153,7 @@ impl<'a> Session<'a> {
     async fn request(&mut self, parsed: serde_json::Result<ClientFrame>) -> Result<Vec<ServerFrame>, Refusal> {
         match parsed.map_err(|error| Refusal::new(ErrorCode::Malformed, error.to_string()))? {
             ClientFrame::Tokens { add, remove } => self.tokens(&add, &remove).await,
-            ClientFrame::Watch { accounts } => self.watch(&accounts).await,
+            ClientFrame::Watch { accounts } => Ok(watch(self.directory, self.joined.id, &accounts).await?),
             ClientFrame::Unwatch { accounts } => {
                 self.directory.cluster.unwatch(self.joined.id, &accounts);
                 Ok(Vec::new())
@@ -176,30 +177,4 @@ impl<'a> Session<'a> {
         self.directory.cluster.revoked(self.account, &remove);
         Ok(vec![ServerFrame::TokensStored { count }])
     }
-
-    /// Who is no account here, or does not honour the token, looks offline.
-    async fn watch(&mut self, watches: &[Watch]) -> Result<Vec<ServerFrame>, Refusal> {
-        few(watches.len())?;
-        let pairs: Vec<(AccountId, [u8; 32])> = watches
-            .iter()
-            .map(|watch| {
-                let token = <[u8; 32]>::try_from(&watch.token[..]);
-                let token = token.map_err(|_| Refusal::new(ErrorCode::Malformed, "a token has 32 bytes"))?;
-                Ok((watch.account, token_hash(&token)))
-            })
-            .collect::<Result<_, Refusal>>()?;
-        let honoured = self.directory.store.readers().honours(pairs.clone()).await?;
-        let allowed: Vec<_> = pairs.iter().zip(honoured).filter(|(_, yes)| *yes).map(|(pair, _)| *pair).collect();
-        let told = self.directory.cluster.watch(self.joined.id, &allowed);
-        let status = |account: AccountId| told.iter().find(|(id, _)| *id == account).map(|(_, status)| *status);
-        let frames = pairs.iter().map(|(account, _)| presence(*account, status(*account).unwrap_or(Status::default())));
-        Ok(frames.collect())
-    }
-}
-
-fn few(entries: usize) -> Result<(), Refusal> {
-    if entries <= MAX_FRAME_ENTRIES {
-        return Ok(());
-    }
-    Err(Refusal::new(ErrorCode::TooLarge, format!("a frame has at most {MAX_FRAME_ENTRIES} entries")))
 }

@@ -5,9 +5,11 @@
 //! pings every 10 s, and ends when the client has been silent for 25 s ([`crate::config::Timing`]): a killed client is
 //! offline within 30 s, one whose connection closes at once.
 
+mod guest;
 mod live;
 mod push;
 mod socket;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +19,13 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use proto::directory::api::{ErrorCode, MAX_SESSION_FRAME_BYTES, ServerFrame, SessionHello, session_message};
+use proto::directory::api::{
+    ErrorCode, GuestHello, MAX_SESSION_FRAME_BYTES, ServerFrame, SessionHello, session_message,
+};
 use proto::directory::verified;
 use tokio::time::timeout;
 
+use self::guest::Guest;
 use self::live::Session;
 use self::socket::Socket;
 use crate::http::answer::{Operation, Refusal, unix_now};
@@ -72,7 +77,8 @@ async fn serve(directory: Arc<Directory>, peer: Peer, mut socket: WebSocket) {
     let begun = timeout(HELLO_TIMEOUT, begin(&directory, peer, &mut socket));
     let begun = begun.await.unwrap_or_else(|_| Err(Refusal::new(ErrorCode::Malformed, "no hello came")));
     let (hello, counter, record_seq) = match begun {
-        Ok(begun) => begun,
+        Ok(Begun::Member(hello, counter, record_seq)) => (hello, counter, record_seq),
+        Ok(Begun::Guest) => return serve_guest(&directory, peer, socket).await,
         Err(refusal) => {
             let frame = ServerFrame::Error { code: refusal.code, message: refusal.message.clone() };
             let mut socket = Socket { socket };
@@ -96,12 +102,32 @@ async fn serve(directory: Arc<Directory>, peer: Peer, mut socket: WebSocket) {
     operation.finish(Ok((StatusCode::OK, reason)));
 }
 
+async fn serve_guest(directory: &Directory, peer: Peer, socket: WebSocket) {
+    let operation = Operation::new(Op::Session, peer.address, "", &directory.front.metrics);
+    let joined = directory.cluster.join_guest();
+    let id = joined.id;
+    let ended = Guest::new(directory, peer, joined, Socket { socket }).run().await;
+    directory.cluster.leave(id, unix_now());
+    operation.finish(Ok((StatusCode::OK, ended.err().unwrap_or("a guest that left"))));
+}
+
+/// Who begins a session.
+enum Begun {
+    /// A device that has proved its key, how many sessions it had, and the seq of the stored record.
+    Member(SessionHello, u64, u64),
+    /// Somebody of another domain.
+    Guest,
+}
+
 /// Takes the hello and checks it.
-async fn begin(directory: &Directory, peer: Peer, socket: &mut WebSocket) -> Result<(SessionHello, u64, u64), Refusal> {
+async fn begin(directory: &Directory, peer: Peer, socket: &mut WebSocket) -> Result<Begun, Refusal> {
     let malformed = |message: String| Refusal::new(ErrorCode::Malformed, message);
     let hello: SessionHello = loop {
         match socket.recv().await {
             Some(Ok(Message::Text(text))) => {
+                if matches!(serde_json::from_str(&text), Ok(GuestHello { guest: true })) {
+                    return Ok(Begun::Guest);
+                }
                 break serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
@@ -122,5 +148,5 @@ async fn begin(directory: &Directory, peer: Peer, socket: &mut WebSocket) -> Res
         return Err(Refusal::new(ErrorCode::BadSignature, "the hello is not signed by the device's key"));
     }
     let counter = directory.store.session(hello.account, hello.device).await?;
-    Ok((hello, counter, entry.seq))
+    Ok(Begun::Member(hello, counter, entry.seq))
 }

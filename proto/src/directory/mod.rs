@@ -13,12 +13,14 @@ pub mod record;
 pub mod rotation;
 pub mod session;
 pub mod signed;
+pub mod spki;
 
 pub use membership::{Membership, MembershipError, SignedMembership};
 pub use reach::{Reach, ReachError, SignedReach};
 pub use record::{ContactPolicy, Device, Prekey, Record, RecordError};
 pub use rotation::{MAX_ROTATIONS, Rotation, RotationError, Statement, recovery_hash};
 pub use signed::{Conflict, MAX_SEQ_STEP, SignedRecord, supersedes};
+pub use spki::SpkiPin;
 
 use ed25519_dalek::{Signature, VerifyingKey};
 

@@ -21,7 +21,15 @@ pub struct SessionHello {
     pub previous: Option<String>,
 }
 
-/// What a client says in a session, after the hello.
+/// The first frame of somebody who is no member here, and wants to be told who of its contacts is: `{"guest": true}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuestHello {
+    /// True.
+    pub guest: bool,
+}
+
+/// What a client says in a session, after the hello. A guest says `watch` and `unwatch`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ClientFrame {
@@ -86,6 +94,11 @@ pub enum ServerFrame {
         /// The directory's clock in Unix seconds.
         time: i64,
     },
+    /// The session of a guest stands. It ends unless the guest may soon watch somebody.
+    Welcome {
+        /// The directory's clock in Unix seconds.
+        time: i64,
+    },
     /// The answer to a `tokens` frame, once it is durable.
     TokensStored {
         /// How many tokens the account has now.
@@ -138,6 +151,9 @@ mod tests {
             r#"{"type":"watch","accounts":[{"account":"01010101010101010101010101010101","token":"__8"}]}"#
         );
         assert_eq!(serde_json::to_string(&ServerFrame::Cloned).unwrap(), r#"{"type":"cloned"}"#);
+        assert_eq!(serde_json::to_string(&GuestHello { guest: true }).unwrap(), r#"{"guest":true}"#);
+        let member = r#"{"account":"01010101010101010101010101010101","guest":true}"#;
+        assert!(serde_json::from_str::<GuestHello>(member).is_err(), "who is a member is no guest");
         assert_eq!(serde_json::from_str::<ServerFrame>(r#"{"type":"new","x":1}"#).unwrap(), ServerFrame::Unknown);
         assert_eq!(
             serde_json::from_str::<ClientFrame>(r#"{"type":"tokens","add":["aa"]}"#).unwrap(),

@@ -12,6 +12,9 @@ use proto::directory::api::{Base64, DirectoryAnswer, NonceAnswer};
 use proto::directory::membership::identity_message;
 use proto::ids::hex;
 use proto::time::Timestamp;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::tls::Certificate;
 
 /// How long one connection may stay: a test that fails must end.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -55,6 +58,18 @@ impl HostileDirectory {
     /// # Errors
     /// When the address cannot be had.
     pub fn start(address: &str, origin: &str, answer: Answer) -> Result<Self> {
+        Self::start_with(address, origin, answer, None)
+    }
+
+    /// The same by TLS, with a certificate.
+    ///
+    /// # Errors
+    /// When the address cannot be had, or it is no certificate.
+    pub fn start_tls(address: &str, origin: &str, answer: Answer, certificate: &Certificate) -> Result<Self> {
+        Self::start_with(address, origin, answer, Some(certificate.server()?))
+    }
+
+    fn start_with(address: &str, origin: &str, answer: Answer, tls: Option<Arc<ServerConfig>>) -> Result<Self> {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
@@ -72,8 +87,17 @@ impl HostileDirectory {
                     return;
                 }
                 let Ok(stream) = stream else { continue };
-                let shared = Arc::clone(&serving);
-                std::thread::spawn(move || drop(shared.serve(stream)));
+                let (shared, tls) = (Arc::clone(&serving), tls.clone());
+                std::thread::spawn(move || {
+                    stream.set_read_timeout(Some(LONGEST))?;
+                    match tls {
+                        None => shared.serve(stream),
+                        Some(tls) => {
+                            let session = ServerConnection::new(tls).map_err(std::io::Error::other)?;
+                            shared.serve(StreamOwned::new(session, stream))
+                        }
+                    }
+                });
             }
         });
         Ok(Self { shared, address })
@@ -109,8 +133,7 @@ impl Drop for HostileDirectory {
 }
 
 impl Shared {
-    fn serve(&self, mut stream: TcpStream) -> std::io::Result<()> {
-        stream.set_read_timeout(Some(LONGEST))?;
+    fn serve(&self, mut stream: impl Read + Write) -> std::io::Result<()> {
         let mut head = Vec::new();
         let mut byte = [0];
         while !head.ends_with(b"\r\n\r\n") && head.len() < 32 * 1024 {
@@ -167,11 +190,12 @@ impl Shared {
     }
 }
 
-fn reply(stream: &mut TcpStream, status: u16, body: &[u8]) -> std::io::Result<()> {
+fn reply(stream: &mut impl Write, status: u16, body: &[u8]) -> std::io::Result<()> {
     write!(
         stream,
         "HTTP/1.1 {status} Told\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
         body.len()
     )?;
-    stream.write_all(body)
+    stream.write_all(body)?;
+    stream.flush()
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
 use tests::binaries::program;
+use tests::daemon::NO_NAMES;
 use tests::process::{Background, Process};
 use tests::wait::{DEADLINE, times_are_judged, wait_for};
 use tests::{Ctl, Daemon, DaemonOptions, Directory, DirectoryOptions, Place};
@@ -186,7 +187,11 @@ fn a_reload_changes_what_may_change_and_names_the_rest() {
     let options = DaemonOptions::default().config("log = 'info'\n");
     let daemon = Daemon::start(options);
     let config = daemon.home().join("chatd.toml");
-    std::fs::write(&config, "log = 'warn,chatd=info'\nsystem = true\n[limits]\naccounts_per_uid = 1\n").unwrap();
+    std::fs::write(
+        &config,
+        format!("{NO_NAMES}log = 'warn,chatd=info'\nsystem = true\n[limits]\naccounts_per_uid = 1\n"),
+    )
+    .unwrap();
     daemon.signal(Signal::SIGHUP);
     wait_for("it is told", || {
         daemon.log_text().contains("changed: log, limits.accounts_per_uid; a restart is needed for system")
@@ -206,16 +211,16 @@ fn a_reload_makes_another_domains_directory_known() {
     let (alice, dora) = (daemon.ctl("alice"), dora_daemon.ctl("dora"));
     alice.ok(["register", "alice"]);
     dora.ok(["register", "dora"]);
-    alice.run(["add", "dora@example.net"]).expect_code(1).says(&["not known here", "[directories]"]);
+    alice.run(["add", "dora@example.net"]).expect_code(1).says(&["the DNS does not say where example.net is"]);
     let config = daemon.home().join("chatd.toml");
     let reload = |text: &str, told: &str| {
-        std::fs::write(&config, text).unwrap();
+        std::fs::write(&config, format!("{NO_NAMES}{text}")).unwrap();
         daemon.signal(Signal::SIGHUP);
         wait_for("it is told", || daemon.log_text().contains(told));
     };
     reload(&format!("log = 'info'\n[directories]\n\"example.net\" = \"{}\"\n", far.url()), "changed: directories");
     let asked = || alice.run(["add", "dora@example.net"]);
-    assert!(!asked().expect_code(0).stderr.contains("not known here"));
+    assert!(!asked().expect_code(0).stderr.contains("the DNS does not say"));
     // What cannot be taken over changes nothing.
     reload("log = 'info'\n[directories]\n\"example.net\" = \"htp://nowhere\"\n", "htp://nowhere");
     alice

@@ -74,11 +74,13 @@ fn imports_downwards_only(program: &str, layers: &[&[&str]]) {
 }
 
 /// Modules of directoryd, from the bottom up, by the same rule.
-const DIRECTORY_LAYERS: [&[&str]; 10] = [
+const DIRECTORY_LAYERS: [&[&str]; 12] = [
     &["metrics", "identity", "live"],
     &["cluster"],
     &["store"],
     &["config"],
+    &["tls"],
+    &["setup"],
     &["http"],
     &["state"],
     &["session"],

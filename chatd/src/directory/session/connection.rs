@@ -10,7 +10,6 @@ use proto::directory::api::{
     SessionHello, Watch, decode_push, delete_message, session_message,
 };
 use proto::ids::{AccountId, hex};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -19,13 +18,14 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::sync::CancellationToken;
 
 use super::talk::{Mail, Member, SessionCommand, SessionEvent, SessionSign};
-use crate::directory::client::{CONNECT_TIMEOUT, DirectoryClient};
+use crate::directory::client::DirectoryClient;
 use crate::directory::error::{DirectoryError, told};
+use crate::directory::net::stream::Stream;
 
 /// From the upgrade to the directory's `ready`.
-const READY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The directory pings every 10 s; one that is silent for so long is gone.
-const SILENCE: Duration = Duration::from_secs(25);
+pub(super) const SILENCE: Duration = Duration::from_secs(25);
 /// For the directory to take a frame, and to answer a close.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -33,7 +33,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// The reason of a close, for the older of two sessions that live with one key.
 const CLONED: &str = "cloned";
 
-type Socket = WebSocketStream<TcpStream>;
+pub(super) type Socket = WebSocketStream<Stream>;
 
 /// Why a session ended.
 pub(super) struct Ended {
@@ -48,7 +48,7 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    fn new(reason: impl ToString) -> Self {
+    pub fn new(reason: impl ToString) -> Self {
         Self { reason: reason.to_string(), advice: None, code: None, wait: None, replaced: false }
     }
 }
@@ -83,20 +83,7 @@ impl Connection {
                 self.member.origin
             )));
         }
-        let base = self.client.base();
-        let host = base.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = base.port_or_known_default().unwrap_or(80);
-        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect((host, port))).await;
-        let stream = stream.map_err(Ended::new)?.map_err(Ended::new)?;
-        stream.set_nodelay(true).map_err(Ended::new)?;
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(MAX_SESSION_FRAME_BYTES))
-            .max_frame_size(Some(MAX_SESSION_FRAME_BYTES));
-        let mut url = base.clone();
-        url.set_path("/v1/session");
-        let url = url.as_str().replacen("http", "ws", 1);
-        let upgrade = tokio_tungstenite::client_async_with_config(url, stream, Some(config));
-        let (mut socket, _) = timeout(READY_TIMEOUT, upgrade).await.map_err(Ended::new)?.map_err(Ended::new)?;
+        let mut socket = upgrade(&self.client).await?;
         let hello = SessionHello {
             account: self.member.account,
             device: self.member.device,
@@ -202,7 +189,13 @@ impl Connection {
                 None
             }
             // Newer than this program, or out of place: nothing depends on it.
-            Ok(ServerFrame::Ready { .. } | ServerFrame::Deleted { .. } | ServerFrame::Unknown) | Err(_) => None,
+            Ok(
+                ServerFrame::Ready { .. }
+                | ServerFrame::Welcome { .. }
+                | ServerFrame::Deleted { .. }
+                | ServerFrame::Unknown,
+            )
+            | Err(_) => None,
         }
     }
 
@@ -243,7 +236,7 @@ impl Connection {
 }
 
 /// A command that needs no signature, in as many frames as it takes.
-fn frames(command: SessionCommand) -> Vec<ClientFrame> {
+pub(super) fn frames(command: SessionCommand) -> Vec<ClientFrame> {
     let mut frames = Vec::new();
     match command {
         SessionCommand::Tokens { add, remove } => {
@@ -268,7 +261,21 @@ fn frames(command: SessionCommand) -> Vec<ClientFrame> {
     frames
 }
 
-async fn next_frame(socket: &mut Socket) -> Result<ServerFrame, Ended> {
+/// A WebSocket for a session, on which nothing was said yet.
+pub(super) async fn upgrade(client: &DirectoryClient) -> Result<Socket, Ended> {
+    let stream = client.connect().await.map_err(|error| Ended::new(chain(&error)))?;
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MAX_SESSION_FRAME_BYTES))
+        .max_frame_size(Some(MAX_SESSION_FRAME_BYTES));
+    let mut url = client.base().clone();
+    url.set_path("/v1/session");
+    let url = url.as_str().replacen("http", "ws", 1);
+    let upgrade = tokio_tungstenite::client_async_with_config(url, stream, Some(config));
+    let (socket, _) = timeout(READY_TIMEOUT, upgrade).await.map_err(Ended::new)?.map_err(Ended::new)?;
+    Ok(socket)
+}
+
+pub(super) async fn next_frame(socket: &mut Socket) -> Result<ServerFrame, Ended> {
     loop {
         match socket.next().await {
             Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).map_err(Ended::new),
@@ -279,13 +286,13 @@ async fn next_frame(socket: &mut Socket) -> Result<ServerFrame, Ended> {
     }
 }
 
-async fn send(socket: &mut Socket, text: String) -> Result<(), Ended> {
+pub(super) async fn send(socket: &mut Socket, text: String) -> Result<(), Ended> {
     let sent = timeout(SEND_TIMEOUT, socket.send(Message::Text(text.into()))).await;
     sent.map_err(Ended::new)?.map_err(Ended::new)
 }
 
 /// Says goodbye, and waits a little for the answer: then the directory has shown us as offline.
-async fn close(socket: &mut Socket) {
+pub(super) async fn close(socket: &mut Socket) {
     let farewell = async {
         if socket.close(None).await.is_ok() {
             while let Some(Ok(_)) = socket.next().await {}

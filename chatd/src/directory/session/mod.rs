@@ -6,6 +6,7 @@
 //! while there is no session are dropped for that reason.
 
 mod connection;
+mod guest;
 mod talk;
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use self::connection::Connection;
+pub use self::guest::{GuestEvent, Watched, run as run_guest};
 pub use self::talk::{MAIL_QUEUE, Mail, Member, Outlets, SessionCommand, SessionEvent, SessionSign};
 use super::client::DirectoryClient;
 

@@ -70,6 +70,25 @@ pub(in crate::service) fn reserve(
     service.inner.accounts.reserve(caller, cap, name, directory)
 }
 
+/// The directory of an account that was given none: that of the domain in its name, or else the configuration's.
+async fn implied(service: &Service, domain: Option<&str>) -> Result<Option<DirectoryClient>, ServiceError> {
+    let directories = &service.inner.directories;
+    let default = service.config().directory.clone().filter(|place| !place.is_empty());
+    let default = default.map(|place| directories.at(&place, None)).transpose()?;
+    let Some(domain) = domain else { return Ok(default) };
+    match default {
+        _ if directories.is_named(domain) => {}
+        Some(client) if client.domain() == Some(domain) || client.identify().await?.origin == domain => {
+            return Ok(Some(client));
+        }
+        _ => {}
+    }
+    let unknown = || ServiceError::InvalidParams(format!("{domain} is no domain that has a directory"));
+    // One of its own, for it pins the key that this account gets to know.
+    let place = directories.of(domain).ok_or_else(unknown)?.url().to_owned();
+    Ok(Some(directories.at(&place, None)?))
+}
+
 async fn make(service: &Service, caller: &Caller, wanted: Registration) -> Result<Registered, ServiceError> {
     let address: Address = wanted.name.parse()?;
     let display_name = wanted.display_name;
@@ -77,10 +96,10 @@ async fn make(service: &Service, caller: &Caller, wanted: Registration) -> Resul
         let limit = Profile::MAX_DISPLAY_NAME_BYTES;
         return Err(ServiceError::InvalidText(format!("a display name has {limit} bytes at most")));
     }
-    let directory = match wanted.directory.or_else(|| service.config().directory.clone()) {
-        Some(url) if url.is_empty() => None,
-        Some(url) => Some(DirectoryClient::new(&url)?),
-        None => None,
+    let directory = match wanted.directory {
+        Some(place) if place.is_empty() => None,
+        Some(place) => Some(service.inner.directories.at(&place, None)?),
+        None => implied(service, address.domain.as_deref()).await?,
     };
     let url = directory.as_ref().map(|client| client.url().to_owned()).unwrap_or_default();
     let _reservation = reserve(service, caller, address.name.as_str(), &url)?;
@@ -88,15 +107,21 @@ async fn make(service: &Service, caller: &Caller, wanted: Registration) -> Resul
         // Its clock is what others judge by. The key that it shows now is the one that it must have from now on.
         Some(client) => {
             let shown = client.identify().await?;
+            let wanted = address.domain.as_deref().or(client.domain()).unwrap_or(&shown.origin);
+            if wanted != shown.origin {
+                let (url, wanted) = (client.url().to_owned(), wanted.to_owned());
+                return Err(DirectoryError::OtherDomain { url, serves: shown.origin, wanted }.into());
+            }
             client.pin().set(shown.key);
             (shown.origin, shown.time, Some(shown.key))
         }
         None => (String::new(), Timestamp::now().unix_seconds(), None),
     };
-    if let Some(domain) = &address.domain
-        && *domain != origin
-    {
-        return Err(DirectoryError::DomainNotSupported(domain.clone()).into());
+    if let (None, Some(domain)) = (&directory, &address.domain) {
+        let name = &address.name;
+        return Err(ServiceError::InvalidParams(format!(
+            "without a directory nobody is {name} of {domain}: leave the domain out"
+        )));
     }
     if service.accounts().iter().map(|a| a.row()).any(|row| row.name == address.name.as_str() && row.origin == origin) {
         return Err(ServiceError::AlreadyExists(format!("{} exists on this daemon already", address.name)));

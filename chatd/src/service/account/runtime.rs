@@ -98,7 +98,7 @@ impl Account {
             "" => None,
             url => {
                 let pinned = store.read_blocking(|conn| domains::key_of(conn, &row.origin))?;
-                Some(DirectoryClient::pinned(url, pinned)?.with_clock(Arc::clone(&clock)))
+                Some(shared.directories.at(url, pinned)?.with_clock(Arc::clone(&clock)))
             }
         };
         let inbox = Inbox::new(
@@ -167,6 +167,14 @@ impl Account {
         let settled = state.wait_for(|state| state.session.up || state.session.error.is_some());
         // Not settled in time is what the answer then says.
         let _ = tokio::time::timeout(SETTLE, settled).await;
+    }
+
+    /// The token of a session that began after the one with this token, or of none, ended; waits for it a moment at most.
+    pub(in crate::service) async fn another_session(&self, before: Option<String>) -> Option<String> {
+        let mut state = self.state.subscribe();
+        let other = state.wait_for(|state| state.session.up && state.session.bearer != before);
+        let other = tokio::time::timeout(SETTLE, other).await;
+        other.ok()?.ok().and_then(|state| state.session.bearer.clone())
     }
 
     /// What is known of a contact's presence. Nothing is, while our own session is down.

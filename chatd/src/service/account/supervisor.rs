@@ -22,7 +22,7 @@ use crate::delivery::{self, Delivery};
 use crate::model::{AccountRow, Trouble};
 use crate::peer::holes;
 use crate::service::context::Service;
-use crate::service::directory::{membership, prekeys, session};
+use crate::service::directory::{confirmations, guests, membership, prekeys, session};
 
 /// How long tasks have to end, the goodbye to the directory included; what hangs is ended then.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -44,7 +44,7 @@ pub(in crate::service) enum Task {
     Gaps,
     /// Empties the mailbox.
     Mailbox,
-    /// Gets to know the directories of other domains.
+    /// Gets to know the directories of other domains, and hears of them who is there.
     Others,
     /// Follows the directory session, and tells it what it has to know.
     Session,
@@ -322,7 +322,11 @@ impl Work for AccountWork {
         ];
         let (commands, queue) = mpsc::channel(session::COMMANDS);
         if let Some(parts) = session::parts(service, account, &row.origin, (commands.clone(), queue), stops) {
-            jobs.push((Task::Others, until(&stops.work, membership::watch_others(Arc::clone(account)))));
+            let [known, watched, named] = [(); 3].map(|()| Arc::clone(account));
+            let others = async move {
+                tokio::join!(membership::watch_others(known), guests::run(watched), confirmations::run(named));
+            };
+            jobs.push((Task::Others, until(&stops.work, others)));
             jobs.push((Task::Mailbox, until(&stops.work, parts.mailbox)));
             jobs.push((Task::Session, Box::pin(parts.session)));
             jobs.push((Task::Connection, Box::pin(parts.connection)));

@@ -74,7 +74,7 @@ pub(in crate::service) async fn watch_others(account: Arc<Account>) {
     }
 }
 
-/// Pins the directories of other domains that the configuration names, by the key that each shows first.
+/// Pins the directories of other domains that are known, by the key that each shows first.
 async fn meet_others(account: &Account) {
     for (origin, client) in account.directories.others() {
         let domain = origin.clone();
@@ -88,7 +88,7 @@ async fn meet_others(account: &Account) {
                     often = "domain",
                     origin,
                     serves,
-                    "a directory serves another domain than the configuration says"
+                    "a directory serves another domain than it is asked for"
                 );
                 continue;
             }
@@ -132,7 +132,7 @@ pub(crate) async fn key(
             format!("{} has no directory", account.row().name)
         } else {
             format!(
-                "the directory of {origin} is not known here: name its URL under [directories] in the configuration"
+                "{origin} is no domain that the DNS knows: name the URL of its directory under [directories] in the configuration of chatd"
             )
         }));
     };

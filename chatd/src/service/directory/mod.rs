@@ -1,6 +1,8 @@
 //! What an account has to do with directories: its session, what it publishes, its mailbox and its prekeys, whom it looks up.
 
+pub(super) mod confirmations;
 pub(super) mod fetch_plan;
+pub(super) mod guests;
 pub(super) mod mailbox;
 pub(crate) mod membership;
 pub(super) mod prekeys;

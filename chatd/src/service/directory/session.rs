@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::directory::api;
+use proto::ids::AccountId;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::subscriptions::{Told, changed_tokens, sync};
 use super::{mailbox, membership, publisher};
 use crate::delivery::News;
+use crate::directory::Place;
 use crate::directory::session::{self, SessionCommand, SessionEvent};
 use crate::model::{Standing, Trouble};
 use crate::service::account::state::{SessionState, Stops};
@@ -36,14 +38,9 @@ const UNSURE_PAUSES: u32 = 32;
 /// How long going online waits for the directory to hear where we are.
 const FIRST_REACH: Duration = Duration::from_secs(2);
 
-/// Whether a directory's URL is on this machine.
-pub(in crate::service) fn is_local(url: &str) -> bool {
-    let Ok(url) = reqwest::Url::parse(url) else { return false };
-    match url.host_str() {
-        Some("localhost") => true,
-        Some(host) => host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()),
-        None => false,
-    }
+/// Whether a directory is on this machine, by the word of whoever named it.
+pub(in crate::service) fn is_local(place: &str) -> bool {
+    Place::parse(place).is_ok_and(|place| place.is_near())
 }
 
 /// What runs for a session.
@@ -195,21 +192,7 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
             } else {
                 told.unsure.entry(who).or_insert(0);
             }
-            if !account.set_presence(who, online) {
-                return;
-            }
-            let contact = account.store.read(move |conn| peers::by_account(conn, who)).await.ok().flatten();
-            if let Some(contact) = contact {
-                let id = contact.id;
-                let _ = account
-                    .store
-                    .write(move |tx| {
-                        emit::presence(tx, id, online);
-                        Ok(())
-                    })
-                    .await;
-                account.tell(if online { News::Online(id) } else { News::Offline(id) }).await;
-            }
+            heard(account, who, online).await;
         }
         SessionEvent::Cloned => {
             account.state.change(|state| state.cloned = true);
@@ -231,6 +214,25 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
             tracing::warn!(often = "command", ?code, %message, "the directory refused a command");
         }
         SessionEvent::TokensStored { .. } => {}
+    }
+}
+
+/// Somebody who is watched came, or went.
+pub(super) async fn heard(account: &Account, who: AccountId, online: bool) {
+    if !account.set_presence(who, online) {
+        return;
+    }
+    let contact = account.store.read(move |conn| peers::by_account(conn, who)).await.ok().flatten();
+    if let Some(contact) = contact {
+        let id = contact.id;
+        let _ = account
+            .store
+            .write(move |tx| {
+                emit::presence(tx, id, online);
+                Ok(())
+            })
+            .await;
+        account.tell(if online { News::Online(id) } else { News::Offline(id) }).await;
     }
 }
 

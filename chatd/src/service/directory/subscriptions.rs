@@ -1,32 +1,22 @@
-//! What the directory was told in a session, and what it has to be told: deposit tokens, whom to watch, and which names to
-//! confirm.
+//! What the directory was told in a session, and what it has to be told: deposit tokens, and whom to watch.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use proto::directory::api::token_hash;
 use proto::ids::AccountId;
-use proto::name::Name;
 
 use crate::directory::session::SessionCommand;
-use crate::model::ids::PeerId;
 use crate::policy::contact::Relation;
 use crate::service::account::Account;
 use crate::service::error::ServiceError;
-use crate::service::resolve::look_up;
-use crate::store::ContactRow;
-use crate::store::peers::names::{self, Confirmation};
-use crate::store::peers::{self, trust};
-
-/// Names confirmed in one go at most: a flood of requests must not become a flood of look-ups.
-const CONFIRMATIONS: usize = 4;
+use crate::store::peers;
 
 /// What the directory knows of us.
 #[derive(Default)]
 pub(in crate::service) struct Told {
     pub tokens: HashSet<[u8; 32]>,
     pub watched: HashMap<AccountId, [u8; 32]>,
-    pub asked_names: HashSet<PeerId>,
     /// Watches that may have come before their token did: accounts of which nothing is known, and how many pauses ago it was asked
     /// first.
     pub unsure: HashMap<AccountId, u32>,
@@ -76,41 +66,5 @@ pub(in crate::service) async fn sync(account: &Arc<Account>, told: &mut Told) ->
         account.command(SessionCommand::Unwatch(gone)).await;
     }
     told.watched = watched;
-    confirm_names(account, told, &everybody).await
-}
-
-/// Asks the directory of its domain whether a stranger is who the request says.
-async fn confirm_names(account: &Arc<Account>, told: &mut Told, everybody: &[ContactRow]) -> Result<(), ServiceError> {
-    let unknown: Vec<&ContactRow> = everybody
-        .iter()
-        .filter(|row| !row.confirmed && !told.asked_names.contains(&row.id))
-        .filter(|row| account.directories.of(&row.origin).is_some())
-        .take(CONFIRMATIONS)
-        .collect();
-    for row in unknown {
-        told.asked_names.insert(row.id);
-        let Ok(name) = Name::parse(&row.name) else { continue };
-        match look_up(account, &name, &row.origin).await {
-            Ok(Some(found)) if found.record.account() == row.account => {
-                let (contact, bytes) = (row.id, found.bytes);
-                let (name, origin) = (row.name.clone(), row.origin.clone());
-                let confirmed = account.store.write(move |tx| {
-                    trust::take_record(tx, contact, &bytes)?;
-                    names::confirm_name(tx, contact, &name, &origin)
-                });
-                if confirmed.await? != Confirmation::Given {
-                    tracing::warn!(name = %row.name, account = %row.account, "the name belongs to another account now than \
-                        the contact that is known by it");
-                }
-            }
-            Ok(_) => {
-                tracing::warn!(often = "name", name = %row.name, account = %row.account, "the directory does not confirm this name");
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a name was not confirmed");
-                told.asked_names.remove(&row.id);
-            }
-        }
-    }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Who is in the account's directory.
 
-use proto::directory::api::{User as Entry, UsersQuery};
+use proto::directory::api::{ErrorCode, User as Entry, UsersQuery};
 
 use crate::directory::DirectoryError;
 use crate::model::{Page, User};
@@ -17,7 +17,15 @@ pub(crate) async fn users(account: &Account, query: UsersQuery) -> Result<Page<U
     let Some(client) = &account.directory else {
         return Err(ServiceError::NotFound(format!("{} has no directory to look in", account.row().name)));
     };
-    let page = match client.users(&query, account.session().bearer.as_deref()).await {
+    let bearer = account.session().bearer;
+    let page = match client.users(&query, bearer.as_deref()).await {
+        // The session may have ended a moment ago, with the machine that it was with, and begin again at another.
+        Err(DirectoryError::Refused { code: ErrorCode::NotAllowed, .. }) if account.is_running() => {
+            client.users(&query, account.another_session(bearer).await.as_deref()).await
+        }
+        page => page,
+    };
+    let page = match page {
         // It does not know who asks: what it says of members would be no help.
         Err(DirectoryError::Refused { .. }) if !account.is_running() => {
             return Err(ServiceError::LoggedOut(account.row().name));

@@ -49,7 +49,7 @@ fn whom_nobody_knows_here_is_asked_of_a_directory_and_there_is_none() {
     let alice = Person::new("alice");
     let account = account_of(&alice);
     let unknown = |word: &str| text(run(known_or_found(&account, word)));
-    assert!(unknown("dave@b.test").contains("the directory of b.test is not known here"));
+    assert!(unknown("dave@b.test").contains("the directory at b.test cannot be reached"));
     assert!(unknown("alice").contains("yourself"));
     assert!(unknown("chat:abc").contains("invites are not supported"));
     assert!(unknown("%3").contains("no request has the handle %3"), "a handle is nobody else's affair");

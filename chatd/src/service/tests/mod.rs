@@ -14,12 +14,18 @@ use tokio_util::sync::CancellationToken;
 use super::account::Account;
 use super::account::keys::Keys;
 use super::account::runtime::{Parts, Shared};
-use crate::directory::Directories;
+use crate::directory::{Directories, NameOptions, Network};
 use crate::model::AccountRow;
 use crate::policy::limits::Limits;
 use crate::policy::rate::SharedLimits;
 use crate::store::tests::fixture::Person;
 use crate::store::{PrekeyStore, account};
+
+/// Nothing of a test leaves this machine.
+fn nobody_asks_the_dns() -> Directories {
+    let names = NameOptions { servers: vec!["127.0.0.1:9".parse().unwrap()], ..NameOptions::default() };
+    Directories::named(&Network::new(names, false), &Default::default()).unwrap()
+}
 
 /// A person's account as the service has it, offline and without a directory.
 fn account_of(person: &Person) -> Arc<Account> {
@@ -31,7 +37,7 @@ fn account_of(person: &Person) -> Arc<Account> {
     let limits = Limits::default();
     let shared = Shared {
         limits: &SharedLimits::new(&limits),
-        directories: &Directories::default(),
+        directories: &nobody_asks_the_dns(),
         pending_requests: limits.pending_requests.get(),
         quotas: limits.quotas(),
         gone: CancellationToken::new(),

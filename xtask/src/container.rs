@@ -96,7 +96,7 @@ fn place(root: &Path, to: &str, bytes: &[u8], mode: u32) -> Result<PathBuf> {
     std::fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
     let permit = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
     permit(&path, mode)?;
-    let folders = above.ancestors().take_while(|folder| folder.starts_with(root));
-    folders.map(|folder| permit(folder, 0o755)).collect::<std::io::Result<()>>()?;
+    let mut folders = above.ancestors().take_while(|folder| folder.starts_with(root));
+    folders.try_for_each(|folder| permit(folder, 0o755))?;
     Ok(path)
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tests::skip;
+use tests::skip_without_failing;
 use tests::wait::{times_are_judged, wait_for};
 
 use crate::machine::{Machine, befriend, missing};
@@ -13,7 +13,7 @@ const READY_WITHIN: Duration = Duration::from_secs(1);
 #[test]
 fn chatd_is_ready_within_a_second_and_can_do_little() {
     if let Some(reason) = missing() {
-        skip!("{reason}");
+        skip_without_failing!("{reason}");
     }
     let machine = Machine::boot("small");
     machine.install("new", &["chatd", "directoryd"]);
@@ -94,7 +94,7 @@ fn is_hardened(machine: &Machine, unit: &str) {
 #[test]
 fn people_of_one_machine_share_a_daemon_and_see_their_own_only() {
     if let Some(reason) = missing() {
-        skip!("{reason}");
+        skip_without_failing!("{reason}");
     }
     let machine = Machine::boot("shared");
     machine.install("new", &["chatd", "directoryd"]);
@@ -126,7 +126,7 @@ fn people_of_one_machine_share_a_daemon_and_see_their_own_only() {
 #[test]
 fn remove_keeps_everything_and_purge_nothing() {
     if let Some(reason) = missing() {
-        skip!("{reason}");
+        skip_without_failing!("{reason}");
     }
     let machine = Machine::boot("purged");
     machine.install("new", &["chatd", "directoryd"]);
@@ -150,7 +150,7 @@ fn remove_keeps_everything_and_purge_nothing() {
 #[test]
 fn a_user_may_run_a_daemon_of_their_own() {
     if let Some(reason) = missing() {
-        skip!("{reason}");
+        skip_without_failing!("{reason}");
     }
     let machine = Machine::boot("own");
     machine.install("new", &["chatd"]);

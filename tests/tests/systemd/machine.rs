@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Where packages are seen within the machine.
 const PACKAGES: &str = "/packages";
 
-/// Why no machine can be had here, if so.
+/// Why no machine can be had here, if so: for want of rights, or of Debian's archive. That is noted, and no failure.
 pub fn missing() -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("needs root, to boot a machine with a systemd of its own".into());
@@ -25,6 +25,11 @@ pub fn missing() -> Option<String> {
     let found = Command::new("systemd-nspawn").arg("--version").output().is_ok_and(|run| run.status.success());
     if !found {
         return Some("systemd-nspawn is missing: cargo xtask test installs it".into());
+    }
+    let may =
+        |program: &str, args: &[&str]| Command::new(program).args(args).output().is_ok_and(|run| run.status.success());
+    if !may("unshare", &["--mount", "--pid", "--fork", "true"]) || !Groups::may_be_made() {
+        return Some("this kernel lets nobody here have mounts, processes and control groups of their own".into());
     }
     let needed = [
         tree_folder().unwrap().join("made-of"),
@@ -61,6 +66,13 @@ impl Groups {
         let groups: Vec<PathBuf> = above.into_iter().filter(is_one).map(|above| above.join(name)).collect();
         groups.iter().for_each(|group| std::fs::create_dir(group).unwrap());
         Self(groups)
+    }
+
+    /// Whether they can be.
+    fn may_be_made() -> bool {
+        let probe = Path::new("/sys/fs/cgroup").join(format!("chat-probe-{}", std::process::id()));
+        let other = Path::new("/sys/fs/cgroup/systemd").join(format!("chat-probe-{}", std::process::id()));
+        [probe, other].iter().any(|group| std::fs::create_dir(group).is_ok() && std::fs::remove_dir(group).is_ok())
     }
 
     /// A command that runs in them.

@@ -187,8 +187,8 @@ impl Stage {
         let permit = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
         permit(&path, mode)?;
         // Whatever the umask is.
-        let folders = path.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root));
-        folders.map(|folder| permit(folder, 0o755)).collect::<std::io::Result<()>>()?;
+        let mut folders = path.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root));
+        folders.try_for_each(|folder| permit(folder, 0o755))?;
         Ok(())
     }
 

@@ -229,7 +229,7 @@ async fn serve(args: &Args, config: Config, log: &Log) -> anyhow::Result<()> {
     let key = opened.identity().to_string();
     let handle = opened.handle();
     let mut served = std::pin::pin!(opened.serve(listener));
-    let pulse = Pulse::new(handle.clone(), address);
+    let pulse = Pulse::new(handle.clone(), address, url.starts_with("https:"));
     let mut watched = std::pin::pin!(pulse.watch(|| {
         tracing::info!(%address, origin, key, accounts, "ready");
         log.line(&format!("directoryd ready: {url} origin={origin} key={key}"));

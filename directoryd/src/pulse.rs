@@ -22,7 +22,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// Bytes of an answer about its health that are read at most.
 const MAX_ANSWER: u64 = 64 * 1024;
 
-/// What is asked: something that costs nothing and stands in no log. Where the port speaks TLS, the answer is that this is none.
+/// What is asked: something that costs nothing and stands in no log. Where the port speaks TLS nothing is, and that it is closed then
+/// is the answer.
 const QUESTION: &[u8] = b"HEAD /openapi.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
 /// Where to reach from here what listens on an address.
@@ -62,12 +63,13 @@ pub fn healthy(address: SocketAddr) -> anyhow::Result<()> {
 pub struct Pulse {
     directory: Handle,
     address: SocketAddr,
+    tls: bool,
 }
 
 impl Pulse {
-    /// Of the directory that listens on `address`.
-    pub fn new(directory: Handle, address: SocketAddr) -> Self {
-        Self { directory, address: reachable(address) }
+    /// Of the directory that listens on `address`. `tls`: for TLS.
+    pub fn new(directory: Handle, address: SocketAddr, tls: bool) -> Self {
+        Self { directory, address: reachable(address), tls }
     }
 
     /// Calls `ready` once the directory has answered, then tells systemd that it is alive as long as it is, if systemd wants to
@@ -97,7 +99,7 @@ impl Pulse {
 
     async fn within(&self, limit: Duration) -> Result<(), String> {
         let answered = timeout(limit, async {
-            self.port_answers().await.map_err(|error| format!("http://{}: {error}", self.address))?;
+            self.port_answers().await.map_err(|error| format!("{}: {error}", self.address))?;
             self.directory.store_answers().await;
             Ok(())
         });
@@ -107,7 +109,11 @@ impl Pulse {
     /// One request. Whatever comes back, and be it that there are too many connections, says that somebody is there.
     async fn port_answers(&self) -> std::io::Result<()> {
         let mut stream = TcpStream::connect(self.address).await?;
-        stream.write_all(QUESTION).await?;
+        if self.tls {
+            stream.shutdown().await?;
+        } else {
+            stream.write_all(QUESTION).await?;
+        }
         let mut answer = [0; 1_024];
         // To its end, so that nothing unread makes the directory's side of it an error.
         while stream.read(&mut answer).await.unwrap_or(0) > 0 {}

@@ -94,8 +94,14 @@ impl Opened {
     }
 
     /// What `--init` tells.
-    pub fn init(&self) -> String {
-        setup::init(self.config(), self.identity(), self.directory.tls.as_deref().map(Tls::source))
+    pub fn init(self) -> String {
+        let said = setup::init(self.config(), self.identity(), self.directory.tls.as_deref().map(Tls::source));
+        let Self { directory, thread, .. } = self;
+        // Nothing serves yet, so nobody else holds it: the database is closed, and the first start finds a clean end.
+        if Arc::try_unwrap(directory).is_ok() {
+            thread.join();
+        }
+        said
     }
 
     /// For changes while it serves.

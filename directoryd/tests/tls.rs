@@ -87,6 +87,10 @@ async fn init_prints_the_url_that_is_served_then() {
     assert!(url.starts_with("https://example.org:7470#sha256-"), "{text}");
     assert!(text.contains(&format!("chatctl register NAME --directory '{url}'")), "{text}");
     assert_eq!(run(&["--init"]), text, "a second time makes no other key");
+    // And it ended as a directory ends: the first start has nothing to mend.
+    let left = std::fs::read_dir(data.path().join("data")).unwrap().map(|entry| entry.unwrap());
+    let logs: Vec<_> = left.filter(|entry| entry.file_name().to_string_lossy().ends_with("-wal")).collect();
+    assert!(logs.iter().all(|log| log.metadata().unwrap().len() == 0), "{logs:?}");
     let records = run(&["dns-records"]);
     assert!(records.contains("_chatd-directory._tcp.example.org. 3600 IN SRV 10 10 7470 example.org.\n"), "{records}");
     let file = data.path().join("d.toml");

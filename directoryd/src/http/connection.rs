@@ -32,7 +32,7 @@ use super::front::Front;
 use super::limits::{Class, Peer, Source};
 use super::memory::{Answer, Hold, MAX_HELD_BYTES};
 use crate::metrics::Op;
-use crate::tls::{Metered, Tls};
+use crate::tls::{HandshakeError, Metered, Tls};
 
 /// For a request's head to arrive, counted from the end of the answer before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -106,7 +106,10 @@ async fn handshake(
     let allowed = front.limiter.get().check(Source::Address(ip), Peer { address: ip, exempt }, Class::Request);
     let done = match allowed {
         Ok(()) => tokio::select! {
-            done = tls.accept(prepared(front, stream)) => done.map_err(|error| chain(&error)),
+            done = tls.accept(prepared(front, stream)) => match done {
+                Err(HandshakeError::Silent) => return None,
+                done => done.map_err(|error| chain(&error)),
+            },
             () = front.stop.cancelled() => return None,
         },
         Err(_) => Err("too many requests".to_owned()),

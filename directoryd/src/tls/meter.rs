@@ -11,12 +11,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub struct Metered<S> {
     stream: S,
     left: Option<usize>,
+    /// Nothing was read yet.
+    silent: bool,
 }
 
 impl<S> Metered<S> {
     /// With so many bytes to be read.
     pub(super) fn new(stream: S, bytes: usize) -> Self {
-        Self { stream, left: Some(bytes) }
+        Self { stream, left: Some(bytes), silent: true }
     }
 
     /// From now on as many as there are.
@@ -30,8 +32,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         let bytes = buf.filled().len() - before;
+        let ended_silent = self.silent && bytes == 0 && matches!(read, Poll::Ready(Ok(())));
+        self.silent &= bytes == 0;
         match &mut self.left {
             Some(left) if *left < bytes => Poll::Ready(Err(io::Error::other("more than a handshake takes"))),
+            Some(_) if ended_silent => {
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, "nothing was sent")))
+            }
             Some(left) => {
                 *left -= bytes;
                 read

@@ -51,6 +51,9 @@ pub enum HandshakeError {
     /// It took too long, or too many others were at it.
     #[error("no handshake within {} s", HANDSHAKE_TIMEOUT.as_secs())]
     Slow,
+    /// Nothing was said at all: somebody looked whether anybody is here.
+    #[error("nothing was sent")]
+    Silent,
     /// What the other side said.
     #[error("the handshake failed")]
     Failed(#[source] std::io::Error),
@@ -110,7 +113,10 @@ impl Tls {
             self.acceptor.0.accept(Metered::new(stream, HANDSHAKE_BYTES)).await
         };
         let done = timeout(HANDSHAKE_TIMEOUT, handshake).await.map_err(|_| HandshakeError::Slow)?;
-        let mut stream = done.map_err(HandshakeError::Failed)?;
+        let mut stream = done.map_err(|error| match error.kind() {
+            std::io::ErrorKind::ConnectionAborted => HandshakeError::Silent,
+            _ => HandshakeError::Failed(error),
+        })?;
         stream.get_mut().0.lift();
         Ok(stream)
     }

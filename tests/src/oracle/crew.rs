@@ -15,6 +15,7 @@ use crate::daemon::{Daemon, DaemonOptions};
 use crate::directory::{Directory, DirectoryOptions};
 use crate::people::befriend;
 use crate::place::{Place, private_folder};
+use crate::wait::wait_for;
 
 /// Fail points of a daemon: before and after every commit, and where acknowledgements leave and come in.
 const DAEMON_FAULTS: [&str; 8] = [
@@ -146,6 +147,13 @@ impl Crew {
             }
         }
         progress.quota.store(plan.messages, Ordering::Relaxed);
+        if let Some(before) = self.forgotten.filter(|before| plan.forget && *before < u64::MAX - FORGET) {
+            // At none of bob's deaths there was enough to forget: now there is.
+            wait_for("messages that bob can forget", || progress.shown.load(Ordering::Relaxed) > before + FORGET);
+            self.end(Who::Bob)?;
+            self.forget(progress.shown.load(Ordering::Relaxed))?;
+            self.begin(Who::Bob, plan)?;
+        }
         let disarmed = Plan { faults: false, ..plan.clone() };
         for who in self.armed.keys().copied().collect::<Vec<_>>() {
             self.end(who)?;

@@ -12,4 +12,5 @@ pub mod folder;
 pub mod log;
 pub mod man;
 pub mod notify;
+pub mod pulse;
 pub mod settings;

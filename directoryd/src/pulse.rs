@@ -1,23 +1,19 @@
-//! Whether the directory answers: found out over its own port, before systemd is told that it is ready, and again and again while
-//! systemd waits for a sign of life.
+//! Whether the directory answers: found out over its own port.
 //!
-//! Not the job: what is done about a directory that does not answer. systemd ends it and starts another.
+//! Not the job: when to ask, and what is done about a directory that does not answer (`daemonkit::pulse`).
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context;
-use daemonkit::notify::{self, State, notify};
+use daemonkit::pulse;
 use directoryd::Handle;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-/// A directory that starts is given so long for one answer; then it is asked again.
-const FIRST_ANSWER: Duration = Duration::from_secs(10);
-/// Between two questions to a directory that starts.
-const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// A directory that is asked for its health is given so long for each part of its answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes of an answer about its health that are read at most.
 const MAX_ANSWER: u64 = 64 * 1024;
@@ -41,8 +37,8 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 pub fn healthy(address: SocketAddr) -> anyhow::Result<()> {
     let address = reachable(address);
     let ask = || {
-        let mut stream = std::net::TcpStream::connect_timeout(&address, FIRST_ANSWER)?;
-        stream.set_read_timeout(Some(FIRST_ANSWER))?;
+        let mut stream = std::net::TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();
         stream.take(MAX_ANSWER).read_to_string(&mut answer)?;
@@ -72,38 +68,15 @@ impl Pulse {
         Self { directory, address: reachable(address), tls }
     }
 
-    /// Calls `ready` once the directory has answered, then tells systemd that it is alive as long as it is, if systemd wants to
-    /// know. Ends never.
+    /// See [`pulse::watch`].
     pub async fn watch(&self, ready: impl FnOnce()) {
-        while let Err(reason) = self.within(FIRST_ANSWER).await {
-            tracing::warn!(often = "pulse", reason, "the directory does not answer yet");
-            sleep(ASK_AGAIN).await;
-        }
-        ready();
-        let Some(span) = notify::look_every() else { return std::future::pending().await };
-        let mut due = interval(span);
-        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            due.tick().await;
-            match self.within(span * 2).await {
-                Ok(()) => notify(State::Alive),
-                Err(reason) => {
-                    tracing::error!(
-                        reason,
-                        "the directory does not answer itself: systemd is not told that it is alive"
-                    );
-                }
-            }
-        }
+        pulse::watch(async || self.answers().await, ready).await;
     }
 
-    async fn within(&self, limit: Duration) -> Result<(), String> {
-        let answered = timeout(limit, async {
-            self.port_answers().await.map_err(|error| format!("{}: {error}", self.address))?;
-            self.directory.store_answers().await;
-            Ok(())
-        });
-        answered.await.unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs_f32())))
+    async fn answers(&self) -> Result<(), String> {
+        self.port_answers().await.map_err(|error| format!("{}: {error}", self.address))?;
+        self.directory.store_answers().await;
+        Ok(())
     }
 
     /// One request. Whatever comes back, and be it that there are too many connections, says that somebody is there.

@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use tests::binaries::{PROGRAMS, repository, target_folder};
 
+use crate::dist::put;
 use crate::step::cargo;
 
 /// Who everything runs as in there.
@@ -51,18 +52,18 @@ pub fn make(folder: &Path, profile: &str) -> Result<()> {
     let root = folder.join("rootfs");
     for name in PROGRAMS {
         let program = built.join(name);
-        let stripped = place(&root, &format!("usr/bin/{name}"), b"", 0o755)?;
+        let stripped = put(&root, &format!("usr/bin/{name}"), b"", 0o755)?;
         let strip = Command::new("strip").args(["--strip-all", "-o"]).arg(&stripped).arg(&program).status();
         ensure!(strip.context("cannot run strip: apt-get install binutils")?.success(), "cannot strip {name}");
         for library in libraries(&program)? {
             let bytes = std::fs::read(&library).with_context(|| format!("cannot read {library}"))?;
-            place(&root, library.trim_start_matches('/'), &bytes, 0o755)?;
+            put(&root, library.trim_start_matches('/'), &bytes, 0o755)?;
         }
     }
-    place(&root, "etc/passwd", USER.as_bytes(), 0o644)?;
-    place(&root, "etc/group", b"chatd:x:10001:\n", 0o644)?;
+    put(&root, "etc/passwd", USER.as_bytes(), 0o644)?;
+    put(&root, "etc/group", b"chatd:x:10001:\n", 0o644)?;
     if let Ok(bytes) = std::fs::read(Path::new("/").join(CERTIFICATES)) {
-        place(&root, CERTIFICATES, &bytes, 0o644)?;
+        put(&root, CERTIFICATES, &bytes, 0o644)?;
     }
     for name in ["chatd", "directoryd"] {
         let state = folder.join("state").join(name);
@@ -72,7 +73,7 @@ pub fn make(folder: &Path, profile: &str) -> Result<()> {
     for file in ["Dockerfile", "compose.yaml"] {
         let text = std::fs::read(repository().join("packaging/container").join(file))?;
         // Where docker-compose looks for it, of whatever age it is.
-        place(folder, if file == "compose.yaml" { "docker-compose.yml" } else { file }, &text, 0o644)?;
+        put(folder, if file == "compose.yaml" { "docker-compose.yml" } else { file }, &text, 0o644)?;
     }
     Ok(())
 }
@@ -87,16 +88,4 @@ fn libraries(program: &Path) -> Result<Vec<String>> {
         .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')))
         .map(str::to_owned)
         .collect())
-}
-
-fn place(root: &Path, to: &str, bytes: &[u8], mode: u32) -> Result<PathBuf> {
-    let path = root.join(to);
-    let above = path.parent().context("a file in no folder")?;
-    std::fs::create_dir_all(above).with_context(|| format!("cannot make {}", above.display()))?;
-    std::fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
-    let permit = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
-    permit(&path, mode)?;
-    let mut folders = above.ancestors().take_while(|folder| folder.starts_with(root));
-    folders.try_for_each(|folder| permit(folder, 0o755))?;
-    Ok(path)
 }

@@ -1,23 +1,15 @@
-//! Whether the daemon answers: found out as a client would, before systemd is told that it is ready, and again and again while
-//! systemd waits for a sign of life.
+//! Whether the daemon answers: found out as a client would.
 //!
-//! Not the job: what is done about a daemon that does not answer. systemd ends it and starts another.
+//! Not the job: when to ask, and what is done about a daemon that does not answer (`daemonkit::pulse`).
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use daemonkit::notify::{self, State, notify};
+use daemonkit::pulse;
 use proto::rpc::client::{Client, ClientError};
 use proto::rpc::methods::SystemHello;
 use proto::rpc::types::HelloParams;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::service::{Service, every_store_answers};
-
-/// A daemon that starts is given so long for one answer; then it is asked again.
-const FIRST_ANSWER: Duration = Duration::from_secs(10);
-/// Between two questions to a daemon that starts.
-const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Asks a daemon whether it answers.
 #[derive(Debug)]
@@ -31,35 +23,15 @@ impl Pulse {
         Self { service, socket }
     }
 
-    /// Calls `ready` once the daemon has answered, then tells systemd that it is alive as long as it is, if systemd wants to know.
-    /// Ends never.
+    /// See [`pulse::watch`].
     pub async fn watch(&self, ready: impl FnOnce()) {
-        while let Err(reason) = self.within(FIRST_ANSWER).await {
-            tracing::warn!(often = "pulse", reason, "the daemon does not answer yet");
-            sleep(ASK_AGAIN).await;
-        }
-        ready();
-        let Some(span) = notify::look_every() else { return std::future::pending().await };
-        let mut due = interval(span);
-        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            due.tick().await;
-            match self.within(span * 2).await {
-                Ok(()) => notify(State::Alive),
-                Err(reason) => {
-                    tracing::error!(reason, "the daemon does not answer itself: systemd is not told that it is alive")
-                }
-            }
-        }
+        pulse::watch(async || self.answers().await, ready).await;
     }
 
-    async fn within(&self, limit: Duration) -> Result<(), String> {
-        let answered = timeout(limit, async {
-            self.socket_answers().await?;
-            every_store_answers(&self.service).await;
-            Ok(())
-        });
-        answered.await.unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs_f32())))
+    async fn answers(&self) -> Result<(), String> {
+        self.socket_answers().await?;
+        every_store_answers(&self.service).await;
+        Ok(())
     }
 
     /// One call, as any client would make it. A refusal is an answer as well.
@@ -79,7 +51,9 @@ impl Pulse {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::cell::Cell;
+    use std::time::Duration;
 
+    use tokio::time::timeout;
     use tokio_util::sync::CancellationToken;
 
     use crate::daemon::{Daemon, DataDir};
@@ -101,15 +75,15 @@ mod tests {
         // The socket is there and takes connections, but nobody serves them.
         assert!(timeout(A_WHILE, watched.as_mut()).await.is_err());
         assert!(!ready.get());
-        assert!(pulse.within(A_WHILE).await.unwrap_err().contains("no answer within"));
+        assert!(pulse::within(A_WHILE, async || pulse.answers().await).await.unwrap_err().contains("no answer within"));
         let stop = CancellationToken::new();
         let served = tokio::spawn(daemon.serve(stop.clone()));
         while !ready.get() {
             let _ = timeout(A_WHILE, watched.as_mut()).await;
         }
-        assert_eq!(pulse.within(FIRST_ANSWER).await, Ok(()));
+        assert_eq!(pulse.answers().await, Ok(()));
         stop.cancel();
         served.await.unwrap();
-        assert!(pulse.within(A_WHILE).await.is_err());
+        assert!(pulse::within(A_WHILE, async || pulse.answers().await).await.is_err());
     }
 }

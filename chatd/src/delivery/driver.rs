@@ -275,7 +275,7 @@ impl Driver {
                     let context = context.clone();
                     self.job(async move { Event::Packed(sealer::run(context, link, pack).await) });
                 }
-                None => events.push_back(Event::Packed(sealer::nothing(&pack))),
+                None => events.push_back(Event::Packed(pack.nothing())),
             },
             Effect::Deposit(key) => {
                 let (context, bearer, report) = (context.clone(), self.bearer.clone(), self.report.clone());

@@ -150,7 +150,7 @@ pub(super) fn named(key: RouteKey, devices: &[DeviceId]) -> RouteKey {
 /// Reads, seals and sends.
 pub(in crate::delivery) async fn run(context: Context, link: OpenLink, pack: Pack) -> Packed {
     let (store, key) = (context.store.clone(), pack.key);
-    let mut done = nothing(&pack);
+    let mut done = pack.nothing();
     let (sealed, more) = match seal_waiting(context, pack).await {
         Ok(sealed) => sealed,
         Err(error) => {
@@ -186,23 +186,6 @@ pub(in crate::delivery) async fn run(context: Context, link: OpenLink, pack: Pac
         sent(&mut done, envelope, bytes);
     }
     done
-}
-
-/// What is told of a job that has done nothing.
-pub(in crate::delivery) fn nothing(pack: &Pack) -> Packed {
-    Packed {
-        key: pack.key,
-        life: pack.life,
-        cursor: pack.cursor,
-        in_flight: Vec::new(),
-        signalled: Vec::new(),
-        pinged: Vec::new(),
-        more: false,
-        accepted: false,
-        requested: None,
-        unacknowledged: false,
-        problem: None,
-    }
 }
 
 /// Keeps what went out, in `bytes`.

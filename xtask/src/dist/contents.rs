@@ -1,6 +1,5 @@
 //! What stands in a package, and where: said once for both formats.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -9,7 +8,7 @@ use tests::binaries::repository;
 
 use super::binaries::Binaries;
 use super::graph::Graph;
-use super::work::{Run, files, fresh, output, set_times, write};
+use super::work::{Run, files, fresh, output, put, set_times};
 use super::{licences, sbom};
 use crate::man;
 
@@ -182,14 +181,7 @@ struct Stage {
 
 impl Stage {
     fn put(&self, to: &str, bytes: &[u8], mode: u32) -> Result<()> {
-        let path = self.root.join(to);
-        write(&path, bytes)?;
-        let permit = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
-        permit(&path, mode)?;
-        // Whatever the umask is.
-        let mut folders = path.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root));
-        folders.try_for_each(|folder| permit(folder, 0o755))?;
-        Ok(())
+        put(&self.root, to, bytes, mode).map(drop)
     }
 
     fn file(&self, to: &str, from: &Path, mode: u32) -> Result<()> {

@@ -22,6 +22,7 @@ use anyhow::Result;
 use tests::binaries::target_folder;
 
 use self::make::{Order, make, report};
+pub use self::work::put;
 
 /// What it takes.
 #[derive(Debug, clap::Args)]

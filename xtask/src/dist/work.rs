@@ -1,5 +1,6 @@
 //! What all parts of this room share: the run, what it has made, and files.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -63,6 +64,17 @@ pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<()> {
         std::fs::create_dir_all(above).with_context(|| format!("cannot make {}", above.display()))?;
     }
     std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The same at `to` below `root`, with its mode; folders are everybody's to enter, whatever the umask is.
+pub fn put(root: &Path, to: &str, bytes: &[u8], mode: u32) -> Result<PathBuf> {
+    let path = root.join(to);
+    write(&path, bytes)?;
+    let permit = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
+    permit(&path, mode)?;
+    let mut folders = path.ancestors().skip(1).take_while(|folder| folder.starts_with(root));
+    folders.try_for_each(|folder| permit(folder, 0o755))?;
+    Ok(path)
 }
 
 /// A text of `packaging/` or `systemd/`, with words put in: `@NAME@`.

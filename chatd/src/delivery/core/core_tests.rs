@@ -56,19 +56,7 @@ impl Stand {
 
     fn packed(&mut self, pack: &effect::Pack, in_flight: Vec<InFlight>) -> Vec<Effect> {
         let cursor = in_flight.last().map_or(pack.cursor, |last| (OutStreamRow(1), last.high));
-        self.tell(Event::Packed(Packed {
-            key: pack.key,
-            life: pack.life,
-            cursor,
-            in_flight,
-            signalled: Vec::new(),
-            pinged: Vec::new(),
-            more: false,
-            accepted: false,
-            requested: None,
-            unacknowledged: false,
-            problem: None,
-        }))
+        self.tell(Event::Packed(Packed { cursor, in_flight, ..pack.nothing() }))
     }
 
     fn sent(&mut self, pack: &effect::Pack, epoch: Epoch, high: u64) -> Vec<Effect> {

@@ -6,7 +6,7 @@ use proto::ids::{DeviceId, MessageId};
 use proto::reason::Reason;
 use proto::wire::envelope::AckEntry;
 
-use super::event::RouteKey;
+use super::event::{Packed, RouteKey};
 use crate::model::Outcome;
 use crate::model::ids::{OutStreamRow, PeerId};
 
@@ -36,6 +36,25 @@ pub struct Pack {
     pub ready: bool,
     /// Signals that went out on this link.
     pub signalled: HashSet<MessageId>,
+}
+
+impl Pack {
+    /// What is told of a job that has done nothing.
+    pub fn nothing(&self) -> Packed {
+        Packed {
+            key: self.key,
+            life: self.life,
+            cursor: self.cursor,
+            in_flight: Vec::new(),
+            signalled: Vec::new(),
+            pinged: Vec::new(),
+            more: false,
+            accepted: false,
+            requested: None,
+            unacknowledged: false,
+            problem: None,
+        }
+    }
 }
 
 /// What one operation acknowledges.

@@ -80,18 +80,7 @@ impl Person {
     fn with(name: &str, (identity, device): (SigningKey, SigningKey), prekey: PrekeySecret, record: Vec<u8>) -> Self {
         let account = AccountId::of_first_key(&identity.public());
         let folder = Arc::new(tempfile::tempdir().unwrap());
-        let row = AccountRow {
-            id: account,
-            device: DeviceId::of_key(&device.public()),
-            name: name.to_owned(),
-            origin: HOME.to_owned(),
-            directory: "http://127.0.0.1:7470".to_owned(),
-            uid: 1_000,
-            user: name.to_owned(),
-            logged_in: true,
-            preferred: 0,
-            standing: Default::default(),
-        };
+        let row = account_row(name, account, DeviceId::of_key(&device.public()));
         let new = NewAccount {
             row,
             recovery_hash: recovery_hash(&[7; 32]),
@@ -319,6 +308,22 @@ impl Person {
             payload,
         }
         .encode()
+    }
+}
+
+/// A local account that is logged in.
+pub(crate) fn account_row(name: &str, account: AccountId, device: DeviceId) -> AccountRow {
+    AccountRow {
+        id: account,
+        device,
+        name: name.to_owned(),
+        origin: HOME.to_owned(),
+        directory: "http://127.0.0.1:7470".to_owned(),
+        uid: 1_000,
+        user: name.to_owned(),
+        logged_in: true,
+        preferred: 0,
+        standing: Default::default(),
     }
 }
 

@@ -197,7 +197,7 @@ impl World<'_> {
     }
 
     fn pack(&mut self, side: usize, pack: Pack) {
-        let mut done = sealer::nothing(&pack);
+        let mut done = pack.nothing();
         if self.link != Some(pack.link) {
             return self.feed(side, Event::Packed(done));
         }

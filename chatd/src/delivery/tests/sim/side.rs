@@ -14,14 +14,13 @@ use crate::crypto::keys::SigningKey;
 use crate::crypto::prekey::{PREKEY_LIFETIME_SECONDS, PrekeySecret};
 use crate::delivery::core::Core;
 use crate::delivery::core::effect::Effect;
-use crate::model::AccountRow;
 use crate::policy::clock::Reading;
 use crate::policy::clock::timekeeper::AccountClock;
 use crate::policy::limits::Limits;
 use crate::policy::rate::SharedLimits;
 use crate::receive::Judge;
 use crate::store::peers::NewContact;
-use crate::store::tests::fixture::{HOME, sign_record};
+use crate::store::tests::fixture::{HOME, account_row, sign_record};
 use crate::store::tests::memory::Memory;
 
 /// What each gave the other; it is never replaced here.
@@ -119,18 +118,7 @@ impl Side {
         other: &NewContact,
     ) -> Self {
         let device = DeviceId::of_key(&key.public());
-        let row = AccountRow {
-            id: own.account,
-            device,
-            name: name.to_owned(),
-            origin: HOME.to_owned(),
-            directory: "http://127.0.0.1:7470".to_owned(),
-            uid: 1_000,
-            user: name.to_owned(),
-            logged_in: true,
-            preferred: 0,
-            standing: Default::default(),
-        };
+        let row = account_row(name, own.account, device);
         let limits = Limits::default();
         let clock = Arc::new(AccountClock::new(0, || Reading { wall: BEGIN_MS / 1_000, uptime: 0, asleep: 0 }));
         Self {

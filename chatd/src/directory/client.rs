@@ -51,6 +51,14 @@ struct Inner {
     holds: Holds,
 }
 
+/// What is told of somebody who answers something else.
+const NO_HTTP: &str = "what answers there does not speak HTTP. A directory that serves https has a URL of its own, which its operator \
+                       gets from `directoryd --init`";
+
+fn is_no_http(error: &HttpError) -> bool {
+    error.source().and_then(|source| source.downcast_ref::<hyper::Error>()).is_some_and(hyper::Error::is_parse)
+}
+
 impl DirectoryClient {
     /// For the directory at a place: `https://dir.example.org:7470`, `example.org`, or `127.0.0.1:7470` on this machine. Nothing is
     /// contacted yet. It shares nothing with others, and asks the system's DNS.
@@ -222,6 +230,7 @@ impl DirectoryClient {
     fn http_error(&self, error: HttpError) -> DirectoryError {
         match error.source().and_then(|source| source.downcast_ref::<Failed>()) {
             Some(Failed(why)) => self.no_connection(ConnectError::clone(why)),
+            None if is_no_http(&error) => self.strange(NO_HTTP.to_owned()),
             None => self.unreachable(error),
         }
     }

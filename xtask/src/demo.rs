@@ -97,7 +97,9 @@ fn introduce(alice: &Ctl, bob: &Ctl) -> Result<()> {
     say(alice, &["add", "bob", "--message", "Hi bob, it is alice."])?;
     let asked = (0..300).any(|_| {
         let requests = bob.try_run(["requests", "--json"], b"");
-        let came = requests.is_ok_and(|output| output.stdout.contains("alice"));
+        // With its name confirmed, a moment after it came.
+        let asks = requests.ok().and_then(|output| serde_json::from_str::<serde_json::Value>(&output.stdout).ok());
+        let came = asks.is_some_and(|asks| asks["contacts"][0]["confirmed"] == true);
         if !came {
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -87,7 +87,7 @@ fn crates_keep_apart() {
     for (manifest, forbidden) in [
         ("proto/Cargo.toml", &["rusqlite", "age", "hybrid", "iroh", "axum", "chatd", "chatctl", "directoryd"][..]),
         ("hybrid/Cargo.toml", &["proto", "daemonkit", "chatd", "chatctl", "directoryd"]),
-        ("daemonkit/Cargo.toml", &["proto", "tokio", "chatd", "chatctl", "directoryd"]),
+        ("daemonkit/Cargo.toml", &["proto", "chatd", "chatctl", "directoryd"]),
         ("chatctl/Cargo.toml", &["chatd", "directoryd", "daemonkit", "rusqlite", "age", "hybrid", "iroh", "axum"]),
         ("directoryd/Cargo.toml", &["chatd", "chatctl", "age", "hybrid"]),
         ("chatd/Cargo.toml", &["directoryd", "chatctl", "axum"]),
@@ -98,6 +98,18 @@ fn crates_keep_apart() {
             assert!(!found.iter().any(|dependency| dependency == name), "{manifest} must not depend on {name}");
         }
     }
+}
+
+/// A log and settings are there before any runtime and outlive it; only the sign of life is a task of one.
+#[test]
+fn only_the_pulse_of_a_daemon_needs_a_runtime() {
+    let kit = sources().filter(|(name, _)| name.starts_with("daemonkit/src/") && !is_test_file(name));
+    let asynchronous = kit.filter(|(_, text)| {
+        let code = code(text);
+        code.contains("tokio") || code.contains("async ") || code.contains(".await")
+    });
+    let names: Vec<String> = asynchronous.map(|(name, _)| name).collect();
+    assert_eq!(names, ["daemonkit/src/pulse.rs"]);
 }
 
 #[test]

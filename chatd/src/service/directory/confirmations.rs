@@ -13,7 +13,6 @@ use crate::model::ids::PeerId;
 use crate::service::account::Account;
 use crate::service::error::ServiceError;
 use crate::service::resolve::look_up;
-use crate::store::ContactRow;
 use crate::store::peers::names::{self, Confirmation};
 use crate::store::peers::{self, trust};
 

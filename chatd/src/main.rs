@@ -150,7 +150,10 @@ fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<()>
         LogFormat::Json => Format::Json,
     };
     let log = Log::start(&setup.config.log, format)?;
+    // One worker, which only passes things on: commits, reads of any length, batches to seal and the search index have threads of
+    // their own. With more, each hop of a message from task to task wakes one (docs/decisions/0047-one-worker.md).
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .thread_name("chatd")
         // Each blocking thread keeps a stack; what blocks here is short.

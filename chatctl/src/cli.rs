@@ -82,6 +82,8 @@ verbs! {
     /// Ask somebody to become a contact
     #[command(visible_alias = "connect")]
     Add => contact::add,
+    /// Make an invite: whoever uses it first becomes a contact, with or without a directory
+    Invite => contact::invite,
     /// Show contact requests that wait for an answer
     Requests => contact::requests,
     /// Accept a contact request

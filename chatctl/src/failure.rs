@@ -56,6 +56,7 @@ impl Exit {
             | ErrorCode::AlreadyLoggedIn
             | ErrorCode::InvalidText
             | ErrorCode::DirectoryUnreachable
+            | ErrorCode::PeerUnreachable
             | ErrorCode::DirectoryRefused
             | ErrorCode::LimitReached
             | ErrorCode::InUse
@@ -201,6 +202,7 @@ mod tests {
             (ErrorCode::AlreadyLoggedIn, 1),
             (ErrorCode::InvalidText, 1),
             (ErrorCode::DirectoryUnreachable, 1),
+            (ErrorCode::PeerUnreachable, 1),
             (ErrorCode::DirectoryRefused, 1),
             (ErrorCode::KeyNotTrusted, 4),
             (ErrorCode::RateLimited, 5),

@@ -70,6 +70,10 @@ steps! {
     NameMoved,
     /// End muting.
     Unmute,
+    /// Look which invites are out.
+    ListInvites,
+    /// Become the contact of whoever made an invite.
+    UseInvite,
     /// Look which consumers there are.
     ListConsumers,
     /// Remove a consumer.

@@ -1,7 +1,5 @@
 //! Invites: everything that somebody needs to ask for a contact without any directory, in one `chat:` URI that fits a QR
 //! code. An invite carries the key, so it fails hard instead of trusting on first use.
-//!
-//! This version reads and writes the form; making and redeeming invites comes with a later one.
 
 use std::fmt;
 use std::str::FromStr;

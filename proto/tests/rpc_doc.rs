@@ -9,7 +9,7 @@ use std::path::Path;
 use proto::rpc::event::EventType;
 use proto::rpc::methods::{METHODS, carries_secrets};
 
-const SOURCES: [&str; 13] = [
+const SOURCES: [&str; 14] = [
     include_str!("../src/rpc/types/account.rs"),
     include_str!("../src/rpc/types/backup.rs"),
     include_str!("../src/rpc/types/common.rs"),
@@ -17,6 +17,7 @@ const SOURCES: [&str; 13] = [
     include_str!("../src/rpc/types/directory.rs"),
     include_str!("../src/rpc/types/feed.rs"),
     include_str!("../src/rpc/types/key.rs"),
+    include_str!("../src/rpc/types/invite.rs"),
     include_str!("../src/rpc/types/message.rs"),
     include_str!("../src/rpc/types/profile.rs"),
     include_str!("../src/rpc/types/system.rs"),
@@ -288,7 +289,7 @@ fn the_sources_are_read_completely() {
     let types = parse();
     let words: Vec<&str> = types["EventType"].members.iter().map(|member| member.name.as_str()).collect();
     assert_eq!(words, EventType::ALL.map(EventType::as_str));
-    assert_eq!(types["ErrorCode"].members.len(), 27);
+    assert_eq!(types["ErrorCode"].members.len(), 28);
     assert_eq!(types["ErrorCode"].members[0].name, "malformed");
     let known: Vec<&str> = types.values().flat_map(|known| &known.members).map(|member| member.name.as_str()).collect();
     for line in SOURCES.iter().flat_map(|source| source.lines()) {
@@ -335,7 +336,7 @@ fn each_method_with_a_secret_is_named() {
 }
 
 /// What may be in a result without pages, and what bounds it.
-const BOUNDED: [(&str, &str); 9] = [
+const BOUNDED: [(&str, &str); 10] = [
     ("HelloResult.accounts", "limits.accounts_per_uid"),
     ("AccountListResult.accounts", "limits.accounts_per_uid"),
     ("StatusResult.accounts", "limits.accounts_per_uid"),
@@ -344,6 +345,7 @@ const BOUNDED: [(&str, &str); 9] = [
     ("StatusResult.user_clients", "limits.rpc_clients, 40 bytes each"),
     ("TraceResult.steps", "the newest attempts"),
     ("MessageFindResult.messages", "10"),
+    ("InviteListResult.invites", "64"),
     ("Message.tags", "16"),
 ];
 

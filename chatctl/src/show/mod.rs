@@ -7,6 +7,7 @@ pub mod account;
 pub mod consumer;
 pub mod contact;
 pub mod event;
+pub mod invite;
 pub mod message;
 pub mod sent;
 pub mod status;

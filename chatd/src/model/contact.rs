@@ -180,3 +180,18 @@ pub struct DirectoryKey {
     /// Why it shows none.
     pub problem: Option<String>,
 }
+
+/// An invite, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invite {
+    /// Names it.
+    pub id: String,
+    /// What whoever uses it is called.
+    pub label: Option<String>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When its time is over.
+    pub expires: Timestamp,
+    /// Who has used it: the form that names this contact.
+    pub used_by: Option<String>,
+}

@@ -10,6 +10,7 @@
 mod acker;
 mod handshake;
 pub mod holes;
+pub mod knock;
 mod limits;
 mod runner;
 
@@ -27,6 +28,7 @@ use crate::policy::rate::RateLimits;
 use crate::receive::Inbox;
 use crate::store::Store;
 
+pub use knock::{Card, Knocks};
 pub use runner::run;
 
 /// A running account, as far as the protocol of a link goes.
@@ -52,6 +54,8 @@ pub trait Accounts: Clone + Send + Sync + 'static {
     fn deliveries(&self) -> Vec<Delivery>;
     /// An envelope names a newer record of a peer than the account of `device` knows: it is fetched in the background.
     fn fetch_record(&self, device: DeviceId, peer: PeerId);
+    /// The card of the account that has an invite out whose token has this hash.
+    fn invited(&self, token_hash: &[u8; 32]) -> Option<Card>;
     /// What is in force now.
     fn limits(&self) -> Arc<RateLimits>;
     /// A link on which nothing is said for so long is closed.
@@ -62,20 +66,24 @@ pub trait Accounts: Clone + Send + Sync + 'static {
 
 /// Every open link: an account that comes online finds those that are there. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Links(Arc<Mutex<HashMap<u64, OpenLink>>>);
+pub struct Links {
+    open: Arc<Mutex<HashMap<u64, OpenLink>>>,
+    /// What was asked on them by whoever holds an invite.
+    pub knocks: Knocks,
+}
 
 impl Links {
     /// Those that are open now.
     pub fn open(&self) -> Vec<OpenLink> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     fn insert(&self, link: OpenLink) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(link.sender.link_id(), link);
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(link.sender.link_id(), link);
     }
 
     fn remove(&self, id: u64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 }
 

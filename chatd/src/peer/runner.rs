@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::acker::{Acker, Item, PENDING};
 use super::handshake::{Claimant, Proved};
 use super::limits::{self, Failures};
-use super::{Accounts, Links, Local, open_link};
+use super::{Accounts, Links, Local, knock, open_link};
 use crate::delivery::{News, OpenLink};
 use crate::link::{CloseCode, CloseOrigin, Link};
 use crate::model::ids::PeerId;
@@ -160,6 +160,10 @@ impl<A: Accounts> Runner<A> {
                 let _ = self.open.sender.send(Frame::Ping { nonce, reply: true }).await;
             }
             Frame::Ping { nonce, reply: true } => self.tell_all(|| News::Pong { link, nonce }).await,
+            Frame::Knock { token } => {
+                let _ = self.open.sender.send(knock::welcome(&self.accounts, &token)).await;
+            }
+            Frame::Welcome { token_hash, record, reach } => self.links.knocks.answered(&token_hash, record, reach),
             // A second hello says nothing that matters here.
             Frame::Hello { .. } => {}
         }

@@ -1,6 +1,6 @@
 //! What a proved envelope of a known person does, inside the transaction.
 
-use proto::ids::ConversationId;
+use proto::ids::{ConversationId, sha256};
 use proto::wire::envelope::Core;
 use proto::wire::payload::{ContactCard, Kind, Profile, Receipt as ReadReceipt};
 
@@ -8,7 +8,7 @@ use super::{Receipt, Rules};
 use crate::crypto::envelope::{Cores, Proved};
 use crate::model::ProfileRow;
 use crate::model::ids::{PeerDevice, PeerId};
-use crate::store::contacts::requests;
+use crate::store::contacts::{invites, requests};
 use crate::store::log::recovery::epochs;
 use crate::store::log::{acks, incoming};
 use crate::store::peers::devices::{self, KnownDevice};
@@ -113,7 +113,12 @@ fn signal(tx: &mut Tx<'_>, rules: &Rules, from: PeerDevice, kind: Kind, core: &C
         Kind::ContactRequest | Kind::ContactAccept => {
             let Ok(card) = ContactCard::decode(core.payload) else { return Ok(false) };
             let asks = kind == Kind::ContactRequest && !peers::is_pending(&row) && !row.state.may_talk();
-            if asks && !rules.may_ask(tx, &row, &card)? {
+            let invite = card.invite_token.filter(|_| kind == Kind::ContactRequest).map(|token| sha256(&[&token]));
+            let invite = match invite {
+                Some(hash) if tx.read(|conn| invites::is_good(conn, &hash, Some(contact), tx.now))? => Some(hash),
+                _ => None,
+            };
+            if asks && invite.is_none() && !rules.may_ask(tx, &row, &card)? {
                 tracing::info!(often = "requests", from = %row.account, "too many contact requests");
                 return Ok(false);
             }
@@ -122,6 +127,9 @@ fn signal(tx: &mut Tx<'_>, rules: &Rules, from: PeerDevice, kind: Kind, core: &C
             }
             trust::take_reach(tx, contact, card.reach)?;
             requests::contact_signal(tx, contact, kind, core.id, card.text, Some(&card.deposit_token))?;
+            if let Some(hash) = invite {
+                invites::answer(tx, &hash, contact)?;
+            }
             Ok(true)
         }
         Kind::ContactReject | Kind::ContactRemove => {

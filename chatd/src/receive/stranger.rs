@@ -1,7 +1,8 @@
 //! The stranger lane: the only thing that somebody unknown may send is a contact request, alone in a small envelope.
 
 use proto::directory::{SignedReach, SignedRecord};
-use proto::ids::ConversationId;
+use proto::ids::{AccountId, ConversationId, sha256};
+use proto::time::Timestamp;
 use proto::wire::payload::{ContactCard, Kind};
 use proto::wire::{MAX_STRANGER_ENVELOPE_BYTES, MAX_STRANGER_PLAINTEXT_BYTES};
 
@@ -10,9 +11,10 @@ use super::{Inbox, Receipt, Reject, Taken, Verdict};
 use crate::crypto::envelope::Opened;
 use crate::model::ids::PeerId;
 use crate::policy::rate::requests::Lane;
-use crate::store::ContactRow;
-use crate::store::contacts::requests;
+use crate::store::contacts::{invites, requests};
 use crate::store::peers::{self, NewContact, devices, trust};
+use crate::store::{ContactRow, StoreError, Tx};
+use rusqlite::Connection;
 
 pub(super) async fn take(inbox: &Inbox, opened: Opened, (size, work): (usize, u8)) -> Result<Verdict, Reject> {
     if size > MAX_STRANGER_ENVELOPE_BYTES || opened.plaintext_len() > MAX_STRANGER_PLAINTEXT_BYTES {
@@ -47,24 +49,22 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, (size, work): (usize, u8
         return Err(Reject::Rule("the request is for somebody else"));
     }
     let rules = &inbox.judge.rules;
-    let (domain, door, waiting, known) = inbox.store.read_blocking(|conn| {
+    let invite = card.invite_token.map(|token| sha256(&[&token]));
+    let (domain, door, waiting, known, is_invited) = inbox.store.read_blocking(|conn| {
         let domain = rules.proved_domain(conn, (from, &record), card.membership)?;
-        Ok((domain, Door::of(conn)?, trust::pending_requests(conn)?, peers::by_account(conn, from)?))
+        let known = peers::by_account(conn, from)?;
+        let is_invited = is_invited(conn, invite, known.as_ref(), Timestamp::now())?;
+        Ok((domain, Door::of(conn)?, trust::pending_requests(conn)?, known, is_invited))
     })?;
-    if !door.lets_in(domain.as_deref()) {
-        return Ok(Verdict::Dropped { blame: false });
-    }
-    let requests = &rules.limits.now().requests;
-    let lane = requests.admit(own, from, domain.as_deref(), work).map_err(Reject::Over)?;
-    let max_pending = rules.max_pending;
-    // As many again with work; whoever waits already takes no further place.
-    let lane = match lane {
-        Lane::Ordinary if waiting >= max_pending && !waits(known.as_ref()) => {
-            requests.admit_by_work(own, work).map_err(Reject::Over)?
+    let max_pending = if is_invited {
+        // The owner has said yes already: neither the door nor the limits are for this one.
+        u32::MAX
+    } else {
+        if !door.lets_in(domain.as_deref()) {
+            return Ok(Verdict::Dropped { blame: false });
         }
-        lane => lane,
+        places(inbox, from, domain.as_deref(), (waiting, waits(known.as_ref())), work)?
     };
-    let max_pending = if lane == Lane::Worked { max_pending.saturating_mul(2) } else { max_pending };
     let reach = SignedReach::decode(card.reach).and_then(|signed| signed.verify(&record)).ok();
     let new = NewContact {
         account: from,
@@ -86,6 +86,10 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, (size, work): (usize, u8
             if known.as_ref().is_some_and(|row| row.state.blocked) {
                 return Ok(silent);
             }
+            if is_invited && !is_invited_now(tx, invite, known.as_ref())? {
+                tracing::info!(often = "invite", %from, "somebody else was quicker to use an invite");
+                return Ok(silent);
+            }
             if !waits(known.as_ref()) && tx.read(trust::pending_requests)? >= max_pending {
                 tracing::info!(often = "too many", %from, "too many contact requests wait");
                 return Ok(silent);
@@ -98,10 +102,49 @@ pub(super) async fn take(inbox: &Inbox, opened: Opened, (size, work): (usize, u8
             }
             devices::device_proved(tx, contact, from_device)?;
             requests::contact_signal(tx, contact, Kind::ContactRequest, id, &text, Some(&token))?;
+            if let Some(invite) = invite.filter(|_| is_invited) {
+                invites::answer(tx, &invite, contact)?;
+            }
             Ok(silent)
         })
         .await?;
     Ok(Verdict::Taken(Taken { contact: PeerId::STRANGERS, from_device, outcome }))
+}
+
+/// How many requests may wait for this one to be let in.
+fn places(
+    inbox: &Inbox,
+    from: AccountId,
+    domain: Option<&str>,
+    (waiting, waits): (u32, bool),
+    work: u8,
+) -> Result<u32, Reject> {
+    let rules = &inbox.judge.rules;
+    let (own, max_pending) = (rules.account, rules.max_pending);
+    let requests = &rules.limits.now().requests;
+    let lane = requests.admit(own, from, domain, work).map_err(Reject::Over)?;
+    // As many again with work; whoever waits already takes no further place.
+    let lane = match lane {
+        Lane::Ordinary if waiting >= max_pending && !waits => {
+            requests.admit_by_work(own, work).map_err(Reject::Over)?
+        }
+        lane => lane,
+    };
+    Ok(if lane == Lane::Worked { max_pending.saturating_mul(2) } else { max_pending })
+}
+
+/// Whether an invite of this hash is good for somebody.
+fn is_invited(
+    conn: &Connection,
+    invite: Option<[u8; 32]>,
+    known: Option<&ContactRow>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    invite.map_or(Ok(false), |hash| invites::is_good(conn, &hash, known.map(|row| row.id), now))
+}
+
+fn is_invited_now(tx: &Tx<'_>, invite: Option<[u8; 32]>, known: Option<&ContactRow>) -> Result<bool, StoreError> {
+    tx.read(|conn| is_invited(conn, invite, known, tx.now))
 }
 
 /// Whether a request of this one takes no further place.

@@ -59,6 +59,9 @@ macro_rules! with_methods {
             ordered ContactUnblock contact_unblock;
             ordered ContactMute contact_mute;
             ordered ContactUnmute contact_unmute;
+            ordered InviteCreate invite_create;
+            concurrent InviteList invite_list;
+            ordered InviteRevoke invite_revoke;
             wait MessageWait message_wait;
             concurrent MessageHistory message_history;
             concurrent MessageFind message_find;

@@ -110,6 +110,7 @@ fn code(error: &ServiceError) -> ErrorCode {
         ServiceError::InvalidText(_) => ErrorCode::InvalidText,
         ServiceError::InvalidParams(_) => ErrorCode::InvalidParams,
         ServiceError::KeyNotTrusted(_) => ErrorCode::KeyNotTrusted,
+        ServiceError::PeerUnreachable(_) => ErrorCode::PeerUnreachable,
         ServiceError::Refused(_) => ErrorCode::Refused,
         ServiceError::LimitReached(_) => ErrorCode::LimitReached,
         ServiceError::InUse(_) => ErrorCode::InUse,

@@ -56,14 +56,30 @@ async fn apply_user_event(
 /// # Errors
 /// Unknown name, directory down, blocked.
 pub(crate) async fn add(account: &Account, who: &str, text: String) -> Result<ContactNow, ServiceError> {
+    check_request(&text)?;
+    let row = to_add(account, who).await?;
+    ask(account, row.id, who, text).await
+}
+
+/// A text that may go with a request.
+///
+/// # Errors
+/// When it is too long.
+pub(super) fn check_request(text: &str) -> Result<(), ServiceError> {
     if text.len() > MAX_REQUEST_TEXT_BYTES {
         return Err(ServiceError::InvalidText(format!(
             "the message of a request has {MAX_REQUEST_TEXT_BYTES} bytes at most, not {}",
             text.len()
         )));
     }
-    let row = to_add(account, who).await?;
-    let id = row.id;
+    Ok(())
+}
+
+/// Asks somebody who is stored; `who`: the caller's word.
+///
+/// # Errors
+/// As the contact rules have it.
+pub(super) async fn ask(account: &Account, id: PeerId, who: &str, text: String) -> Result<ContactNow, ServiceError> {
     let asked = account.store.write(move |tx| requests::contact_wish(tx, id, Event::UserAdds, &text).map(drop)).await;
     match asked {
         Ok(()) | Err(StoreError::Contact(ContactError::AlreadyContact)) => view(account, id).await,
@@ -163,7 +179,22 @@ pub(crate) async fn unblock(account: &Account, who: &str) -> Result<ContactNow, 
 /// A label that is taken, too long, or looks like an address.
 pub(crate) async fn rename(account: &Account, who: &str, label: &str) -> Result<ContactNow, ServiceError> {
     let row = known(account, who).await?;
-    let label = label.trim().to_owned();
+    let label = check_label(label)?;
+    if is_taken(account, &label, Some(row.id)).await? {
+        return Err(ServiceError::AlreadyExists(format!("another contact is called {label} already")));
+    }
+    let id = row.id;
+    let label = (!label.is_empty()).then_some(label);
+    account.store.write(move |tx| names::set_label(tx, id, label.as_deref())).await?;
+    view(account, id).await
+}
+
+/// A label as it is kept; empty for none.
+///
+/// # Errors
+/// When it is too long, or looks like something else.
+pub(super) fn check_label(label: &str) -> Result<String, ServiceError> {
+    let label = label.trim();
     // What cannot be seen, or turns what follows around, has no place in a name.
     let unseen =
         |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
@@ -173,16 +204,17 @@ pub(crate) async fn rename(account: &Account, who: &str, label: &str) -> Result<
             "a label has {MAX_LABEL_BYTES} bytes at most, none of @ # : or control characters, and no % at its beginning"
         )));
     }
-    let home = account.row().origin;
-    let wanted = label.clone();
+    Ok(label.to_owned())
+}
+
+/// Whether somebody else is called so.
+///
+/// # Errors
+/// Those of the store.
+pub(super) async fn is_taken(account: &Account, label: &str, than: Option<PeerId>) -> Result<bool, ServiceError> {
+    let (home, wanted) = (account.row().origin, label.to_owned());
     let taken = account.store.read(move |conn| names::meant(conn, &wanted, &home)).await?;
-    if [taken.labelled, taken.named].into_iter().flatten().any(|other| other.id != row.id) {
-        return Err(ServiceError::AlreadyExists(format!("another contact is called {label} already")));
-    }
-    let id = row.id;
-    let label = (!label.is_empty()).then_some(label);
-    account.store.write(move |tx| names::set_label(tx, id, label.as_deref())).await?;
-    view(account, id).await
+    Ok([taken.labelled, taken.named].into_iter().flatten().any(|other| Some(other.id) != than))
 }
 
 /// `contact.verify`.

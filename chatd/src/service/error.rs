@@ -82,6 +82,9 @@ pub enum ServiceError {
     /// The key is not to be trusted.
     #[error("{0}")]
     KeyNotTrusted(String),
+    /// Whoever is meant is not there now.
+    #[error("{0}")]
+    PeerUnreachable(String),
     /// Blocked, or refused by the other side.
     #[error("{0}")]
     Refused(String),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::ids::DeviceId;
+use proto::time::Timestamp;
 
 use super::context::Service;
 use super::directory::record_fetch;
@@ -11,6 +12,8 @@ use crate::delivery::Delivery;
 use crate::model::ids::PeerId;
 use crate::peer;
 use crate::policy::rate::RateLimits;
+use crate::store::account::own_card;
+use crate::store::contacts::invites;
 
 impl peer::Accounts for Service {
     fn of_device(&self, device: DeviceId) -> Option<peer::Local> {
@@ -32,6 +35,18 @@ impl peer::Accounts for Service {
         if let Some(account) = self.account_of_device(device) {
             record_fetch::fetch(&account, peer);
         }
+    }
+
+    fn invited(&self, token_hash: &[u8; 32]) -> Option<peer::Card> {
+        let now = Timestamp::now();
+        self.accounts().iter().filter(|account| account.delivery().is_some()).find_map(|account| {
+            let card = account.store.read_blocking(|conn| {
+                let is_good = invites::is_good(conn, token_hash, None, now)?;
+                is_good.then(|| own_card(conn)).transpose()
+            });
+            let card = card.inspect_err(|error| tracing::warn!(%error, "an invite was not looked for")).ok()??;
+            Some(peer::Card { record: card.record, reach: card.reach })
+        })
     }
 
     fn limits(&self) -> Arc<RateLimits> {

@@ -146,9 +146,8 @@ pub(in crate::service) async fn to_add(account: &Account, who: &str) -> Result<C
 /// Asks the directory for a name. `unknown`: what was found of it here, for the error.
 async fn found(account: &Account, who: &str, unknown: Option<ServiceError>) -> Result<ContactRow, ServiceError> {
     if who.starts_with("chat:") {
-        return Err(ServiceError::NotFound(
-            "invites are not supported by this version yet; ask for the name instead".into(),
-        ));
+        let text = "an invite is nobody's name: use it to become contacts".to_owned();
+        return Err(ServiceError::NotFound(text).advise(Step::UseInvite.alone()));
     }
     let address: Address = who.parse()?;
     let own = account.row();

@@ -16,8 +16,9 @@ use super::config::Config;
 use super::context::{Inner, KnownClients, Service};
 use super::directory::publisher;
 use super::error::ServiceError;
+use super::ports;
 use crate::directory::{Directories, NameOptions, Network};
-use crate::link::{LinkCaps, LinkConfig, Node, PeerTable};
+use crate::link::{LinkCaps, LinkConfig, LinkError, Node, PeerTable};
 use crate::peer::{self, Links};
 use crate::policy::rate::SharedLimits;
 use crate::store::disk::reserve::Space;
@@ -41,7 +42,7 @@ pub async fn start(config: Config, data_dir: PathBuf) -> Result<Service, Service
     let space = Space::open(&data_dir);
     let node_key = keys::node_key(&data_dir)?;
     let mut link = LinkConfig::new(*node_key.to_bytes());
-    link.listen = config.listen.clone();
+    link.listen = ports::as_last_time(&data_dir, &config.listen);
     link.dial_timeout = DIAL_TIMEOUT;
     let limits = &config.limits;
     link.caps = LinkCaps {
@@ -54,7 +55,15 @@ pub async fn start(config: Config, data_dir: PathBuf) -> Result<Service, Service
         ..LinkCaps::default()
     };
     let directories = Directories::named(&network(&config), &config.directories)?;
-    let (node, incoming) = Node::bind(link).await?;
+    let (node, incoming) = match Node::bind(link.clone()).await {
+        // Somebody else has the port of last time by now.
+        Err(LinkError::Bind { .. }) if link.listen != config.listen => {
+            link.listen.clone_from(&config.listen);
+            Node::bind(link).await?
+        }
+        bound => bound?,
+    };
+    ports::keep(&data_dir, &node.local_addresses());
     let (links, new_links) = mpsc::channel(NEW_LINKS);
     let table = PeerTable::spawn(node.clone(), incoming, links);
     let service = Service {

@@ -82,6 +82,9 @@ methods! {
     ContactUnblock "contact.unblock" (WhoParams) -> Contact: "Ends a block.";
     ContactMute "contact.mute" (MuteParams) -> Contact: "Marks events of this one as muted for a while.";
     ContactUnmute "contact.unmute" (WhoParams) -> Contact: "Ends muting.";
+    InviteCreate "invite.create" (InviteCreateParams) -> InviteCreateResult: "Makes an invite: whoever uses it first becomes a contact, without asking.";
+    InviteList "invite.list" (AccountParams) -> InviteListResult: "Invites that are out, and those that were used, until their time is over.";
+    InviteRevoke "invite.revoke" (InviteRevokeParams) -> Done: "Makes an invite worthless.";
     MessageSend "message.send" (SendParams) -> SendResult: "Stores a message durably and answers; delivery follows by itself.";
     MessageWait "message.wait" (WaitParams) -> SendResult: "Answers when a message reaches a state, or at the timeout with the state it is in.";
     MessageHistory "message.history" (HistoryParams) -> MessagesResult: "A page of a conversation, in the order of arrival.";
@@ -105,8 +108,14 @@ methods! {
 }
 
 /// Methods whose parameters or results hold a [`super::secret::Secret`]: buffers that held one of their messages are overwritten.
-const WITH_SECRETS: [&str; 5] =
-    [AccountRegister::NAME, KeyRotate::NAME, KeyRecover::NAME, BackupBegin::NAME, RestoreFinish::NAME];
+const WITH_SECRETS: [&str; 6] = [
+    AccountRegister::NAME,
+    KeyRotate::NAME,
+    KeyRecover::NAME,
+    BackupBegin::NAME,
+    RestoreFinish::NAME,
+    InviteCreate::NAME,
+];
 
 /// Whether a method's messages hold secrets.
 pub fn carries_secrets(method: &str) -> bool {

@@ -58,6 +58,8 @@ pub enum ErrorCode {
     InvalidText,
     /// The directory cannot be reached.
     DirectoryUnreachable,
+    /// Whoever is meant cannot be reached now.
+    PeerUnreachable,
     /// The directory refused, with its reason in the text.
     DirectoryRefused,
     /// The contact's key changed without a valid rotation, or a safety number differs.
@@ -102,6 +104,7 @@ impl ErrorCode {
             Self::AlreadyLoggedIn => "already_logged_in",
             Self::InvalidText => "invalid_text",
             Self::DirectoryUnreachable => "directory_unreachable",
+            Self::PeerUnreachable => "peer_unreachable",
             Self::DirectoryRefused => "directory_refused",
             Self::KeyNotTrusted => "key_not_trusted",
             Self::RateLimited => "rate_limited",

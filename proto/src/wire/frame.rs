@@ -2,6 +2,7 @@
 
 use super::envelope::AckEntry;
 use super::reader::write;
+pub use super::refuse::RefuseCode;
 use super::{MAX_FRAME_BYTES, Reader, WireError};
 use crate::ids::{DeviceId, MessageId};
 
@@ -9,63 +10,6 @@ use crate::ids::{DeviceId, MessageId};
 pub const MAX_ACK_IDS: usize = 256;
 /// Versions in one [`Frame::Hello`] at most.
 pub const MAX_VERSIONS: usize = 16;
-
-/// Why a link, a claim or an envelope is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RefuseCode {
-    /// No such device here for you: unknown, logged out, or no contact of yours. One code for all, so that it tells nothing.
-    Offline,
-    /// The prekey was destroyed: seal to a newer one. Not a failure of the sender.
-    PrekeyGone,
-    /// Slow down: over a rate limit.
-    RateLimited,
-    /// Over a cap on connections or work.
-    Busy,
-    /// No version in common.
-    Version,
-    /// The frame or envelope breaks the format.
-    Malformed,
-    /// The message may be asked again later: the receiver could not store it (disk full, shutting down).
-    Unavailable,
-    /// The receiver stores no more of this sender today, or at all: its owner may forget some, or allow more.
-    Quota,
-    /// The envelope names a record of its sender under a number under which another is known here: two have the identity key.
-    /// A newer record settles it.
-    Record,
-}
-
-impl RefuseCode {
-    const ALL: [(Self, u8); 9] = [
-        (Self::Offline, 1),
-        (Self::PrekeyGone, 2),
-        (Self::RateLimited, 3),
-        (Self::Busy, 4),
-        (Self::Version, 5),
-        (Self::Malformed, 6),
-        (Self::Unavailable, 7),
-        (Self::Quota, 8),
-        (Self::Record, 9),
-    ];
-
-    fn to_wire(self) -> u8 {
-        Self::ALL.iter().find(|(code, _)| *code == self).map_or(0, |(_, n)| *n)
-    }
-
-    /// The word for logs and `trace`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Offline => "offline",
-            Self::PrekeyGone => "prekey_gone",
-            Self::RateLimited => "rate_limited",
-            Self::Busy => "busy",
-            Self::Version => "version",
-            Self::Malformed => "malformed",
-            Self::Unavailable => "unavailable",
-            Self::Quota => "quota",
-            Self::Record => "record",
-        }
-    }
-}
 
 /// One frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,6 +102,20 @@ pub enum Frame {
         /// Whether this is the answer.
         reply: bool,
     },
+    /// "I hold an invite of somebody here": asks for their record, without which nothing can be sealed to them.
+    Knock {
+        /// The invite's token.
+        token: [u8; 32],
+    },
+    /// The answer to a knock; both empty if nobody here has such an invite out.
+    Welcome {
+        /// SHA-256 of the token.
+        token_hash: [u8; 32],
+        /// A signed record's bytes.
+        record: Vec<u8>,
+        /// A signed reach's bytes.
+        reach: Vec<u8>,
+    },
 }
 
 impl Frame {
@@ -174,6 +132,8 @@ impl Frame {
             Self::Refuse { .. } => "refuse",
             Self::Ping { .. } => "ping",
             Self::Work { .. } => "work",
+            Self::Knock { .. } => "knock",
+            Self::Welcome { .. } => "welcome",
         }
     }
 
@@ -254,6 +214,18 @@ impl Frame {
                 write::bin(&mut out, device.as_bytes());
                 write::uint(&mut out, (*bits).into());
                 write::uint(&mut out, *window);
+            }
+            Self::Knock { token } => {
+                write::array(&mut out, 2);
+                write::uint(&mut out, 10);
+                write::bin(&mut out, token);
+            }
+            Self::Welcome { token_hash, record, reach } => {
+                write::array(&mut out, 4);
+                write::uint(&mut out, 11);
+                write::bin(&mut out, token_hash);
+                write::bin(&mut out, record);
+                write::bin(&mut out, reach);
             }
         }
         let len = (out.len() - 4) as u32;
@@ -350,6 +322,18 @@ impl Frame {
                     device: r.device("work device")?,
                     bits: r.u8("work bits")?,
                     window: r.u64("work window")?,
+                }
+            }
+            10 => {
+                expect(2)?;
+                Self::Knock { token: r.fixed("invite token")? }
+            }
+            11 => {
+                expect(4)?;
+                Self::Welcome {
+                    token_hash: r.fixed("token hash")?,
+                    record: r.bin("record")?.to_vec(),
+                    reach: r.bin("reach")?.to_vec(),
                 }
             }
             _ => return Err(WireError::Malformed("frame type")),

@@ -8,6 +8,7 @@ pub mod envelope;
 pub mod frame;
 pub mod payload;
 pub(crate) mod reader;
+mod refuse;
 mod stamp;
 pub mod work;
 

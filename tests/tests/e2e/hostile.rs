@@ -70,9 +70,11 @@ enum Attack {
     Held,
     NewEpochs,
     Work,
+    Knock,
+    Welcome,
 }
 
-const ATTACKS: [Attack; 19] = [
+const ATTACKS: [Attack; 21] = [
     Attack::Hello,
     Attack::Ping,
     Attack::Pong,
@@ -92,10 +94,12 @@ const ATTACKS: [Attack; 19] = [
     Attack::Held,
     Attack::NewEpochs,
     Attack::Work,
+    Attack::Knock,
+    Attack::Welcome,
 ];
 
 /// Kinds of frames that there are.
-const KINDS: usize = 10;
+const KINDS: usize = 12;
 
 /// Which attack sends frames of a kind. Whoever adds a kind is led here: it needs an attack in [`ATTACKS`], and counts in [`KINDS`].
 fn attack_of(frame: &Frame) -> Attack {
@@ -110,6 +114,8 @@ fn attack_of(frame: &Frame) -> Attack {
         Frame::Refuse { .. } => Attack::Refuse,
         Frame::Work { .. } => Attack::Work,
         Frame::Ping { .. } => Attack::Ping,
+        Frame::Knock { .. } => Attack::Knock,
+        Frame::Welcome { .. } => Attack::Welcome,
     }
 }
 
@@ -163,6 +169,8 @@ impl Attack {
                 link.envelope(n, &cores)
             }
             Self::Work => Frame::Work { envelope: n, device: mallory.device, bits: 255, window: n },
+            Self::Knock => Frame::Knock { token: [n as u8; 32] },
+            Self::Welcome => Frame::Welcome { token_hash: [n as u8; 32], record: vec![1; 300], reach: vec![1; 300] },
         }
     }
 }

@@ -18,7 +18,7 @@ fn trace(ctl: &Ctl, id: &str) -> String {
 }
 
 /// Whether a directory has taken so many deposits at least.
-fn has_deposits(directory: &Directory, count: usize) -> bool {
+pub fn has_deposits(directory: &Directory, count: usize) -> bool {
     let log = directory.log_text();
     log.lines().filter(|line| line.contains("done operation=deposit ") && line.contains("status=201")).count() >= count
 }

@@ -24,6 +24,7 @@ mod hostile_crowd;
 mod hostile_directory;
 mod hostile_peer;
 mod impostor;
+mod invites;
 mod isolation;
 mod key_change;
 mod keys;

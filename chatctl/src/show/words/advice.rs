@@ -40,6 +40,8 @@ pub fn words(advice: &Advice) -> String {
              {who} asks the new one"
         ),
         Step::Unmute => "; chatctl unmute ends it".to_owned(),
+        Step::ListInvites => "; chatctl invite list shows those that there are".to_owned(),
+        Step::UseInvite => ": chatctl add chat:... first".to_owned(),
         Step::ListConsumers => "; chatctl consumers shows those that there are".to_owned(),
         Step::RemoveConsumer => ": chatctl consumers shows them, and removes them".to_owned(),
         Step::OwnCopy => ", or make it one of its own with chatctl backup and chatctl restore".to_owned(),

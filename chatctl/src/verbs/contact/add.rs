@@ -1,5 +1,6 @@
 //! `chatctl add`: asks somebody to become a contact.
 
+use proto::invite::SCHEME;
 use proto::rpc::methods::ContactAdd;
 use proto::rpc::types::{ContactAddParams, ContactState};
 
@@ -18,7 +19,11 @@ pub struct Args {
 
 pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
     let params = ContactAddParams { account: session.account(), who: args.who, message: args.message };
+    let invited = params.who.trim_start().starts_with(SCHEME);
     let contact = session.call::<ContactAdd>(&params).await?;
+    if invited && contact.state == ContactState::Requested {
+        return session.tell(&contact, |who| format!("told {who}; you are contacts as soon as they hear of it")).await;
+    }
     session.tell(&contact, |who| outcome(contact.state, who)).await
 }
 

@@ -30,6 +30,8 @@ const CLAIMS: NonZeroU32 = n(512);
 const CLAIMS_AGAIN: NonZeroU32 = n(64);
 /// Records and reaches a minute: one of each behind a claim. Each is a signature and perhaps a commit.
 const CARDS: NonZeroU32 = n(512);
+/// Knocks and their answers a minute: whoever has an invite knocks once. Each is a look into every account.
+const KNOCKS: NonZeroU32 = n(16);
 /// Resumes a minute: one behind a claim, and ever more rarely while something is missing. Each may have much sent again.
 const RESUMES: NonZeroU32 = n(256);
 /// Refusals a minute, of either side: an honest peer that is refused waits before it tries again.
@@ -44,6 +46,7 @@ pub struct FrameLimits<C: Clock = DefaultClock> {
     claims: KeyedLimiter<NodeId, C>,
     claims_again: KeyedLimiter<(NodeId, DeviceId, DeviceId), C>,
     cards: KeyedLimiter<NodeId, C>,
+    knocks: KeyedLimiter<NodeId, C>,
     resumes: KeyedLimiter<NodeId, C>,
     refusals: KeyedLimiter<NodeId, C>,
     acks: KeyedLimiter<NodeId, C>,
@@ -57,6 +60,7 @@ impl<C: Clock + Clone> FrameLimits<C> {
             claims: a_minute(CLAIMS),
             claims_again: KeyedLimiter::new(CLAIMS_AGAIN, MINUTE, keys, clock.clone()),
             cards: a_minute(CARDS),
+            knocks: a_minute(KNOCKS),
             resumes: a_minute(RESUMES),
             refusals: a_minute(REFUSALS),
             acks: KeyedLimiter::new(ACKS, Duration::from_secs(1), keys, clock.clone()),
@@ -72,6 +76,7 @@ impl<C: Clock + Clone> FrameLimits<C> {
             Frame::Hello { .. } | Frame::Ping { .. } => self.control.check(node),
             Frame::Claim { .. } => self.claims.check(node),
             Frame::Record { .. } | Frame::Reach { .. } => self.cards.check(node),
+            Frame::Knock { .. } | Frame::Welcome { .. } => self.knocks.check(node),
             Frame::Resume { .. } => self.resumes.check(node),
             Frame::Refuse { .. } | Frame::Work { .. } => self.refusals.check(node),
             Frame::Envelope { .. } | Frame::Ack { .. } => Ok(()),

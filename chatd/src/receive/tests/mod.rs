@@ -2,6 +2,7 @@
 
 mod contexts;
 mod devices;
+mod invites;
 mod known;
 mod membership;
 mod parked;

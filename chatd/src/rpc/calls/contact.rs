@@ -5,8 +5,10 @@ use proto::rpc::types::{
     WhoParams,
 };
 
+use proto::invite::SCHEME;
+
 use crate::model::Caller;
-use crate::service::{Service, ServiceError, contacts};
+use crate::service::{Service, ServiceError, contacts, invites};
 
 pub(in crate::rpc) async fn contact_add(
     service: &Service,
@@ -14,7 +16,11 @@ pub(in crate::rpc) async fn contact_add(
     params: ContactAddParams,
 ) -> Result<Contact, ServiceError> {
     let account = service.account(caller, params.account.as_deref())?;
-    Ok(contacts::add(&account, &params.who, params.message.unwrap_or_default()).await?.into())
+    let text = params.message.unwrap_or_default();
+    if params.who.trim_start().starts_with(SCHEME) {
+        return Ok(invites::redeem(service, &account, &params.who, text).await?.into());
+    }
+    Ok(contacts::add(&account, &params.who, text).await?.into())
 }
 
 pub(in crate::rpc) async fn contact_show(

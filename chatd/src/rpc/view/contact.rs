@@ -1,7 +1,8 @@
 //! Contacts, their profiles, and what is unread of them.
 
 use proto::rpc::types::{
-    Contact, ContactState, ContactsResult, Encryption, PageParams, Profile, Trust, Unread, UnreadResult, VerifyResult,
+    Contact, ContactState, ContactsResult, Encryption, Invite, PageParams, Profile, Trust, Unread, UnreadResult,
+    VerifyResult,
 };
 use proto::who::Who;
 use proto::wire::SUITE_HYBRID;
@@ -29,6 +30,13 @@ impl From<model::ContactStage> for ContactState {
             model::ContactStage::Removed => Self::Removed,
             model::ContactStage::GivenUp => Self::GivenUp,
         }
+    }
+}
+
+impl From<model::Invite> for Invite {
+    fn from(invite: model::Invite) -> Self {
+        let model::Invite { id, label, created, expires, used_by } = invite;
+        Self { id, label, created, expires, used_by }
     }
 }
 

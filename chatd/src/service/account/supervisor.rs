@@ -22,7 +22,7 @@ use crate::delivery::{self, Delivery};
 use crate::model::{AccountRow, Trouble};
 use crate::peer::holes;
 use crate::service::context::Service;
-use crate::service::directory::{confirmations, guests, membership, prekeys, session};
+use crate::service::directory::{confirmations, guests, membership, prekeys, publisher, session};
 
 /// How long tasks have to end, the goodbye to the directory included; what hangs is ended then.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -330,6 +330,15 @@ impl Work for AccountWork {
             jobs.push((Task::Mailbox, until(&stops.work, parts.mailbox)));
             jobs.push((Task::Session, Box::pin(parts.session)));
             jobs.push((Task::Connection, Box::pin(parts.connection)));
+        } else {
+            // Contacts hear where we are from ourselves, in requests and on links.
+            let (service, account) = (service.clone(), Arc::clone(account));
+            let told = async move {
+                if let Err(error) = publisher::publish_reach(&service, &account, false).await {
+                    tracing::warn!(%error, "no reach could be made");
+                }
+            };
+            jobs.push((Task::Session, until(&stops.work, told)));
         }
         (Online { delivery, commands }, jobs)
     }

@@ -95,7 +95,7 @@ pub(in crate::service) async fn stands_alone(account: &Account) -> Result<(), Se
 }
 
 /// Signs and publishes where this node is, for one account.
-pub(super) async fn publish_reach(
+pub(in crate::service) async fn publish_reach(
     service: &Service,
     account: &Account,
     even_offline: bool,

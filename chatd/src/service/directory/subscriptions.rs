@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use proto::directory::api::token_hash;
 use proto::ids::AccountId;
+use proto::time::Timestamp;
 
 use crate::directory::session::SessionCommand;
 use crate::policy::contact::Relation;
 use crate::service::account::Account;
 use crate::service::error::ServiceError;
+use crate::store::contacts::invites;
 use crate::store::peers;
 
 /// What the directory knows of us.
@@ -29,9 +31,10 @@ pub(in crate::service) async fn changed_tokens(
     account: &Account,
     told: &mut Told,
 ) -> Result<Option<SessionCommand>, ServiceError> {
-    let everybody = account.store.read(peers::all).await?;
+    let read = account.store.read(|conn| Ok((peers::all(conn)?, invites::open(conn, Timestamp::now())?)));
+    let (everybody, invites) = read.await?;
     let tokens: HashSet<[u8; 32]> =
-        everybody.iter().filter_map(|row| row.token_given.as_ref().map(token_hash)).collect();
+        everybody.iter().filter_map(|row| row.token_given.as_ref().map(token_hash)).chain(invites).collect();
     let add: Vec<[u8; 32]> = tokens.difference(&told.tokens).copied().collect();
     let remove: Vec<[u8; 32]> = told.tokens.difference(&tokens).copied().collect();
     told.tokens = tokens;

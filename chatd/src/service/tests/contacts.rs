@@ -51,7 +51,7 @@ fn whom_nobody_knows_here_is_asked_of_a_directory_and_there_is_none() {
     let unknown = |word: &str| text(run(known_or_found(&account, word)));
     assert!(unknown("dave@b.test").contains("the directory at b.test cannot be reached"));
     assert!(unknown("alice").contains("yourself"));
-    assert!(unknown("chat:abc").contains("invites are not supported"));
+    assert!(unknown("chat:abc").contains("an invite is nobody's name"));
     assert!(unknown("%3").contains("no request has the handle %3"), "a handle is nobody else's affair");
     assert!(text(run(to_add(&account, "a b"))).contains("cannot be a name"));
 }

@@ -17,7 +17,7 @@ use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
 use crate::store::log::acks;
 use crate::store::peers::row::ContactRow;
-use crate::store::peers::{load, names, state_number};
+use crate::store::peers::{invitation, load, names, state_number};
 
 /// Applies the contact rules to a wish of the user, executes their effects, and answers them. `text` goes with a
 /// request.
@@ -118,6 +118,7 @@ fn take_effect(tx: &mut Tx<'_>, row: &ContactRow, event: Event, effect: Effect, 
         }
         Effect::AnnounceAccepted => {
             control::drop_signals(tx, contact, Kind::ContactRequest)?;
+            invitation::used(tx, contact)?;
             emit::contact(tx, ContactChange::Accepted, contact);
             // The profile goes along with the start of a contact, whichever side asked.
             let profile = account::own_profile(tx.conn)?;
@@ -154,6 +155,7 @@ fn take_effect(tx: &mut Tx<'_>, row: &ContactRow, event: Event, effect: Effect, 
         }
         Effect::RevokeToken => {
             tx.conn.execute("UPDATE contacts SET token_given = NULL WHERE peer = ?1", [contact])?;
+            invitation::end(tx, contact)?;
             // A card without a token is none.
             control::drop_signals(tx, contact, Kind::ContactAccept)?;
         }

@@ -12,7 +12,7 @@ use crate::policy::clock::lives::life_seconds;
 use crate::store::account::{self, domains};
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
-use crate::store::peers;
+use crate::store::peers::{self, invitation};
 
 /// A signal that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,7 +132,7 @@ pub fn waiting(conn: &Connection, contact: PeerId, now: i64) -> Result<Vec<Signa
                 record: &card.record,
                 reach: &card.reach,
                 deposit_token,
-                invite_token: None,
+                invite_token: if kind == Kind::ContactRequest { invitation::held(conn, contact)? } else { None },
                 text: &text,
                 membership: &domains::membership(conn)?,
             }

@@ -372,6 +372,16 @@ CREATE TABLE usage (
   held         INTEGER NOT NULL,
   held_bytes   INTEGER NOT NULL
 ) STRICT;
+
+-- Invites that are out, and those that were used until their time is over (store::contacts::invites).
+CREATE TABLE invites (
+  hash    BLOB    PRIMARY KEY,                -- SHA-256 of the token, which is stored nowhere
+  created INTEGER NOT NULL, expires INTEGER NOT NULL, -- Unix ms
+  label   TEXT,                               -- what whoever uses it is called
+  used_by INTEGER                             -- peers.id
+) STRICT, WITHOUT ROWID;
+-- The token of the invite by which the owner asks, until it is answered.
+ALTER TABLE contacts ADD COLUMN invite BLOB;
 ";
 
 /// Brings the schema from version `found` up to date: all pending migrations in one transaction.

@@ -2,6 +2,7 @@
 //! `crate::store::contacts::requests` how the two stand.
 
 pub mod devices;
+pub mod invitation;
 pub mod names;
 pub mod profiles;
 pub(super) mod row;

@@ -192,7 +192,7 @@ pub fn confirm_name(tx: &mut Tx<'_>, contact: PeerId, name: &str, origin: &str) 
 }
 
 /// The next handle, for a request that came, or for somebody who has no other name left.
-pub(in crate::store) fn give_handle(tx: &mut Tx<'_>, contact: PeerId) -> Result<(), StoreError> {
+pub fn give_handle(tx: &mut Tx<'_>, contact: PeerId) -> Result<(), StoreError> {
     let number: i64 =
         tx.conn.query_row("UPDATE account SET handles = handles + 1 RETURNING handles", [], |row| row.get(0))?;
     tx.conn.execute("UPDATE contacts SET handle = ?2 WHERE peer = ?1", params![contact, number])?;

@@ -12,8 +12,8 @@ use super::context::Context;
 use super::core::effect::Refresh;
 use super::core::event::{Dialled, RouteKey};
 use super::sealer::devices_of;
-use crate::directory::{DirectoryError, own_networks};
-use crate::link::LinkError;
+use crate::directory::{DirectoryError, RelayPlace, own_networks};
+use crate::link::{LinkError, Relay, Way};
 use crate::model::Outcome;
 use crate::policy::dial::{DialContext, Source, may_dial};
 use crate::store::peers::{self, trust};
@@ -116,10 +116,18 @@ async fn link_to(context: &Context, row: &ContactRow) -> Result<u64, ReachError>
         networks: &networks,
     };
     let addresses: Vec<SocketAddr> = reach.addresses.iter().copied().filter(|a| may_dial(*a, &rules)).collect();
-    if addresses.is_empty() && reach.node != context.node {
+    // A peer says that it waits at a relay, and never where that is: it is the one of its directory.
+    let relay = reach.relay.as_ref().and_then(|_| context.directories.of(&row.origin)?.relay()).map(relay_of);
+    if addresses.is_empty() && relay.is_none() && reach.node != context.node {
         return Err(ReachError::Forbidden);
     }
-    Ok(context.table.get(reach.node, addresses).await?.link_id())
+    Ok(context.table.get(reach.node, Way { addresses, relay }).await?.link_id())
+}
+
+/// In the words of links.
+pub(crate) fn relay_of(place: RelayPlace) -> Relay {
+    let RelayPlace { url, address, discovery_port, trust } = place;
+    Relay { url, address, discovery_port, trust }
 }
 
 /// Asks the directory for a newer reach; failing to get one is no failure, the old one may still do.

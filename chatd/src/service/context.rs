@@ -14,6 +14,7 @@ use super::account::registry::Registry;
 use super::backup::transfers::Transfers;
 use super::config::Config;
 use super::error::ServiceError;
+use super::relays::Relays;
 use crate::crypto::keys::SigningKey;
 use crate::delivery::{News, OpenLink};
 use crate::directory::Directories;
@@ -44,6 +45,7 @@ pub(super) struct Inner {
     /// Those that the configuration names.
     pub directories: Directories,
     pub accounts: Registry,
+    pub relays: Relays,
     pub links: Links,
     pub transfers: Arc<Transfers>,
     pub clients: KnownClients,

@@ -22,6 +22,7 @@ pub(crate) mod feed;
 mod links;
 pub(crate) mod messages;
 pub(crate) mod profiles;
+mod relays;
 mod resolve;
 mod start;
 pub(crate) mod status;

@@ -16,6 +16,7 @@ use super::config::Config;
 use super::context::{Inner, KnownClients, Service};
 use super::directory::publisher;
 use super::error::ServiceError;
+use super::relays::Relays;
 use crate::directory::{Directories, NameOptions, Network};
 use crate::link::{LinkCaps, LinkConfig, Node, PeerTable};
 use crate::peer::{self, Links};
@@ -65,6 +66,7 @@ pub async fn start(config: Config, data_dir: PathBuf) -> Result<Service, Service
             transfers: Transfers::new(Arc::clone(&space)),
             space,
             accounts: Registry::default(),
+            relays: Relays::new(node.clone()),
             links: Links::default(),
             clients: KnownClients::default(),
             started: Instant::now(),
@@ -80,7 +82,7 @@ pub async fn start(config: Config, data_dir: PathBuf) -> Result<Service, Service
     service.spawn(peer::run(service.clone(), service.node_id(), service.inner.links.clone(), new_links));
     lifecycle::open_accounts(&service).await?;
     service.spawn(lifecycle::watch_disk(service.clone()));
-    service.spawn(publisher::watch_addresses(service.clone()));
+    service.spawn(publisher::watch_whereabouts(service.clone()));
     Ok(service)
 }
 

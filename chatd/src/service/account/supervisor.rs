@@ -323,8 +323,9 @@ impl Work for AccountWork {
         let (commands, queue) = mpsc::channel(session::COMMANDS);
         if let Some(parts) = session::parts(service, account, &row.origin, (commands.clone(), queue), stops) {
             let [known, watched, named] = [(); 3].map(|()| Arc::clone(account));
+            let node = service.node_id();
             let others = async move {
-                tokio::join!(membership::watch_others(known), guests::run(watched), confirmations::run(named));
+                tokio::join!(membership::watch_others(known), guests::run(watched, node), confirmations::run(named));
             };
             jobs.push((Task::Others, until(&stops.work, others)));
             jobs.push((Task::Mailbox, until(&stops.work, parts.mailbox)));

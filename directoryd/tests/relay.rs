@@ -34,8 +34,7 @@ async fn member(directory: &Directory, name: &str) -> Person {
 
 /// A connection of a person's node, or why there is none.
 async fn at_relay(directory: &Directory, person: &Person) -> Result<Client, String> {
-    let tls =
-        CaTlsConfig::custom_roots([]).client_config(rustls::crypto::aws_lc_rs::default_provider().into()).unwrap();
+    let tls = CaTlsConfig::default().client_config(rustls::crypto::aws_lc_rs::default_provider().into()).unwrap();
     let key = SecretKey::from_bytes(&person.node.to_bytes());
     let client = ClientBuilder::new(directory.url.parse::<iroh_base::RelayUrl>().unwrap(), key, DnsResolver::new());
     let client = client.tls_client_config(tls);

@@ -31,6 +31,7 @@ mod lifecycle;
 mod local_users;
 mod mailbox;
 mod membership;
+mod nat;
 mod operate;
 mod pages;
 mod peer_abuse;

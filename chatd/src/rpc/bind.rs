@@ -111,6 +111,8 @@ fn code(error: &ServiceError) -> ErrorCode {
         ServiceError::InvalidParams(_) => ErrorCode::InvalidParams,
         ServiceError::KeyNotTrusted(_) => ErrorCode::KeyNotTrusted,
         ServiceError::Refused(_) => ErrorCode::Refused,
+        ServiceError::Unanswered(_) => ErrorCode::TimedOut,
+        ServiceError::TooOften(_) => ErrorCode::RateLimited,
         ServiceError::LimitReached(_) => ErrorCode::LimitReached,
         ServiceError::InUse(_) => ErrorCode::InUse,
         ServiceError::ShuttingDown => ErrorCode::ShuttingDown,

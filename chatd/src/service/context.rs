@@ -14,6 +14,7 @@ use super::account::registry::Registry;
 use super::backup::transfers::Transfers;
 use super::config::Config;
 use super::error::ServiceError;
+use super::pings::Pings;
 use super::relays::Relays;
 use crate::crypto::keys::SigningKey;
 use crate::delivery::{News, OpenLink};
@@ -46,6 +47,7 @@ pub(super) struct Inner {
     pub directories: Directories,
     pub accounts: Registry,
     pub relays: Relays,
+    pub pings: Pings,
     pub links: Links,
     pub transfers: Arc<Transfers>,
     pub clients: KnownClients,

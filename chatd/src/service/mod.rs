@@ -21,6 +21,7 @@ mod error;
 pub(crate) mod feed;
 mod links;
 pub(crate) mod messages;
+pub(crate) mod pings;
 pub(crate) mod profiles;
 mod relays;
 mod resolve;

@@ -16,6 +16,7 @@ use super::config::Config;
 use super::context::{Inner, KnownClients, Service};
 use super::directory::publisher;
 use super::error::ServiceError;
+use super::pings::Pings;
 use super::relays::Relays;
 use crate::directory::{Directories, NameOptions, Network};
 use crate::link::{LinkCaps, LinkConfig, Node, PeerTable};
@@ -67,6 +68,7 @@ pub async fn start(config: Config, data_dir: PathBuf) -> Result<Service, Service
             space,
             accounts: Registry::default(),
             relays: Relays::new(node.clone()),
+            pings: Pings::default(),
             links: Links::default(),
             clients: KnownClients::default(),
             started: Instant::now(),

@@ -4,6 +4,7 @@ pub mod accept;
 pub mod add;
 pub mod contacts;
 pub mod filter;
+pub mod ping;
 pub mod reject;
 pub mod remove;
 pub mod rename;

@@ -294,18 +294,7 @@ impl Work for AccountWork {
 
     fn online(&self, row: &AccountRow, stops: &Stops) -> (Online, Vec<(Task, Job)>) {
         let (service, account) = (&self.service, &self.account);
-        let context = delivery::Context {
-            account: account.id,
-            device: account.device,
-            device_key: Arc::new(account.keys.device.clone()),
-            node: service.node_id(),
-            store: account.store.clone(),
-            clock: Arc::clone(&account.clock),
-            table: service.inner.table.clone(),
-            directories: account.directories.clone(),
-            directory_is_local: session::is_local(&row.directory),
-            allow_private: service.config().allow_private_addresses,
-        };
+        let context = delivery_context(service, account, row);
         let links = service.open_links();
         for link in &links {
             // What was claimed in the account's life before counts no more; the other side must hear it again.
@@ -351,3 +340,23 @@ fn until(stop: &CancellationToken, job: impl Future<Output = ()> + Send + 'stati
 #[cfg(test)]
 #[path = "supervisor_tests.rs"]
 mod tests;
+
+/// What reaches an account's contacts.
+pub(in crate::service) fn delivery_context(
+    service: &Service,
+    account: &Account,
+    row: &AccountRow,
+) -> delivery::Context {
+    delivery::Context {
+        account: account.id,
+        device: account.device,
+        device_key: Arc::new(account.keys.device.clone()),
+        node: service.node_id(),
+        store: account.store.clone(),
+        clock: Arc::clone(&account.clock),
+        table: service.inner.table.clone(),
+        directories: account.directories.clone(),
+        directory_is_local: session::is_local(&row.directory),
+        allow_private: service.config().allow_private_addresses,
+    }
+}

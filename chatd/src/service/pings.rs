@@ -1,0 +1,75 @@
+//! `contact.ping`: whether a contact's daemon is there, and by which way.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::DefaultClock;
+use proto::ids::AccountId;
+
+use super::account::Account;
+use super::account::supervisor::delivery_context;
+use super::context::Service;
+use super::error::ServiceError;
+use super::resolve::known;
+use crate::delivery;
+use crate::link::{LinkError, PathKind};
+use crate::model::{Pong, Route};
+use crate::policy::contact::Relation;
+use crate::policy::rate::keyed::KeyedLimiter;
+use crate::store::peers::names;
+
+/// For the answer on a link that stands.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Pings of one contact a minute. Its daemon takes 256 frames of that kind of this one, and drops who sends more: the other half is
+/// for what is asked beside.
+const A_MINUTE: NonZeroU32 = NonZeroU32::new(128).unwrap();
+/// Contacts whose pings are counted each by itself.
+const CONTACTS: NonZeroU32 = NonZeroU32::new(4_096).unwrap();
+
+/// How often contacts were pinged, whichever account and program asked.
+#[derive(Debug)]
+pub struct Pings(KeyedLimiter<AccountId>);
+
+impl Default for Pings {
+    fn default() -> Self {
+        Self(KeyedLimiter::new(A_MINUTE, Duration::from_secs(60), CONTACTS, DefaultClock::default()))
+    }
+}
+
+/// `contact.ping`.
+///
+/// # Errors
+/// No contact, logged out, too often, no answer.
+pub(crate) async fn ping(service: &Service, account: &Account, who: &str) -> Result<Pong, ServiceError> {
+    let row = known(account, who).await?;
+    let home = account.row().origin;
+    let called = {
+        let row = row.clone();
+        account.store.read(move |conn| names::called(conn, &row, &home)).await?.form().to_owned()
+    };
+    if row.state.relation != Relation::Accepted || row.state.blocked {
+        return Err(ServiceError::NotAContact(format!("{called} is no contact, and is not asked")));
+    }
+    if account.delivery().is_none() {
+        return Err(ServiceError::LoggedOut(account.row().address()));
+    }
+    if let Err(over) = service.inner.pings.0.check(&row.account) {
+        let seconds = over.0.as_secs() + 1;
+        return Err(ServiceError::TooOften(format!("{called} was asked very often; try again in {seconds} s")));
+    }
+    let context = delivery_context(service, account, &account.row());
+    let bearer = account.session().bearer;
+    let link = delivery::reach(&context, row.id, bearer.as_deref()).await;
+    let link = link.map_err(|why| ServiceError::Unanswered(format!("{called} is not reached: {why}")))?;
+    let round_trip = link.ping(PATIENCE).await.map_err(|error| match error {
+        LinkError::Full => ServiceError::TooOften(format!("many are asking {called} already; try again in a moment")),
+        error => ServiceError::Unanswered(format!("no answer from {called}: {error}")),
+    })?;
+    let (route, address) = match link.path().kind {
+        PathKind::Direct(address) => (Route::Direct, Some(address.to_string())),
+        PathKind::Relay(url) => (Route::Relayed, Some(url.trim_end_matches('/').to_owned())),
+        PathKind::InProcess => (Route::Local, None),
+        PathKind::None => return Err(ServiceError::Unanswered(format!("the link to {called} has just ended"))),
+    };
+    Ok(Pong { who: called, route, address, round_trip })
+}

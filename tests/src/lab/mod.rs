@@ -137,7 +137,8 @@ impl House {
     /// # Errors
     /// When `nft` fails.
     pub fn cut(&self) -> Result<()> {
-        self.router.nft("table ip cut {\n  chain every {\n    type filter hook forward priority -10\n    drop\n  }\n}\n")
+        self.router
+            .nft("table ip cut {\n  chain every {\n    type filter hook forward priority -10\n    drop\n  }\n}\n")
     }
 
     /// It does again.

@@ -23,6 +23,7 @@ mod hostile;
 mod hostile_crowd;
 mod hostile_directory;
 mod hostile_peer;
+mod hostile_relay;
 mod impostor;
 mod isolation;
 mod key_change;

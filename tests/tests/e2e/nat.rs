@@ -150,7 +150,10 @@ fn d5_where_no_hole_can_be_made_the_relay_delivers() {
             pongs = pings(&world.alice, "bob", &["-c", "1"]);
             route(&pongs) == "relayed"
         });
-        println!("figure: {nats:?}: delivered in {first:?} after a cold start, by the relay after {:?}", begun.elapsed());
+        println!(
+            "figure: {nats:?}: delivered in {first:?} after a cold start, by the relay after {:?}",
+            begun.elapsed()
+        );
         assert!(text(&pongs[0]["address"]).starts_with("https://203.0.113.1:"), "{pongs:?}");
         let (took, back) =
             (delivered(&world.alice, &world.bob, "again"), delivered(&world.bob, &world.alice, "hello yourself"));

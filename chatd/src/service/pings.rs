@@ -59,9 +59,18 @@ pub(crate) async fn ping(service: &Service, account: &Account, who: &str) -> Res
     }
     let context = delivery_context(service, account, &account.row());
     let bearer = account.session().bearer;
-    let link = delivery::reach(&context, row.id, bearer.as_deref()).await;
-    let link = link.map_err(|why| ServiceError::Unanswered(format!("{called} is not reached: {why}")))?;
-    let round_trip = link.ping(PATIENCE).await.map_err(|error| match error {
+    let reach = async || {
+        let link = delivery::reach(&context, row.id, bearer.as_deref()).await;
+        link.map_err(|why| ServiceError::Unanswered(format!("{called} is not reached: {why}")))
+    };
+    let mut link = reach().await?;
+    let mut answer = link.ping(PATIENCE).await;
+    if matches!(answer, Err(LinkError::Closed(_))) {
+        // It has just ended, and says nothing of whether there can be another.
+        link = reach().await?;
+        answer = link.ping(PATIENCE).await;
+    }
+    let round_trip = answer.map_err(|error| match error {
         LinkError::Full => ServiceError::TooOften(format!("many are asking {called} already; try again in a moment")),
         error => ServiceError::Unanswered(format!("no answer from {called}: {error}")),
     })?;

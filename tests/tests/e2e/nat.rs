@@ -157,7 +157,8 @@ fn d5_where_no_hole_can_be_made_the_relay_delivers() {
         assert!(text(&pongs[0]["address"]).starts_with("https://203.0.113.1:"), "{pongs:?}");
         let (took, back) =
             (delivered(&world.alice, &world.bob, "again"), delivered(&world.bob, &world.alice, "hello yourself"));
-        let micros = pings(&world.alice, "bob", &["-c", "1"])[0]["round_trip_us"].as_u64().unwrap();
+        let pongs = pings(&world.alice, "bob", &["-c", "1"]);
+        let micros = pongs[0]["round_trip_us"].as_u64().unwrap_or_else(|| panic!("{pongs:?}"));
         println!("figure: {nats:?}: by the relay in {took:?}, back in {back:?}; round trip {micros} us");
         let words = world.bob.ok(["ping", "alice", "-c", "1"]).stdout;
         assert!(words.contains("alice answered in") && words.contains("relayed: https://203.0.113.1:"), "{words}");

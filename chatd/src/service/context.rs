@@ -14,7 +14,6 @@ use super::account::registry::Registry;
 use super::backup::transfers::Transfers;
 use super::config::Config;
 use super::error::ServiceError;
-use super::pings::Pings;
 use super::relays::Relays;
 use crate::crypto::keys::SigningKey;
 use crate::delivery::{News, OpenLink};
@@ -23,6 +22,7 @@ use crate::link::{Node, PeerTable};
 use crate::model::{Caller, Clients};
 use crate::peer::Links;
 use crate::policy::rate::SharedLimits;
+use crate::policy::rate::keyed::KeyedLimiter;
 use crate::store::disk::reserve::Space;
 use crate::store::history::search::Indexer;
 
@@ -47,7 +47,8 @@ pub(super) struct Inner {
     pub directories: Directories,
     pub accounts: Registry,
     pub relays: Relays,
-    pub pings: Pings,
+    /// How often contacts were pinged, whichever account and program asked.
+    pub pings: KeyedLimiter<AccountId>,
     pub links: Links,
     pub transfers: Arc<Transfers>,
     pub clients: KnownClients,

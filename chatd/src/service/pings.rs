@@ -1,10 +1,6 @@
 //! `contact.ping`: whether a contact's daemon is there, and by which way.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
-
-use governor::clock::DefaultClock;
-use proto::ids::AccountId;
 
 use super::account::Account;
 use super::account::supervisor::delivery_context;
@@ -15,27 +11,10 @@ use crate::delivery;
 use crate::link::{LinkError, PathKind};
 use crate::model::{Pong, Route};
 use crate::policy::contact::Relation;
-use crate::policy::rate::keyed::KeyedLimiter;
 use crate::store::peers::names;
 
 /// For the answer on a link that stands.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Pings of one contact a minute. Its daemon takes 256 frames of that kind of this one, and drops who sends more: the other half is
-/// for what is asked beside.
-const A_MINUTE: NonZeroU32 = NonZeroU32::new(128).unwrap();
-/// Contacts whose pings are counted each by itself.
-const CONTACTS: NonZeroU32 = NonZeroU32::new(4_096).unwrap();
-
-/// How often contacts were pinged, whichever account and program asked.
-#[derive(Debug)]
-pub struct Pings(KeyedLimiter<AccountId>);
-
-impl Default for Pings {
-    fn default() -> Self {
-        Self(KeyedLimiter::new(A_MINUTE, Duration::from_secs(60), CONTACTS, DefaultClock::default()))
-    }
-}
-
 /// `contact.ping`.
 ///
 /// # Errors
@@ -53,7 +32,7 @@ pub(crate) async fn ping(service: &Service, account: &Account, who: &str) -> Res
     if account.delivery().is_none() {
         return Err(ServiceError::LoggedOut(account.row().address()));
     }
-    if let Err(over) = service.inner.pings.0.check(&row.account) {
+    if let Err(over) = service.inner.pings.check(&row.account) {
         let seconds = over.0.as_secs() + 1;
         return Err(ServiceError::TooOften(format!("{called} was asked very often; try again in {seconds} s")));
     }

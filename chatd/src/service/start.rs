@@ -16,12 +16,11 @@ use super::config::Config;
 use super::context::{Inner, KnownClients, Service};
 use super::directory::publisher;
 use super::error::ServiceError;
-use super::pings::Pings;
 use super::relays::Relays;
 use crate::directory::{Directories, NameOptions, Network};
 use crate::link::{LinkCaps, LinkConfig, Node, PeerTable};
 use crate::peer::{self, Links};
-use crate::policy::rate::SharedLimits;
+use crate::policy::rate::{self, SharedLimits};
 use crate::store::disk::reserve::Space;
 use crate::store::history::search::Indexer;
 
@@ -68,7 +67,7 @@ pub async fn start(config: Config, data_dir: PathBuf) -> Result<Service, Service
             space,
             accounts: Registry::default(),
             relays: Relays::new(node.clone()),
-            pings: Pings::default(),
+            pings: rate::pings(),
             links: Links::default(),
             clients: KnownClients::default(),
             started: Instant::now(),

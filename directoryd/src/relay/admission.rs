@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use iroh_base::EndpointId;
 use iroh_relay::server::clients::Clients;
 use iroh_relay::server::{Access, AccessControl, ClientRequest, ConnectionId};
+use proto::ids::NodeId;
 
 use super::guests::Guests;
-use super::node_of;
 use crate::config::RelaySettings;
 use crate::live::Live;
 use crate::metrics::RelayMetrics;
@@ -20,6 +20,11 @@ use crate::store::{Readers, StoreError};
 
 /// Nodes that are looked up in one query of the sweep.
 const SWEEP_CHUNK: usize = 256;
+
+/// A node's id in our words.
+fn node_of(id: EndpointId) -> NodeId {
+    NodeId(*id.as_bytes())
+}
 
 /// See the module.
 #[derive(Debug)]

@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use axum::extract::ws::WebSocket;
 use axum::http::request::Parts;
-use iroh_base::EndpointId;
 use iroh_relay::KeyCache;
 use iroh_relay::http::{CLIENT_AUTH_HEADER, ProtocolVersion};
 use iroh_relay::protos::handshake;
@@ -168,9 +167,4 @@ impl Relay {
         self.metrics.packets.store(counters.send_packets_sent.get(), Ordering::Relaxed);
         self.metrics.dropped.store(counters.send_packets_dropped.get(), Ordering::Relaxed);
     }
-}
-
-/// A node's id in our words.
-fn node_of(id: EndpointId) -> NodeId {
-    NodeId(*id.as_bytes())
 }

@@ -4,7 +4,7 @@ use axum::RequestPartsExt;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Extension, Request, State};
-use axum::http::StatusCode;
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use iroh_relay::http::ProtocolVersion;
 use proto::directory::api::ErrorCode;
@@ -60,5 +60,5 @@ pub async fn upgrade(
 
 /// Something to measure by.
 pub async fn probe() -> Response {
-    StatusCode::OK.into_response()
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], "").into_response()
 }

@@ -36,6 +36,7 @@ mod nat;
 mod operate;
 mod pages;
 mod peer_abuse;
+mod ping;
 mod presence;
 mod profiles;
 mod prompts;

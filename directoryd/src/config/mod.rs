@@ -343,7 +343,7 @@ impl Config {
         if self.tls == TlsMode::Own && self.tls_cert.is_some() {
             return Err(ConfigError::Value("tls = \"own\" serves no tls_cert: leave one of them out".into()));
         }
-        self.relay.check()?;
+        self.relay.check().map_err(ConfigError::Value)?;
         let limits = &self.limits;
         let rates = [
             limits.request_burst,

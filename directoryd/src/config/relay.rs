@@ -1,7 +1,5 @@
 //! What the operator decides of the relay: the table `[relay]`.
 
-use super::ConfigError;
-
 /// The port of QUIC address discovery that clients expect.
 const DISCOVERY_PORT: u16 = 7842;
 /// Bytes a second below which not even the handshake between two nodes would get through in time.
@@ -28,16 +26,16 @@ impl RelaySettings {
     /// Checks the values.
     ///
     /// # Errors
-    /// [`ConfigError::Value`], which says what to change.
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    /// What to change.
+    pub(super) fn check(&self) -> Result<(), String> {
         if self.connections == 0 || self.connections_per_node == 0 {
             let text = "a limit of 0 would refuse every node; relay.enabled = false switches the relay off";
-            return Err(ConfigError::Value(text.into()));
+            return Err(text.into());
         }
         if self.bytes_per_second < MIN_BYTES_PER_SECOND {
             let text =
                 format!("relay.bytes_per_second is {MIN_BYTES_PER_SECOND} at least: less would let nobody through");
-            return Err(ConfigError::Value(text));
+            return Err(text);
         }
         Ok(())
     }

@@ -126,6 +126,8 @@ verbs! {
     Unmute => contact::filter::unmute,
     /// Show or change a profile
     Profile => account::profile,
+    /// Ask a contact's daemon whether it is there, by which way, and how long that takes
+    Ping => contact::ping,
     /// Show every attempt on a message
     Trace => message::trace,
     /// Replace the identity key

@@ -9,7 +9,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
         "People",
         &[
             "users", "add", "requests", "accept", "reject", "contacts", "remove", "rename", "verify", "block",
-            "unblock", "mute", "unmute",
+            "unblock", "mute", "unmute", "ping",
         ],
     ),
     ("Your account", &["register", "login", "logout", "unregister", "whoami", "use", "profile", "settings", "key"]),
@@ -19,7 +19,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
 ];
 
 /// Command lines and what each is for, by verb; `""` is the program itself.
-const EXAMPLES: [(&str, &[(&str, &str)]); 12] = [
+const EXAMPLES: [(&str, &[(&str, &str)]); 13] = [
     (
         "",
         &[
@@ -54,6 +54,7 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 12] = [
         &[("chatctl verify bob", "the number to compare"), ("chatctl verify bob 12345 67890 ...", "compare it")],
     ),
     ("mute", &[("chatctl mute bob 8h", "until tomorrow")]),
+    ("ping", &[("chatctl ping bob --until-direct", "until no relay is needed any more; exit 6 if that does not come")]),
     (
         "backup",
         &[

@@ -5,7 +5,7 @@
 //! message's plaintext.
 //!
 //! Data flows one way: `http -> routes, session -> store -> cluster`. Rooms import only from those below them: `run`,
-//! `routes`, `session`, `state`, `http`, `tls`, `config`, `store`, `cluster`, and `identity`, `live`, `metrics` at the bottom.
+//! `routes`, `session`, `state`, `relay`, `http`, `tls`, `config`, `store`, `cluster`, and `identity`, `live`, `metrics` at the bottom.
 //!
 //! Invariants: an answer that something was stored is given after COMMIT; the index shows only what is committed; every
 //! queue, cache and limiter is bounded; no lock is held across an await.
@@ -16,6 +16,7 @@ pub mod http;
 pub mod identity;
 pub mod live;
 pub mod metrics;
+pub mod relay;
 pub mod routes;
 mod run;
 pub mod session;

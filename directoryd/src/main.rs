@@ -51,7 +51,7 @@ struct Args {
     /// Go on although the identity key is lost or another one, with a new one if there is none: members must accept it
     #[arg(long)]
     new_identity: bool,
-    /// Run no relay (this version has none)
+    /// Run no relay: nodes that do not reach each other directly use the mailbox alone
     #[arg(long)]
     no_relay: bool,
     /// Make the directory's key if there is none, print its URL and the line by which people register, and exit
@@ -125,6 +125,7 @@ impl Args {
             ("key", key),
             ("listen", address.to_string()),
             ("tls", tls),
+            ("relay", relay(config)),
             ("data", format!("{}{fresh}", config.data_dir.display())),
             ("lists to", list.to_owned()),
             ("proxies", listed(&config.proxies)),
@@ -155,8 +156,18 @@ impl Args {
             Some(List::Off) => ListPolicy::Off,
             None => config.list,
         };
+        config.relay.enabled &= !self.no_relay;
         config.new_identity = self.new_identity;
         config.validated()
+    }
+}
+
+/// What a start would relay.
+fn relay(config: &Config) -> String {
+    match (config.relay.enabled, config.tls()) {
+        (false, _) => "none".to_owned(),
+        (true, Tls::Off) => "on the same port; no address discovery, which needs TLS".to_owned(),
+        (true, _) => format!("on the same port; address discovery at UDP {}", config.relay.discovery_port),
     }
 }
 

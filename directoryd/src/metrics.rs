@@ -2,6 +2,7 @@
 //! series.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -26,11 +27,13 @@ pub enum Op {
     Session,
     /// `POST /v1/mailbox/{account}`
     Deposit,
+    /// `GET /relay`, until the node is let in or not
+    Relay,
     /// Everything else: the page, the description, health, metrics, and paths that do not exist
     Other,
 }
 
-const OPERATIONS: usize = 10;
+const OPERATIONS: usize = 11;
 
 impl Op {
     const ALL: [(Self, &str); OPERATIONS] = [
@@ -43,6 +46,7 @@ impl Op {
         (Self::Users, "users"),
         (Self::Session, "session"),
         (Self::Deposit, "deposit"),
+        (Self::Relay, "relay"),
         (Self::Other, "other"),
     ];
 
@@ -123,6 +127,46 @@ impl MailboxMetrics {
     }
 }
 
+/// What the relay did.
+#[derive(Debug, Default)]
+pub struct RelayMetrics {
+    /// Nodes that are connected.
+    pub nodes: AtomicUsize,
+    /// Connections that were let in.
+    pub connections: AtomicU64,
+    /// Connections that were not.
+    pub refused: AtomicU64,
+    /// Times that a node was made to wait because it sent too fast.
+    pub limited: AtomicU64,
+    /// Bytes taken of nodes.
+    pub bytes: AtomicU64,
+    /// Packets passed on.
+    pub packets: AtomicU64,
+    /// Packets that nobody was there for.
+    pub dropped: AtomicU64,
+    /// Connections to the discovery port.
+    pub discoveries: AtomicU64,
+}
+
+impl RelayMetrics {
+    fn render(&self, out: &mut String) {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        for (name, kind, help, value) in [
+            ("nodes", "gauge", "Nodes at the relay.", self.nodes.load(Ordering::Relaxed) as u64),
+            ("connections_total", "counter", "Connections let into the relay.", get(&self.connections)),
+            ("refused_total", "counter", "Connections not let into the relay.", get(&self.refused)),
+            ("limited_total", "counter", "Times that a node had to wait because it sent too fast.", get(&self.limited)),
+            ("bytes_total", "counter", "Bytes of packets taken of nodes.", get(&self.bytes)),
+            ("packets_total", "counter", "Packets passed on.", get(&self.packets)),
+            ("dropped_total", "counter", "Packets for nodes that were not there.", get(&self.dropped)),
+            ("discoveries_total", "counter", "Connections to the discovery port.", get(&self.discoveries)),
+        ] {
+            head(out, &format!("directoryd_relay_{name}"), kind, help);
+            let _ = writeln!(out, "directoryd_relay_{name} {value}");
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -132,6 +176,8 @@ pub struct Metrics {
     writes: AtomicU64,
     /// Of mailboxes.
     pub mailbox: MailboxMetrics,
+    /// Of the relay.
+    pub relay: Arc<RelayMetrics>,
     /// TCP connections that are open.
     pub connections: AtomicUsize,
     /// Connections that were closed at once, because there were too many.
@@ -199,6 +245,7 @@ impl Metrics {
             let _ = writeln!(out, "{name} {value}");
         }
         self.mailbox.render(&mut out);
+        self.relay.render(&mut out);
         out
     }
 }

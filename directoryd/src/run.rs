@@ -16,6 +16,7 @@ use crate::http::connection::accept;
 use crate::http::front::Front;
 use crate::identity::Identity;
 use crate::metrics::Metrics;
+use crate::relay::{DiscoveryError, Relay};
 use crate::routes;
 use crate::setup;
 use crate::state::{Directory, PUSHING};
@@ -35,6 +36,9 @@ pub enum RunError {
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The relay cannot be had as the configuration wants it.
+    #[error(transparent)]
+    Relay(#[from] DiscoveryError),
     /// There is no certificate to show.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -62,6 +66,7 @@ impl Opened {
         let front = Arc::new(Front::new(&config, Arc::clone(&metrics), shutdown.child_token())?);
         let cluster: Arc<dyn Cluster> = Arc::new(Local::new(config.clock.clone()));
         let failed = CancellationToken::new();
+        let counters = Arc::clone(&metrics.relay);
         let (store, thread) = Store::open(&config.store(), Arc::clone(&cluster), metrics, failed.clone())?;
         let tls = source(&config, store.identity()).map(Tls::open).transpose()?.map(Arc::new);
         if let Some(tls) = &tls
@@ -73,8 +78,9 @@ impl Opened {
                 "the certificate does not name the origin: who finds this directory by its domain refuses it"
             );
         }
+        let relay = Relay::open(&config, &store, &cluster, tls.as_deref(), counters)?.map(Arc::new);
         let pushing = Semaphore::new(PUSHING);
-        let directory = Arc::new(Directory { config, store, cluster, front, tls, pushing });
+        let directory = Arc::new(Directory { config, store, cluster, front, tls, relay, pushing });
         Ok(Self { directory, thread, failed })
     }
 
@@ -126,10 +132,17 @@ impl Opened {
         if let Some(tls) = &directory.tls {
             front.tasks.spawn(watch_certificate(Arc::clone(tls), Arc::clone(&front)));
         }
+        if let Some(relay) = directory.relay.clone() {
+            let front = Arc::clone(&front);
+            front.tasks.clone().spawn(async move { relay.discover(&front).await });
+        }
         let router = routes::router(Arc::clone(&directory));
         tokio::select! {
             () = accept(&front, directory.tls.as_ref(), router, listener) => {}
             () = failed.cancelled() => front.stop.cancel(),
+        }
+        if let Some(relay) = &directory.relay {
+            relay.close().await;
         }
         front.tasks.close();
         if tokio::time::timeout(STOP_TIMEOUT, front.tasks.wait()).await.is_err() {
@@ -207,6 +220,11 @@ async fn sweep(directory: Arc<Directory>) {
         if let Err(error) = swept {
             tracing::warn!(%error, "expired mail was not deleted; it is not handed out, and deleted later");
         }
+        if let Some(relay) = &directory.relay
+            && let Err(error) = relay.sweep().await
+        {
+            tracing::warn!(%error, "nodes at the relay were not looked at; they are later");
+        }
     }
 }
 
@@ -231,6 +249,9 @@ impl Handle {
         let Some(directory) = self.0.upgrade() else { return Ok(()) };
         directory.front.reconfigure(config)?;
         directory.store.reconfigure(Bounds::of(&config.store()));
+        if let Some(relay) = &directory.relay {
+            relay.reconfigure(&config.relay);
+        }
         if let Some(tls) = &directory.tls {
             tls.look();
         }

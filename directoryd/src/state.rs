@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
-use proto::directory::api::ErrorCode;
+use proto::directory::api::{ErrorCode, RelayOffer};
 use tokio::sync::Semaphore;
 
 use crate::cluster::Cluster;
@@ -13,6 +13,7 @@ use crate::http::answer::Refusal;
 use crate::http::extract::bearer;
 use crate::http::front::Front;
 use crate::http::limits::{Class, Peer, Source};
+use crate::relay::Relay;
 use crate::store::Store;
 use crate::tls::Tls;
 
@@ -36,11 +37,18 @@ pub struct Directory {
     pub front: Arc<Front>,
     /// How connections are protected, if not by loopback or a proxy.
     pub tls: Option<Arc<Tls>>,
+    /// What passes packets between nodes, if anything does.
+    pub relay: Option<Arc<Relay>>,
     /// A place for each session that holds more than one envelope in memory.
     pub pushing: Semaphore,
 }
 
 impl Directory {
+    /// What a session is told of the relay.
+    pub fn relay_offer(&self) -> Option<RelayOffer> {
+        self.relay.as_ref().map(|relay| relay.offer())
+    }
+
     /// Who asks: a member by the token of a live session, else an address.
     ///
     /// # Errors

@@ -231,7 +231,7 @@ async fn a_guest_watches_those_who_gave_it_a_token_and_does_nothing_else() {
     };
     let welcome = async || {
         let mut guest = directory.open().await;
-        guest.send(&GuestHello { guest: true }).await;
+        guest.send(&GuestHello { guest: true, node: None }).await;
         assert!(matches!(guest.frame().await, ServerFrame::Welcome { .. }));
         guest
     };

@@ -11,6 +11,7 @@ pub mod conform;
 pub mod hostile;
 pub mod http;
 pub mod internet;
+pub mod lab;
 pub mod oracle;
 pub mod people;
 pub mod place;

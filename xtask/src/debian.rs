@@ -15,7 +15,7 @@ struct Need {
 /// What another implementation of age runs on.
 const NODE: [&str; 2] = ["nodejs", "npm"];
 
-const NEEDS: [Need; 15] = [
+const NEEDS: [Need; 17] = [
     Need { package: "python3", why: "docs/rpc.md's client is run as printed", present: || runs("python3", &["-V"]) },
     Need {
         package: "python3-venv",
@@ -39,6 +39,12 @@ const NEEDS: [Need; 15] = [
         present: || Path::new("/usr/sbin/knotd").exists(),
     },
     Need { package: "knot-dnsutils", why: "it is asked for its keys", present: || runs("kdig", &["-V"]) },
+    Need { package: "iproute2", why: "networks of their own are made by it", present: || runs("ip", &["-V"]) },
+    Need {
+        package: "nftables",
+        why: "the routers of these are made by it",
+        present: || Path::new("/usr/sbin/nft").exists(),
+    },
     Need {
         package: "util-linux",
         why: "tests with a second user need setpriv",

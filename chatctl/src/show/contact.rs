@@ -1,6 +1,6 @@
 //! People as lines: requests, and the lists of contacts, users and unread messages.
 
-use proto::rpc::types::{Contact, ContactState, Unread, User};
+use proto::rpc::types::{Contact, ContactState, PingResult, Route, Unread, User};
 use proto::time::Timestamp;
 
 use super::words::clock::clock;
@@ -10,6 +10,18 @@ use crate::term::table::Table;
 
 /// From this time on (the year 9000) muting has no end that is worth showing.
 const MUTED_FOR_EVER: Timestamp = Timestamp(221_845_392_000_000);
+
+/// A contact's daemon that answered.
+pub fn pong(pong: &PingResult) -> Line {
+    let took = format!(" in {:.1} ms, ", pong.round_trip_us as f64 / 1e3);
+    let address = pong.address.as_deref().unwrap_or_default();
+    let way = match pong.route {
+        Route::Direct => format!("direct: {address}"),
+        Route::Relayed => format!("relayed: {address}"),
+        Route::Local => "on this daemon".to_owned(),
+    };
+    Line::from([Span::name(&pong.who), " answered".into(), (took + &way).into()])
+}
 
 /// A request that waits, with the command that accepts it. What its sender chose is in quotes, and said to be so.
 pub fn request(contact: &Contact) -> Line {

@@ -23,8 +23,11 @@ fn daemon(status: &StatusResult, socket: &str) -> Vec<(&'static str, String)> {
         ("socket", socket.to_owned()),
         ("node", status.node.to_string()),
         ("listens on", if status.addresses.is_empty() { "-".to_owned() } else { status.addresses.join(", ") }),
-        ("open", format!("{}, {}", count(status.links, "link"), count(status.clients, "client"))),
+        ("open", format!("{}{}, {}", count(status.links, "link"), by_relay(status), count(status.clients, "client"))),
     ];
+    if let Some(relay) = &status.relay {
+        facts.insert(5, ("waits at", format!("the relay {}", relay.trim_end_matches('/'))));
+    }
     for client in &status.own_clients {
         let pid = client.pid.map(|pid| format!(" ({pid})")).unwrap_or_default();
         let since = clock::clock(client.since);
@@ -35,6 +38,15 @@ fn daemon(status: &StatusResult, socket: &str) -> Vec<(&'static str, String)> {
         facts.push(("user", format!("{}: {}", user.uid, count(user.clients, "client"))));
     }
     facts
+}
+
+/// How many of the links need a relay.
+fn by_relay(status: &StatusResult) -> String {
+    match (status.relayed, status.links) {
+        (0, _) => String::new(),
+        (relayed, links) if relayed >= links => " (by a relay)".to_owned(),
+        (relayed, _) => format!(" ({relayed} of them by a relay)"),
+    }
 }
 
 fn account(account: &AccountStatus) -> Vec<(&'static str, String)> {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use daemonkit::chain::chain;
 use proto::directory::api::ErrorCode;
 use proto::directory::{SignedReach, SignedRecord};
 use proto::ids::DeviceId;
@@ -12,9 +13,10 @@ use super::context::Context;
 use super::core::effect::Refresh;
 use super::core::event::{Dialled, RouteKey};
 use super::sealer::devices_of;
-use crate::directory::{DirectoryError, own_networks};
-use crate::link::LinkError;
+use crate::directory::{DirectoryError, RelayPlace, own_networks};
+use crate::link::{LinkError, LinkSender, Relay, Way};
 use crate::model::Outcome;
+use crate::model::ids::PeerId;
 use crate::policy::dial::{DialContext, Source, may_dial};
 use crate::store::peers::{self, trust};
 use crate::store::{ContactRow, StoreError};
@@ -104,10 +106,28 @@ async fn connect(
     }
     *devices = devices_of(&row, context.clock.trusted_or_local_now());
     // Whatever it said: who gave a name up may still be where they were.
-    link_to(context, &row).await.map_err(|error| said.explain(error))
+    link_to(context, &row).await.map(|link| link.link_id()).map_err(|error| said.explain(error))
 }
 
-async fn link_to(context: &Context, row: &ContactRow) -> Result<u64, ReachError> {
+/// A link to a contact: one that is open, or one that is dialled where it was last, or where its directory says that it is now.
+///
+/// # Errors
+/// Why there is none, in words.
+pub async fn reach(context: &Context, peer: PeerId, bearer: Option<&str>) -> Result<LinkSender, String> {
+    let found = async {
+        let row = context.store.read(move |conn| peers::load(conn, peer)).await?;
+        match link_to(context, &row).await {
+            Ok(link) => return Ok(link),
+            Err(error) => tracing::debug!(contact = %peer, %error, "not where it was"),
+        }
+        let said = refresh_reach(context, &row, bearer).await?;
+        let row = context.store.read(move |conn| peers::load(conn, peer)).await?;
+        link_to(context, &row).await.map_err(|error| said.explain(error))
+    };
+    found.await.map_err(|error: ReachError| chain(&error))
+}
+
+async fn link_to(context: &Context, row: &ContactRow) -> Result<LinkSender, ReachError> {
     let reach = SignedReach::decode(&row.reach).and_then(|signed| signed.peek()).map_err(|_| ReachError::Unknown)?;
     let networks = own_networks();
     let rules = DialContext {
@@ -116,10 +136,18 @@ async fn link_to(context: &Context, row: &ContactRow) -> Result<u64, ReachError>
         networks: &networks,
     };
     let addresses: Vec<SocketAddr> = reach.addresses.iter().copied().filter(|a| may_dial(*a, &rules)).collect();
-    if addresses.is_empty() && reach.node != context.node {
+    // A peer says that it waits at a relay, and never where that is: it is the one of its directory.
+    let relay = reach.relay.as_ref().and_then(|_| context.directories.of(&row.origin)?.relay()).map(relay_of);
+    if addresses.is_empty() && relay.is_none() && reach.node != context.node {
         return Err(ReachError::Forbidden);
     }
-    Ok(context.table.get(reach.node, addresses).await?.link_id())
+    Ok(context.table.get(reach.node, Way { addresses, relay }).await?)
+}
+
+/// In the words of links.
+pub(crate) fn relay_of(place: RelayPlace) -> Relay {
+    let RelayPlace { url, address, discovery_port, trust } = place;
+    Relay { url, address, discovery_port, trust }
 }
 
 /// Asks the directory for a newer reach; failing to get one is no failure, the old one may still do.

@@ -25,6 +25,7 @@ mod tests;
 mod work;
 
 pub use context::Context;
+pub(crate) use dialer::{reach, relay_of};
 pub use driver::Delivery;
 pub use news::News;
 pub use open_link::{ClaimBook, OpenLink};

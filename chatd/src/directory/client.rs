@@ -9,7 +9,7 @@ use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::client::legacy::{Client, Error as HttpError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use proto::directory::api::{Base64, DirectoryAnswer, ErrorAnswer, NonceAnswer};
+use proto::directory::api::{Base64, DirectoryAnswer, ErrorAnswer, NonceAnswer, RelayOffer};
 use proto::directory::membership::{CHALLENGE_BYTES, identity_message};
 use proto::directory::verified;
 use proto::ids::{hex, unhex};
@@ -24,6 +24,7 @@ use super::net::connect::{ConnectError, Connector, Failed};
 use super::net::place::Place;
 use super::net::stream::Stream;
 use super::pin::{Identity, Pin};
+use super::relay::{self, RelayPlace};
 use super::request::RequestBuilder;
 use crate::policy::clock::timekeeper::AccountClock;
 
@@ -49,6 +50,7 @@ struct Inner {
     http: Client<Connector, Full<Bytes>>,
     pin: Pin,
     holds: Holds,
+    relay: relay::Found,
 }
 
 /// What is told of somebody who answers something else.
@@ -78,7 +80,14 @@ impl DirectoryClient {
             .pool_timer(TokioTimer::new())
             .build(connector.clone());
         Self {
-            inner: Arc::new(Inner { connector, name, http, pin: Pin::new(key), holds: Holds::default() }),
+            inner: Arc::new(Inner {
+                connector,
+                name,
+                http,
+                pin: Pin::new(key),
+                holds: Holds::default(),
+                relay: relay::Found::default(),
+            }),
             clock: None,
         }
     }
@@ -98,6 +107,18 @@ impl DirectoryClient {
     /// Where it is, in the normal form: a URL without a final slash, or a domain.
     pub fn url(&self) -> &str {
         &self.inner.name
+    }
+
+    /// Its relay, as the last session found it.
+    pub fn relay(&self) -> Option<RelayPlace> {
+        self.inner.relay.get()
+    }
+
+    /// A session over this connection was told of a relay, or of none.
+    pub(super) fn offered(&self, stream: &Stream, offer: Option<RelayOffer>) {
+        let connector = &self.inner.connector;
+        let found = || RelayPlace::of(connector.place(), stream.peer().ok()?, offer?, connector.judge()?);
+        self.inner.relay.set(found());
     }
 
     /// The domain that it has to serve, if it was named by one.

@@ -54,8 +54,6 @@ pub struct LinkConfig {
     /// At most one address per family; port 0 takes a free one. An unspecified IPv6 address (`[::]`) may fail to bind,
     /// as on machines without IPv6; any other address that cannot be bound is an error.
     pub listen: Vec<SocketAddr>,
-    /// URLs of our own relays. Empty: none, and direct connections only. Nothing of any third party is ever contacted.
-    pub relays: Vec<String>,
     /// How long a dial may take, hello included.
     pub dial_timeout: Duration,
     /// Limits on peers.
@@ -68,7 +66,6 @@ impl LinkConfig {
         Self {
             secret_key: Zeroizing::new(secret_key),
             listen: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))],
-            relays: Vec::new(),
             dial_timeout: Duration::from_secs(10),
             caps: LinkCaps::default(),
         }
@@ -80,7 +77,6 @@ impl std::fmt::Debug for LinkConfig {
         // The key never reaches a log.
         f.debug_struct("LinkConfig")
             .field("listen", &self.listen)
-            .field("relays", &self.relays)
             .field("dial_timeout", &self.dial_timeout)
             .field("caps", &self.caps)
             .finish_non_exhaustive()

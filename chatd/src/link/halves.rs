@@ -1,7 +1,7 @@
 //! The two halves of a link, the same for both carriers.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use iroh::endpoint::RecvStream;
@@ -116,6 +116,33 @@ impl LinkSender {
     /// The way that frames take now.
     pub fn path(&self) -> Path {
         self.shared().path()
+    }
+
+    /// Asks the other end whether it is there; how long the answer took. Who reads the link hands answers to
+    /// [`LinkSender::answered`].
+    ///
+    /// # Errors
+    /// [`LinkError::TooSlow`], [`LinkError::Full`] when many ask already, and what [`LinkSender::send`] says.
+    pub async fn ping(&self, patience: Duration) -> Result<Duration, LinkError> {
+        // In the upper half: what else is pinged for counts from below.
+        let nonce = rand::random::<u64>() | 1 << 63;
+        let answered = self.shared().await_pong(nonce).ok_or(LinkError::Full)?;
+        let asked = Instant::now();
+        let slow = || LinkError::TooSlow("it does not answer");
+        let wait = async {
+            self.send(Frame::Ping { nonce, reply: false }).await?;
+            tokio::select! {
+                answered = answered => answered.map_err(|_| slow()),
+                reason = self.closed() => Err(LinkError::Closed(reason)),
+            }
+        };
+        timeout(patience, wait).await.unwrap_or_else(|_| Err(slow()))?;
+        Ok(asked.elapsed())
+    }
+
+    /// The answer to a ping came; whether it was one of [`LinkSender::ping`].
+    pub fn answered(&self, nonce: u64) -> bool {
+        self.shared().pong(nonce)
     }
 
     /// The link's number.

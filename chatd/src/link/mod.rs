@@ -14,7 +14,8 @@
 //! - A length is checked before memory is reserved for it; a frame that has begun must go on.
 //! - A link ends once, with one [`CloseReason`], which both sides and all clones see.
 //! - Early data of TLS (0-RTT, replayable) is refused.
-//! - Nothing of a third party is contacted: no discovery service, no foreign relay, no port mapper.
+//! - Nothing of a third party is contacted: no discovery service, no relay but those of own and of contacts' directories, no port
+//!   mapper.
 
 mod caps;
 mod config;
@@ -24,6 +25,7 @@ mod halves;
 mod local;
 mod node;
 mod reader;
+mod relay;
 mod shared;
 mod table;
 mod writer;
@@ -37,9 +39,10 @@ pub use config::{INCOMING_QUEUE_LINKS, LinkCaps, LinkConfig, SEND_QUEUE_FRAMES};
 pub use error::{CloseCode, CloseOrigin, CloseReason, LinkError};
 pub use halves::{LinkReceiver, LinkSender};
 pub use local::in_process_pair;
-pub use node::Node;
+pub use node::{Node, Whereabouts};
+pub use relay::Relay;
 pub use shared::{Path, PathKind};
-pub use table::PeerTable;
+pub use table::{PeerTable, Way};
 
 /// Label of the TLS exporter (RFC 8446, section 7.5) that claims are bound to.
 pub const EXPORTER_LABEL: &[u8] = b"chatd/claim/1";

@@ -1,5 +1,6 @@
 //! The node: one iroh endpoint that dials, accepts under caps, and watches its own addresses.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +10,16 @@ use iroh::endpoint::{
     BindOpts, ConnectOptions, ConnectWithOptsError, ConnectingError, Incoming, PortmapperConfig, QuicTransportConfig,
     QuicTransportConfigBuilder, VarInt, presets,
 };
-use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMode, RelayUrl, SecretKey, TransportAddr, Watcher};
+use iroh::tls::CaTlsConfig;
+use iroh::{
+    Endpoint, EndpointAddr, EndpointId, NetReportConfig, RelayConfig, RelayMap, RelayMode, RelayUrl, SecretKey,
+    TransportAddr, Watcher,
+};
+use iroh_relay::RelayQuicConfig;
 use proto::ids::NodeId;
 use proto::wire::ALPN;
 use rustls::crypto::aws_lc_rs;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::debug;
 
@@ -24,6 +30,7 @@ use super::config::{
 };
 use super::connect::Handshaker;
 use super::error::{CloseCode, CloseReason};
+use super::relay::{Known, Relay};
 use super::{Link, LinkCaps, LinkConfig, LinkError};
 
 /// A bound node; clones are the same node. Dropping the last clone closes its links without waiting for the peers:
@@ -40,8 +47,20 @@ struct Inner {
     dialing: QuicTransportConfig,
     dial_timeout: Duration,
     handshaker: Handshaker,
-    addresses: watch::Receiver<Vec<SocketAddr>>,
+    whereabouts: watch::Receiver<Whereabouts>,
     caps: Arc<InboundCaps>,
+    known: Known,
+    /// Relays that one of which this node waits at, with their discovery ports.
+    relays: Mutex<BTreeMap<RelayUrl, Option<u16>>>,
+}
+
+/// Where a node may be reached.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Whereabouts {
+    /// Directly, as far as it knows itself; sorted.
+    pub addresses: Vec<SocketAddr>,
+    /// The URL of the relay that it waits at.
+    pub relay: Option<String>,
 }
 
 impl Drop for Inner {
@@ -57,10 +76,11 @@ impl Node {
     /// # Errors
     /// [`LinkError::Config`], [`LinkError::Bind`].
     pub async fn bind(config: LinkConfig) -> Result<(Self, mpsc::Receiver<Link>), LinkError> {
-        let endpoint = endpoint(&config).await?;
+        let known = Known::default();
+        let endpoint = endpoint(&config, &known).await?;
         let handshaker = Handshaker::new(&config.caps);
         let caps = InboundCaps::new(&config.caps);
-        let addresses = watch_addresses(&endpoint, &handshaker).await;
+        let whereabouts = watch_addresses(&endpoint, &handshaker).await;
         let (to_owner, incoming) = mpsc::channel(INCOMING_QUEUE_LINKS);
         let acceptor = Acceptor {
             endpoint: endpoint.clone(),
@@ -76,8 +96,10 @@ impl Node {
             dialing: transport(0).build(),
             dial_timeout: config.dial_timeout,
             handshaker,
-            addresses,
+            whereabouts,
             caps,
+            known,
+            relays: Mutex::default(),
         };
         Ok((Self { inner: Arc::new(inner) }, incoming))
     }
@@ -89,12 +111,28 @@ impl Node {
 
     /// Where peers may dial this node, as far as it knows itself.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
-        self.inner.addresses.borrow().clone()
+        self.inner.whereabouts.borrow().addresses.clone()
     }
 
-    /// The same, and every change of it, once it has settled.
-    pub fn watch_addresses(&self) -> watch::Receiver<Vec<SocketAddr>> {
-        self.inner.addresses.clone()
+    /// Where it may be reached, and every change of that, once it has settled.
+    pub fn whereabouts(&self) -> watch::Receiver<Whereabouts> {
+        self.inner.whereabouts.clone()
+    }
+
+    /// The relays to wait at from now on: the transport chooses the nearest one.
+    pub async fn wait_at(&self, wanted: &[Relay]) {
+        wanted.iter().for_each(|relay| self.inner.known.learn(relay));
+        let wanted: BTreeMap<RelayUrl, Option<u16>> =
+            wanted.iter().filter_map(|relay| Some((relay.url()?, relay.discovery_port))).collect();
+        let mut relays = self.inner.relays.lock().await;
+        for (url, port) in wanted.iter().filter(|(url, port)| relays.get(*url) != Some(*port)) {
+            let config = RelayConfig::new(url.clone(), port.map(RelayQuicConfig::new));
+            self.inner.endpoint.insert_relay(url.clone(), Arc::new(config)).await;
+        }
+        for gone in relays.keys().filter(|url| !wanted.contains_key(*url)) {
+            self.inner.endpoint.remove_relay(gone).await;
+        }
+        *relays = wanted;
     }
 
     /// Connects to a node at these addresses (the first 16 are tried, all at once) and waits for its hello.
@@ -103,15 +141,30 @@ impl Node {
     /// [`LinkError::Refused`] when the peer said no, [`LinkError::Version`], [`LinkError::DialTimeout`] when nobody
     /// answered in time, [`LinkError::Dial`] and [`LinkError::Closed`] for the rest.
     pub async fn dial(&self, peer: NodeId, addresses: &[SocketAddr]) -> Result<Link, LinkError> {
+        self.dial_by(peer, addresses, None).await
+    }
+
+    /// The same, and through a relay at once: the first way that works is used, and the better one later.
+    ///
+    /// # Errors
+    /// As [`Node::dial`].
+    pub async fn dial_by(
+        &self,
+        peer: NodeId,
+        addresses: &[SocketAddr],
+        relay: Option<&Relay>,
+    ) -> Result<Link, LinkError> {
         if peer == self.inner.id {
             return Err(LinkError::OwnNode);
         }
         let id = EndpointId::from_bytes(&peer.0).map_err(|_| LinkError::NoSuchNode(peer))?;
-        if addresses.is_empty() {
+        let relay_url = relay.and_then(Relay::url);
+        if addresses.is_empty() && relay_url.is_none() {
             return Err(LinkError::NoAddress(peer));
         }
+        relay.iter().for_each(|relay| self.inner.known.learn(relay));
         let addresses = addresses.iter().take(MAX_DIAL_ADDRESSES).copied().map(TransportAddr::Ip);
-        let target = EndpointAddr::from_parts(id, addresses);
+        let target = EndpointAddr::from_parts(id, addresses.chain(relay_url.map(TransportAddr::Relay)));
         let dial = async {
             let options = ConnectOptions::new().with_transport_config(self.inner.dialing.clone());
             let connecting = self.inner.endpoint.connect_with_opts(target, ALPN, options).await;
@@ -178,20 +231,26 @@ fn transport(streams: u32) -> QuicTransportConfigBuilder {
         .keep_alive_interval(KEEP_ALIVE)
 }
 
-async fn endpoint(config: &LinkConfig) -> Result<Endpoint, LinkError> {
+async fn endpoint(config: &LinkConfig, known: &Known) -> Result<Endpoint, LinkError> {
     let bind = |source| LinkError::Bind { listen: config.listen.clone(), source };
     let mut provider = aws_lc_rs::default_provider();
     provider.kx_groups = vec![aws_lc_rs::kx_group::X25519MLKEM768, aws_lc_rs::kx_group::X25519];
-    let relays: Result<Vec<RelayUrl>, _> = config.relays.iter().map(|url| url.parse()).collect();
-    let relays = relays.map_err(|error| LinkError::Config(format!("not the URL of a relay: {error}")))?;
-    let relay_mode = if relays.is_empty() { RelayMode::Disabled } else { RelayMode::custom(relays) };
-    let resolver = DnsResolver::builder().with_system_defaults().disable_fallback().build();
+    let judge = {
+        let known = known.clone();
+        CaTlsConfig::custom_server_cert_verifier(Arc::new(move |provider| Ok(known.judge(provider))))
+    };
+    // Its probe by plain HTTP would go to another port than any that somebody named.
+    let mut probes = NetReportConfig::default();
+    probes.captive_portal_check = false;
     let mut builder = Endpoint::builder(presets::Minimal)
         .crypto_provider(Arc::new(provider))
         .secret_key(SecretKey::from_bytes(&config.secret_key))
         .alpns(vec![ALPN.to_vec()])
-        .relay_mode(relay_mode)
-        .dns_resolver(resolver)
+        // None yet: they come with the sessions of the accounts.
+        .relay_mode(RelayMode::Custom(RelayMap::empty()))
+        .dns_resolver(DnsResolver::custom(known.clone()))
+        .ca_tls_config(judge)
+        .net_report_config(probes)
         .portmapper_config(PortmapperConfig::Disabled)
         .clear_address_lookup()
         .transport_config(transport(1).build())
@@ -208,14 +267,14 @@ async fn endpoint(config: &LinkConfig) -> Result<Endpoint, LinkError> {
     builder.bind().await.map_err(|error| bind(Box::new(error)))
 }
 
-/// Publishes the endpoint's direct addresses, settled and sorted, until the node stops.
-async fn watch_addresses(endpoint: &Endpoint, handshaker: &Handshaker) -> watch::Receiver<Vec<SocketAddr>> {
+/// Publishes where the endpoint is, settled and sorted, until the node stops.
+async fn watch_addresses(endpoint: &Endpoint, handshaker: &Handshaker) -> watch::Receiver<Whereabouts> {
     let mut watcher = endpoint.watch_addr();
     let first_by = Instant::now() + FIRST_ADDRESS_WAIT;
-    let mut first = direct(&watcher.get());
-    while first.is_empty() {
+    let mut first = whereabouts(&watcher.get());
+    while first.addresses.is_empty() {
         match timeout_at(first_by, watcher.updated()).await {
-            Ok(Ok(address)) => first = direct(&address),
+            Ok(Ok(address)) => first = whereabouts(&address),
             Ok(Err(_)) | Err(_) => break,
         }
     }
@@ -224,7 +283,7 @@ async fn watch_addresses(endpoint: &Endpoint, handshaker: &Handshaker) -> watch:
     handshaker.tasks.spawn(shutdown.run_until_cancelled_owned(async move {
         while watcher.updated().await.is_ok() {
             sleep(ADDRESS_SETTLE).await;
-            let now = direct(&watcher.get());
+            let now = whereabouts(&watcher.get());
             publish.send_if_modified(|known| {
                 let changed = *known != now;
                 *known = now;
@@ -235,11 +294,11 @@ async fn watch_addresses(endpoint: &Endpoint, handshaker: &Handshaker) -> watch:
     addresses
 }
 
-fn direct(address: &EndpointAddr) -> Vec<SocketAddr> {
+fn whereabouts(address: &EndpointAddr) -> Whereabouts {
     let mut addresses: Vec<_> = address.ip_addrs().copied().collect();
     addresses.sort_unstable();
     addresses.dedup();
-    addresses
+    Whereabouts { addresses, relay: address.relay_urls().next().map(ToString::to_string) }
 }
 
 /// Takes connections as they come. Never waits for a peer: each handshake is a task of its own, and there are never

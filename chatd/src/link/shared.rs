@@ -1,18 +1,22 @@
 //! What the parts of one link share: who it is, and whether and how it ended.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use iroh::TransportAddr;
 use iroh::endpoint::{VarInt, WeakConnectionHandle};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::caps::Slot;
 use super::config::RECEIVE_WINDOW;
 use super::error::{CloseCode, CloseOrigin, CloseReason};
+
+/// Pings of the caller's on one link that wait for their answer at most.
+const MAX_PINGS: usize = 16;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -31,12 +35,13 @@ pub(super) struct Shared {
     pub(super) carrier: Carrier,
     slot: Option<Slot>,
     ended: watch::Sender<Option<CloseReason>>,
+    pongs: Mutex<HashMap<u64, oneshot::Sender<()>>>,
 }
 
 impl Shared {
     pub(super) fn new(carrier: Carrier, slot: Option<Slot>) -> Arc<Self> {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { id, carrier, slot, ended: watch::Sender::new(None) })
+        Arc::new(Self { id, carrier, slot, ended: watch::Sender::new(None), pongs: Mutex::default() })
     }
 
     /// Ends the link; only the first reason counts. The other end of an in-process link ends with it.
@@ -60,6 +65,24 @@ impl Shared {
                 other.end(CloseReason::peer(reason.code, &reason.text));
             }
         }
+    }
+
+    /// Somebody waits for the answer to a ping; `None` when as many do as may.
+    pub(super) fn await_pong(&self, nonce: u64) -> Option<oneshot::Receiver<()>> {
+        let mut pongs = self.pongs.lock().unwrap_or_else(PoisonError::into_inner);
+        pongs.retain(|_, waiting| !waiting.is_closed());
+        if pongs.len() >= MAX_PINGS {
+            return None;
+        }
+        let (answer, answered) = oneshot::channel();
+        pongs.insert(nonce, answer);
+        Some(answered)
+    }
+
+    /// An answer came; whether somebody waited for it.
+    pub(super) fn pong(&self, nonce: u64) -> bool {
+        let waiting = self.pongs.lock().unwrap_or_else(PoisonError::into_inner).remove(&nonce);
+        waiting.is_some_and(|waiting| waiting.send(()).is_ok())
     }
 
     /// The end, if it came.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use proto::ids::NodeId;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{CloseCode, CloseReason, Link, LinkError, LinkSender, Node, in_process_pair};
+use super::{CloseCode, CloseReason, Link, LinkError, LinkSender, Node, Relay, in_process_pair};
 
 /// Questions that wait for the table at most; askers wait for room.
 const QUEUE: usize = 256;
@@ -19,10 +19,19 @@ const QUEUE: usize = 256;
 /// Dials to one node at a time at most.
 const MAX_DIALS: usize = 3;
 
+/// How a node may be reached.
+#[derive(Debug, Clone, Default)]
+pub struct Way {
+    /// Directly.
+    pub addresses: Vec<SocketAddr>,
+    /// Through a relay.
+    pub relay: Option<Relay>,
+}
+
 type Answer = oneshot::Sender<Result<LinkSender, LinkError>>;
 
 enum Ask {
-    Get { peer: NodeId, addresses: Vec<SocketAddr>, answer: Answer },
+    Get { peer: NodeId, way: Way, answer: Answer },
     Dialed { peer: NodeId, result: Result<Link, LinkError> },
     Ended { peer: NodeId, link: u64 },
 }
@@ -45,14 +54,14 @@ impl PeerTable {
         Self { asks, open }
     }
 
-    /// A live link to a node: an open one, else one that is dialled now at these addresses.
+    /// A live link to a node: an open one, else one that is dialled now this way.
     ///
     /// # Errors
     /// Those of the dial.
-    pub async fn get(&self, peer: NodeId, addresses: Vec<SocketAddr>) -> Result<LinkSender, LinkError> {
+    pub async fn get(&self, peer: NodeId, way: Way) -> Result<LinkSender, LinkError> {
         let (answer, result) = oneshot::channel();
         let gone = || LinkError::Closed(CloseReason::local(CloseCode::ShuttingDown, "the node stops"));
-        self.asks.send(Ask::Get { peer, addresses, answer }).await.map_err(|_| gone())?;
+        self.asks.send(Ask::Get { peer, way, answer }).await.map_err(|_| gone())?;
         result.await.unwrap_or_else(|_| Err(gone()))
     }
 
@@ -78,6 +87,7 @@ struct Peer {
     dialing: usize,
     /// Where they go; a newer address is tried at once, beside an older one that may be dead.
     targets: Vec<SocketAddr>,
+    relays: Vec<Relay>,
     waiting: Vec<Answer>,
 }
 
@@ -99,7 +109,7 @@ impl Table {
 
     async fn ask(&mut self, ask: Ask) {
         match ask {
-            Ask::Get { peer, addresses, answer } => self.get(peer, addresses, answer).await,
+            Ask::Get { peer, way, answer } => self.get(peer, way, answer).await,
             Ask::Dialed { peer, result } => {
                 let waiting = {
                     let entry = self.peers.entry(peer).or_default();
@@ -108,6 +118,7 @@ impl Table {
                         return;
                     }
                     entry.targets.clear();
+                    entry.relays.clear();
                     std::mem::take(&mut entry.waiting)
                 };
                 match result {
@@ -138,7 +149,7 @@ impl Table {
         }
     }
 
-    async fn get(&mut self, peer: NodeId, addresses: Vec<SocketAddr>, answer: Answer) {
+    async fn get(&mut self, peer: NodeId, way: Way, answer: Answer) {
         let entry = self.peers.entry(peer).or_default();
         if let Some(sender) = entry.links.iter().rev().find(|sender| !sender.is_closed()) {
             let _ = answer.send(Ok(sender.clone()));
@@ -153,13 +164,15 @@ impl Table {
             return;
         }
         entry.waiting.push(answer);
-        let new = addresses.iter().any(|address| !entry.targets.contains(address));
+        let new = way.addresses.iter().any(|address| !entry.targets.contains(address))
+            || way.relay.iter().any(|relay| !entry.relays.contains(relay));
         if entry.dialing == 0 || (new && entry.dialing < MAX_DIALS) {
             entry.dialing += 1;
-            entry.targets.extend(&addresses);
+            entry.targets.extend(&way.addresses);
+            entry.relays.extend(way.relay.clone());
             let (node, asks) = (self.node.clone(), self.asks.clone());
             tokio::spawn(async move {
-                let result = node.dial(peer, &addresses).await;
+                let result = node.dial_by(peer, &way.addresses, way.relay.as_ref()).await;
                 let _ = asks.send(Ask::Dialed { peer, result }).await;
             });
         }

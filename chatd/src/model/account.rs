@@ -197,10 +197,14 @@ pub struct DaemonStatus {
     pub node: NodeId,
     /// Addresses on which peers are accepted.
     pub addresses: Vec<std::net::SocketAddr>,
+    /// The relay that it waits at.
+    pub relay: Option<String>,
     /// Seconds since it was started.
     pub uptime: u64,
     /// Open links to other daemons.
     pub links: u64,
+    /// Those of them that go through a relay now.
+    pub relayed: u64,
     /// Programs that are connected, of all users.
     pub clients: u64,
     /// Those of the user.

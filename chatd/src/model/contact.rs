@@ -195,3 +195,27 @@ pub struct Invite {
     /// Who has used it: the form that names this contact.
     pub used_by: Option<String>,
 }
+
+/// How a contact's daemon is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// Straight to an address.
+    Direct,
+    /// Through a relay.
+    Relayed,
+    /// It is this daemon.
+    Local,
+}
+
+/// A contact's daemon has answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pong {
+    /// The contact, as it is called here.
+    pub who: String,
+    /// By which way.
+    pub route: Route,
+    /// Its address, or the URL of the relay.
+    pub address: Option<String>,
+    /// Until the answer.
+    pub round_trip: std::time::Duration,
+}

@@ -21,7 +21,8 @@ pub use self::account::{
 };
 pub use self::client::{Caller, ClientInfo, Clients, UserClients};
 pub use self::contact::{
-    Called, Contact, ContactNow, ContactStage, DirectoryKey, Invite, Presence, Suite, Trust, Unread, User, Verified,
+    Called, Contact, ContactNow, ContactStage, DirectoryKey, Invite, Pong, Presence, Route, Suite, Trust, Unread, User,
+    Verified,
 };
 pub use self::event::{ContactChange, Event, EventBody, EventKind};
 pub use self::feed::{Consumer, ConsumerNow, DeadLetter, Wanted};

@@ -159,6 +159,7 @@ impl<A: Accounts> Runner<A> {
             Frame::Ping { nonce, reply: false } => {
                 let _ = self.open.sender.send(Frame::Ping { nonce, reply: true }).await;
             }
+            Frame::Ping { nonce, reply: true } if self.open.sender.answered(nonce) => {}
             Frame::Ping { nonce, reply: true } => self.tell_all(|| News::Pong { link, nonce }).await,
             Frame::Knock { token } => {
                 let _ = self.open.sender.send(knock::welcome(&self.accounts, &token)).await;

@@ -52,6 +52,7 @@ macro_rules! with_methods {
             ordered ContactReject contact_reject;
             concurrent ContactList contact_list;
             concurrent ContactShow contact_show;
+            concurrent ContactPing contact_ping;
             ordered ContactRemove contact_remove;
             ordered ContactRename contact_rename;
             ordered ContactVerify contact_verify;

@@ -112,6 +112,8 @@ fn code(error: &ServiceError) -> ErrorCode {
         ServiceError::KeyNotTrusted(_) => ErrorCode::KeyNotTrusted,
         ServiceError::PeerUnreachable(_) => ErrorCode::PeerUnreachable,
         ServiceError::Refused(_) => ErrorCode::Refused,
+        ServiceError::Unanswered(_) => ErrorCode::TimedOut,
+        ServiceError::TooOften(_) => ErrorCode::RateLimited,
         ServiceError::LimitReached(_) => ErrorCode::LimitReached,
         ServiceError::InUse(_) => ErrorCode::InUse,
         ServiceError::ShuttingDown => ErrorCode::ShuttingDown,

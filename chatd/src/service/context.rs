@@ -14,6 +14,7 @@ use super::account::registry::Registry;
 use super::backup::transfers::Transfers;
 use super::config::Config;
 use super::error::ServiceError;
+use super::relays::Relays;
 use crate::crypto::keys::SigningKey;
 use crate::delivery::{News, OpenLink};
 use crate::directory::Directories;
@@ -21,6 +22,7 @@ use crate::link::{Node, PeerTable};
 use crate::model::{Caller, Clients};
 use crate::peer::Links;
 use crate::policy::rate::SharedLimits;
+use crate::policy::rate::keyed::KeyedLimiter;
 use crate::store::disk::reserve::Space;
 use crate::store::history::search::Indexer;
 
@@ -44,6 +46,9 @@ pub(super) struct Inner {
     /// Those that the configuration names.
     pub directories: Directories,
     pub accounts: Registry,
+    pub relays: Relays,
+    /// How often contacts were pinged, whichever account and program asked.
+    pub pings: KeyedLimiter<AccountId>,
     pub links: Links,
     pub transfers: Arc<Transfers>,
     pub clients: KnownClients,

@@ -88,6 +88,12 @@ pub enum ServiceError {
     /// Blocked, or refused by the other side.
     #[error("{0}")]
     Refused(String),
+    /// A contact's daemon that does not answer.
+    #[error("{0}")]
+    Unanswered(String),
+    /// Over a rate.
+    #[error("{0}")]
+    TooOften(String),
     /// Over a cap.
     #[error("{0}")]
     LimitReached(String),

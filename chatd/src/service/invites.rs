@@ -18,7 +18,9 @@ use super::directory::publisher;
 use super::directory::session::is_local;
 use super::error::ServiceError;
 use crate::crypto::token::DepositToken;
+use crate::delivery::relay_of;
 use crate::directory::{Directories, DirectoryClient, own_networks};
+use crate::link::Way;
 use crate::model::{ContactNow, Invite, Trust};
 use crate::peer::Card;
 use crate::policy::dial::{DialContext, Source, may_dial};
@@ -219,10 +221,14 @@ async fn knock(service: &Service, account: &Account, invite: &Uri) -> Result<Car
     let source = Source::Directory { loopback: is_local(&account.row().directory) };
     let rules = DialContext { source, allow_private: config.allow_private_addresses, networks: &networks };
     let addresses = reach.addresses.iter().copied().filter(|address| may_dial(*address, &rules)).collect::<Vec<_>>();
-    if addresses.is_empty() && reach.node != service.node_id() {
+    let at_relay = reach.relay.is_some();
+    let relay = directory_of(&account.directories, invite).filter(|_| at_relay).and_then(|client| client.relay());
+    let relay = relay.map(relay_of);
+    if addresses.is_empty() && relay.is_none() && reach.node != service.node_id() {
         return Err("none of its addresses may be dialled from here".to_owned());
     }
-    let link = service.inner.table.get(reach.node, addresses).await.map_err(|error| error.to_string())?;
+    let link =
+        service.inner.table.get(reach.node, Way { addresses, relay }).await.map_err(|error| error.to_string())?;
     service.inner.links.knocks.ask(&link, invite.token).await.map_err(|error| error.to_string())
 }
 

@@ -17,10 +17,11 @@ use super::context::{Inner, KnownClients, Service};
 use super::directory::publisher;
 use super::error::ServiceError;
 use super::ports;
+use super::relays::Relays;
 use crate::directory::{Directories, NameOptions, Network};
 use crate::link::{LinkCaps, LinkConfig, LinkError, Node, PeerTable};
 use crate::peer::{self, Links};
-use crate::policy::rate::SharedLimits;
+use crate::policy::rate::{self, SharedLimits};
 use crate::store::disk::reserve::Space;
 use crate::store::history::search::Indexer;
 
@@ -74,6 +75,8 @@ pub async fn start(config: Config, data_dir: PathBuf) -> Result<Service, Service
             transfers: Transfers::new(Arc::clone(&space)),
             space,
             accounts: Registry::default(),
+            relays: Relays::new(node.clone()),
+            pings: rate::pings(),
             links: Links::default(),
             clients: KnownClients::default(),
             started: Instant::now(),
@@ -89,7 +92,7 @@ pub async fn start(config: Config, data_dir: PathBuf) -> Result<Service, Service
     service.spawn(peer::run(service.clone(), service.node_id(), service.inner.links.clone(), new_links));
     lifecycle::open_accounts(&service).await?;
     service.spawn(lifecycle::watch_disk(service.clone()));
-    service.spawn(publisher::watch_addresses(service.clone()));
+    service.spawn(publisher::watch_whereabouts(service.clone()));
     Ok(service)
 }
 

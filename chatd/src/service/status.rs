@@ -8,6 +8,8 @@ use super::account::state::State;
 use super::account::{Account, clock, info};
 use super::context::Service;
 use super::error::ServiceError;
+use crate::delivery::OpenLink;
+use crate::link::PathKind;
 use crate::model::{AccountStatus, Caller, DaemonStatus, Suite};
 use crate::store::history;
 
@@ -45,11 +47,15 @@ pub(crate) async fn status(
         accounts.push(account_status(&account).await?);
     }
     let clients = service.clients();
+    let is_relayed = |link: &OpenLink| matches!(link.sender.path().kind, PathKind::Relay(_));
+    let relayed = service.open_links().iter().filter(|link| is_relayed(link)).count() as u64;
     Ok(DaemonStatus {
         node: service.node_id(),
         addresses: service.addresses(),
+        relay: service.inner.node.whereabouts().borrow().relay.clone(),
         uptime: service.inner.started.elapsed().as_secs(),
         links: service.inner.table.open_links(),
+        relayed,
         clients: clients.count(),
         own_clients: clients.who().map(|who| who.of_user(caller.uid)).unwrap_or_default(),
         user_clients: clients.who().filter(|_| caller.uid == 0).map(|who| who.by_user()).unwrap_or_default(),

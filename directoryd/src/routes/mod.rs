@@ -1,6 +1,6 @@
 //! The REST API: one table of routes, and what all of them share.
 //!
-//! Invariant: every answer is JSON with `time`, except the page, the metrics and the description of the API; every
+//! Invariant: every answer is JSON with `time`, except the page, the metrics, the description of the API and what nodes ask the relay; every
 //! error has one shape; what is not there and what is not for the one who asks look the same.
 
 mod identity;
@@ -9,6 +9,7 @@ mod page;
 mod publish;
 mod reach;
 mod records;
+mod relay;
 mod system;
 mod users;
 
@@ -41,6 +42,8 @@ pub fn table() -> Vec<Route> {
         ("/v1/mailbox/{account}", &["post"], post(mailbox::deposit).layer(DefaultBodyLimit::max(MAX_DEPOSIT_BYTES))),
         ("/v1/users", &["get"], get(users::users)),
         ("/v1/session", &["get"], get(crate::session::upgrade)),
+        ("/relay", &["get"], get(relay::upgrade)),
+        ("/ping", &["get"], get(relay::probe)),
         ("/healthz", &["get"], get(system::healthz)),
         ("/metrics", &["get"], get(system::metrics)),
         ("/openapi.json", &["get"], get(system::openapi)),

@@ -51,7 +51,7 @@ async fn store_reach(
     let record = SignedRecord::decode(&record).and_then(|record| record.peek());
     let record = record.map_err(|error| Refusal::new(ErrorCode::Unavailable, error.to_string()))?;
     let reach = signed.verify(&record).map_err(|error| bad_reach(&error))?;
-    let stored = StoreReach { account: reach.account, device: reach.device, seq: reach.seq, bytes };
+    let stored = StoreReach { account: reach.account, device: reach.device, node: reach.node, seq: reach.seq, bytes };
     let seq = directory.store.reach(stored).await?;
     Ok((StatusCode::OK, PublishReachAnswer { seq, time: unix_now() }))
 }

@@ -39,6 +39,9 @@ pub async fn healthz(State(directory): App, Extension(peer): Extension<Peer>) ->
 }
 
 pub async fn metrics(State(directory): App) -> Response {
+    if let Some(relay) = &directory.relay {
+        relay.count();
+    }
     let text = directory.front.metrics.render(directory.cluster.accounts(), directory.cluster.sessions());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

@@ -33,7 +33,7 @@ impl<'a> Guest<'a> {
     /// Until it ends.
     pub async fn run(&mut self) -> Ended {
         let timing = self.directory.config.timing;
-        self.socket.send(&ServerFrame::Welcome { time: unix_now() }).await?;
+        self.socket.send(&ServerFrame::Welcome { relay: self.directory.relay_offer(), time: unix_now() }).await?;
         let mut ping = tokio::time::interval(timing.ping);
         ping.reset();
         let mut heard = Instant::now();

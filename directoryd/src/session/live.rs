@@ -49,7 +49,8 @@ impl<'a> Session<'a> {
     pub async fn run(&mut self, session_counter: u64, record_seq: u64) -> Ended {
         let timing = self.directory.config.timing;
         let token = self.joined.token.clone();
-        self.socket.send(&ServerFrame::Ready { token, session_counter, record_seq, time: unix_now() }).await?;
+        let relay = self.directory.relay_offer();
+        self.socket.send(&ServerFrame::Ready { token, session_counter, record_seq, relay, time: unix_now() }).await?;
         let mut ping = tokio::time::interval(timing.ping);
         ping.reset();
         let mail = Arc::clone(&self.joined.mail);

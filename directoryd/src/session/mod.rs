@@ -23,6 +23,7 @@ use proto::directory::api::{
     ErrorCode, GuestHello, MAX_SESSION_FRAME_BYTES, ServerFrame, SessionHello, session_message,
 };
 use proto::directory::verified;
+use proto::ids::NodeId;
 use tokio::time::timeout;
 
 use self::guest::Guest;
@@ -78,7 +79,7 @@ async fn serve(directory: Arc<Directory>, peer: Peer, mut socket: WebSocket) {
     let begun = begun.await.unwrap_or_else(|_| Err(Refusal::new(ErrorCode::Malformed, "no hello came")));
     let (hello, counter, record_seq) = match begun {
         Ok(Begun::Member(hello, counter, record_seq)) => (hello, counter, record_seq),
-        Ok(Begun::Guest) => return serve_guest(&directory, peer, socket).await,
+        Ok(Begun::Guest(node)) => return serve_guest(&directory, peer, node, socket).await,
         Err(refusal) => {
             let frame = ServerFrame::Error { code: refusal.code, message: refusal.message.clone() };
             let mut socket = Socket { socket };
@@ -102,10 +103,12 @@ async fn serve(directory: Arc<Directory>, peer: Peer, mut socket: WebSocket) {
     operation.finish(Ok((StatusCode::OK, reason)));
 }
 
-async fn serve_guest(directory: &Directory, peer: Peer, socket: WebSocket) {
+async fn serve_guest(directory: &Directory, peer: Peer, node: Option<NodeId>, socket: WebSocket) {
     let operation = Operation::new(Op::Session, peer.address, "", &directory.front.metrics);
     let joined = directory.cluster.join_guest();
     let id = joined.id;
+    // While it may watch somebody, its node may use the relay.
+    let _pass = directory.relay.as_ref().zip(node).and_then(|(relay, node)| relay.pass(node, id));
     let ended = Guest::new(directory, peer, joined, Socket { socket }).run().await;
     directory.cluster.leave(id, unix_now());
     operation.finish(Ok((StatusCode::OK, ended.err().unwrap_or("a guest that left"))));
@@ -115,8 +118,8 @@ async fn serve_guest(directory: &Directory, peer: Peer, socket: WebSocket) {
 enum Begun {
     /// A device that has proved its key, how many sessions it had, and the seq of the stored record.
     Member(SessionHello, u64, u64),
-    /// Somebody of another domain.
-    Guest,
+    /// Somebody of another domain, with a node that may want to use the relay.
+    Guest(Option<NodeId>),
 }
 
 /// Takes the hello and checks it.
@@ -125,8 +128,8 @@ async fn begin(directory: &Directory, peer: Peer, socket: &mut WebSocket) -> Res
     let hello: SessionHello = loop {
         match socket.recv().await {
             Some(Ok(Message::Text(text))) => {
-                if matches!(serde_json::from_str(&text), Ok(GuestHello { guest: true })) {
-                    return Ok(Begun::Guest);
+                if let Ok(GuestHello { guest: true, node }) = serde_json::from_str(&text) {
+                    return Ok(Begun::Guest(node));
                 }
                 break serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
             }

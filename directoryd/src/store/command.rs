@@ -11,7 +11,7 @@
 
 use std::collections::HashSet;
 
-use proto::ids::{AccountId, DeviceId};
+use proto::ids::{AccountId, DeviceId, NodeId};
 
 use super::error::StoreError;
 
@@ -223,6 +223,8 @@ pub trait Queries {
     fn record(&self, account: AccountId) -> Applied<Option<Vec<u8>>, Self::Error>;
     /// The exact bytes of the reach of each of its devices, in the order of these.
     fn reach(&self, account: AccountId) -> Applied<Vec<Vec<u8>>, Self::Error>;
+    /// Whether a node stands in the reach of a device.
+    fn hosts_somebody(&self, node: NodeId) -> Applied<bool, Self::Error>;
     /// How many deposits were counted for a token, if the account honours it.
     fn counted(&self, account: AccountId, token: &[u8; 32]) -> Applied<Option<u64>, Self::Error>;
     /// The highest number that lies in the mailbox for a device.
@@ -268,7 +270,13 @@ pub trait Commands: Queries {
     /// The number of a device's reach.
     fn reach_seq(&self, account: AccountId, device: DeviceId) -> Applied<Option<u64>, Self::Error>;
     /// Keeps a reach, in the place of an earlier one.
-    fn set_reach(&mut self, who: (AccountId, DeviceId), seq: u64, reach: &[u8]) -> Applied<(), Self::Error>;
+    fn set_reach(
+        &mut self,
+        who: (AccountId, DeviceId),
+        node: NodeId,
+        seq: u64,
+        reach: &[u8],
+    ) -> Applied<(), Self::Error>;
     /// Sessions that a device has begun.
     fn sessions(&mut self, account: AccountId, device: DeviceId) -> Applied<u64, Self::Error>;
     /// Sets that.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use proto::directory::{Record, SignedRecord};
-use proto::ids::{AccountId, DeviceId};
+use proto::ids::{AccountId, DeviceId, NodeId};
 use proto::name::Name;
 use tokio::sync::oneshot;
 
@@ -45,6 +45,8 @@ pub struct StoreReach {
     pub account: AccountId,
     /// Of which device.
     pub device: DeviceId,
+    /// The node that it names.
+    pub node: NodeId,
     /// Its number.
     pub seq: u64,
     /// Its exact bytes.

@@ -70,6 +70,13 @@ impl Tls {
         Ok(Self { source, acceptor, shown, places: Semaphore::new(HANDSHAKES), due: Notify::new() })
     }
 
+    /// The same for QUIC, by this protocol: the certificate is the one that is shown.
+    pub fn for_quic(&self, protocol: &[u8]) -> ServerConfig {
+        let mut config = ServerConfig::clone(self.acceptor.0.config());
+        config.alpn_protocols = vec![protocol.to_vec()];
+        config
+    }
+
     /// Where its certificate comes from.
     pub fn source(&self) -> &Source {
         &self.source

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::api::{Base64, ErrorCode};
-use crate::ids::{AccountId, DeviceId};
+use crate::ids::{AccountId, DeviceId, NodeId};
 
 /// The first frame on `GET /v1/session`, from the client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,12 +21,24 @@ pub struct SessionHello {
     pub previous: Option<String>,
 }
 
+/// The relay of a directory. It is at the directory's own URL and with its own certificate: whoever believes the directory believes it,
+/// and nobody can name another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayOffer {
+    /// The UDP port of QUIC address discovery on the same machine; none where no TLS is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discovery_port: Option<u16>,
+}
+
 /// The first frame of somebody who is no member here, and wants to be told who of its contacts is: `{"guest": true}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GuestHello {
     /// True.
     pub guest: bool,
+    /// The node that it may want to use the relay with, to reach those contacts: 64 hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
 }
 
 /// What a client says in a session, after the hello. A guest says `watch` and `unwatch`.
@@ -91,11 +103,17 @@ pub enum ServerFrame {
         session_counter: u64,
         /// The seq of the account's stored record.
         record_seq: u64,
+        /// The directory's relay, if it has one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        relay: Option<RelayOffer>,
         /// The directory's clock in Unix seconds.
         time: i64,
     },
     /// The session of a guest stands. It ends unless the guest may soon watch somebody.
     Welcome {
+        /// The directory's relay, if it has one; it lets the guest's node in while the guest may watch somebody.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        relay: Option<RelayOffer>,
         /// The directory's clock in Unix seconds.
         time: i64,
     },
@@ -151,7 +169,7 @@ mod tests {
             r#"{"type":"watch","accounts":[{"account":"01010101010101010101010101010101","token":"__8"}]}"#
         );
         assert_eq!(serde_json::to_string(&ServerFrame::Cloned).unwrap(), r#"{"type":"cloned"}"#);
-        assert_eq!(serde_json::to_string(&GuestHello { guest: true }).unwrap(), r#"{"guest":true}"#);
+        assert_eq!(serde_json::to_string(&GuestHello { guest: true, node: None }).unwrap(), r#"{"guest":true}"#);
         let member = r#"{"account":"01010101010101010101010101010101","guest":true}"#;
         assert!(serde_json::from_str::<GuestHello>(member).is_err(), "who is a member is no guest");
         assert_eq!(serde_json::from_str::<ServerFrame>(r#"{"type":"new","x":1}"#).unwrap(), ServerFrame::Unknown);

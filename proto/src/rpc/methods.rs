@@ -74,6 +74,7 @@ methods! {
     ContactAccept "contact.accept" (WhoParams) -> Contact: "Accepts a request.";
     ContactReject "contact.reject" (WhoParams) -> Contact: "Refuses a request; the asker is told.";
     ContactList "contact.list" (PageParams) -> ContactsResult: "All contacts, whatever their state.";
+    ContactPing "contact.ping" (WhoParams) -> PingResult : "Asks a contact's daemon whether it is there: by which way, and how long that took.";
     ContactShow "contact.show" (WhoParams) -> Contact: "Who is meant: one contact, or one who asks.";
     ContactRemove "contact.remove" (WhoParams) -> Contact: "Ends a contact; history stays.";
     ContactRename "contact.rename" (RenameParams) -> Contact: "Gives a contact a label of one's own.";

@@ -14,7 +14,7 @@ pub async fn presence(target: &Target) -> Result<Outcome> {
     give(target, &mut http, &alice, &token).await?;
     let (mut member, _) = target.session(&mut http, &bob).await?;
     let mut guest = target.open().await?;
-    guest.say(&GuestHello { guest: true }).await?;
+    guest.say(&GuestHello { guest: true, node: None }).await?;
     let ServerFrame::Welcome { .. } = guest.frame().await? else { bail!("a guest is not welcome") };
     let watch = |token: &[u8; 32]| ClientFrame::Watch {
         accounts: vec![Watch { account: alice.account(), token: Base64(token.to_vec()) }],

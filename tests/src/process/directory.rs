@@ -20,6 +20,8 @@ pub const ORIGIN: &str = "example.org";
 pub struct DirectoryOptions {
     /// Where its folder is made; a folder of its own if left out.
     pub place: Option<Arc<Place>>,
+    /// `--listen`, any port of 127.0.0.1 if left out.
+    pub listen: Option<String>,
     /// Text of a config file, given by `--config`.
     pub config: Option<String>,
     /// More arguments.
@@ -71,7 +73,10 @@ impl Program for Directoryd {
         if !self.options.args.iter().any(|arg| arg == "--origin") {
             command.args(["--origin", ORIGIN]);
         }
-        configure(&mut command, home, Self::NAME, self.options.config.as_deref())?;
+        // Of several on one machine each has a port of its own.
+        let config = self.options.config.as_deref().unwrap_or_default();
+        let port = if config.contains("[relay]") { "" } else { "\n[relay]\ndiscovery_port = 0\n" };
+        configure(&mut command, home, Self::NAME, Some(&format!("{config}{port}")))?;
         command.args(&self.options.args);
         command.envs(self.options.env.iter().chain(env).map(|(name, value)| (name, value)));
         Ok(command)
@@ -118,7 +123,8 @@ impl Directory {
     /// # Errors
     /// When it does not become ready; the error shows the end of its log.
     pub fn try_start(options: DirectoryOptions) -> Result<Self> {
-        Self::launch_new(Directoryd { options, listen: "127.0.0.1:0".into(), url: String::new() })
+        let listen = options.listen.clone().unwrap_or_else(|| "127.0.0.1:0".to_owned());
+        Self::launch_new(Directoryd { options, listen, url: String::new() })
     }
 
     /// Its URL, with no slash at the end.

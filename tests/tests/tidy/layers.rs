@@ -74,7 +74,7 @@ fn imports_downwards_only(program: &str, layers: &[&[&str]]) {
 }
 
 /// Modules of directoryd, from the bottom up, by the same rule.
-const DIRECTORY_LAYERS: [&[&str]; 12] = [
+const DIRECTORY_LAYERS: [&[&str]; 13] = [
     &["metrics", "identity", "live"],
     &["cluster"],
     &["store"],
@@ -82,6 +82,7 @@ const DIRECTORY_LAYERS: [&[&str]; 12] = [
     &["tls"],
     &["setup"],
     &["http"],
+    &["relay"],
     &["state"],
     &["session"],
     &["routes"],

@@ -5,6 +5,7 @@ pub mod add;
 pub mod contacts;
 pub mod filter;
 pub mod invite;
+pub mod ping;
 pub mod reject;
 pub mod remove;
 pub mod rename;

@@ -16,9 +16,12 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hyper::Uri;
 use hyper_util::rt::TokioIo;
+use proto::directory::SpkiPin;
 use rustls::ClientConfig;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
@@ -26,7 +29,7 @@ use tower_service::Service;
 use super::names::NameError;
 use super::place::Place;
 use super::stream::Stream;
-use super::trust::{TrustError, of_pin};
+use super::trust::{Trust, TrustError, of_pin};
 use super::{Network, own_networks};
 use crate::policy::dial::{DialContext, Source, may_dial};
 use crate::policy::srv::{Offer, Target, failed_last, order};
@@ -109,6 +112,7 @@ struct Inner {
     place: Place,
     network: Network,
     learnt: Mutex<Learnt>,
+    trust: OnceCell<Trust>,
 }
 
 #[derive(Debug, Default)]
@@ -121,12 +125,17 @@ struct Learnt {
 impl Connector {
     /// To the directory at a place.
     pub fn new(place: Place, network: Network) -> Self {
-        Self(Arc::new(Inner { place, network, learnt: Mutex::default() }))
+        Self(Arc::new(Inner { place, network, learnt: Mutex::default(), trust: OnceCell::new() }))
     }
 
     /// Where it is.
     pub fn place(&self) -> &Place {
         &self.0.place
+    }
+
+    /// Whom to believe there, once there was a connection by TLS.
+    pub fn judge(&self) -> Option<Arc<dyn ServerCertVerifier>> {
+        self.0.trust.get().map(|trust| Arc::clone(&trust.verifier))
     }
 
     /// A new connection.
@@ -148,10 +157,7 @@ impl Inner {
                 Ok(Stream::plain(dial(addresses).await?.0))
             }
             Place::Host { host, port, pin, .. } => {
-                let config = match pin {
-                    Some(pin) => of_pin(*pin)?,
-                    None => self.network.0.authorities.config().await?,
-                };
+                let config = self.trust(*pin).await?.config;
                 let addresses = if self.network.0.names.has_servers() && host.parse::<IpAddr>().is_err() {
                     let addresses = self.network.0.names.addresses(host).await?;
                     addresses.into_iter().map(|ip| SocketAddr::new(ip, *port)).collect()
@@ -161,7 +167,7 @@ impl Inner {
                 tls(addresses, host, config).await
             }
             Place::Domain { domain, .. } => {
-                let config = self.network.0.authorities.config().await?;
+                let config = self.trust(None).await?.config;
                 let targets = self.targets(domain).await?;
                 let tries = targets.into_iter().map(|target| {
                     let config = Arc::clone(&config);
@@ -175,6 +181,17 @@ impl Inner {
                 race(tries, NEXT_MACHINE).await.map_err(|errors| most_telling(errors, domain))
             }
         }
+    }
+
+    /// Whom to believe there. The same is the same object, so that it is known again.
+    async fn trust(&self, pin: Option<SpkiPin>) -> Result<Trust, TrustError> {
+        let trust = || async {
+            match pin {
+                Some(pin) => of_pin(pin),
+                None => self.network.0.authorities.trust().await,
+            }
+        };
+        self.trust.get_or_try_init(trust).await.cloned()
     }
 
     /// Addresses of a host that the user named, as all programs of this machine find it.

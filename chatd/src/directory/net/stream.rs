@@ -1,6 +1,7 @@
 //! A connection, in the clear on this machine or by TLS.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -21,6 +22,16 @@ impl Stream {
 
     pub(super) fn tls(stream: TlsStream<TcpStream>) -> Self {
         Self(Either::Right(Box::new(stream)))
+    }
+}
+
+impl Stream {
+    /// Whom it leads to.
+    pub fn peer(&self) -> io::Result<SocketAddr> {
+        match &self.0 {
+            Either::Left(stream) => stream.peer_addr(),
+            Either::Right(stream) => stream.get_ref().0.peer_addr(),
+        }
     }
 }
 

@@ -104,11 +104,20 @@ impl TrustError {
 
 /// The authorities of this machine, read when they are needed first.
 #[derive(Debug, Default)]
-pub struct Authorities(OnceCell<Arc<ClientConfig>>);
+pub struct Authorities(OnceCell<Trust>);
+
+/// Whom to believe, as the settings of a connection and by itself.
+#[derive(Debug, Clone)]
+pub struct Trust {
+    /// For connections to the directory.
+    pub config: Arc<ClientConfig>,
+    /// The same judge.
+    pub verifier: Arc<dyn ServerCertVerifier>,
+}
 
 impl Authorities {
     /// For a connection to whoever has a certificate for its name.
-    pub(super) async fn config(&self) -> Result<Arc<ClientConfig>, TrustError> {
+    pub(super) async fn trust(&self) -> Result<Trust, TrustError> {
         let read = || async {
             let made = tokio::task::spawn_blocking(of_authorities).await;
             made.map_err(|error| TrustError::Bad(error.to_string()))?
@@ -117,7 +126,7 @@ impl Authorities {
     }
 }
 
-fn of_authorities() -> Result<Arc<ClientConfig>, TrustError> {
+fn of_authorities() -> Result<Trust, TrustError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     // One that cannot be read vouches for nobody; the others do.
@@ -128,13 +137,13 @@ fn of_authorities() -> Result<Arc<ClientConfig>, TrustError> {
     let provider = provider();
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
     let verifier = verifier.map_err(|error| TrustError::Bad(error.to_string()))?;
-    config(provider, verifier)
+    trust(provider, verifier)
 }
 
 /// For a connection to whoever has this key.
-pub(super) fn of_pin(pin: SpkiPin) -> Result<Arc<ClientConfig>, TrustError> {
+pub(in crate::directory) fn of_pin(pin: SpkiPin) -> Result<Trust, TrustError> {
     let provider = provider();
-    config(Arc::clone(&provider), Arc::new(Pinned { pin, provider }))
+    trust(Arc::clone(&provider), Arc::new(Pinned { pin, provider }))
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -143,17 +152,15 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
-fn config(
-    provider: Arc<CryptoProvider>,
-    verifier: Arc<dyn ServerCertVerifier>,
-) -> Result<Arc<ClientConfig>, TrustError> {
+fn trust(provider: Arc<CryptoProvider>, verifier: Arc<dyn ServerCertVerifier>) -> Result<Trust, TrustError> {
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| TrustError::Bad(error.to_string()))?;
-    let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    let judge = Arc::clone(&verifier);
+    let mut config = builder.dangerous().with_custom_certificate_verifier(judge).with_no_client_auth();
     config.resumption = Resumption::disabled();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(Trust { config: Arc::new(config), verifier })
 }
 
 /// Believes who has the key of a certificate, whatever else stands in it.

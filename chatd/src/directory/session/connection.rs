@@ -94,7 +94,8 @@ impl Connection {
         send(&mut socket, serde_json::to_string(&hello).map_err(Ended::new)?).await?;
         let ready = timeout(READY_TIMEOUT, next_frame(&mut socket)).await.map_err(Ended::new)?;
         match ready? {
-            ServerFrame::Ready { token, session_counter, record_seq, time } => {
+            ServerFrame::Ready { token, session_counter, record_seq, relay, time } => {
+                self.client.offered(socket.get_ref(), relay);
                 self.previous = Some(token.clone());
                 self.session += 1;
                 Ok((socket, SessionEvent::Up { token, session_counter, record_seq, time }))

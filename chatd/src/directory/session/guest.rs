@@ -9,7 +9,7 @@ use std::time::Duration;
 use daemonkit::chain::chain;
 use futures_util::StreamExt;
 use proto::directory::api::{GuestHello, ServerFrame};
-use proto::ids::AccountId;
+use proto::ids::{AccountId, NodeId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
@@ -44,8 +44,13 @@ pub enum GuestEvent {
 }
 
 /// Keeps a session as a guest for as long as there is somebody to watch, until the sender of `watched` is gone or nobody takes the
-/// events.
-pub async fn run(client: DirectoryClient, mut watched: watch::Receiver<Watched>, events: mpsc::Sender<GuestEvent>) {
+/// events. `node` is what the contacts there are reached from: it may use their relay.
+pub async fn run(
+    client: DirectoryClient,
+    node: NodeId,
+    mut watched: watch::Receiver<Watched>,
+    events: mpsc::Sender<GuestEvent>,
+) {
     let mut failures = 0;
     loop {
         // Nobody is asked on behalf of nobody.
@@ -53,7 +58,7 @@ pub async fn run(client: DirectoryClient, mut watched: watch::Receiver<Watched>,
             return;
         }
         let (mut useful, mut stood) = (false, false);
-        let ended = match open(&client).await {
+        let ended = match open(&client, node).await {
             Ok(mut socket) => {
                 stood = true;
                 let ended = serve(&mut socket, &mut watched, &events, &mut useful).await;
@@ -86,11 +91,15 @@ pub async fn run(client: DirectoryClient, mut watched: watch::Receiver<Watched>,
     }
 }
 
-async fn open(client: &DirectoryClient) -> Result<Socket, Ended> {
+async fn open(client: &DirectoryClient, node: NodeId) -> Result<Socket, Ended> {
     let mut socket = upgrade(client).await?;
-    send(&mut socket, serde_json::to_string(&GuestHello { guest: true }).map_err(Ended::new)?).await?;
+    send(&mut socket, serde_json::to_string(&GuestHello { guest: true, node: Some(node) }).map_err(Ended::new)?)
+        .await?;
     match timeout(READY_TIMEOUT, next_frame(&mut socket)).await.map_err(Ended::new)?? {
-        ServerFrame::Welcome { .. } => Ok(socket),
+        ServerFrame::Welcome { relay, .. } => {
+            client.offered(socket.get_ref(), relay);
+            Ok(socket)
+        }
         ServerFrame::Error { code, message } => Err(Ended { code: Some(code), ..Ended::new(told(&message)) }),
         _ => Err(Ended::new("the directory does not welcome guests")),
     }

@@ -249,8 +249,5 @@ async fn what_cannot_be_bound_says_why() {
     assert!(matches!(error, LinkError::Bind { .. }), "{error:?}");
     assert!(error.to_string().contains(&bob.local_addresses()[0].to_string()), "{error}");
     config.listen = vec![];
-    assert!(matches!(Node::bind(config.clone()).await, Err(LinkError::Config(_))));
-    config.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
-    config.relays = vec!["not a url".into()];
     assert!(matches!(Node::bind(config).await, Err(LinkError::Config(_))));
 }

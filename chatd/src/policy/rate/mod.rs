@@ -10,13 +10,24 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
-use proto::ids::NodeId;
+use proto::ids::{AccountId, NodeId};
 use proto::wire::MAX_FRAME_BYTES;
 
 use self::frames::FrameLimits;
 use self::keyed::{KeyedLimiter, TooFast};
 use self::requests::RequestLimiter;
 use super::limits::Limits;
+
+/// Pings of one contact a minute at most. Its daemon takes 256 frames of that kind of this one, and drops who sends more: the other
+/// half is for what is asked beside.
+const PINGS: NonZeroU32 = NonZeroU32::new(128).unwrap();
+/// Contacts whose pings are counted each by itself.
+const PINGED: NonZeroU32 = NonZeroU32::new(4_096).unwrap();
+
+/// What limits how often the users of a daemon ask contacts whether they are there.
+pub fn pings() -> KeyedLimiter<AccountId> {
+    KeyedLimiter::new(PINGS, Duration::from_secs(60), PINGED, DefaultClock::default())
+}
 
 /// Bytes are counted in cells of this many, rounded up: governor computes in whole nanoseconds for each cell.
 const CELL_BYTES: u32 = 256;

@@ -1,14 +1,14 @@
 //! Contacts.
 
 use proto::rpc::types::{
-    Contact, ContactAddParams, ContactsResult, MuteParams, PageParams, RenameParams, VerifyParams, VerifyResult,
-    WhoParams,
+    Contact, ContactAddParams, ContactsResult, MuteParams, PageParams, PingResult, RenameParams, VerifyParams,
+    VerifyResult, WhoParams,
 };
 
 use proto::invite::SCHEME;
 
 use crate::model::Caller;
-use crate::service::{Service, ServiceError, contacts, invites};
+use crate::service::{Service, ServiceError, contacts, invites, pings};
 
 pub(in crate::rpc) async fn contact_add(
     service: &Service,
@@ -30,6 +30,15 @@ pub(in crate::rpc) async fn contact_show(
 ) -> Result<Contact, ServiceError> {
     let account = service.account_to_read(caller, params.account.as_deref())?;
     Ok(contacts::show(&account, &params.who).await?.into())
+}
+
+pub(in crate::rpc) async fn contact_ping(
+    service: &Service,
+    caller: &Caller,
+    params: WhoParams,
+) -> Result<PingResult, ServiceError> {
+    let account = service.account(caller, params.account.as_deref())?;
+    Ok(pings::ping(service, &account, &params.who).await?.into())
 }
 
 pub(in crate::rpc) async fn contact_accept(

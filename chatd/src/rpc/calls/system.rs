@@ -26,14 +26,17 @@ pub(in crate::rpc) async fn system_status(
     params: AccountParams,
 ) -> Result<StatusResult, ServiceError> {
     let status = status::status(service, caller, params.account.as_deref()).await?;
-    let DaemonStatus { node, addresses, uptime, links, clients, own_clients, user_clients, accounts } = status;
+    let DaemonStatus { node, addresses, relay, uptime, links, relayed, clients, own_clients, user_clients, accounts } =
+        status;
     Ok(StatusResult {
         server: SERVER.into(),
         api: API_VERSION,
         node,
         addresses: addresses.iter().map(ToString::to_string).collect(),
+        relay,
         uptime,
         links,
+        relayed,
         clients,
         own_clients: own_clients.into_iter().map(Into::into).collect(),
         user_clients: user_clients.into_iter().map(Into::into).collect(),

@@ -1,13 +1,25 @@
 //! Contacts, their profiles, and what is unread of them.
 
 use proto::rpc::types::{
-    Contact, ContactState, ContactsResult, Encryption, Invite, PageParams, Profile, Trust, Unread, UnreadResult,
-    VerifyResult,
+    Contact, ContactState, ContactsResult, Encryption, Invite, PageParams, PingResult, Profile, Route, Trust, Unread,
+    UnreadResult, VerifyResult,
 };
 use proto::who::Who;
 use proto::wire::SUITE_HYBRID;
 
 use crate::model;
+
+impl From<model::Pong> for PingResult {
+    fn from(pong: model::Pong) -> Self {
+        let model::Pong { who, route, address, round_trip } = pong;
+        let route = match route {
+            model::Route::Direct => Route::Direct,
+            model::Route::Relayed => Route::Relayed,
+            model::Route::Local => Route::Local,
+        };
+        Self { who, route, address, round_trip_us: u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX) }
+    }
+}
 
 impl From<model::Trust> for Trust {
     fn from(trust: model::Trust) -> Self {

@@ -294,18 +294,7 @@ impl Work for AccountWork {
 
     fn online(&self, row: &AccountRow, stops: &Stops) -> (Online, Vec<(Task, Job)>) {
         let (service, account) = (&self.service, &self.account);
-        let context = delivery::Context {
-            account: account.id,
-            device: account.device,
-            device_key: Arc::new(account.keys.device.clone()),
-            node: service.node_id(),
-            store: account.store.clone(),
-            clock: Arc::clone(&account.clock),
-            table: service.inner.table.clone(),
-            directories: account.directories.clone(),
-            directory_is_local: session::is_local(&row.directory),
-            allow_private: service.config().allow_private_addresses,
-        };
+        let context = delivery_context(service, account, row);
         let links = service.open_links();
         for link in &links {
             // What was claimed in the account's life before counts no more; the other side must hear it again.
@@ -323,8 +312,9 @@ impl Work for AccountWork {
         let (commands, queue) = mpsc::channel(session::COMMANDS);
         if let Some(parts) = session::parts(service, account, &row.origin, (commands.clone(), queue), stops) {
             let [known, watched, named] = [(); 3].map(|()| Arc::clone(account));
+            let node = service.node_id();
             let others = async move {
-                tokio::join!(membership::watch_others(known), guests::run(watched), confirmations::run(named));
+                tokio::join!(membership::watch_others(known), guests::run(watched, node), confirmations::run(named));
             };
             jobs.push((Task::Others, until(&stops.work, others)));
             jobs.push((Task::Mailbox, until(&stops.work, parts.mailbox)));
@@ -359,3 +349,23 @@ fn until(stop: &CancellationToken, job: impl Future<Output = ()> + Send + 'stati
 #[cfg(test)]
 #[path = "supervisor_tests.rs"]
 mod tests;
+
+/// What reaches an account's contacts.
+pub(in crate::service) fn delivery_context(
+    service: &Service,
+    account: &Account,
+    row: &AccountRow,
+) -> delivery::Context {
+    delivery::Context {
+        account: account.id,
+        device: account.device,
+        device_key: Arc::new(account.keys.device.clone()),
+        node: service.node_id(),
+        store: account.store.clone(),
+        clock: Arc::clone(&account.clock),
+        table: service.inner.table.clone(),
+        directories: account.directories.clone(),
+        directory_is_local: session::is_local(&row.directory),
+        allow_private: service.config().allow_private_addresses,
+    }
+}

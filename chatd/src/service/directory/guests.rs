@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto::ids::AccountId;
+use proto::ids::{AccountId, NodeId};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinSet};
 
@@ -30,7 +30,7 @@ struct Guests {
 }
 
 /// Follows the contacts of other domains until the account is offline.
-pub(in crate::service) async fn run(account: Arc<Account>) {
+pub(in crate::service) async fn run(account: Arc<Account>, node: NodeId) {
     let (news_in, mut news) = mpsc::channel(EVENTS);
     let (mut guests, mut changes) = (Guests::default(), account.store.outbox_watch());
     changes.mark_changed();
@@ -41,7 +41,7 @@ pub(in crate::service) async fn run(account: Arc<Account>) {
                     return;
                 }
                 match wanted(&account).await {
-                    Ok(wanted) => sync(&account, &mut guests, wanted, &news_in),
+                    Ok(wanted) => sync((&account, node), &mut guests, wanted, &news_in),
                     Err(error) => tracing::warn!(%error, "contacts of other domains are not watched"),
                 }
                 // Not a wait for something to happen: a bound on how often the same question is asked.
@@ -80,7 +80,7 @@ async fn wanted(account: &Account) -> Result<HashMap<String, Watched>, StoreErro
 }
 
 fn sync(
-    account: &Account,
+    (account, node): (&Account, NodeId),
     guests: &mut Guests,
     mut wanted: HashMap<String, Watched>,
     news: &mpsc::Sender<(String, GuestEvent)>,
@@ -111,7 +111,7 @@ fn sync(
                     }
                 }
             };
-            tokio::join!(run_guest(client, watched, events_in), told);
+            tokio::join!(run_guest(client, node, watched, events_in), told);
         });
         guests.origins.insert(task.id(), origin.clone());
         guests.watched.insert(origin, sender);

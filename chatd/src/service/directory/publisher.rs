@@ -100,10 +100,13 @@ pub(in crate::service) async fn publish_reach(
     account: &Account,
     even_offline: bool,
 ) -> Result<(), ServiceError> {
-    let addresses = service.addresses();
+    let mut whereabouts = service.inner.node.whereabouts().borrow().clone();
+    // Of another directory's relay nobody here could make use.
+    let own = account.directory.as_ref().and_then(|directory| directory.relay());
+    whereabouts.relay = whereabouts.relay.filter(|url| own.is_some_and(|own| own.is_at(url)));
     let card = account.store.read(account::own_card).await?;
     let (reach, seq) =
-        make_reach(account.id, &account.keys.device, &service.inner.node_key, &addresses, card.reach_seq)?;
+        make_reach(account.id, &account.keys.device, &service.inner.node_key, &whereabouts, card.reach_seq)?;
     let bytes = reach.clone();
     account.store.write(move |tx| account::set_own_reach(tx, &bytes, seq)).await?;
     if let Some(client) = account.directory.as_ref().filter(|_| even_offline || account.session().up) {
@@ -112,17 +115,17 @@ pub(in crate::service) async fn publish_reach(
     Ok(())
 }
 
-/// Publishes reach whenever the node's addresses change, and tries what waits.
-pub(in crate::service) async fn watch_addresses(service: Service) {
-    let mut addresses = service.inner.node.watch_addresses();
+/// Publishes reach whenever it changes where the node is, and tries what waits.
+pub(in crate::service) async fn watch_whereabouts(service: Service) {
+    let mut whereabouts = service.inner.node.whereabouts();
     loop {
-        addresses.borrow_and_update();
+        whereabouts.borrow_and_update();
         for account in service.accounts().into_iter().filter(|account| account.is_running()) {
             if let Err(error) = publish_reach(&service, &account, false).await {
                 tracing::debug!(%error, "reach was not published");
             }
         }
-        if addresses.changed().await.is_err() {
+        if whereabouts.changed().await.is_err() {
             return;
         }
         service.tell_all(|| News::RetryAll).await;

@@ -89,6 +89,7 @@ pub(in crate::service) fn parts(
             () = stop.cancelled() => {}
             () = live(&service, &account, events, &mut told) => {}
         }
+        service.inner.relays.set(account.id, None).await;
         // A token that a contact was given a moment ago is worth nothing to it before the directory knows it.
         if let Ok(Some(tokens)) = changed_tokens(&account, &mut told).await {
             let _ = last_words.try_send(tokens);
@@ -149,6 +150,7 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
             *told = Told::default();
             // Before anybody hears that the account is online: what it asks others then is asked as a member.
             membership::tend(account, &token).await;
+            service.inner.relays.set(account.id, account.directory.as_ref().and_then(|own| own.relay())).await;
             set_session(account, SessionState { up: true, bearer: Some(token.clone()), error: None });
             tracing::info!(name = %account.row().name, session_counter, "directory session is up");
             if let Err(error) = counted(account, session_counter).await {

@@ -16,7 +16,7 @@ pub fn reach<C: Commands>(db: &mut C, new: &StoreReach, batch: &mut Batch) -> Ap
     if let Some(kept) = kept.filter(|kept| *kept >= new.seq) {
         return Ok(kept);
     }
-    db.set_reach((new.account, new.device), new.seq, &new.bytes)?;
+    db.set_reach((new.account, new.device), new.node, new.seq, &new.bytes)?;
     batch.changes.push(Change::Addresses(new.account, addresses(db, new.account)?));
     Ok(new.seq)
 }

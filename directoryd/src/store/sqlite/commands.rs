@@ -1,6 +1,6 @@
 //! What a transaction asks of SQLite. Sums and what a mailbox holds are kept by triggers (`schema`), so they cannot drift.
 
-use proto::ids::{AccountId, DeviceId};
+use proto::ids::{AccountId, DeviceId, NodeId};
 use rusqlite::{OptionalExtension, Row, ToSql, params};
 
 use super::queries::{Sql, signed};
@@ -183,9 +183,15 @@ impl Commands for Sql<'_> {
         self.one(sql, params![account.0, device.0], |row| unsigned(row, 0))
     }
 
-    fn set_reach(&mut self, (account, device): (AccountId, DeviceId), seq: u64, reach: &[u8]) -> Done<()> {
-        let sql = "INSERT OR REPLACE INTO reach (account, device, seq, reach) VALUES (?1, ?2, ?3, ?4)";
-        self.execute(sql, params![account.0, device.0, signed(seq), reach]).map(drop)
+    fn set_reach(
+        &mut self,
+        (account, device): (AccountId, DeviceId),
+        node: NodeId,
+        seq: u64,
+        reach: &[u8],
+    ) -> Done<()> {
+        let sql = "INSERT OR REPLACE INTO reach (account, device, seq, reach, node) VALUES (?1, ?2, ?3, ?4, ?5)";
+        self.execute(sql, params![account.0, device.0, signed(seq), reach, node.0]).map(drop)
     }
 
     fn sessions(&mut self, account: AccountId, device: DeviceId) -> Done<u64> {

@@ -1,6 +1,6 @@
 //! What is there, as SQLite is asked for it.
 
-use proto::ids::{AccountId, DeviceId, sha256};
+use proto::ids::{AccountId, DeviceId, NodeId, sha256};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::store::command::{Amount, Applied, Failure, Fetch, Mail, Queries, Sums};
@@ -33,6 +33,11 @@ impl Queries for Sql<'_> {
     fn reach(&self, account: AccountId) -> Found<Vec<Vec<u8>>> {
         let mut query = self.0.prepare_cached("SELECT reach FROM reach WHERE account = ?1 ORDER BY device")?;
         Ok(query.query_map(params![account.0], |row| row.get(0))?.collect::<Result<_, _>>()?)
+    }
+
+    fn hosts_somebody(&self, node: NodeId) -> Found<bool> {
+        let mut query = self.0.prepare_cached("SELECT 1 FROM reach WHERE node = ?1 LIMIT 1")?;
+        Ok(query.exists(params![node.0])?)
     }
 
     fn counted(&self, account: AccountId, token: &[u8; 32]) -> Found<Option<u64>> {

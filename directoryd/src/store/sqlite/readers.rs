@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use proto::directory::SignedRecord;
-use proto::ids::{AccountId, DeviceId};
+use proto::ids::{AccountId, DeviceId, NodeId};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
@@ -51,6 +51,14 @@ impl Readers {
     /// When the database does not answer.
     pub async fn reach(&self, account: AccountId) -> Result<Vec<Vec<u8>>, StoreError> {
         self.read(move |db| db.reach(account)).await
+    }
+
+    /// For each node, whether it stands in the reach of a device.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn host_somebody(&self, nodes: Vec<NodeId>) -> Result<Vec<bool>, StoreError> {
+        self.read(move |db| nodes.iter().map(|node| db.hosts_somebody(*node)).collect()).await
     }
 
     /// For each pair, whether the account honours that token.

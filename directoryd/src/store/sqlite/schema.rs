@@ -160,6 +160,11 @@ const MIGRATIONS: &[&str] = &[
         UPDATE sums SET envelopes = envelopes - 1, bytes = bytes - OLD.size WHERE shard = ", shard!("OLD.account"), ";
     END;
 "),
+    "
+    -- The node of a reach: it may use the relay. Of one that was stored before, it is told by the next.
+    ALTER TABLE reach ADD COLUMN node BLOB NOT NULL DEFAULT X'';
+    CREATE INDEX reach_by_node ON reach (node);
+",
 ];
 
 /// Opens it for writing, brought to the newest schema; an older one is copied first, and changed in one transaction.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use proto::ids::{AccountId, DeviceId, sha256};
+use proto::ids::{AccountId, DeviceId, NodeId, sha256};
 
 use super::Engine;
 use crate::store::command::{
@@ -30,6 +30,7 @@ pub struct Model {
     accounts: BTreeMap<AccountId, Account>,
     resting: BTreeMap<String, Resting>,
     reach: BTreeMap<(AccountId, DeviceId), (u64, Vec<u8>)>,
+    nodes: BTreeMap<(AccountId, DeviceId), NodeId>,
     sessions: BTreeMap<(AccountId, DeviceId), u64>,
     tokens: BTreeMap<(AccountId, [u8; 32]), u64>,
     numbers: BTreeMap<AccountId, u64>,
@@ -89,6 +90,11 @@ impl Queries for Change<'_> {
 
     fn reach(&self, account: AccountId) -> Done<Vec<Vec<u8>>> {
         Ok(self.model.reach.iter().filter(|((whose, _), _)| *whose == account).map(|(_, (_, r))| r.clone()).collect())
+    }
+
+    fn hosts_somebody(&self, node: NodeId) -> Done<bool> {
+        let hosted = self.model.nodes.iter().filter(|(_, hosting)| **hosting == node);
+        Ok(hosted.into_iter().any(|(who, _)| self.model.reach.contains_key(who)))
     }
 
     fn counted(&self, account: AccountId, token: &[u8; 32]) -> Done<Option<u64>> {
@@ -221,8 +227,9 @@ impl Commands for Change<'_> {
         Ok(self.model.reach.get(&(account, device)).map(|(seq, _)| *seq))
     }
 
-    fn set_reach(&mut self, who: (AccountId, DeviceId), seq: u64, reach: &[u8]) -> Done<()> {
+    fn set_reach(&mut self, who: (AccountId, DeviceId), node: NodeId, seq: u64, reach: &[u8]) -> Done<()> {
         self.model.reach.insert(who, (seq, reach.to_vec()));
+        self.model.nodes.insert(who, node);
         Ok(())
     }
 

@@ -98,7 +98,7 @@ pub fn what_a_device_told_goes_with_it(mut house: House<impl Engine>) {
     house.member(&bob, &[[1; 32]]);
     let (account, device, other) = (bob.account(), bob.device(), person("bobs tablet").device());
     let reach = |house: &mut House<_>, device, seq, bytes: &[u8]| {
-        let reach = StoreReach { account, device, seq, bytes: bytes.to_vec() };
+        let reach = StoreReach { account, device, node: proto::ids::NodeId([7; 32]), seq, bytes: bytes.to_vec() };
         house.one(|reply| Request::Reach(reach, reply))
     };
     assert_eq!(reach(&mut house, device, 2, b"two").unwrap(), 2);

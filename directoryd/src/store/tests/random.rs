@@ -101,8 +101,13 @@ fn play<E: Engine>(house: &mut House<E>, steps: &[Step]) -> Vec<String> {
             }
             Step::Release { who } => put!(|reply| Request::Release { account: whose(who), reply }),
             Step::Reach { who, device: n, seq } => {
-                let reach =
-                    StoreReach { account: whose(who), device: device(who, n), seq, bytes: vec![n as u8, seq as u8] };
+                let reach = StoreReach {
+                    account: whose(who),
+                    device: device(who, n),
+                    node: proto::ids::NodeId([n as u8; 32]),
+                    seq,
+                    bytes: vec![n as u8, seq as u8],
+                };
                 put!(|reply| Request::Reach(reach, reply));
             }
             Step::Session { who, device: n } => {

@@ -197,3 +197,29 @@ pub struct ForgetResult {
     /// Messages deleted here. What waits for its recipient stays.
     pub forgotten: u64,
 }
+
+/// How a contact's daemon is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Route {
+    /// Straight to an address.
+    Direct,
+    /// Through a relay.
+    Relayed,
+    /// It is this daemon.
+    Local,
+}
+
+/// Result of `contact.ping`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PingResult {
+    /// The contact, as it is called here.
+    pub who: String,
+    /// By which way the answer was asked for.
+    pub route: Route,
+    /// `address:port` of the contact's daemon, or the URL of the relay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Microseconds until the answer.
+    pub round_trip_us: u64,
+}

@@ -40,10 +40,16 @@ pub struct StatusResult {
     pub node: NodeId,
     /// Addresses on which peers are accepted.
     pub addresses: Vec<String>,
+    /// URL of the relay at which this daemon waits for those who do not reach it directly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<String>,
     /// Seconds since start.
     pub uptime: u64,
     /// Open links to other daemons.
     pub links: u64,
+    /// Those of them that go through a relay now.
+    #[serde(default)]
+    pub relayed: u64,
     /// RPC clients connected, this one included.
     pub clients: u64,
     /// Those of the caller's user, oldest first.

@@ -2,8 +2,6 @@
 //!
 //! Not its job: to keep or to publish them (`directory::publisher`).
 
-use std::net::SocketAddr;
-
 use proto::directory::{Device, Prekey, Reach, Record, Rotation, SignedReach, SignedRecord};
 use proto::ids::{AccountId, DeviceId, NodeId};
 use proto::name::Name;
@@ -13,6 +11,7 @@ use proto::wire::SUITE_HYBRID;
 use super::Keys;
 use crate::crypto::keys::SigningKey;
 use crate::crypto::prekey::PrekeySecret;
+use crate::link::Whereabouts;
 use crate::service::config::Config;
 use crate::service::error::ServiceError;
 
@@ -81,7 +80,7 @@ pub(in crate::service) fn make_reach(
     account: AccountId,
     device: &SigningKey,
     node: &SigningKey,
-    addresses: &[SocketAddr],
+    whereabouts: &Whereabouts,
     last_seq: u64,
 ) -> Result<(Vec<u8>, u64), ServiceError> {
     let now = Timestamp::now();
@@ -91,8 +90,8 @@ pub(in crate::service) fn make_reach(
         account,
         device: DeviceId::of_key(&device.public()),
         node: NodeId(node.public()),
-        relay: None,
-        addresses: addresses.iter().copied().take(MAX_ADDRESSES).collect(),
+        relay: whereabouts.relay.clone(),
+        addresses: whereabouts.addresses.iter().copied().take(MAX_ADDRESSES).collect(),
         seq,
         issued: now.unix_seconds(),
     };

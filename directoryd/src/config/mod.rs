@@ -4,6 +4,9 @@
 //!
 //! Invariant: a key that is not known is an error that names it and the nearest one that is; nothing is ignored.
 
+mod limits;
+mod relay;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +17,8 @@ use proto::nearest::nearest;
 use proto::wire::work::MAX_WORK_BITS;
 use serde::{Deserialize, Serialize};
 
+pub use self::limits::Limits;
+pub use self::relay::RelaySettings;
 use crate::cluster::Monotonic;
 use crate::store;
 
@@ -69,30 +74,6 @@ pub enum LogFormat {
 }
 
 daemonkit::settings! {
-    /// Requests that one address, or one member, may make. Loopback is exempt unless [`Config::limit_loopback`].
-    pub struct Limits {
-        /// Requests of any kind at once.
-        request_burst: u32 = 3_000,
-        /// Requests of any kind a minute, after the burst.
-        request_per_minute: u32 = 3_000,
-        /// New names at once.
-        register_burst: u32 = 30,
-        /// New names an hour, after the burst.
-        register_per_hour: u32 = 10,
-        /// Lookups at once.
-        lookup_burst: u32 = 300,
-        /// Lookups a minute, after the burst.
-        lookup_per_minute: u32 = 60,
-        /// Requests of a member's session a minute.
-        member_per_minute: u32 = 600,
-        /// Deposits with a contact's token at once.
-        deposit_burst: u32 = 600,
-        /// Deposits with a contact's token a minute, after the burst.
-        deposit_per_minute: u32 = 600,
-    }
-}
-
-daemonkit::settings! {
     /// Everything in force.
     pub struct Config {
         /// The domain that is served, in lower case.
@@ -144,6 +125,8 @@ daemonkit::settings! {
         log_format: LogFormat = LogFormat::default(),
         /// See [`Limits`].
         limits: Limits = Limits::default(),
+        /// See [`RelaySettings`].
+        relay: RelaySettings = RelaySettings::default(),
         hidden:
         /// Not for a file: `--new-identity`, once.
         new_identity: bool = false,
@@ -227,7 +210,17 @@ pub enum ConfigError {
 }
 
 /// Keys that need a restart: what clients have signed for, where the data and the socket are, how it is served, how lines look.
-const FIXED: [&str; 7] = ["origin", "data_dir", "listen", "tls", "tls_cert", "tls_key", "log_format"];
+const FIXED: [&str; 9] = [
+    "origin",
+    "data_dir",
+    "listen",
+    "tls",
+    "tls_cert",
+    "tls_key",
+    "log_format",
+    "relay.enabled",
+    "relay.discovery_port",
+];
 
 fn hint(nearest: &Option<String>) -> String {
     nearest.as_ref().map_or_else(String::new, |key| format!("; the nearest is `{key}`"))
@@ -235,8 +228,11 @@ fn hint(nearest: &Option<String>) -> String {
 
 impl Config {
     /// All keys, for the reference and for `--print-config`.
-    pub const SECTIONS: [Section; 2] =
-        [Section { name: "", settings: Self::SETTINGS }, Section { name: "limits", settings: Limits::SETTINGS }];
+    pub const SECTIONS: [Section; 3] = [
+        Section { name: "", settings: Self::SETTINGS },
+        Section { name: "limits", settings: Limits::SETTINGS },
+        Section { name: "relay", settings: RelaySettings::SETTINGS },
+    ];
 
     /// The values, as a file would hold them.
     pub fn table(&self) -> toml::Table {
@@ -265,6 +261,11 @@ impl Config {
             timing: keep.timing,
             clock: keep.clock,
             max_pages: keep.max_pages,
+            relay: RelaySettings {
+                enabled: keep.relay.enabled,
+                discovery_port: keep.relay.discovery_port,
+                ..new.relay
+            },
             ..new
         }
     }
@@ -342,6 +343,7 @@ impl Config {
         if self.tls == TlsMode::Own && self.tls_cert.is_some() {
             return Err(ConfigError::Value("tls = \"own\" serves no tls_cert: leave one of them out".into()));
         }
+        self.relay.check().map_err(ConfigError::Value)?;
         let limits = &self.limits;
         let rates = [
             limits.request_burst,
@@ -374,5 +376,4 @@ impl Config {
 }
 
 #[cfg(test)]
-#[path = "config_tests.rs"]
 mod tests;

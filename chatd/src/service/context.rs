@@ -14,7 +14,7 @@ use super::account::registry::Registry;
 use super::backup::transfers::Transfers;
 use super::config::Config;
 use super::error::ServiceError;
-use super::relays::Relays;
+use super::network::relays::Relays;
 use crate::crypto::keys::SigningKey;
 use crate::delivery::{News, OpenLink};
 use crate::directory::Directories;

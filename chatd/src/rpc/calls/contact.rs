@@ -8,7 +8,8 @@ use proto::rpc::types::{
 use proto::invite::SCHEME;
 
 use crate::model::Caller;
-use crate::service::{Service, ServiceError, contacts, invites, pings};
+use crate::service::network::pings;
+use crate::service::{Service, ServiceError, contacts, invites};
 
 pub(in crate::rpc) async fn contact_add(
     service: &Service,

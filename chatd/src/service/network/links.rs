@@ -6,12 +6,12 @@ use std::time::Duration;
 use proto::ids::DeviceId;
 use proto::time::Timestamp;
 
-use super::context::Service;
-use super::directory::record_fetch;
 use crate::delivery::Delivery;
 use crate::model::ids::PeerId;
 use crate::peer;
 use crate::policy::rate::RateLimits;
+use crate::service::context::Service;
+use crate::service::directory::record_fetch;
 use crate::store::account::own_card;
 use crate::store::contacts::invites;
 

@@ -7,7 +7,7 @@ use std::path::Path;
 const FILE: &str = "port";
 
 /// Where to listen, with the port of last time in the place of "any".
-pub(super) fn as_last_time(data_dir: &Path, listen: &[SocketAddr]) -> Vec<SocketAddr> {
+pub(in crate::service) fn as_last_time(data_dir: &Path, listen: &[SocketAddr]) -> Vec<SocketAddr> {
     let port = std::fs::read_to_string(data_dir.join(FILE)).ok().and_then(|text| text.trim().parse::<u16>().ok());
     let with_port = |address: &SocketAddr| match (address.port(), port) {
         (0, Some(port)) => SocketAddr::new(address.ip(), port),
@@ -17,7 +17,7 @@ pub(super) fn as_last_time(data_dir: &Path, listen: &[SocketAddr]) -> Vec<Socket
 }
 
 /// Keeps the port for the next time; that it cannot be kept harms nobody who asks a directory.
-pub(super) fn keep(data_dir: &Path, bound: &[SocketAddr]) {
+pub(in crate::service) fn keep(data_dir: &Path, bound: &[SocketAddr]) {
     let Some(port) = bound.first().map(SocketAddr::port) else { return };
     let file = data_dir.join(FILE);
     if std::fs::read_to_string(&file).is_ok_and(|kept| kept.trim() == port.to_string()) {

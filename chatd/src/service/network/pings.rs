@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::account::Account;
-use super::account::supervisor::delivery_context;
-use super::context::Service;
-use super::error::ServiceError;
-use super::resolve::known;
 use crate::delivery;
 use crate::link::{LinkError, PathKind};
 use crate::model::{Pong, Route};
 use crate::policy::contact::Relation;
+use crate::service::account::Account;
+use crate::service::account::supervisor::delivery_context;
+use crate::service::context::Service;
+use crate::service::error::ServiceError;
+use crate::service::resolve::known;
 use crate::store::peers::names;
 
 /// For the answer on a link that stands.

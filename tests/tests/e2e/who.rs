@@ -36,6 +36,8 @@ fn a_label_that_becomes_a_name_is_refused_as_ambiguous() {
     let (_daemon, boss) = pair.join("boss");
     boss.ok(["add", "alice"]);
     let handle = handle_of(ann, "boss");
+    // Until then it is what somebody says of himself.
+    wait_for("the name is confirmed", || named(&requests(ann), "boss").unwrap()["confirmed"] == true);
     // Whom it means cannot be said, and both are named in full.
     ann.run(["accept", "boss"]).expect_code(2).says(&["bob@example.org", "boss@example.org", "two people"]);
     ann.run(["block", "boss"]).expect_code(2).says(&["bob@example.org", "boss@example.org"]);

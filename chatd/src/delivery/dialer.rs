@@ -138,7 +138,8 @@ async fn link_to(context: &Context, row: &ContactRow) -> Result<LinkSender, Reac
     let addresses: Vec<SocketAddr> = reach.addresses.iter().copied().filter(|a| may_dial(*a, &rules)).collect();
     // A peer says that it waits at a relay, and never where that is: it is the one of its directory.
     let relay = reach.relay.as_ref().and_then(|_| context.directories.of(&row.origin)?.relay()).map(relay_of);
-    if addresses.is_empty() && relay.is_none() && reach.node != context.node {
+    let is_near = context.table.is_near(reach.node) || reach.node == context.node;
+    if addresses.is_empty() && relay.is_none() && !is_near {
         return Err(ReachError::Forbidden);
     }
     Ok(context.table.get(reach.node, Way { addresses, relay }).await?)

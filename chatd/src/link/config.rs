@@ -54,6 +54,8 @@ pub struct LinkConfig {
     /// At most one address per family; port 0 takes a free one. An unspecified IPv6 address (`[::]`) may fail to bind,
     /// as on machines without IPv6; any other address that cannot be bound is an error.
     pub listen: Vec<SocketAddr>,
+    /// Whether to say on the local network where the node is, and to listen to others that do.
+    pub lan: bool,
     /// How long a dial may take, hello included.
     pub dial_timeout: Duration,
     /// Limits on peers.
@@ -66,6 +68,7 @@ impl LinkConfig {
         Self {
             secret_key: Zeroizing::new(secret_key),
             listen: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))],
+            lan: false,
             dial_timeout: Duration::from_secs(10),
             caps: LinkCaps::default(),
         }
@@ -77,6 +80,7 @@ impl std::fmt::Debug for LinkConfig {
         // The key never reaches a log.
         f.debug_struct("LinkConfig")
             .field("listen", &self.listen)
+            .field("lan", &self.lan)
             .field("dial_timeout", &self.dial_timeout)
             .field("caps", &self.caps)
             .finish_non_exhaustive()

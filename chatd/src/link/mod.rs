@@ -14,7 +14,7 @@
 //! - A length is checked before memory is reserved for it; a frame that has begun must go on.
 //! - A link ends once, with one [`CloseReason`], which both sides and all clones see.
 //! - Early data of TLS (0-RTT, replayable) is refused.
-//! - Nothing of a third party is contacted: no discovery service, no relay but those of own and of contacts' directories, no port
+//! - Nothing of a third party is contacted: no discovery service (multicast on the local network, where it is wanted, is none), no relay but those of own and of contacts' directories, no port
 //!   mapper.
 
 mod caps;
@@ -22,6 +22,7 @@ mod config;
 mod connect;
 mod error;
 mod halves;
+mod lan;
 mod local;
 mod node;
 mod reader;
@@ -38,6 +39,7 @@ use proto::ids::NodeId;
 pub use config::{INCOMING_QUEUE_LINKS, LinkCaps, LinkConfig, SEND_QUEUE_FRAMES};
 pub use error::{CloseCode, CloseOrigin, CloseReason, LinkError};
 pub use halves::{LinkReceiver, LinkSender};
+pub use lan::Neighbours;
 pub use local::in_process_pair;
 pub use node::{Node, Whereabouts};
 pub use relay::Relay;

@@ -31,7 +31,7 @@ use super::config::{
 use super::connect::Handshaker;
 use super::error::{CloseCode, CloseReason};
 use super::relay::{Known, Relay};
-use super::{Link, LinkCaps, LinkConfig, LinkError};
+use super::{Link, LinkCaps, LinkConfig, LinkError, Neighbours};
 
 /// A bound node; clones are the same node. Dropping the last clone closes its links without waiting for the peers:
 /// call [`Node::close`].
@@ -52,6 +52,7 @@ struct Inner {
     known: Known,
     /// Relays that one of which this node waits at, with their discovery ports.
     relays: Mutex<BTreeMap<RelayUrl, Option<u16>>>,
+    neighbours: Neighbours,
 }
 
 /// Where a node may be reached.
@@ -81,6 +82,11 @@ impl Node {
         let handshaker = Handshaker::new(&config.caps);
         let caps = InboundCaps::new(&config.caps);
         let whereabouts = watch_addresses(&endpoint, &handshaker).await;
+        let (neighbours, id) = (Neighbours::default(), NodeId(*endpoint.id().as_bytes()));
+        if config.lan {
+            let listen = neighbours.clone().run(id, whereabouts.clone());
+            handshaker.tasks.spawn(handshaker.shutdown.clone().run_until_cancelled_owned(listen));
+        }
         let (to_owner, incoming) = mpsc::channel(INCOMING_QUEUE_LINKS);
         let acceptor = Acceptor {
             endpoint: endpoint.clone(),
@@ -91,7 +97,7 @@ impl Node {
         };
         handshaker.tasks.spawn(acceptor.run());
         let inner = Inner {
-            id: NodeId(*endpoint.id().as_bytes()),
+            id,
             endpoint,
             dialing: transport(0).build(),
             dial_timeout: config.dial_timeout,
@@ -100,6 +106,7 @@ impl Node {
             caps,
             known,
             relays: Mutex::default(),
+            neighbours,
         };
         Ok((Self { inner: Arc::new(inner) }, incoming))
     }
@@ -107,6 +114,11 @@ impl Node {
     /// The public half of the node's key.
     pub fn node_id(&self) -> NodeId {
         self.inner.id
+    }
+
+    /// Who is heard on the local network; nobody, unless that is wanted.
+    pub fn neighbours(&self) -> &Neighbours {
+        &self.inner.neighbours
     }
 
     /// Where peers may dial this node, as far as it knows itself.

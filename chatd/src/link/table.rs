@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use proto::ids::NodeId;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{CloseCode, CloseReason, Link, LinkError, LinkSender, Node, Relay, in_process_pair};
+use super::{CloseCode, CloseReason, Link, LinkError, LinkSender, Neighbours, Node, Relay, in_process_pair};
 
 /// Questions that wait for the table at most; askers wait for room.
 const QUEUE: usize = 256;
@@ -41,6 +41,7 @@ enum Ask {
 pub struct PeerTable {
     asks: mpsc::Sender<Ask>,
     open: Arc<AtomicU64>,
+    neighbours: Neighbours,
 }
 
 impl PeerTable {
@@ -49,9 +50,10 @@ impl PeerTable {
     pub fn spawn(node: Node, incoming: mpsc::Receiver<Link>, links: mpsc::Sender<Link>) -> Self {
         let (asks, queue) = mpsc::channel(QUEUE);
         let open = Arc::new(AtomicU64::new(0));
+        let neighbours = node.neighbours().clone();
         let table = Table { node, links, asks: asks.clone(), open: Arc::clone(&open), peers: HashMap::new() };
         tokio::spawn(table.run(queue, incoming));
-        Self { asks, open }
+        Self { asks, open, neighbours }
     }
 
     /// A live link to a node: an open one, else one that is dialled now this way.
@@ -63,6 +65,11 @@ impl PeerTable {
         let gone = || LinkError::Closed(CloseReason::local(CloseCode::ShuttingDown, "the node stops"));
         self.asks.send(Ask::Get { peer, way, answer }).await.map_err(|_| gone())?;
         result.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Whether a node says on the local network where it is: it is looked for there beside all ways.
+    pub fn is_near(&self, node: NodeId) -> bool {
+        self.neighbours.is_near(node)
     }
 
     /// Open links.
@@ -149,7 +156,7 @@ impl Table {
         }
     }
 
-    async fn get(&mut self, peer: NodeId, way: Way, answer: Answer) {
+    async fn get(&mut self, peer: NodeId, mut way: Way, answer: Answer) {
         let entry = self.peers.entry(peer).or_default();
         if let Some(sender) = entry.links.iter().rev().find(|sender| !sender.is_closed()) {
             let _ = answer.send(Ok(sender.clone()));
@@ -164,6 +171,10 @@ impl Table {
             return;
         }
         entry.waiting.push(answer);
+        // First: what a neighbour says of itself is newer than what anybody remembers of it.
+        let mut near = self.node.neighbours().addresses(peer);
+        near.extend(way.addresses.iter().filter(|address| !near.contains(*address)).copied().collect::<Vec<_>>());
+        way.addresses = near;
         let new = way.addresses.iter().any(|address| !entry.targets.contains(address))
             || way.relay.iter().any(|relay| !entry.relays.contains(relay));
         if entry.dialing == 0 || (new && entry.dialing < MAX_DIALS) {

@@ -51,6 +51,9 @@ daemonkit::settings! {
         log_format: LogFormat = LogFormat::Text,
         /// Dial private and loopback addresses that the DNS, a directory or a peer named, even if the directory itself is elsewhere.
         allow_private_addresses: bool = false,
+        /// Say on the local network where this daemon is, and listen to others that do (mDNS): contacts on the same cable or Wi-Fi find
+        /// each other with no directory and no internet. Everybody on that network sees that a chatd runs here.
+        lan: bool = false,
         /// Serve every user of the machine (as a system service) instead of only the daemon's own.
         system: bool = false,
         /// Close links without traffic after so many seconds.
@@ -65,7 +68,7 @@ daemonkit::settings! {
 }
 
 /// What iroh says below warnings is for its developers.
-const LOG: &str = "info,iroh=warn,noq=warn,noq_proto=error,noq_udp=error,iroh_relay=warn,swarm_discovery=warn";
+const LOG: &str = "info,iroh=warn,noq=warn,noq_proto=error,noq_udp=error,iroh_relay=warn,swarm_discovery=error";
 
 /// Keys that are taken from a reread configuration as they are; the others need a restart.
 const LIVE: [&str; 16] = [

@@ -224,7 +224,8 @@ async fn knock(service: &Service, account: &Account, invite: &Uri) -> Result<Car
     let at_relay = reach.relay.is_some();
     let relay = directory_of(&account.directories, invite).filter(|_| at_relay).and_then(|client| client.relay());
     let relay = relay.map(relay_of);
-    if addresses.is_empty() && relay.is_none() && reach.node != service.node_id() {
+    let is_near = service.inner.table.is_near(reach.node) || reach.node == service.node_id();
+    if addresses.is_empty() && relay.is_none() && !is_near {
         return Err("none of its addresses may be dialled from here".to_owned());
     }
     let link =

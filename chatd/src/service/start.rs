@@ -16,8 +16,8 @@ use super::config::Config;
 use super::context::{Inner, KnownClients, Service};
 use super::directory::publisher;
 use super::error::ServiceError;
-use super::network::ports;
 use super::network::relays::Relays;
+use super::network::{lan, ports};
 use crate::directory::{Directories, NameOptions, Network};
 use crate::link::{LinkCaps, LinkConfig, LinkError, Node, PeerTable};
 use crate::peer::{self, Links};
@@ -45,6 +45,7 @@ pub async fn start(config: Config, data_dir: PathBuf) -> Result<Service, Service
     let mut link = LinkConfig::new(*node_key.to_bytes());
     link.listen = ports::as_last_time(&data_dir, &config.listen);
     link.dial_timeout = DIAL_TIMEOUT;
+    link.lan = config.lan;
     let limits = &config.limits;
     link.caps = LinkCaps {
         max_inbound: limits.connections.get() as usize,
@@ -92,6 +93,7 @@ pub async fn start(config: Config, data_dir: PathBuf) -> Result<Service, Service
     service.spawn(peer::run(service.clone(), service.node_id(), service.inner.links.clone(), new_links));
     lifecycle::open_accounts(&service).await?;
     service.spawn(lifecycle::watch_disk(service.clone()));
+    service.spawn(lan::watch(service.clone()));
     service.spawn(publisher::watch_whereabouts(service.clone()));
     Ok(service)
 }

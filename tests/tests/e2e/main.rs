@@ -29,6 +29,7 @@ mod invites;
 mod isolation;
 mod key_change;
 mod keys;
+mod lan;
 mod lifecycle;
 mod local_users;
 mod mailbox;

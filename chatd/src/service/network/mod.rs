@@ -1,5 +1,6 @@
 //! The service and the network: what links see of the accounts, at which relays the node waits, and whether somebody answers.
 
+pub(super) mod lan;
 mod links;
 pub(crate) mod pings;
 pub(super) mod ports;

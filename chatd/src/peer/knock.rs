@@ -3,7 +3,7 @@
 //! Not the job: whether an invite is good ([`Accounts::invited`]), and whether what comes is what the invite says: who asked looks.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use proto::ids::sha256;
@@ -39,9 +39,12 @@ pub enum KnockError {
     Unknown,
 }
 
-/// Knocks that are not answered yet, by their token's hash. Clones share them.
+/// Who waits for which answer, by the token's hash.
+type Waiting = HashMap<[u8; 32], oneshot::Sender<Option<Card>>>;
+
+/// Knocks that are not answered yet. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Knocks(Arc<Mutex<HashMap<[u8; 32], oneshot::Sender<Option<Card>>>>>);
+pub struct Knocks(Arc<Mutex<Waiting>>);
 
 impl Knocks {
     /// Asks on a link.
@@ -69,7 +72,7 @@ impl Knocks {
         }
     }
 
-    fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], oneshot::Sender<Option<Card>>>> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

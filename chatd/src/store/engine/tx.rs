@@ -21,6 +21,8 @@ pub struct Tx<'t> {
     pub now: Timestamp,
     /// Whether somebody reads events as they happen.
     pub(in crate::store) listeners: bool,
+    /// The newest message when the store was opened: what stands in it up to there is older than this process.
+    pub(in crate::store) opened_with: i64,
     /// The disk has no room for what does not free some.
     low: bool,
     head: u64,
@@ -41,12 +43,12 @@ impl<'t> Tx<'t> {
     pub(in crate::store) fn new(
         conn: &'t Connection,
         cache: &'t mut Cache,
-        head: u64,
+        (head, opened_with): (u64, i64),
         (listeners, low): (bool, bool),
         now: Timestamp,
     ) -> Self {
         let (events, dirty) = (Vec::new(), Vec::new());
-        Self { conn, cache, now, listeners, low, head, events, newest_message: 0, dirty, lost: None }
+        Self { conn, cache, now, listeners, opened_with, low, head, events, newest_message: 0, dirty, lost: None }
     }
 
     /// For operations that store more than they free: refuses when the disk is nearly full.

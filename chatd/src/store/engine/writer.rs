@@ -97,6 +97,12 @@ pub(in crate::store) fn steps() -> u64 {
     STEPS.get()
 }
 
+/// The newest message that there ever was.
+pub(in crate::store) fn newest_message(conn: &Connection) -> Result<i64, StoreError> {
+    let newest = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'messages'), 0)";
+    Ok(conn.query_row(newest, [], |row| row.get(0))?)
+}
+
 impl Writer {
     pub(in crate::store) fn spawn(conn: Connection, shared: Shared) -> Result<Self, StoreError> {
         #[cfg(test)]
@@ -111,6 +117,7 @@ impl Writer {
             )?;
             conn
         };
+        let opened_with = newest_message(&conn)?;
         let queue = Arc::new(Queue::new());
         let notes = Arc::new(Notes::default());
         let error = Arc::new(Mutex::new(None));
@@ -124,6 +131,7 @@ impl Writer {
             notes: Arc::clone(&notes),
             error: Arc::clone(&error),
             cache: Cache::default(),
+            opened_with,
         };
         let thread = std::thread::Builder::new()
             .name("store".into())
@@ -210,6 +218,8 @@ struct Loop {
     notes: Arc<Notes>,
     error: Arc<Mutex<Option<String>>>,
     cache: Cache,
+    /// The newest message when the store was opened.
+    opened_with: i64,
 }
 
 impl Loop {
@@ -293,7 +303,13 @@ impl Loop {
             }
         };
         let hub = &self.shared.hub;
-        let mut tx = Tx::new(&sql, &mut self.cache, hub.head(), (hub.has_listeners(), low), Timestamp::now());
+        let mut tx = Tx::new(
+            &sql,
+            &mut self.cache,
+            (hub.head(), self.opened_with),
+            (hub.has_listeners(), low),
+            Timestamp::now(),
+        );
         for note in self.notes.take() {
             if let Err(error) = tx.savepoint(note) {
                 tracing::warn!(%error, "a note for trace was not stored");

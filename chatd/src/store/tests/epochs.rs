@@ -99,6 +99,30 @@ fn what_waits_is_issued_again_under_its_id_and_skips_are_not() {
 }
 
 #[test]
+fn a_crash_that_forgot_what_was_tried_costs_no_epoch() {
+    let (mut alice, bob) = friends();
+    for round in 1..=3 {
+        alice.send(&bob, &["a", "b"]);
+        let epoch = waiting(&alice, &bob)[0].0;
+        // They went out, and alice was killed before that was written down.
+        bob.receive(&alice, &alice.outbox(&bob));
+        alice.reopen();
+        assert_eq!(resumed(&alice, &bob, resume(&bob, &alice)), Resumed::default(), "round {round}");
+        alice.acknowledged(&bob, resume(&bob, &alice));
+        assert!(waiting(&alice, &bob).is_empty());
+        alice.send(&bob, &["c"]);
+        assert_eq!(waiting(&alice, &bob)[0], (epoch, 3 * round));
+        bob.receive(&alice, &alice.outbox(&bob));
+        attempted(&alice, &bob);
+        alice.acknowledged(&bob, resume(&bob, &alice));
+    }
+    // What was written since the store was opened, and is acknowledged though nobody tried to send it, is not what bob has.
+    alice.send(&bob, &["d"]);
+    bob.receive(&alice, &alice.outbox(&bob));
+    assert!(resumed(&alice, &bob, resume(&bob, &alice)).own_epoch_lost);
+}
+
+#[test]
 fn what_was_acknowledged_above_a_hole_is_repeated() {
     let (alice, bob) = friends();
     let ids = alice.send(&bob, &["1", "2", "3"]);

@@ -70,6 +70,12 @@ impl Person {
         Self::with(name, (identity, device), prekey, record)
     }
 
+    /// The process ends and another one opens the store.
+    pub fn reopen(&mut self) {
+        run(self.store.close());
+        self.store = Store::open(self.folder.path(), &INDEXER).unwrap();
+    }
+
     /// Another device of the same account, with a store of its own; its record is still that of the first.
     pub fn another(&self) -> Self {
         let device = SigningKey::generate().unwrap();

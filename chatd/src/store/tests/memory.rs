@@ -12,6 +12,7 @@ use crate::store::account::{self, NewAccount};
 use crate::store::engine::cache::Cache;
 use crate::store::engine::schema;
 use crate::store::engine::tx::Tx;
+use crate::store::engine::writer::newest_message;
 use crate::store::error::StoreError;
 use crate::store::log::outgoing::NewMessage;
 use crate::store::log::recovery::{RESTORED, epochs};
@@ -54,6 +55,8 @@ pub(crate) struct Memory {
     conn: Connection,
     cache: Cache,
     head: u64,
+    /// The newest message when the process began.
+    opened_with: i64,
     pub has_copy: bool,
     /// Transactions so far: now and then the disk is pruned before one.
     count: u64,
@@ -86,6 +89,7 @@ impl Memory {
             conn,
             cache: Cache::default(),
             head: 0,
+            opened_with: 0,
             has_copy: false,
             count: 0,
             notes: Vec::new(),
@@ -173,6 +177,7 @@ impl Memory {
 
     /// The process ends: what was not committed is gone.
     pub fn crash(&mut self) {
+        self.opened_with = newest_message(&self.conn).unwrap();
         self.cache = Cache::default();
         self.notes.clear();
         self.dirty.clear();
@@ -195,7 +200,7 @@ impl Memory {
     /// The same for the operation alone: nothing that was noted goes with it.
     pub fn tx_alone<T>(&mut self, now: i64, op: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>) -> T {
         let sql = self.conn.unchecked_transaction().unwrap();
-        let mut tx = Tx::new(&sql, &mut self.cache, self.head, (false, false), Timestamp(now));
+        let mut tx = Tx::new(&sql, &mut self.cache, (self.head, self.opened_with), (false, false), Timestamp(now));
         let out = op(&mut tx).unwrap();
         let finished = tx.finish().unwrap();
         sql.commit().unwrap();
@@ -207,7 +212,7 @@ impl Memory {
     /// The process ends in the middle of a transaction.
     pub fn crash_in<T>(&mut self, now: i64, op: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>) -> T {
         let sql = self.conn.unchecked_transaction().unwrap();
-        let mut tx = Tx::new(&sql, &mut self.cache, self.head, (false, false), Timestamp(now));
+        let mut tx = Tx::new(&sql, &mut self.cache, (self.head, self.opened_with), (false, false), Timestamp(now));
         let out = op(&mut tx).unwrap();
         drop(tx);
         sql.rollback().unwrap();

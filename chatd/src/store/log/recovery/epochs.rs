@@ -278,7 +278,10 @@ fn unknown_numbers(tx: &mut Tx<'_>, contact: PeerId, entries: &[AckEntry]) -> Re
 }
 
 /// Whether the entries acknowledge something of the stream in use that waits, and of which no attempt is known: then it
-/// is not that which the contact has. Attempts that a crash forgot look the same; that costs an epoch.
+/// is not that which the contact has.
+///
+/// Attempts that a crash forgot look the same. But what waited already when this process opened the store is no case of it: whatever
+/// time the disk went back to, the numbers that it had given by then meant the same before and after.
 fn unsent_numbers(tx: &mut Tx<'_>, contact: PeerId, entries: &[AckEntry]) -> Result<bool, StoreError> {
     let newest: Option<(i64, Vec<u8>)> = tx
         .conn
@@ -294,10 +297,11 @@ fn unsent_numbers(tx: &mut Tx<'_>, contact: PeerId, entries: &[AckEntry]) -> Res
             "SELECT coalesce(max(high), 0) FROM attempts WHERE stream = ?1 AND outcome IN ('sent', 'deposited')",
         )?
         .query_row([stream], |row| row.get(0))?;
-    let mut waits =
-        tx.conn.prepare_cached("SELECT 1 FROM outbox WHERE stream = ?1 AND seq > ?2 AND seq BETWEEN ?3 AND ?4")?;
+    let mut waits = tx.conn.prepare_cached(
+        "SELECT 1 FROM outbox WHERE stream = ?1 AND seq > ?2 AND seq BETWEEN ?3 AND ?4 AND message > ?5",
+    )?;
     for (low, high) in owed::covered(entry) {
-        if waits.exists(params![stream, tried, low as i64, high.min(MAX_SEQ) as i64])? {
+        if waits.exists(params![stream, tried, low as i64, high.min(MAX_SEQ) as i64, tx.opened_with])? {
             return Ok(true);
         }
     }

@@ -213,6 +213,27 @@ fn d5_another_address_and_a_partition_lose_nothing() {
 }
 
 #[test]
+fn d5_a_cable_that_is_pulled_out_and_put_in_again_loses_nothing() {
+    let mut world = world!([Nat::Easy, Nat::Hard]);
+    world.cold();
+    delivered(&world.alice, &world.bob, "before");
+    world.houses[0].unplug().unwrap();
+    for n in 0..5 {
+        send(&world.alice, "bob", &format!("without a network {n}"));
+    }
+    // Not a wait for something to happen: so long there is no network.
+    std::thread::sleep(Duration::from_secs(8));
+    let begun = Instant::now();
+    world.houses[0].live_at(2).unwrap();
+    wait_for_body(&world.bob, "alice", "without a network 4");
+    let first = begun.elapsed();
+    println!("figure: 8 s without a network: delivered {first:?} after it was back");
+    let got = bodies(&world.bob, "alice", 100);
+    assert_eq!((got.len(), got.iter().collect::<BTreeSet<_>>().len()), (6, 6), "{got:?}");
+    assert!(first < Duration::from_secs(5), "{first:?}");
+}
+
+#[test]
 fn d5_a_relay_that_was_killed_is_used_again() {
     let mut world = world!([Nat::Hard, Nat::NoUdp]);
     world.cold();

@@ -39,9 +39,12 @@ pub enum KnockError {
     Unknown,
 }
 
+/// Who waits for which answer.
+type Waiting = HashMap<[u8; 32], oneshot::Sender<Option<Card>>>;
+
 /// Knocks that are not answered yet, by their token's hash. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Knocks(Arc<Mutex<HashMap<[u8; 32], oneshot::Sender<Option<Card>>>>>);
+pub struct Knocks(Arc<Mutex<Waiting>>);
 
 impl Knocks {
     /// Asks on a link.

@@ -201,6 +201,9 @@ fn start(args: &Args) -> anyhow::Result<()> {
     // The database and its lock are nobody else's business.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     if args.init {
+        // The port of the relay may be in use by a directory that runs.
+        let mut config = config;
+        config.relay.enabled = false;
         let opened = Opened::open(config, CancellationToken::new())?;
         return print(&opened.init());
     }

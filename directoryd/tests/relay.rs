@@ -53,7 +53,11 @@ async fn received(client: &mut Client) -> Option<(EndpointId, usize)> {
                 return Some((remote_endpoint_id, datagrams.contents.len()));
             }
             Some(Ok(_)) => {}
-            Some(Err(_)) | None => return None,
+            Some(Err(error)) => {
+                println!("the connection ended: {error:#}");
+                return None;
+            }
+            None => return None,
         }
     }
 }
@@ -172,6 +176,10 @@ async fn a_new_connection_ends_the_oldest_of_its_node_and_places_are_bounded() {
         others.push(at_relay(&directory, &alice).await.unwrap());
     }
     assert_eq!(received(&mut first).await, None, "the oldest went");
+    for other in &mut others {
+        let more = timeout(Duration::from_millis(200), received(other)).await;
+        assert!(more.is_err(), "one of the others went, too");
+    }
     let mut his = at_relay(&directory, &bob).await.unwrap();
     let why = at_relay(&directory, &carol).await.map(drop).unwrap_err();
     assert!(why.contains("full"), "{why}");

@@ -119,8 +119,9 @@ daemonkit::settings! {
         mailbox_work_bits: u8 = 20,
         /// Bytes in all mailboxes of this directory at most.
         mailbox_total_bytes: u64 = 10 << 30,
-        /// What to log, as a filter of the `tracing` crate: `info`, `directoryd=debug`, ...
-        log: String = "info".into(),
+        /// What to log, as a filter of the `tracing` crate: `info`, `directoryd=debug`, ... The relay's library warns of each node that
+        /// goes without a word.
+        log: String = "info,iroh_relay=error".into(),
         /// How log lines look: `text` or `json`.
         log_format: LogFormat = LogFormat::default(),
         /// See [`Limits`].

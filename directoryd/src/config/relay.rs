@@ -11,7 +11,7 @@ daemonkit::settings! {
         /// Whether there is one. It serves on the port of everything else; `--no-relay` switches it off.
         enabled: bool = true,
         /// The UDP port, on the address of `listen`, where nodes learn by which address others see them, without which none gets
-        /// through a NAT directly; 0 takes any free one. It is served where the directory itself serves https.
+        /// through a NAT directly; 0 takes any free one, and so does a `listen` with port 0. It is served where the directory itself serves https.
         discovery_port: u16 = DISCOVERY_PORT,
         /// Nodes that use it at once, and connections to the discovery port at once.
         connections: usize = 4_096,

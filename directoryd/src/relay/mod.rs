@@ -4,9 +4,9 @@
 //! Not the job: what is in the packets. They are QUIC between two nodes, encrypted end to end; the relay sees who writes to whom,
 //! when, and how much.
 //!
-//! Invariants: nobody gets in but nodes of members and of their contacts ([`admission`]), each proved by its key; a node holds a
-//! bounded number of connections; what is read of one is bounded in bytes a second ([`socket`]), and so is what waits for one that
-//! does not read: [`QUEUE_FRAMES`], for two seconds, at the rates of those who send to it.
+//! Invariants: nobody gets in but nodes of members and of their contacts (`admission`), each proved by its key; a node holds a
+//! bounded number of connections; what is read of one is bounded in bytes a second (`socket`), and so is what waits for one that
+//! does not read: `QUEUE_FRAMES`, for two seconds, at the rates of those who send to it.
 
 mod admission;
 mod discovery;
@@ -84,7 +84,9 @@ impl Relay {
         if !settings.enabled {
             return Ok(None);
         }
-        let address = (config.listen.ip(), settings.discovery_port).into();
+        // Who takes any port takes any two.
+        let port = if config.listen.port() == 0 { 0 } else { settings.discovery_port };
+        let address = (config.listen.ip(), port).into();
         let discovery = tls.map(|tls| Discovery::new(address, tls)).transpose()?;
         let (clients, guests) = (Clients::default(), Arc::new(Guests::new(Arc::clone(cluster))));
         let admission = Arc::new(Admission::new(

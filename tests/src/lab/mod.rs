@@ -132,6 +132,14 @@ impl House {
         self.host.ip(&format!("route replace default via 10.0.{number}.1"))
     }
 
+    /// The host's cable is pulled out: it has no route anywhere. [`House::live_at`] puts it in again.
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn unplug(&self) -> Result<()> {
+        self.host.ip("link set eth0 down")
+    }
+
     /// The router lets nothing through any more, in either direction; nobody is told.
     ///
     /// # Errors

@@ -6,11 +6,13 @@
 pub mod account;
 pub mod consumer;
 pub mod contact;
+pub mod doctor;
 pub mod event;
 pub mod invite;
 pub mod message;
 pub mod sent;
 pub mod status;
+pub mod token;
 pub mod trace;
 pub mod words;
 

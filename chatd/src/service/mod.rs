@@ -17,10 +17,12 @@ pub mod config;
 pub(crate) mod contacts;
 mod context;
 pub(crate) mod directory;
+pub(crate) mod doctor;
 mod error;
 pub(crate) mod feed;
 pub(crate) mod invites;
 pub(crate) mod messages;
+pub(crate) mod metrics;
 pub(crate) mod network;
 pub(crate) mod profiles;
 mod resolve;
@@ -28,6 +30,7 @@ mod start;
 pub(crate) mod status;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tokens;
 
 pub use context::{KnownClients, Service};
 pub use error::ServiceError;

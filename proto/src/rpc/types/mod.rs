@@ -12,6 +12,7 @@ mod key;
 mod message;
 mod profile;
 mod system;
+mod token;
 
 pub use self::account::*;
 pub use self::backup::*;
@@ -24,6 +25,7 @@ pub use self::key::*;
 pub use self::message::*;
 pub use self::profile::*;
 pub use self::system::*;
+pub use self::token::*;
 
 /// For fields that are left out when there is nothing to count.
 #[allow(clippy::trivially_copy_pass_by_ref)]

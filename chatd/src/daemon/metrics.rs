@@ -1,6 +1,6 @@
 //! Writes the daemon's figures to a file, if the configuration names one.
 //!
-//! Not the job: the figures (`service::metrics`). Nothing listens, and nothing is sent anywhere: whoever wants them reads the file.
+//! Not the job: the figures (`service::health::metrics`). Nothing listens, and nothing is sent anywhere: whoever wants them reads the file.
 //!
 //! Invariants: a reader finds all of one time, or what was there before; no link is followed; the file goes when the daemon does.
 
@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
-use crate::service::{Service, metrics};
+use crate::service::Service;
+use crate::service::health::metrics;
 
 /// As often as Prometheus asks by default, or more often.
 const EVERY: Duration = Duration::from_secs(15);

@@ -20,6 +20,9 @@ use crate::model::{Caller, Grant};
 /// A future in a box.
 pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
+/// What `system.hello` is answered, and what the token grants. Boxed: it is rare, and large.
+pub(super) type Greeting = Box<Result<(HelloResult, Option<Arc<Grant>>), RpcError>>;
+
 /// What comes out of a connection's ordered lane.
 pub(super) enum Done<A: Api> {
     /// A complete answer, encoded.
@@ -29,7 +32,7 @@ pub(super) enum Done<A: Api> {
     /// Request id, name of the notification, result and feed.
     Subscribed(u32, String, SubscribeResult, A::Feed),
     /// Request id, whether a token was presented, and what is answered; with what the token grants.
-    Greeted(u32, bool, Result<(HelloResult, Option<Arc<Grant>>), RpcError>),
+    Greeted(u32, bool, Greeting),
 }
 
 /// A request, understood.
@@ -132,7 +135,7 @@ impl<A: Api> Dispatcher<A> {
     /// Asks who the caller is from now on.
     pub(super) fn greet(&self, id: u32, params: HelloParams) -> BoxFuture<Done<A>> {
         let (api, caller, presented) = (Arc::clone(&self.api), Arc::clone(&self.caller), params.token.is_some());
-        Box::pin(async move { Done::Greeted(id, presented, api.system_hello(&caller, params).await) })
+        Box::pin(async move { Done::Greeted(id, presented, Box::new(api.system_hello(&caller, params).await)) })
     }
 
     /// Puts a batch into the store's queue.

@@ -6,8 +6,9 @@ use proto::rpc::API_VERSION;
 use proto::rpc::types::{AccountParams, DoctorResult, HelloParams, HelloResult, StatusResult};
 
 use crate::model::{Caller, DaemonStatus, Grant};
+use crate::service::health::doctor;
 use crate::service::tokens::{admit, manage};
-use crate::service::{Service, ServiceError, doctor, status};
+use crate::service::{Service, ServiceError, status};
 
 const SERVER: &str = concat!("chatd ", env!("CARGO_PKG_VERSION"));
 

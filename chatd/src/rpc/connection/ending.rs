@@ -5,16 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::rpc::codec;
-use proto::rpc::types::HelloResult;
 use proto::rpc::{ErrorCode, RpcError};
 use tokio::time::Instant;
 use zeroize::Zeroize;
 
 use super::super::api::Api;
 use super::super::client_limiter::Doing;
-use super::super::dispatch::answer;
+use super::super::dispatch::{Greeting, answer};
 use super::{Connection, KEEP_BUFFER_BYTES, OUT_HIGH_BYTES};
-use crate::model::{Caller, Grant};
+use crate::model::Caller;
 
 impl<A: Api, R, W> Connection<'_, A, R, W> {
     /// Tells the limiter what is held in memory, and what is done.
@@ -66,19 +65,14 @@ impl<A: Api, R, W> Connection<'_, A, R, W> {
     /// Who has asked for something is known already.
     pub(super) fn too_late(&mut self, id: u32) {
         let text = "a token is presented before anything else is asked: connect anew";
-        self.greeted(id, true, Err(RpcError::new(ErrorCode::NotAllowed, text)));
+        self.greeted(id, true, Box::new(Err(RpcError::new(ErrorCode::NotAllowed, text))));
     }
 
     /// From now on the connection is what its token grants. One whose token is none in force ends: it must not go on as its
     /// user.
-    pub(super) fn greeted(
-        &mut self,
-        id: u32,
-        presented: bool,
-        outcome: Result<(HelloResult, Option<Arc<Grant>>), RpcError>,
-    ) {
+    pub(super) fn greeted(&mut self, id: u32, presented: bool, outcome: Greeting) {
         let failed = presented && outcome.is_err();
-        if let Ok((_, Some(grant))) = &outcome {
+        if let Ok((_, Some(grant))) = &*outcome {
             let caller = Caller { grant: Some(Arc::clone(grant)), ..Caller::clone(&self.dispatcher.caller) };
             self.dispatcher.caller = Arc::new(caller);
         }

@@ -3,7 +3,7 @@
 use proto::rpc::types::{Check, CheckLevel, ClientInfo, UserClients};
 
 use crate::model;
-use crate::service::doctor;
+use crate::service::health::doctor;
 
 impl From<model::ClientInfo> for ClientInfo {
     fn from(client: model::ClientInfo) -> Self {

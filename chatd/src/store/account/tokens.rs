@@ -279,7 +279,7 @@ mod tests {
         let made = alice.write(|tx| create(tx, &new("first"))).unwrap();
         let Created::Token(id) = made else { panic!("{made:?}") };
         assert_eq!(alice.write(|tx| create(tx, &new("first"))).unwrap(), Created::NameInUse);
-        let read = alice.read(|conn| in_force(conn)).remove(0);
+        let read = alice.read(in_force).remove(0);
         assert_eq!(TokenRow { id: 0, used: None, ..read }, new("first"), "what was granted is what is read");
         // Each of these is another entry; those that repeat are none.
         for number in 0..MAX_LOG + 50 {

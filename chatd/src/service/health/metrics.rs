@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::context::Service;
+use crate::service::context::Service;
 use crate::store::history;
 
 /// All accounts together.

@@ -9,12 +9,11 @@ use std::time::Duration;
 use proto::advice::{Advice, Step};
 use proto::time::Timestamp;
 
-use super::account::Account;
-use super::account::{clock, info};
-use super::context::Service;
-use super::error::ServiceError;
-use super::tokens::manage;
 use crate::model::{Caller, Consumer, PageOf};
+use crate::service::account::{Account, clock, info};
+use crate::service::context::Service;
+use crate::service::error::ServiceError;
+use crate::service::tokens::manage;
 use crate::store::feed::consumers;
 
 /// A consumer that acknowledged nothing for so long, and that nobody reads, is gone.

@@ -9,7 +9,7 @@ use std::path::Path;
 use proto::rpc::event::EventType;
 use proto::rpc::methods::{METHODS, carries_secrets};
 
-const SOURCES: [&str; 16] = [
+const SOURCES: [&str; 15] = [
     include_str!("../src/rpc/types/account.rs"),
     include_str!("../src/rpc/types/backup.rs"),
     include_str!("../src/rpc/types/common.rs"),
@@ -19,7 +19,6 @@ const SOURCES: [&str; 16] = [
     include_str!("../src/rpc/types/key.rs"),
     include_str!("../src/rpc/types/invite.rs"),
     include_str!("../src/rpc/types/message.rs"),
-    include_str!("../src/rpc/types/profile.rs"),
     include_str!("../src/rpc/types/system.rs"),
     include_str!("../src/rpc/types/token.rs"),
     include_str!("../src/scope.rs"),

@@ -6,7 +6,6 @@
 pub mod account;
 pub mod consumer;
 pub mod contact;
-pub mod doctor;
 pub mod event;
 pub mod invite;
 pub mod message;

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::client::session::Session;
 use crate::failure::{Exit, Failure};
-use crate::show::doctor;
+use crate::show::status;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {}
@@ -40,7 +40,7 @@ pub async fn run(_args: Args, session: &mut Session) -> Result<Exit, Failure> {
         }
     };
     let level = checks.iter().map(|check| check.level).max().unwrap_or(CheckLevel::Ok);
-    session.out.either(&Report { level, checks }, |out, report| out.show(&doctor::report(&report.checks)))?;
+    session.out.either(&Report { level, checks }, |out, report| out.show(&status::report(&report.checks)))?;
     Ok(exit.unwrap_or(if level == CheckLevel::Error { Exit::Failed } else { Exit::Ok }))
 }
 

@@ -10,8 +10,8 @@ use proto::invite::SCHEME;
 
 use crate::model::Caller;
 use crate::service::network::pings;
-use crate::service::{Service, ServiceError, contacts, invites};
 use crate::service::tokens::admit;
+use crate::service::{Service, ServiceError, contacts, invites};
 
 pub(in crate::rpc) async fn contact_add(
     service: &Service,

@@ -10,7 +10,6 @@ mod feed;
 mod invite;
 mod key;
 mod message;
-mod profile;
 mod system;
 mod token;
 
@@ -23,7 +22,6 @@ pub use self::feed::*;
 pub use self::invite::*;
 pub use self::key::*;
 pub use self::message::*;
-pub use self::profile::*;
 pub use self::system::*;
 pub use self::token::*;
 

@@ -9,7 +9,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
         "People",
         &[
             "users", "add", "requests", "accept", "reject", "contacts", "remove", "rename", "verify", "block",
-            "unblock", "mute", "unmute", "ping",
+            "unblock", "mute", "unmute", "ping", "invite",
         ],
     ),
     ("Your account", &["register", "login", "logout", "unregister", "whoami", "use", "profile", "settings", "key"]),

@@ -2,7 +2,7 @@
 
 use clap::Command;
 
-/// The verbs by what they are for; [`command`] shows them so, and a test holds that none is left out.
+/// The verbs by what they are for; [`crate::command`] shows them so, and a test holds that none is left out.
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Talk", &["send", "chat", "history", "search", "unread", "read", "forget", "watch", "trace"]),
     (

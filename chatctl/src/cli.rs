@@ -39,6 +39,10 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "PATH", env = "CHATD_SOCKET", hide_env_values = true)]
     #[arg(help_heading = "Global options")]
     pub socket: Option<PathBuf>,
+    /// Act by this token instead of your own rights; others see a command line, so CHATD_TOKEN is the better place
+    #[arg(long, global = true, value_name = "TOKEN", env = "CHATD_TOKEN", hide_env_values = true)]
+    #[arg(help_heading = "Global options")]
+    pub token: Option<String>,
 }
 
 macro_rules! verbs {
@@ -76,6 +80,8 @@ verbs! {
     Use => account::use_account,
     /// Show connectivity, queues, unread counts and versions, for each of your accounts
     Status => system::status,
+    /// Look for what is wrong, and say what to do about it
+    Doctor => system::doctor,
     /// Show who is in the directory
     #[command(visible_alias = "list")]
     Users => contact::users,
@@ -132,10 +138,14 @@ verbs! {
     Trace => message::trace,
     /// Replace the identity key
     Key => account::key,
+    /// Make, show or end tokens, by which programs act for the account within bounds
+    Token => account::token,
     /// Show or change settings
     Settings => account::settings,
     /// Write the account to an encrypted file
     Backup => safekeeping::backup,
+    /// Print everything that the account has, as JSON
+    Export => safekeeping::export,
     /// Make the account anew from a backup
     Restore => safekeeping::restore,
     /// Print a completion script
@@ -205,6 +215,15 @@ mod tests {
             "backup /tmp/alice.age --recipient age1x --recipient age1y",
             "restore /tmp/alice.age --identity-file /tmp/key",
             "settings",
+            "token create --name grafana --send-to ops --rate 10/m --expires 90d",
+            "token create --name bot --allow read,send --in bob carol --in dave",
+            "token create --name bot --allow read --allow contacts --rate 3/90s",
+            "token list",
+            "token log grafana",
+            "token revoke grafana",
+            "send ops hello --token chatd_0",
+            "doctor --json",
+            "export --json",
             "settings --read-receipts off --lifetime never",
             "send bob --lifetime 10m hello",
         ];
@@ -237,6 +256,11 @@ mod tests {
             ("key recover", "--recovery-file"),
             ("key", "rotate"),
             ("backup f --recipient age1x --passphrase-file p", "cannot be used with"),
+            ("token", "create"),
+            ("token create", "--name"),
+            ("token create --name x --allow everything", "possible values: read, send, contacts, admin"),
+            ("token create --name x --send-to ops --rate 10", "10/m"),
+            ("token create --name x --send-to ops --rate 0/m", "1 is the least"),
             ("settings --lifetime 0s", "or never"),
             ("settings --read-receipts maybe", "possible values: on, off"),
             ("whoami bob", "unexpected argument 'bob'"),

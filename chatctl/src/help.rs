@@ -2,24 +2,24 @@
 
 use clap::Command;
 
-/// The verbs by what they are for; [`command`] shows them so, and a test holds that none is left out.
+/// The verbs by what they are for; [`crate::command`] shows them so, and a test holds that none is left out.
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Talk", &["send", "chat", "history", "search", "unread", "read", "forget", "watch", "trace"]),
     (
         "People",
         &[
             "users", "add", "requests", "accept", "reject", "contacts", "remove", "rename", "verify", "block",
-            "unblock", "mute", "unmute", "ping",
+            "unblock", "mute", "unmute", "ping", "invite",
         ],
     ),
     ("Your account", &["register", "login", "logout", "unregister", "whoami", "use", "profile", "settings", "key"]),
-    ("Safe keeping", &["backup", "restore"]),
-    ("Programs", &["consumers", "completion", "man"]),
-    ("The daemon", &["status", "help"]),
+    ("Safe keeping", &["backup", "restore", "export"]),
+    ("Programs", &["token", "consumers", "completion", "man"]),
+    ("The daemon", &["status", "doctor", "help"]),
 ];
 
 /// Command lines and what each is for, by verb; `""` is the program itself.
-const EXAMPLES: [(&str, &[(&str, &str)]); 13] = [
+const EXAMPLES: [(&str, &[(&str, &str)]); 14] = [
     (
         "",
         &[
@@ -53,6 +53,17 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 13] = [
         "verify",
         &[("chatctl verify bob", "the number to compare"), ("chatctl verify bob 12345 67890 ...", "compare it")],
     ),
+    (
+        "token",
+        &[
+            (
+                "chatctl token create --name grafana --send-to ops --rate 10/m --expires 90d",
+                "may write to ops, and no more",
+            ),
+            ("CHATD_TOKEN=chatd_... chatctl send ops 'disk full'", "as whoever holds it"),
+            ("chatctl token log grafana", "what was done with it"),
+        ],
+    ),
     ("mute", &[("chatctl mute bob 8h", "until tomorrow")]),
     ("ping", &[("chatctl ping bob --until-direct", "until no relay is needed any more; exit 6 if that does not come")]),
     (
@@ -73,9 +84,10 @@ pub const FILES: [(&str, &str); 3] = [
 ];
 
 /// Variables, for manual pages.
-pub const ENVIRONMENT: [(&str, &str); 5] = [
+pub const ENVIRONMENT: [(&str, &str); 6] = [
     ("CHATD_SOCKET", "the daemon's socket, unless --socket says otherwise"),
     ("CHATD_ACCOUNT", "the account to use, unless --account says otherwise"),
+    ("CHATD_TOKEN", "the token to act by, unless --token says otherwise"),
     ("NO_COLOR", "no colours, unless --color always asks for them"),
     ("PAGER", "what shows long output on a terminal (less, if unset); cat, or nothing: none does"),
     ("XDG_RUNTIME_DIR", "where your own daemon's socket is looked for"),

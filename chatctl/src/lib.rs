@@ -124,8 +124,8 @@ fn execute(cli: Cli) -> Result<Exit, Failure> {
         .enable_time()
         .build()
         .map_err(|source| Failure::other(format!("cannot start: {source}")))?;
-    let Globals { json, color, account, socket } = cli.globals;
-    let mut session = Session::new(Out::new(json, color), account, socket);
+    let Globals { json, color, account, socket, token } = cli.globals;
+    let mut session = Session::new(Out::new(json, color), account, socket, token);
     let result = runtime.block_on(async {
         let result = verb.run(&mut session).await;
         session.out.end_page().map_err(Failure::from).and(result)

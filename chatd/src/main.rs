@@ -149,7 +149,7 @@ fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<()>
         LogFormat::Text => Format::Text,
         LogFormat::Json => Format::Json,
     };
-    let log = Log::start(&setup.config.log, format)?;
+    let log = Log::start(&setup.config.log, format, PRIVATE)?;
     // One worker, which only passes things on: commits, reads of any length, batches to seal and the search index have threads of
     // their own. With more, each hop of a message from task to task wakes one (docs/decisions/0047-one-worker.md).
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -165,6 +165,25 @@ fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<()>
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result
 }
+
+/// Fields of lines of the log that name people, accounts and keys.
+const PRIVATE: daemonkit::log::Private = &[
+    "name",
+    "account",
+    "contact",
+    "from",
+    "peer",
+    "origin",
+    "user",
+    "domain",
+    "recipient",
+    "node",
+    "device",
+    "who",
+    "fingerprint",
+    "holder",
+    "to",
+];
 
 /// To standard output; a full disk is an error and no panic.
 fn print(text: &str) -> anyhow::Result<()> {

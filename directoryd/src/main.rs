@@ -213,7 +213,7 @@ fn start(args: &Args) -> anyhow::Result<()> {
         LogFormat::Text => Format::Text,
         LogFormat::Json => Format::Json,
     };
-    let log = Log::start(&config.log, format)?;
+    let log = Log::start(&config.log, format, &[])?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     let result = runtime.block_on(serve(args, config, &log));

@@ -76,7 +76,7 @@ steps! {
     UseInvite,
     /// Look which consumers there are.
     ListConsumers,
-    /// Remove a consumer.
+    /// Remove a consumer; the one of the name, if there is a name.
     RemoveConsumer,
     /// A copy of the account runs elsewhere, by mistake: make it an account of its own.
     OwnCopy,

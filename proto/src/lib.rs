@@ -16,6 +16,7 @@ pub mod nearest;
 pub mod places;
 pub mod reason;
 pub mod rpc;
+pub mod scope;
 pub mod time;
 pub mod who;
 pub mod wire;

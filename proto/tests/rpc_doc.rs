@@ -9,7 +9,7 @@ use std::path::Path;
 use proto::rpc::event::EventType;
 use proto::rpc::methods::{METHODS, carries_secrets};
 
-const SOURCES: [&str; 14] = [
+const SOURCES: [&str; 15] = [
     include_str!("../src/rpc/types/account.rs"),
     include_str!("../src/rpc/types/backup.rs"),
     include_str!("../src/rpc/types/common.rs"),
@@ -19,8 +19,9 @@ const SOURCES: [&str; 14] = [
     include_str!("../src/rpc/types/key.rs"),
     include_str!("../src/rpc/types/invite.rs"),
     include_str!("../src/rpc/types/message.rs"),
-    include_str!("../src/rpc/types/profile.rs"),
     include_str!("../src/rpc/types/system.rs"),
+    include_str!("../src/rpc/types/token.rs"),
+    include_str!("../src/scope.rs"),
     include_str!("../src/advice.rs"),
     include_str!("../src/rpc/event.rs"),
     include_str!("../src/rpc/mod.rs"),
@@ -195,7 +196,8 @@ fn reference() -> String {
     let mut reference = Reference { types: parse(), objects: Vec::new(), out: BEGIN.to_owned() };
     reference.out.push_str("\n## Methods\n");
     for method in METHODS {
-        write!(reference.out, "\n### {}\n\n{}\n\n", method.name, method.doc).unwrap();
+        write!(reference.out, "\n### {}\n\n{}\n\nScope: {}.\n\n", method.name, method.doc, method.needs.words())
+            .unwrap();
         let is_shared =
             |name: &str| !name.ends_with("Params") && !name.ends_with("Result") && name != "Empty" && name != "Done";
         for (role, name) in [("Parameters", method.params), ("Result", method.result)] {
@@ -294,9 +296,9 @@ fn the_sources_are_read_completely() {
     let known: Vec<&str> = types.values().flat_map(|known| &known.members).map(|member| member.name.as_str()).collect();
     for line in SOURCES.iter().flat_map(|source| source.lines()) {
         let Some((name, _)) = line.strip_prefix("    pub ").and_then(|rest| rest.split_once(": ")) else { continue };
-        // Constants and functions have a word before the name; `kind` travels as `type`, `step` as `do`.
+        // Constants and functions have a word before the name; `kind` travels as `type`, `step` as `do`, `within` as `in`.
         assert!(
-            name.contains(' ') || matches!(name, "kind" | "step") || known.contains(&name),
+            name.contains(' ') || matches!(name, "kind" | "step" | "within") || known.contains(&name),
             "{name} was overlooked"
         );
     }
@@ -329,14 +331,16 @@ fn each_method_with_a_secret_is_named() {
     // And what is one by its name has the type.
     for (name, of) in &types {
         for member in of.members.iter().filter(|_| !of.is_enum) {
-            let secret = ["passphrase", "recovery_key", "identities", "secret", "private_key"].contains(&&*member.name);
+            let secret =
+                ["passphrase", "recovery_key", "identities", "secret", "private_key", "token"].contains(&&*member.name);
+            let secret = secret && member.rust_type != "Option<Token>";
             assert!(!secret || holds_a_secret(&types, &member.rust_type), "{name}::{} is no Secret", member.name);
         }
     }
 }
 
 /// What may be in a result without pages, and what bounds it.
-const BOUNDED: [(&str, &str); 10] = [
+const BOUNDED: [(&str, &str); 14] = [
     ("HelloResult.accounts", "limits.accounts_per_uid"),
     ("AccountListResult.accounts", "limits.accounts_per_uid"),
     ("StatusResult.accounts", "limits.accounts_per_uid"),
@@ -347,6 +351,10 @@ const BOUNDED: [(&str, &str); 10] = [
     ("MessageFindResult.messages", "10"),
     ("InviteListResult.invites", "64"),
     ("Message.tags", "16"),
+    ("DoctorResult.checks", "3, and 46 for each account at most"),
+    ("Token.allow", "4"),
+    ("Token.in", "64"),
+    ("Token.send_to", "64"),
 ];
 
 /// Every array in a result is one page of a list, or is bounded by something else: a list that grows would one day fit no

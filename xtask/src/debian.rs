@@ -15,7 +15,7 @@ struct Need {
 /// What another implementation of age runs on.
 const NODE: [&str; 2] = ["nodejs", "npm"];
 
-const NEEDS: [Need; 17] = [
+const NEEDS: [Need; 18] = [
     Need { package: "python3", why: "docs/rpc.md's client is run as printed", present: || runs("python3", &["-V"]) },
     Need {
         package: "python3-venv",
@@ -27,6 +27,7 @@ const NEEDS: [Need; 17] = [
         why: "docs/rpc.md's client is run as printed",
         present: || pythons().iter().any(|python| runs(python, &["-c", "import msgpack"])),
     },
+    Need { package: "jq", why: "docs/examples/bot.sh reads events with it", present: || runs("jq", &["--version"]) },
     Need {
         package: "nodejs",
         why: "another implementation of age is asked to open what is sealed here",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use proto::rpc::client::Client;
 use proto::rpc::methods::{AccountWhoami, ContactShow, MessageUnread, Method, SystemHello};
+use proto::rpc::secret::Secret;
 use proto::rpc::types::{
     AccountInfo, AccountParams, Contact, ContactsResult, HelloParams, PageParams, UnreadResult, WhoParams,
 };
@@ -41,15 +42,18 @@ pub struct Session {
     pub out: Out,
     account: Option<String>,
     socket: Option<PathBuf>,
+    /// What it presents instead of its user's rights.
+    token: Option<Secret>,
     client: Option<Client>,
 }
 
 impl Session {
-    /// A run for this account, at this socket, where they are given; connects when a verb first needs it.
-    pub fn new(out: Out, account: Option<String>, socket: Option<PathBuf>) -> Self {
+    /// A run for this account, at this socket, by this token, where they are given; connects when a verb first needs it.
+    pub fn new(out: Out, account: Option<String>, socket: Option<PathBuf>, token: Option<String>) -> Self {
         let account = account.filter(|name| !name.is_empty());
         let socket = socket.filter(|path| !path.as_os_str().is_empty());
-        Self { out, account, socket, client: None }
+        let token = token.filter(|token| !token.is_empty()).map(Secret::from);
+        Self { out, account, socket, token, client: None }
     }
 
     /// How messages are shown in this run.
@@ -97,7 +101,10 @@ impl Session {
     /// this one and changes nothing.
     async fn admitted(&mut self) -> Result<Client, Failure> {
         let (client, path) = socket::connect(self.socket.as_deref()).await?;
-        let hello = HelloParams { client: concat!("chatctl ", env!("CARGO_PKG_VERSION")).to_owned() };
+        let hello = HelloParams {
+            client: concat!("chatctl ", env!("CARGO_PKG_VERSION")).to_owned(),
+            token: self.token.clone(),
+        };
         client.call::<SystemHello>(&hello).await?;
         self.socket = Some(path);
         Ok(client)
@@ -127,6 +134,11 @@ impl Session {
     /// One call.
     pub async fn call<M: Method>(&mut self, params: &M::Params) -> Result<M::Result, Failure> {
         Ok(self.client().await?.call::<M>(params).await?)
+    }
+
+    /// Whether the run acts by a token.
+    pub fn by_token(&self) -> bool {
+        self.token.is_some()
     }
 
     /// The account as the user named it, if so.

@@ -71,7 +71,8 @@ fn ask(names: Names) -> Vec<String> {
     };
     let account = after("--account", "CHATD_ACCOUNT").and_then(|name| name.into_string().ok());
     let socket = after("--socket", "CHATD_SOCKET").map(Into::into);
-    let mut session = Session::new(Out::new(false, Color::Never), account, socket);
+    let token = after("--token", "CHATD_TOKEN").and_then(|token| token.into_string().ok());
+    let mut session = Session::new(Out::new(false, Color::Never), account, socket, token);
     let asked = async {
         Some(match names {
             Names::Contacts => people(session.contacts::<ContactList>().await.ok()?),

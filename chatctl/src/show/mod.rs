@@ -11,6 +11,7 @@ pub mod invite;
 pub mod message;
 pub mod sent;
 pub mod status;
+pub mod token;
 pub mod trace;
 pub mod words;
 

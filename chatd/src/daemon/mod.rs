@@ -2,6 +2,7 @@
 
 mod background;
 mod check;
+mod metrics;
 mod pulse;
 
 use std::fs::File;
@@ -132,6 +133,8 @@ pub struct Daemon {
     socket: BoundSocket,
     access: Access,
     limits: watch::Sender<rpc::Limits>,
+    /// Where its figures are written.
+    metrics: Option<PathBuf>,
     _data: DataDir,
 }
 
@@ -170,6 +173,7 @@ impl Daemon {
     pub async fn start(config: Config, data: DataDir, socket: &Path) -> Result<Self, StartError> {
         let (audience, access) = admission(&config);
         let limits = watch::Sender::new(rpc_limits(&config));
+        let metrics = config.metrics_file.clone();
         let service = service::start(config, data.path().to_owned()).await?;
         let socket = match rpc::bind(socket, &audience).await {
             Ok(socket) => socket,
@@ -178,7 +182,7 @@ impl Daemon {
                 return Err(error.into());
             }
         };
-        Ok(Self { service, socket, access, limits, _data: data })
+        Ok(Self { service, socket, access, limits, metrics, _data: data })
     }
 
     /// For changes while it serves.
@@ -200,7 +204,12 @@ impl Daemon {
 
     /// Serves until `stop`; then ends sessions cleanly and commits what is queued.
     pub async fn serve(self, stop: CancellationToken) {
-        rpc::serve(self.socket, Arc::new(self.service.clone()), self.access, self.limits.subscribe(), stop).await;
+        let api = Arc::new(self.service.clone());
+        tokio::select! {
+            () = rpc::serve(self.socket, api, self.access, self.limits.subscribe(), stop) => {}
+            // Ends never.
+            () = metrics::keep(&self.service, self.metrics) => {}
+        }
         service::stop(&self.service).await;
     }
 }

@@ -38,7 +38,7 @@ impl Pulse {
     async fn socket_answers(&self) -> Result<(), String> {
         let call = async {
             let client = Client::connect(&self.socket).await?;
-            client.call::<SystemHello>(&HelloParams { client: "chatd".into() }).await
+            client.call::<SystemHello>(&HelloParams { client: "chatd".into(), ..HelloParams::default() }).await
         };
         match call.await {
             Ok(_) | Err(ClientError::Rpc(_)) => Ok(()),

@@ -1,9 +1,14 @@
 //! Programs that are connected by RPC, and whose they are.
 
+use std::fmt;
+use std::sync::Arc;
+
 use proto::time::Timestamp;
 
+use super::Grant;
+
 /// Who is at the other end of an RPC connection, as the kernel told it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Caller {
     /// Effective uid of the connecting process.
     pub uid: u32,
@@ -11,6 +16,16 @@ pub struct Caller {
     pub user: Option<String>,
     /// Its process id, for the log.
     pub pid: Option<i32>,
+    /// What the token grants that the connection presented: all that the connection may do, whoever the user is.
+    pub grant: Option<Arc<Grant>>,
+}
+
+/// For the log, in which nobody is named.
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { uid, user: _, pid, grant } = self;
+        f.debug_struct("Caller").field("uid", uid).field("pid", pid).field("token", &grant.is_some()).finish()
+    }
 }
 
 /// Who is connected by RPC, for those who may know.

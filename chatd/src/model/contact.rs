@@ -4,8 +4,6 @@ use proto::ids::{AccountId, ConversationId};
 use proto::time::Timestamp;
 use proto::wire::SUITE_HYBRID;
 
-use super::ProfileRow;
-
 /// How somebody is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Called {
@@ -218,4 +216,17 @@ pub struct Pong {
     pub address: Option<String>,
     /// Until the answer.
     pub round_trip: std::time::Duration,
+}
+
+/// A profile as stored.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProfileRow {
+    /// Counts changes; 0 when none was ever told.
+    pub version: u64,
+    /// Display name.
+    pub display_name: String,
+    /// Status.
+    pub status: String,
+    /// Bio.
+    pub bio: String,
 }

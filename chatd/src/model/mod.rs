@@ -8,11 +8,11 @@ mod client;
 mod contact;
 mod event;
 mod feed;
+mod grant;
 pub mod ids;
 mod list;
 mod message;
 mod outcome;
-mod profile;
 mod trace;
 
 pub use self::account::{
@@ -21,13 +21,13 @@ pub use self::account::{
 };
 pub use self::client::{Caller, ClientInfo, Clients, UserClients};
 pub use self::contact::{
-    Called, Contact, ContactNow, ContactStage, DirectoryKey, Invite, Pong, Presence, Route, Suite, Trust, Unread, User,
-    Verified,
+    Called, Contact, ContactNow, ContactStage, DirectoryKey, Invite, Pong, Presence, ProfileRow, Route, Suite, Trust,
+    Unread, User, Verified,
 };
 pub use self::event::{ContactChange, Event, EventBody, EventKind};
 pub use self::feed::{Consumer, ConsumerNow, DeadLetter, Wanted};
+pub use self::grant::{Grant, Rate, TokenRow, TokenUse};
 pub use self::list::{Page, PageOf};
 pub use self::message::{Draft, Format, FoundMessage, Message, MessageState, Messages, Priority, Progress, UnreadPage};
 pub use self::outcome::{Failure, Outcome};
-pub use self::profile::ProfileRow;
 pub use self::trace::{Step, TraceStep, Way};

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use proto::rpc::RpcError;
 use proto::rpc::methods as m;
 use proto::rpc::methods::Method;
-use proto::rpc::types::{SendParams, SendResult, SubscribeParams, SubscribeResult};
+use proto::rpc::types::{HelloParams, HelloResult, SendParams, SendResult, SubscribeParams, SubscribeResult};
 
-use crate::model::{Caller, Clients, Event};
+use crate::model::{Caller, Clients, Event, Grant};
 
 /// Where a subscription's events come from.
 pub trait FeedSource: Send + 'static {
@@ -25,8 +25,8 @@ pub trait FeedSource: Send + 'static {
 macro_rules! with_methods {
     ($then:ident) => {
         $then! {
-            ordered SystemHello system_hello;
             concurrent SystemStatus system_status;
+            concurrent SystemDoctor system_doctor;
             ordered AccountRegister account_register;
             ordered AccountLogin account_login;
             ordered AccountLogout account_logout;
@@ -78,6 +78,10 @@ macro_rules! with_methods {
             ordered ConsumerReset consumer_reset;
             ordered ConsumerRemove consumer_remove;
             concurrent ConsumerDeadLetters consumer_dead_letters;
+            ordered TokenCreate token_create;
+            concurrent TokenList token_list;
+            ordered TokenRevoke token_revoke;
+            concurrent TokenLog token_log;
             concurrent ProfileShow profile_show;
             ordered ProfileSet profile_set;
         }
@@ -88,12 +92,20 @@ pub(super) use with_methods;
 macro_rules! declare_api {
     ($($kind:ident $marker:ident $function:ident;)*) => {
         /// The methods, by name with the dot as an underscore. Their parameters, results and meaning are those of the
-        /// markers in [`proto::rpc::methods`]. `feed.unsubscribe` is the connection's own affair.
+        /// markers in [`proto::rpc::methods`]. `feed.unsubscribe` is the connection's own affair, and so is who it is after `system.hello`.
         pub trait Api: Send + Sync + 'static {
             /// Resolves after COMMIT, with one result for each message of the batch.
             type Sending: Future<Output = Vec<Result<SendResult, RpcError>>> + Send + 'static;
             /// A subscription.
             type Feed: FeedSource;
+
+            /// `system.hello`. With a token: what it grants, which is all that the connection has from then on. An error
+            /// then ends the connection.
+            fn system_hello(
+                &self,
+                caller: &Caller,
+                params: HelloParams,
+            ) -> impl Future<Output = Result<(HelloResult, Option<Arc<Grant>>), RpcError>> + Send;
 
             /// `message.send`, many at once. Awaiting puts the batch into the store's queue as a whole and in order, and
             /// waits when that is full; awaiting what comes out waits for COMMIT.

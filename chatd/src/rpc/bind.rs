@@ -1,4 +1,5 @@
-//! The service behind the API: every method is passed on, and every error gets its code here and nowhere else.
+//! The service behind the API: every method is passed on if the caller may call it, and every error gets its code here and
+//! nowhere else.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,16 +7,17 @@ use std::sync::Arc;
 
 use proto::directory::api::ErrorCode as DirectoryCode;
 use proto::rpc::methods::Method;
-use proto::rpc::types::{SendParams, SendResult, SubscribeParams, SubscribeResult};
+use proto::rpc::types::{HelloParams, HelloResult, SendParams, SendResult, SubscribeParams, SubscribeResult};
 use proto::rpc::{ErrorCode, RpcError, methods as m};
 
 use super::api::{Api, FeedSource, with_methods};
 use super::calls;
 use crate::crypto::archive::ArchiveError;
 use crate::directory::DirectoryError;
-use crate::model::{Caller, Clients, Event};
+use crate::model::{Caller, Clients, Event, Grant};
 use crate::service::feed::Feed;
 use crate::service::messages::send;
+use crate::service::tokens::admit;
 use crate::service::{Service, ServiceError};
 use crate::store::snapshot::SnapshotError;
 use crate::store::{SearchError, StoreError};
@@ -32,7 +34,20 @@ macro_rules! bind_api {
             type Sending = Pin<Box<dyn Future<Output = Vec<Result<SendResult, RpcError>>> + Send>>;
             type Feed = Feed;
 
+            async fn system_hello(
+                &self,
+                caller: &Caller,
+                params: HelloParams,
+            ) -> Result<(HelloResult, Option<Arc<Grant>>), RpcError> {
+                calls::system_hello(self, caller, params).await.map_err(|error| wire(&error))
+            }
+
             async fn message_send(&self, caller: &Caller, batch: Vec<SendParams>) -> Self::Sending {
+                let admitted = admit::admit_sends(self, caller, m::MessageSend::NAME, m::MessageSend::NEEDS).await;
+                if let Err(error) = admitted {
+                    let error = wire(&error);
+                    return Box::pin(async move { batch.iter().map(|_| Err(error.clone())).collect() });
+                }
                 let sending = send::send(self, caller, batch.into_iter().map(Into::into).collect()).await;
                 Box::pin(async move {
                     let results = sending.outcome().await.into_iter();
@@ -45,6 +60,8 @@ macro_rules! bind_api {
                 caller: &Caller,
                 params: SubscribeParams,
             ) -> Result<(SubscribeResult, Feed), RpcError> {
+                let admitted = admit::admit(self, caller, m::FeedSubscribe::NAME, m::FeedSubscribe::NEEDS).await;
+                admitted.map_err(|error| wire(&error))?;
                 calls::feed_subscribe(self, caller, params).await.map_err(|error| wire(&error))
             }
 
@@ -66,6 +83,8 @@ macro_rules! bind_api {
                     caller: &Caller,
                     params: <m::$marker as Method>::Params,
                 ) -> Result<<m::$marker as Method>::Result, RpcError> {
+                    let admitted = admit::admit(self, caller, m::$marker::NAME, m::$marker::NEEDS).await;
+                    admitted.map_err(|error| wire(&error))?;
                     calls::$function(self, caller, params).await.map_err(|error| wire(&error))
                 }
             )*
@@ -114,6 +133,8 @@ fn code(error: &ServiceError) -> ErrorCode {
         ServiceError::Refused(_) => ErrorCode::Refused,
         ServiceError::Unanswered(_) => ErrorCode::TimedOut,
         ServiceError::TooOften(_) => ErrorCode::RateLimited,
+        ServiceError::NotGranted(_) => ErrorCode::NotAllowed,
+        ServiceError::TooFast(_) => ErrorCode::RateLimited,
         ServiceError::LimitReached(_) => ErrorCode::LimitReached,
         ServiceError::InUse(_) => ErrorCode::InUse,
         ServiceError::ShuttingDown => ErrorCode::ShuttingDown,

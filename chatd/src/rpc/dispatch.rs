@@ -7,16 +7,21 @@ use std::sync::Arc;
 use proto::nearest::nearest;
 use proto::rpc::codec::{self, EncodeError, decode_params};
 use proto::rpc::methods::{self as m, METHODS, Method};
-use proto::rpc::types::{SendParams, SendResult, SubscribeParams, SubscribeResult, UnsubscribeParams};
+use proto::rpc::types::{
+    HelloParams, HelloResult, SendParams, SendResult, SubscribeParams, SubscribeResult, UnsubscribeParams,
+};
 use proto::rpc::{ErrorCode, RpcError};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::api::{Api, with_methods};
-use crate::model::Caller;
+use crate::model::{Caller, Grant};
 
 /// A future in a box.
 pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What `system.hello` is answered, and what the token grants. Boxed: it is rare, and large.
+pub(super) type Greeting = Box<Result<(HelloResult, Option<Arc<Grant>>), RpcError>>;
 
 /// What comes out of a connection's ordered lane.
 pub(super) enum Done<A: Api> {
@@ -26,10 +31,14 @@ pub(super) enum Done<A: Api> {
     Enqueued(Vec<u32>, A::Sending),
     /// Request id, name of the notification, result and feed.
     Subscribed(u32, String, SubscribeResult, A::Feed),
+    /// Request id, whether a token was presented, and what is answered; with what the token grants.
+    Greeted(u32, bool, Greeting),
 }
 
 /// A request, understood.
 pub(super) enum Job<A: Api> {
+    /// Says who it is, perhaps by a token.
+    Hello(u32, HelloParams),
     /// Belongs to a batch.
     Send(u32, SendParams),
     /// Begins the feed.
@@ -89,6 +98,7 @@ impl<A: Api> Dispatcher<A> {
         macro_rules! by_name {
             ($($kind:ident $marker:ident $function:ident;)*) => {
                 match method {
+                    m::SystemHello::NAME => Ok(Job::Hello(id, read::<m::SystemHello>(params)?)),
                     m::MessageSend::NAME => Ok(Job::Send(id, read::<m::MessageSend>(params)?)),
                     m::FeedSubscribe::NAME => subscribe_job(id, read::<m::FeedSubscribe>(params)?),
                     m::FeedUnsubscribe::NAME => {
@@ -122,6 +132,12 @@ impl<A: Api> Dispatcher<A> {
         with_methods!(by_name)
     }
 
+    /// Asks who the caller is from now on.
+    pub(super) fn greet(&self, id: u32, params: HelloParams) -> BoxFuture<Done<A>> {
+        let (api, caller, presented) = (Arc::clone(&self.api), Arc::clone(&self.caller), params.token.is_some());
+        Box::pin(async move { Done::Greeted(id, presented, Box::new(api.system_hello(&caller, params).await)) })
+    }
+
     /// Puts a batch into the store's queue.
     pub(super) fn send(&self, ids: Vec<u32>, batch: Vec<SendParams>) -> BoxFuture<Done<A>> {
         let (api, caller) = (Arc::clone(&self.api), Arc::clone(&self.caller));
@@ -143,6 +159,17 @@ impl<A: Api> Dispatcher<A> {
                 Err(error) => Done::Answer(answer_alone::<SubscribeResult>(id, &Err(error))),
             }
         })
+    }
+}
+
+/// Waits until a token has ended, by its owner's will or its time.
+pub(super) async fn over(grant: Option<Arc<Grant>>) {
+    let Some(grant) = grant else { return std::future::pending().await };
+    match grant.deadline {
+        Some(deadline) => {
+            let _ = tokio::time::timeout_at(deadline.into(), grant.over.cancelled()).await;
+        }
+        None => grant.over.cancelled().await,
     }
 }
 
@@ -188,7 +215,12 @@ mod tests {
         for (name, function) in &served {
             assert_eq!(name.replace('.', "_"), *function);
         }
-        served.extend([(m::MessageSend::NAME, ""), (m::FeedSubscribe::NAME, ""), (m::FeedUnsubscribe::NAME, "")]);
+        served.extend([
+            (m::SystemHello::NAME, ""),
+            (m::MessageSend::NAME, ""),
+            (m::FeedSubscribe::NAME, ""),
+            (m::FeedUnsubscribe::NAME, ""),
+        ]);
         let mut served: Vec<&str> = served.into_iter().map(|(name, _)| name).collect();
         let mut all: Vec<&str> = METHODS.iter().map(|method| method.name).collect();
         served.sort_unstable();

@@ -177,7 +177,7 @@ impl<A: Api> Door<A> {
     async fn admit(&self, uid: u32, pid: Option<i32>, limits: &Limits) -> Result<(Permit, Caller), RpcError> {
         let permit = self.limiter.admit(uid, pid, self.api.has_account(uid), limits)?;
         let identity = self.identities.admit(uid).await?;
-        Ok((permit, Caller { uid, user: identity.name, pid }))
+        Ok((permit, Caller { uid, user: identity.name, pid, grant: None }))
     }
 }
 

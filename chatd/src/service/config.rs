@@ -49,6 +49,9 @@ daemonkit::settings! {
         log: String = LOG.to_owned(),
         /// How log lines look: `text` or `json`.
         log_format: LogFormat = LogFormat::Text,
+        /// Write figures for Prometheus to this file every 15 seconds, as the textfile collector of node_exporter reads them;
+        /// without names, keys and ids.
+        metrics_file: Option<PathBuf> = None,
         /// Dial private and loopback addresses that the DNS, a directory or a peer named, even if the directory itself is elsewhere.
         allow_private_addresses: bool = false,
         /// Say on the local network where this daemon is, and listen to others that do (mDNS): contacts on the same cable or Wi-Fi find

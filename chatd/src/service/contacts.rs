@@ -2,6 +2,7 @@
 
 use proto::advice::Step;
 use proto::ids::AccountId;
+use proto::scope::Scope;
 use proto::time::Timestamp;
 use proto::who::HANDLE_MARK;
 use proto::wire::MAX_REQUEST_TEXT_BYTES;
@@ -12,7 +13,7 @@ use super::error::ServiceError;
 use super::resolve::{About, known, known_or_found, resolve, to_add};
 use crate::crypto::safety::{safety_number, same_number};
 use crate::model::ids::PeerId;
-use crate::model::{Contact, ContactNow, Page, PageOf, Trust, Verified};
+use crate::model::{Contact, ContactNow, Grant, Page, PageOf, Trust, Verified};
 use crate::policy::contact::{ContactError, Event};
 use crate::store::StoreError;
 use crate::store::contacts::list::{self, Kept};
@@ -99,8 +100,19 @@ pub(crate) async fn requests(account: &Account, of: &PageOf) -> Result<Page<Cont
 ///
 /// # Errors
 /// When no account is selected.
-pub(crate) async fn list(account: &Account, of: &PageOf) -> Result<Page<ContactNow>, ServiceError> {
-    page(account, of, Kept::All).await
+pub(crate) async fn list(
+    account: &Account,
+    grant: Option<&Grant>,
+    of: &PageOf,
+) -> Result<Page<ContactNow>, ServiceError> {
+    let only = grant.filter(|grant| !grant.allows(Scope::Contacts)).and_then(Grant::confined).cloned();
+    let Some(only) = only else { return page(account, of, Kept::All).await };
+    let home = account.row().origin;
+    let read = account.store.read(move |conn| {
+        list::some(conn, &only)?.iter().map(|row| list::describe(conn, row, &home)).collect::<Result<Vec<_>, _>>()
+    });
+    let entries = read.await?.into_iter().map(|contact| with_presence(account, contact)).collect();
+    Ok(Page { entries, next: None })
 }
 
 async fn page(account: &Account, of: &PageOf, kept: Kept) -> Result<Page<ContactNow>, ServiceError> {

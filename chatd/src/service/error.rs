@@ -94,6 +94,12 @@ pub enum ServiceError {
     /// Over a rate.
     #[error("{0}")]
     TooOften(String),
+    /// The token of the connection is not for that.
+    #[error("{0}")]
+    NotGranted(String),
+    /// The token of the connection is over its rate.
+    #[error("{0}")]
+    TooFast(String),
     /// Over a cap.
     #[error("{0}")]
     LimitReached(String),

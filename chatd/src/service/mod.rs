@@ -19,6 +19,7 @@ mod context;
 pub(crate) mod directory;
 mod error;
 pub(crate) mod feed;
+pub(crate) mod health;
 pub(crate) mod invites;
 pub(crate) mod messages;
 pub(crate) mod network;
@@ -28,6 +29,7 @@ mod start;
 pub(crate) mod status;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tokens;
 
 pub use context::{KnownClients, Service};
 pub use error::ServiceError;

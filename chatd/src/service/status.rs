@@ -46,9 +46,10 @@ pub(crate) async fn status(
     for account in chosen {
         accounts.push(account_status(&account).await?);
     }
-    let clients = service.clients();
     let is_relayed = |link: &OpenLink| matches!(link.sender.path().kind, PathKind::Relay(_));
     let relayed = service.open_links().iter().filter(|link| is_relayed(link)).count() as u64;
+    // Whoever presents a token is told of one account, and of nobody's programs.
+    let (clients, by_token) = (service.clients(), caller.grant.is_some());
     Ok(DaemonStatus {
         node: service.node_id(),
         addresses: service.addresses(),
@@ -57,8 +58,12 @@ pub(crate) async fn status(
         links: service.inner.table.open_links(),
         relayed,
         clients: clients.count(),
-        own_clients: clients.who().map(|who| who.of_user(caller.uid)).unwrap_or_default(),
-        user_clients: clients.who().filter(|_| caller.uid == 0).map(|who| who.by_user()).unwrap_or_default(),
+        own_clients: clients.who().filter(|_| !by_token).map(|who| who.of_user(caller.uid)).unwrap_or_default(),
+        user_clients: clients
+            .who()
+            .filter(|_| caller.uid == 0 && !by_token)
+            .map(|who| who.by_user())
+            .unwrap_or_default(),
         accounts,
     })
 }

@@ -181,6 +181,8 @@ pub fn move_in(folder: &Path, home: &NewHome) -> Result<(), StoreError> {
             HANDLES_SKIPPED
         ],
     )?;
+    // Whoever has one was given it on another machine, and by whom it was ended since is not known here.
+    account::tokens::forget_all(&conn)?;
     conn.close().map_err(|(_, error)| error.into())
 }
 

@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
+use super::veil::{self, Private};
+
 /// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
@@ -64,6 +66,9 @@ fn bounded(value: &dyn Debug) -> String {
 struct Fields {
     message: String,
     others: Vec<(&'static str, Value)>,
+    private: Private,
+    /// Above DEBUG.
+    loud: bool,
 }
 
 impl Fields {
@@ -77,7 +82,7 @@ impl Visit for Fields {
         if field.name() == super::throttle::OFTEN {
             return;
         }
-        let text = bounded(value);
+        let text = veil::value(self.private, field.name(), bounded(value), self.loud);
         if field.name() == "message" {
             self.message = text;
         } else {
@@ -103,15 +108,16 @@ impl Visit for Fields {
 }
 
 /// The event as a line.
-pub(super) fn line(format: Format, event: &Event<'_>) -> String {
-    let mut fields = Fields::default();
+pub(super) fn line(format: Format, private: Private, event: &Event<'_>) -> String {
+    let loud = *event.metadata().level() <= Level::INFO;
+    let mut fields = Fields { private, loud, ..Fields::default() };
     event.record(&mut fields);
     write_out(format, event.metadata().level(), event.metadata().target(), fields)
 }
 
 /// A line of the log about itself.
 pub(super) fn own(format: Format, level: Level, message: &str, others: Vec<(&'static str, Value)>) -> String {
-    write_out(format, &level, "daemonkit::log", Fields { message: message.to_owned(), others })
+    write_out(format, &level, "daemonkit::log", Fields { message: message.to_owned(), others, ..Fields::default() })
 }
 
 fn write_out(format: Format, level: &Level, target: &str, fields: Fields) -> String {

@@ -6,6 +6,7 @@
 
 mod line;
 mod throttle;
+mod veil;
 mod writer;
 
 use std::io::Write as _;
@@ -20,6 +21,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 pub use line::{Format, MAX_VALUE_BYTES};
 use throttle::{Summary, Throttle};
+pub use veil::Private;
 use writer::{Told, Writer};
 
 /// How long the end of a process waits for its last lines.
@@ -68,17 +70,18 @@ pub fn parse(filter: &str) -> Result<EnvFilter, LogError> {
 }
 
 impl Log {
-    /// Starts the process's log on stderr. Panics are told there, too.
+    /// Starts the process's log on stderr. Panics are told there, too. What is in the `private` fields is veiled in lines above
+    /// DEBUG.
     ///
     /// # Errors
     /// When the filter is none, or a log was started before.
-    pub fn start(filter: &str, format: Format) -> Result<Self, LogError> {
+    pub fn start(filter: &str, format: Format, private: Private) -> Result<Self, LogError> {
         let start = |error: &dyn std::fmt::Display| LogError::Start(error.to_string());
         let (filter, handle) = reload::Layer::new(parse(filter)?);
         let throttle = Arc::new(Throttle::default());
         let told = Teller { throttle: Arc::clone(&throttle), format };
         let writer = Writer::start(std::io::stderr(), told).map_err(|error| start(&error))?;
-        let lines = Lines { writer: writer.clone(), throttle, format };
+        let lines = Lines { writer: writer.clone(), throttle, format, private };
         tracing_subscriber::registry().with(filter).with(lines).try_init().map_err(|error| start(&error))?;
         let panics = writer.clone();
         std::panic::set_hook(Box::new(move |panic| {
@@ -156,12 +159,13 @@ struct Lines {
     writer: Writer,
     throttle: Arc<Throttle>,
     format: Format,
+    private: Private,
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         if self.throttle.admits(event, Instant::now()) {
-            self.writer.put(line::line(self.format, event).as_bytes());
+            self.writer.put(line::line(self.format, self.private, event).as_bytes());
         }
     }
 }

@@ -311,3 +311,20 @@ fn of_two_copies_one_stops_for_good_and_says_how_to_go_on() {
     pair.bob.ok(["send", "alice", "from the old one after all", "--wait", "delivered", "--timeout", "80s"]);
     assert_eq!(status(&pair.bob)["online"], true);
 }
+
+/// Whoever was given a token may have been revoked on the machine that was lost.
+#[test]
+fn backups_hold_no_token() {
+    let mut pair = Pair::start();
+    let files = Files::new();
+    let made = pair.bob.json(["token", "create", "--name", "grafana", "--send-to", "alice"]);
+    let token = made["token"].as_str().unwrap().to_owned();
+    pair.bob_daemon().bare_ctl().env("CHATD_TOKEN", &token).ok(["send", "alice", "before"]);
+    pair.bob.ok(["backup", &files.path("bob.age"), "--recipient", RECIPIENT]);
+    pair.bob_daemon().stop();
+    let daemon = Daemon::start(DaemonOptions::new("fresh", pair.directory.url()).place(pair.directory.place()));
+    restore(&daemon.bare_ctl(), &files, "bob.age");
+    let refused = daemon.bare_ctl().env("CHATD_TOKEN", &token).run(["send", "alice", "after"]).expect_code(1);
+    refused.says(&["no token in force"]);
+    assert_eq!(daemon.ctl("bob").json_lines(["token", "list"]).len(), 0);
+}

@@ -19,7 +19,7 @@ const IN_FLIGHT: usize = 4_096;
 pub async fn measure(scale: Scale) -> Result<Vec<Row>> {
     let daemon = Daemon::try_start(DaemonOptions::default())?;
     let client = daemon.client().await;
-    let params = HelloParams { client: "bench".into() };
+    let params = HelloParams { client: "bench".into(), ..HelloParams::default() };
     let count = scale.of(1_000_000, 100_000);
     let since = Instant::now();
     let (tell, mut told) = mpsc::channel::<Pending<SystemHello>>(IN_FLIGHT);

@@ -43,6 +43,7 @@ pub fn words(advice: &Advice) -> String {
         Step::ListInvites => "; chatctl invite list shows those that there are".to_owned(),
         Step::UseInvite => ": chatctl add chat:... first".to_owned(),
         Step::ListConsumers => "; chatctl consumers shows those that there are".to_owned(),
+        Step::RemoveConsumer if advice.name.is_some() => format!(": chatctl consumers remove {who}"),
         Step::RemoveConsumer => ": chatctl consumers shows them, and removes them".to_owned(),
         Step::OwnCopy => ", or make it one of its own with chatctl backup and chatctl restore".to_owned(),
         Step::GoOnHere => ". To go on here instead, with what is here: chatctl login, which stops the other one. To be rid of this copy: stop \

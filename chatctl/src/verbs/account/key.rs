@@ -124,7 +124,7 @@ async fn recover(session: &mut Session, from: &std::path::Path, to: Option<&std:
         }
     }
     let json = session.out.json;
-    super::print_once(&mut session.out, &key, |out| {
+    super::print_once(&mut session.out, "recovery key", &key, |out| {
         if json {
             return out.object(&result);
         }

@@ -6,6 +6,7 @@ pub mod logout;
 pub mod profile;
 pub mod register;
 pub mod settings;
+pub mod token;
 pub mod unregister;
 pub mod use_account;
 pub mod whoami;
@@ -17,12 +18,13 @@ use crate::term::output::{Out, OutputError, note, say};
 /// a reader that has left is no reason to lose it.
 fn print_once(
     out: &mut Out,
+    what: &str,
     key: &str,
     print: impl FnOnce(&mut Out) -> Result<(), OutputError>,
 ) -> Result<(), Failure> {
     print(out).and_then(|()| out.flush()).map_err(|failure| {
-        say(&format!("{failure}; the recovery key follows here, and is shown this once"));
+        say(&format!("{failure}; the {what} follows here, and is shown this once"));
         note(key);
-        Failure::other("the recovery key could not be printed to standard output")
+        Failure::other(format!("the {what} could not be printed to standard output"))
     })
 }

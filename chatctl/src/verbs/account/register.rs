@@ -84,7 +84,7 @@ pub async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
         }
     }
     let json = session.out.json;
-    super::print_once(&mut session.out, &result.recovery_key, |out| {
+    super::print_once(&mut session.out, "recovery key", &result.recovery_key, |out| {
         if json {
             return out.object(&result);
         }

@@ -1,5 +1,6 @@
 //! The daemon, and this program itself.
 
 pub mod completion;
+pub mod doctor;
 pub mod man;
 pub mod status;

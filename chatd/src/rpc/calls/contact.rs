@@ -1,5 +1,6 @@
 //! Contacts.
 
+use proto::rpc::methods::{self as m, Method};
 use proto::rpc::types::{
     Contact, ContactAddParams, ContactsResult, MuteParams, PageParams, PingResult, RenameParams, VerifyParams,
     VerifyResult, WhoParams,
@@ -9,6 +10,7 @@ use proto::invite::SCHEME;
 
 use crate::model::Caller;
 use crate::service::network::pings;
+use crate::service::tokens::admit;
 use crate::service::{Service, ServiceError, contacts, invites};
 
 pub(in crate::rpc) async fn contact_add(
@@ -30,7 +32,8 @@ pub(in crate::rpc) async fn contact_show(
     params: WhoParams,
 ) -> Result<Contact, ServiceError> {
     let account = service.account_to_read(caller, params.account.as_deref())?;
-    Ok(contacts::show(&account, &params.who).await?.into())
+    let who = admit::to_show(&account, caller, m::ContactShow::NAME, &params.who).await?;
+    Ok(contacts::show(&account, &who).await?.into())
 }
 
 pub(in crate::rpc) async fn contact_ping(
@@ -129,7 +132,7 @@ pub(in crate::rpc) async fn contact_list(
     params: PageParams,
 ) -> Result<ContactsResult, ServiceError> {
     let account = service.account_to_read(caller, params.account.as_deref())?;
-    Ok(contacts::list(&account, &params.into()).await?.into())
+    Ok(contacts::list(&account, caller.grant.as_deref(), &params.into()).await?.into())
 }
 
 pub(in crate::rpc) async fn contact_verify(

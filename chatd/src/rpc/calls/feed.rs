@@ -1,6 +1,7 @@
 //! The feed: subscriptions, and consumers.
 
 use proto::rpc::event::EventType;
+use proto::rpc::methods::{self as m, Method};
 use proto::rpc::types::{
     Consumer, ConsumerParams, ConsumerResetParams, ConsumersResult, DeadLettersParams, DeadLettersResult, Done,
     FeedAckParams, FeedAttemptParams, FeedAttemptResult, FeedGiveUpParams, PageParams, SubscribeParams,
@@ -9,6 +10,7 @@ use proto::rpc::types::{
 
 use crate::model::{Caller, EventKind, Wanted};
 use crate::service::feed::{self, Feed, consumers};
+use crate::service::tokens::admit;
 use crate::service::{Service, ServiceError};
 
 pub(in crate::rpc) async fn feed_subscribe(
@@ -18,8 +20,11 @@ pub(in crate::rpc) async fn feed_subscribe(
 ) -> Result<(SubscribeResult, Feed), ServiceError> {
     let account = service.account(caller, params.account.as_deref())?;
     let kinds = params.types.iter().map(|word| kind_of(word)).collect::<Result<_, _>>()?;
-    let wanted =
-        Wanted { since: params.since, consumer: params.consumer, resume: params.resume, who: params.who, kinds };
+    let who = match params.who.as_deref() {
+        Some(who) => Some(admit::to_read(&account, caller, m::FeedSubscribe::NAME, who).await?.into_owned()),
+        None => None,
+    };
+    let wanted = Wanted { since: params.since, consumer: params.consumer, resume: params.resume, who, kinds };
     let feed = feed::subscribe(account, caller, wanted).await?;
     // The connection numbers its subscriptions.
     Ok((SubscribeResult { subscription: 0, seq: feed.cursor(), head: feed.head() }, feed))
@@ -39,7 +44,7 @@ pub(in crate::rpc) async fn feed_ack(
     params: FeedAckParams,
 ) -> Result<Done, ServiceError> {
     let account = service.account(caller, params.account.as_deref())?;
-    consumers::ack(&account, &params.consumer, params.seq).await.map(|()| Done {})
+    consumers::ack(&account, caller, &params.consumer, params.seq).await.map(|()| Done {})
 }
 
 pub(in crate::rpc) async fn feed_attempt(
@@ -48,7 +53,7 @@ pub(in crate::rpc) async fn feed_attempt(
     params: FeedAttemptParams,
 ) -> Result<FeedAttemptResult, ServiceError> {
     let account = service.account(caller, params.account.as_deref())?;
-    Ok(FeedAttemptResult { attempts: consumers::attempt(&account, &params.consumer, params.seq).await? })
+    Ok(FeedAttemptResult { attempts: consumers::attempt(&account, caller, &params.consumer, params.seq).await? })
 }
 
 pub(in crate::rpc) async fn feed_give_up(
@@ -57,7 +62,7 @@ pub(in crate::rpc) async fn feed_give_up(
     params: FeedGiveUpParams,
 ) -> Result<Done, ServiceError> {
     let account = service.account(caller, params.account.as_deref())?;
-    consumers::give_up(&account, &params.consumer, params.seq, params.reason).await.map(|()| Done {})
+    consumers::give_up(&account, caller, &params.consumer, params.seq, params.reason).await.map(|()| Done {})
 }
 
 pub(in crate::rpc) async fn consumer_list(
@@ -66,7 +71,7 @@ pub(in crate::rpc) async fn consumer_list(
     params: PageParams,
 ) -> Result<ConsumersResult, ServiceError> {
     let account = service.account_to_read(caller, params.account.as_deref())?;
-    Ok(consumers::list(&account, params.into()).await?.into())
+    Ok(consumers::list(&account, caller, params.into()).await?.into())
 }
 
 pub(in crate::rpc) async fn consumer_reset(
@@ -93,6 +98,7 @@ pub(in crate::rpc) async fn consumer_dead_letters(
     params: DeadLettersParams,
 ) -> Result<DeadLettersResult, ServiceError> {
     let account = service.account_to_read(caller, params.account.as_deref())?;
-    let (letters, next) = consumers::dead_letters(&account, &params.consumer, params.after, params.limit).await?;
+    let (letters, next) =
+        consumers::dead_letters(&account, caller, &params.consumer, params.after, params.limit).await?;
     Ok(DeadLettersResult { dead_letters: letters.into_iter().map(Into::into).collect(), next })
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use proto::rpc::methods::{self as m, Method};
 use proto::rpc::types::{
     ForgetParams, ForgetResult, HistoryParams, MessageFindParams, MessageFindResult, MessagesResult, PageParams,
     ReadParams, ReadResult, SearchParams, SendResult, TraceParams, TraceResult, UnreadResult, WaitParams,
@@ -9,6 +10,7 @@ use proto::rpc::types::{
 
 use crate::model::Caller;
 use crate::service::messages::{read, trace};
+use crate::service::tokens::admit;
 use crate::service::{Service, ServiceError};
 
 pub(in crate::rpc) async fn message_wait(
@@ -18,7 +20,7 @@ pub(in crate::rpc) async fn message_wait(
 ) -> Result<SendResult, ServiceError> {
     let account = service.account(caller, params.account.as_deref())?;
     let timeout = Duration::from_millis(params.timeout_ms);
-    Ok(trace::wait(&account, params.id, params.state.into(), timeout).await?.into())
+    Ok(trace::wait(&account, caller.grant.clone(), params.id, params.state.into(), timeout).await?.into())
 }
 
 pub(in crate::rpc) async fn message_history(
@@ -28,7 +30,8 @@ pub(in crate::rpc) async fn message_history(
 ) -> Result<MessagesResult, ServiceError> {
     let account = service.account_to_read(caller, params.account.as_deref())?;
     let between = (params.before, params.after);
-    Ok(read::history(&account, &params.who, params.limit, between, params.tag).await?.into())
+    let who = admit::to_read(&account, caller, m::MessageHistory::NAME, &params.who).await?;
+    Ok(read::history(&account, &who, params.limit, between, params.tag).await?.into())
 }
 
 pub(in crate::rpc) async fn message_find(
@@ -37,7 +40,8 @@ pub(in crate::rpc) async fn message_find(
     params: MessageFindParams,
 ) -> Result<MessageFindResult, ServiceError> {
     let account = service.account_to_read(caller, params.account.as_deref())?;
-    let found = read::find(&account, &params.id, params.who.as_deref(), params.own).await?;
+    let who = admit::to_search(&account, caller, m::MessageFind::NAME, params.who.as_deref()).await?;
+    let found = read::find(&account, &params.id, who.as_deref(), params.own).await?;
     Ok(MessageFindResult { messages: found.into_iter().map(Into::into).collect() })
 }
 
@@ -47,7 +51,8 @@ pub(in crate::rpc) async fn message_search(
     params: SearchParams,
 ) -> Result<MessagesResult, ServiceError> {
     let account = service.account_to_read(caller, params.account.as_deref())?;
-    Ok(read::search(&account, params.query, params.who.as_deref(), params.limit, params.before).await?.into())
+    let who = admit::to_search(&account, caller, m::MessageSearch::NAME, params.who.as_deref()).await?;
+    Ok(read::search(&account, params.query, who.as_deref(), params.limit, params.before).await?.into())
 }
 
 pub(in crate::rpc) async fn message_unread(
@@ -56,7 +61,7 @@ pub(in crate::rpc) async fn message_unread(
     params: PageParams,
 ) -> Result<UnreadResult, ServiceError> {
     let account = service.account_to_read(caller, params.account.as_deref())?;
-    Ok(read::unread(&account, &params.into()).await?.into())
+    Ok(read::unread(&account, caller.grant.as_deref(), &params.into()).await?.into())
 }
 
 pub(in crate::rpc) async fn message_read(
@@ -65,7 +70,8 @@ pub(in crate::rpc) async fn message_read(
     params: ReadParams,
 ) -> Result<ReadResult, ServiceError> {
     let account = service.account(caller, params.account.as_deref())?;
-    Ok(ReadResult { marked: read::mark_read(&account, &params.who, params.up_to).await? })
+    let who = admit::to_read(&account, caller, m::MessageRead::NAME, &params.who).await?;
+    Ok(ReadResult { marked: read::mark_read(&account, &who, params.up_to).await? })
 }
 
 pub(in crate::rpc) async fn message_forget(
@@ -83,5 +89,5 @@ pub(in crate::rpc) async fn message_trace(
     params: TraceParams,
 ) -> Result<TraceResult, ServiceError> {
     let account = service.account_to_read(caller, params.account.as_deref())?;
-    Ok(trace::trace(&account, params.id).await?.into())
+    Ok(trace::trace(&account, caller.grant.clone(), params.id).await?.into())
 }

@@ -11,6 +11,7 @@ mod invite;
 mod message;
 mod profile;
 mod system;
+mod token;
 
 pub(super) use self::account::*;
 pub(super) use self::backup::*;
@@ -21,3 +22,4 @@ pub(super) use self::invite::*;
 pub(super) use self::message::*;
 pub(super) use self::profile::*;
 pub(super) use self::system::*;
+pub(super) use self::token::*;

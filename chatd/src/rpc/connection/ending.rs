@@ -1,15 +1,19 @@
-//! What a connection weighs, and when it ends.
+//! Who is at the other end of a connection, what the connection weighs, and when it ends.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proto::rpc::codec;
 use proto::rpc::{ErrorCode, RpcError};
 use tokio::time::Instant;
+use zeroize::Zeroize;
 
 use super::super::api::Api;
 use super::super::client_limiter::Doing;
-use super::Connection;
+use super::super::dispatch::{Greeting, answer};
+use super::{Connection, KEEP_BUFFER_BYTES, OUT_HIGH_BYTES};
+use crate::model::Caller;
 
 impl<A: Api, R, W> Connection<'_, A, R, W> {
     /// Tells the limiter what is held in memory, and what is done.
@@ -54,6 +58,49 @@ impl<A: Api, R, W> Connection<'_, A, R, W> {
             let text = format!("a message was begun and not finished within {seconds} s");
             codec::encode_error(&mut self.out, id, &RpcError::new(ErrorCode::Malformed, text));
             self.close();
+        }
+        Ok(())
+    }
+
+    /// Who has asked for something is known already.
+    pub(super) fn too_late(&mut self, id: u32) {
+        let text = "a token is presented before anything else is asked: connect anew";
+        self.greeted(id, true, Box::new(Err(RpcError::new(ErrorCode::NotAllowed, text))));
+    }
+
+    /// From now on the connection is what its token grants. One whose token is none in force ends: it must not go on as its
+    /// user.
+    pub(super) fn greeted(&mut self, id: u32, presented: bool, outcome: Greeting) {
+        let failed = presented && outcome.is_err();
+        if let Ok((_, Some(grant))) = &*outcome {
+            let caller = Caller { grant: Some(Arc::clone(grant)), ..Caller::clone(&self.dispatcher.caller) };
+            self.dispatcher.caller = Arc::new(caller);
+        }
+        answer(&mut self.out, id, &outcome.map(|(result, _)| result));
+        if failed {
+            self.close();
+        }
+    }
+
+    pub(super) fn wrote(&mut self, bytes: usize) -> io::Result<()> {
+        if bytes == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.stalled_since = None;
+        self.written += bytes;
+        if self.written >= self.out.len() {
+            self.written = 0;
+            if self.secret {
+                self.out.zeroize();
+            }
+            self.out.clear();
+            if self.out.capacity() > KEEP_BUFFER_BYTES {
+                self.out = Vec::new();
+            }
+        } else if self.written >= OUT_HIGH_BYTES {
+            // Answers may be added faster than the socket takes them: what was taken must not stay.
+            self.out.drain(..self.written);
+            self.written = 0;
         }
         Ok(())
     }

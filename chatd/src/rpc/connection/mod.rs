@@ -23,7 +23,7 @@ use zeroize::Zeroize;
 
 use super::api::Api;
 use super::client_limiter::Permit;
-use super::dispatch::{BoxFuture, Dispatcher, Done, Job, answer};
+use super::dispatch::{BoxFuture, Dispatcher, Done, Job, answer, over};
 use super::feeds::{Feeds, MAX_SUBSCRIPTIONS, Ready};
 use super::limits::Limits;
 
@@ -66,6 +66,8 @@ pub(super) struct Connection<'a, A: Api, R, W> {
     sending: usize,
     /// Bytes of their requests, about: what is in `sends` goes all at once or is weighed too high for a moment.
     sending_bytes: usize,
+    /// Something else than who it is was asked: it presents no token any more.
+    asked: bool,
     /// Since when it is connected, as long as it has said nothing.
     silent_since: Option<Instant>,
     /// A request held secrets, and so may answers: what held either is overwritten from then on.
@@ -113,6 +115,7 @@ impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, 
             sends: FuturesUnordered::new(),
             sending: 0,
             sending_bytes: 0,
+            asked: false,
             silent_since: Some(Instant::now()),
             secret: false,
             reads: FuturesUnordered::new(),
@@ -156,7 +159,7 @@ impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, 
                 // A client that waits for events must notice that none will come.
                 Wake::Feed(Ready::Ended) | Wake::Closing => self.close(),
                 Wake::Deadline => self.deadline_passed()?,
-                // Not even a word more: it may be the one who does not read.
+                // Not even a word more: it may be the one who does not read, or who may not any more.
                 Wake::Ended => return Err(io::ErrorKind::ConnectionAborted.into()),
             }
         }
@@ -176,7 +179,7 @@ impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, 
             self.close_by,
         ];
         let deadline = deadline.into_iter().flatten().min();
-        let ended = self.permit.end();
+        let (ended, grant) = (self.permit.end(), self.dispatcher.caller.grant.clone());
         let Self { dispatcher, reader, writer, frames, out, written, lane, sends, reads, waits, feeds, .. } = self;
         let unwritten = out.get(*written..).unwrap_or_default();
         // Not `biased`: a feed with a million events to replay must not keep requests from being read.
@@ -191,6 +194,7 @@ impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, 
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Wake::Deadline,
             () = dispatcher.closing.cancelled(), if open => Wake::Closing,
             () = ended.cancelled() => Wake::Ended,
+            () = over(grant) => Wake::Ended,
         }
     }
 
@@ -257,7 +261,9 @@ impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, 
                 Ok(Incoming::Request { id, method, params }) => {
                     self.permit.asks(method);
                     let job = self.dispatcher.dispatch(id, method, params);
-                    if carries_secrets(method) {
+                    let nameless = matches!(&job, Job::Hello(_, params) if params.token.is_none());
+                    self.asked |= !matches!(job, Job::Hello(..));
+                    if carries_secrets(method) && !nameless {
                         self.secret = true;
                         self.frames.overwrite();
                     }
@@ -281,6 +287,8 @@ impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, 
                 self.batch_ids.push(id);
                 self.batch.push(params);
             }
+            Job::Hello(id, params) if params.token.is_some() && self.asked => self.too_late(id),
+            Job::Hello(id, params) => self.run_in_lane(self.dispatcher.greet(id, params)).await,
             Job::Ordered(future) => self.run_in_lane(future).await,
             Job::Concurrent(mut future) => match poll_once(&mut future).await {
                 Some(bytes) => self.take_answer(bytes),
@@ -336,6 +344,7 @@ impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, 
     fn finish(&mut self, done: Done<A>) {
         match done {
             Done::Answer(bytes) => self.take_answer(bytes),
+            Done::Greeted(id, presented, outcome) => self.greeted(id, presented, outcome),
             Done::Enqueued(ids, sending) => self.sends.push(Box::pin(async move { (ids, sending.await) })),
             Done::Subscribed(id, method, result, feed) => {
                 let number = result.subscription;
@@ -359,29 +368,6 @@ impl<'a, A: Api, R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<'a, A, 
             let missing = || Err(RpcError::new(ErrorCode::Internal, "the store gave no answer for this message"));
             answer(&mut self.out, id, &results.next().unwrap_or_else(missing));
         }
-    }
-
-    fn wrote(&mut self, bytes: usize) -> io::Result<()> {
-        if bytes == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        self.stalled_since = None;
-        self.written += bytes;
-        if self.written >= self.out.len() {
-            self.written = 0;
-            if self.secret {
-                self.out.zeroize();
-            }
-            self.out.clear();
-            if self.out.capacity() > KEEP_BUFFER_BYTES {
-                self.out = Vec::new();
-            }
-        } else if self.written >= OUT_HIGH_BYTES {
-            // Answers may be added faster than the socket takes them: what was taken must not stay.
-            self.out.drain(..self.written);
-            self.written = 0;
-        }
-        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@
 mod limits;
 mod serving;
 mod socket;
+mod tokens;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -11,12 +12,14 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use proto::ids::MessageId;
+use proto::ids::{AccountId, MessageId};
 use proto::rpc::client::Client;
 use proto::rpc::codec::{self, FrameReader, Incoming};
 use proto::rpc::methods as m;
 use proto::rpc::methods::Method;
-use proto::rpc::types::{MessageState, SendParams, SendResult, SubscribeParams, SubscribeResult};
+use proto::rpc::types::{
+    HelloParams, HelloResult, MessageState, SendParams, SendResult, SubscribeParams, SubscribeResult,
+};
 use proto::rpc::{ErrorCode, RpcError};
 use proto::time::Timestamp;
 use serde::Serialize;
@@ -31,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::api::with_methods;
 use super::{Access, Api, Audience, FeedSource, Limits, bind, serve};
-use crate::model::{Caller, Event, EventBody};
+use crate::model::{Caller, Event, EventBody, Grant};
 
 /// Closed until it is opened.
 pub(super) struct Gate(watch::Sender<bool>);
@@ -64,6 +67,8 @@ pub(super) struct Fake {
     clients: watch::Sender<u64>,
     /// How many batches feeds gave out.
     pulled: watch::Sender<u64>,
+    /// What the token `good` grants.
+    grant: Arc<Grant>,
 }
 
 impl Fake {
@@ -76,6 +81,16 @@ impl Fake {
             commit: Gate::new(),
             clients: watch::Sender::new(0),
             pulled: watch::Sender::new(0),
+            grant: Arc::new(Grant {
+                token: 1,
+                name: "good".into(),
+                account: AccountId([1; 16]),
+                scopes: Vec::new(),
+                within: None,
+                send_to: None,
+                deadline: None,
+                over: CancellationToken::new(),
+            }),
         })
     }
 
@@ -100,12 +115,12 @@ impl Fake {
         params: &P,
     ) -> Result<R, RpcError> {
         let params = serde_json::to_value(params).unwrap();
+        let by = if caller.grant.is_some() { " by token" } else { "" };
         self.note(match params.get("who") {
-            Some(who) => format!("{function} {}", who.as_str().unwrap()),
-            None => function.to_owned(),
+            Some(who) => format!("{function} {}{by}", who.as_str().unwrap()),
+            None => format!("{function}{by}"),
         });
         let result: Value = match function {
-            "system_hello" => json!({"server": "fake", "api": 1, "uid": caller.uid, "accounts": ["alice"]}),
             "contact_add" => {
                 self.add.passed().await;
                 return Err(RpcError::new(ErrorCode::NotFound, "nobody"));
@@ -165,6 +180,21 @@ macro_rules! play {
         impl Api for Fake {
             type Sending = Pin<Box<dyn Future<Output = Vec<Result<SendResult, RpcError>>> + Send>>;
             type Feed = FakeFeed;
+
+            /// The token `good` grants something, until `over` is cancelled.
+            async fn system_hello(
+                &self,
+                caller: &Caller,
+                params: HelloParams,
+            ) -> Result<(HelloResult, Option<Arc<Grant>>), RpcError> {
+                let grant = match params.token.as_deref() {
+                    None => caller.grant.clone(),
+                    Some("good") => Some(Arc::clone(&self.grant)),
+                    Some(_) => return Err(RpcError::new(ErrorCode::NotAllowed, "no token in force")),
+                };
+                let (server, accounts) = ("fake".to_owned(), vec!["alice".to_owned()]);
+                Ok((HelloResult { server, api: 1, uid: caller.uid, accounts, token: None }, grant))
+            }
 
             async fn message_send(&self, _: &Caller, batch: Vec<SendParams>) -> Self::Sending {
                 self.enqueue.passed().await;

@@ -13,4 +13,5 @@ mod message;
 #[cfg(test)]
 #[path = "../tests/view.rs"]
 mod tests;
+mod token;
 mod trace;

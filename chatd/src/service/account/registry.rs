@@ -57,10 +57,13 @@ impl Registry {
         self.accounts.write().unwrap_or_else(PoisonError::into_inner).remove(&id).is_some()
     }
 
-    /// The caller's accounts.
+    /// The caller's accounts; with a token the one that it is for.
     pub fn owned(&self, caller: &Caller) -> Vec<Arc<Account>> {
         let mut own = self.all();
-        own.retain(|account| is_owner(caller, &account.state.now().row));
+        match &caller.grant {
+            Some(grant) => own.retain(|account| account.id == grant.account),
+            None => own.retain(|account| is_owner(caller, &account.state.now().row)),
+        }
         own
     }
 
@@ -184,7 +187,7 @@ mod tests {
 
     #[test]
     fn an_account_is_its_users_alone() {
-        let caller = |uid, user: Option<&str>| Caller { uid, user: user.map(str::to_owned), pid: None };
+        let caller = |uid, user: Option<&str>| Caller { uid, user: user.map(str::to_owned), pid: None, grant: None };
         for (uid, user, owner) in [
             (1000, Some("alice"), true),
             (1001, Some("alice"), false),
@@ -226,7 +229,7 @@ mod tests {
     #[test]
     fn a_name_is_registered_once_at_a_time_and_counts_for_the_cap() {
         let registry = Registry::default();
-        let caller = |uid| Caller { uid, user: None, pid: None };
+        let caller = |uid| Caller { uid, user: None, pid: None, grant: None };
         let first = registry.reserve(&caller(1), 2, "alice", "http://a").unwrap();
         let text = |result: Result<Reservation, ServiceError>| result.err().unwrap().to_string();
         assert!(text(registry.reserve(&caller(2), 2, "alice", "http://a")).contains("being registered"));

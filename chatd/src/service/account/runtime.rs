@@ -25,6 +25,7 @@ use crate::receive::Inbox;
 use crate::service::directory::fetch_plan::FetchPlan;
 use crate::service::error::ServiceError;
 use crate::service::feed::readers::Readers;
+use crate::service::tokens::live::Tokens;
 use crate::store::account::domains;
 use crate::store::{PrekeyStore, Store, StoreError};
 
@@ -55,6 +56,8 @@ pub(crate) struct Account {
     pub(in crate::service) fetched: FetchPlan,
     /// Durable consumers of the feed that are being read.
     pub(in crate::service) readers: Readers,
+    /// Tokens in force.
+    pub(in crate::service) tokens: Tokens,
     /// What helps if the account was found damaged when it was opened; `None`: what helps against damaged files.
     pub(in crate::service) repair: Option<Option<Advice>>,
     /// The account is deleted, or the daemon stops: whatever waits for something of it waits no longer.
@@ -111,6 +114,7 @@ impl Account {
             Arc::clone(&clock),
         );
         let (id, device) = (row.id, row.device);
+        let tokens = Tokens::open(&store, id);
         let directories = shared.directories.with_home(&row.origin, directory.clone());
         let (state, orders) = Published::new(row, shared.gone.clone());
         Ok(Arc::new(Self {
@@ -130,6 +134,7 @@ impl Account {
             rotating: Arc::default(),
             fetched: FetchPlan::default(),
             readers: Readers::default(),
+            tokens,
             repair,
             gone: shared.gone,
         }))

@@ -1,5 +1,7 @@
 //! Durable consumers of the feed: what their readers tell, and what their owner does with them.
 
+use std::borrow::Cow;
+
 use proto::advice::Step;
 
 use super::readers::Reading;
@@ -15,8 +17,18 @@ const MAX_NAME_BYTES: usize = 128;
 const MAX_REASON_BYTES: usize = 256;
 /// Entries of one answer at most.
 const MAX_PAGE: u32 = 1_000;
+/// Consumers of one token at most.
+const MAX_OF_TOKEN: usize = 16;
 /// Consumers, and dead letters, in one answer if nothing is said.
 const DEFAULT_PAGES: (u32, u32) = (200, 100);
+
+/// Under which name a consumer is kept: those of a token are apart from its owner's, and from other tokens'.
+fn kept_as<'a>(caller: &Caller, name: &'a str) -> Cow<'a, str> {
+    match &caller.grant {
+        Some(grant) => Cow::Owned(format!("{}/{name}", grant.name)),
+        None => Cow::Borrowed(name),
+    }
+}
 
 fn check(name: &str) -> Result<(), ServiceError> {
     if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
@@ -35,10 +47,20 @@ pub(super) async fn start(
     from: u64,
 ) -> Result<(Reading, u64), ServiceError> {
     check(&name)?;
+    let name = kept_as(caller, &name).into_owned();
     let reading = account.readers.claim(&name, caller.pid)?;
     let lookup = name.clone();
     if let Some(seq) = account.store.read(move |conn| consumers::place(conn, &lookup)).await? {
         return Ok((reading, seq));
+    }
+    if caller.grant.is_some() {
+        let (prefix, head) = (kept_as(caller, "").into_owned(), account.store.hub().head());
+        let own = account.store.read(move |conn| consumers::page(conn, &prefix, MAX_OF_TOKEN, head)).await?;
+        let prefix = kept_as(caller, "");
+        if own.len() == MAX_OF_TOKEN && own.iter().all(|consumer| consumer.name.starts_with(&*prefix)) {
+            let text = format!("the token has {MAX_OF_TOKEN} consumers, and that is the most");
+            return Err(ServiceError::LimitReached(text).advise(Step::RemoveConsumer.alone()));
+        }
     }
     let count = account.store.write(move |tx| consumers::consumer_begin(tx, &name, from)).await?;
     if count > consumers::MAX_CONSUMERS {
@@ -62,9 +84,9 @@ fn unknown(error: StoreError, name: &str) -> ServiceError {
 ///
 /// # Errors
 /// No such consumer.
-pub(crate) async fn ack(account: &Account, consumer: &str, seq: u64) -> Result<(), ServiceError> {
+pub(crate) async fn ack(account: &Account, caller: &Caller, consumer: &str, seq: u64) -> Result<(), ServiceError> {
     let head = account.store.hub().head();
-    let name = consumer.to_owned();
+    let name = kept_as(caller, consumer).into_owned();
     let kept = account.store.write(move |tx| consumers::consumer_ack(tx, &name, seq, head)).await;
     kept.map_err(|error| unknown(error, consumer))?;
     Ok(())
@@ -74,8 +96,8 @@ pub(crate) async fn ack(account: &Account, consumer: &str, seq: u64) -> Result<(
 ///
 /// # Errors
 /// No such consumer.
-pub(crate) async fn attempt(account: &Account, consumer: &str, seq: u64) -> Result<u64, ServiceError> {
-    let name = consumer.to_owned();
+pub(crate) async fn attempt(account: &Account, caller: &Caller, consumer: &str, seq: u64) -> Result<u64, ServiceError> {
+    let name = kept_as(caller, consumer).into_owned();
     let counted = account.store.write(move |tx| consumers::consumer_attempt(tx, &name, seq)).await;
     counted.map_err(|error| unknown(error, consumer))
 }
@@ -84,12 +106,18 @@ pub(crate) async fn attempt(account: &Account, consumer: &str, seq: u64) -> Resu
 ///
 /// # Errors
 /// No such consumer; a reason that is too long.
-pub(crate) async fn give_up(account: &Account, consumer: &str, seq: u64, reason: String) -> Result<(), ServiceError> {
+pub(crate) async fn give_up(
+    account: &Account,
+    caller: &Caller,
+    consumer: &str,
+    seq: u64,
+    reason: String,
+) -> Result<(), ServiceError> {
     if reason.len() > MAX_REASON_BYTES {
         return Err(ServiceError::InvalidParams(format!("a reason has {MAX_REASON_BYTES} bytes at most")));
     }
     let head = account.store.hub().head();
-    let name = consumer.to_owned();
+    let name = kept_as(caller, consumer).into_owned();
     let given = account.store.write(move |tx| consumers::consumer_give_up(tx, &name, seq, &reason, head)).await;
     given.map_err(|error| unknown(error, consumer))?;
     Ok(())
@@ -99,14 +127,20 @@ pub(crate) async fn give_up(account: &Account, consumer: &str, seq: u64, reason:
 ///
 /// # Errors
 /// When no account is selected.
-pub(crate) async fn list(account: &Account, of: PageOf) -> Result<Page<ConsumerNow>, ServiceError> {
+pub(crate) async fn list(account: &Account, caller: &Caller, of: PageOf) -> Result<Page<ConsumerNow>, ServiceError> {
     let limit = of.limit.unwrap_or(DEFAULT_PAGES.0).clamp(1, MAX_PAGE) as usize;
-    let (after, head) = (of.after.unwrap_or_default(), account.store.hub().head());
+    let (prefix, head) = (kept_as(caller, "").into_owned(), account.store.hub().head());
+    let after = format!("{prefix}{}", of.after.unwrap_or_default());
     let mut found = account.store.read(move |conn| consumers::page(conn, &after, limit + 1, head)).await?;
+    found.retain(|consumer| consumer.name.starts_with(&prefix));
     let more = found.len() > limit;
     found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|consumer| consumer.name.clone());
-    let now = |consumer: Consumer| ConsumerNow { reading: account.readers.reads(&consumer.name), consumer };
+    let shown = |name: &str| name.strip_prefix(&prefix).unwrap_or(name).to_owned();
+    let next = found.last().filter(|_| more).map(|consumer| shown(&consumer.name));
+    let now = |consumer: Consumer| ConsumerNow {
+        reading: account.readers.reads(&consumer.name),
+        consumer: Consumer { name: shown(&consumer.name), ..consumer },
+    };
     Ok(Page { entries: found.into_iter().map(now).collect(), next })
 }
 
@@ -117,19 +151,22 @@ pub(crate) async fn list(account: &Account, of: PageOf) -> Result<Page<ConsumerN
 pub(crate) async fn reset(
     account: &Account,
     caller: &Caller,
-    name: String,
+    mut name: String,
     since: Option<u64>,
 ) -> Result<ConsumerNow, ServiceError> {
     // Claimed meanwhile: a reader that begins now would go on from where it was.
+    let asked = std::mem::take(&mut name);
+    let name = kept_as(caller, &asked).into_owned();
     let _reading = account.readers.claim(&name, caller.pid)?;
     let head = account.store.hub().head();
     let (at, changed) = (since.unwrap_or(head).min(head), name.clone());
     let reset = account.store.write(move |tx| consumers::consumer_reset(tx, &changed, at)).await;
-    reset.map_err(|error| unknown(error, &name))?;
+    reset.map_err(|error| unknown(error, &asked))?;
     let lookup = name.clone();
     let found = account.store.read(move |conn| consumers::one(conn, &lookup, head)).await;
     // As one that nobody reads: the claim ends here.
-    found.map(|consumer| ConsumerNow { consumer, reading: false }).map_err(|error| unknown(error, &name))
+    let consumer = found.map_err(|error| unknown(error, &asked))?;
+    Ok(ConsumerNow { consumer: Consumer { name: asked, ..consumer }, reading: false })
 }
 
 /// `consumer.remove`.
@@ -137,8 +174,8 @@ pub(crate) async fn reset(
 /// # Errors
 /// No such consumer; somebody reads it.
 pub(crate) async fn remove(account: &Account, caller: &Caller, consumer: &str) -> Result<(), ServiceError> {
-    let _reading = account.readers.claim(consumer, caller.pid)?;
-    let name = consumer.to_owned();
+    let name = kept_as(caller, consumer).into_owned();
+    let _reading = account.readers.claim(&name, caller.pid)?;
     let removed = account.store.write(move |tx| consumers::consumer_remove(tx, &name)).await;
     removed.map_err(|error| unknown(error, consumer))?;
     Ok(())
@@ -150,14 +187,24 @@ pub(crate) async fn remove(account: &Account, caller: &Caller, consumer: &str) -
 /// No such consumer.
 pub(crate) async fn dead_letters(
     account: &Account,
+    caller: &Caller,
     consumer: &str,
     after: Option<u64>,
     limit: Option<u32>,
 ) -> Result<(Vec<DeadLetter>, Option<u64>), ServiceError> {
     let limit = limit.unwrap_or(DEFAULT_PAGES.1).clamp(1, MAX_PAGE) as usize;
-    let (name, after) = (consumer.to_owned(), after.unwrap_or(0));
+    let (name, after) = (kept_as(caller, consumer).into_owned(), after.unwrap_or(0));
     let found = account.store.read(move |conn| consumers::dead_letters(conn, &name, after, limit)).await;
-    let (dead_letters, more) = found.map_err(|error| unknown(error, consumer))?;
+    let (mut dead_letters, more) = found.map_err(|error| unknown(error, consumer))?;
+    // A token of this name may have read more once.
+    if let Some(known) = caller.grant.as_ref().and_then(|grant| grant.confined()) {
+        for letter in &mut dead_letters {
+            letter.event = letter
+                .event
+                .take()
+                .filter(|event| event.about.as_ref().is_some_and(|called| known.contains(&called.account)));
+        }
+    }
     let next = dead_letters.last().filter(|_| more).map(|letter| letter.seq);
     Ok((dead_letters, next))
 }

@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 use super::consumers;
 use super::readers::Reading;
 use crate::events::EventBatch;
-use crate::model::{Caller, Event, EventKind, Wanted};
+use crate::model::{Caller, Event, EventKind, Grant, Wanted};
 use crate::service::account::Account;
 use crate::service::error::ServiceError;
 use crate::service::resolve::known;
+use crate::service::tokens::admit;
 use crate::store::feed;
 
 /// Events read from the store in one go.
@@ -27,6 +28,8 @@ pub struct Feed {
     head: u64,
     kinds: Vec<EventKind>,
     who: Option<AccountId>,
+    /// What the token grants by which it was begun.
+    grant: Option<Arc<Grant>>,
     stop: CancellationToken,
     /// Nobody else reads this consumer as long as the feed lives.
     _reading: Option<Reading>,
@@ -57,8 +60,8 @@ pub(crate) async fn subscribe(account: Arc<Account>, caller: &Caller, wanted: Wa
         cursor = seq.max(wanted.resume.unwrap_or(0)).min(head);
         reading = Some(claim);
     }
-    let stop = account.gone.clone();
-    Ok(Feed { account, news, cursor, head, kinds: wanted.kinds, who, stop, _reading: reading })
+    let (stop, grant) = (account.gone.clone(), caller.grant.clone());
+    Ok(Feed { account, news, cursor, head, kinds: wanted.kinds, who, grant, stop, _reading: reading })
 }
 
 impl Feed {
@@ -75,6 +78,9 @@ impl Feed {
     /// The next events; `None` when there will be no more.
     pub async fn next(&mut self) -> Option<Arc<Vec<Event>>> {
         loop {
+            if self.grant.as_ref().is_some_and(|grant| !admit::is_in_force(&self.account, grant)) {
+                return None;
+            }
             if self.cursor < self.account.store.hub().head() {
                 let events = match self.hub_events() {
                     Some(events) => events,
@@ -92,6 +98,10 @@ impl Feed {
             };
             match batch {
                 Ok(batch) => {
+                    if self.grant.is_some() {
+                        // Looked at again, first whether the token is still in force; the store has the events.
+                        continue;
+                    }
                     if let Some(events) = self.take(batch) {
                         let events = self.filter(events);
                         if !events.is_empty() {
@@ -143,13 +153,17 @@ impl Feed {
     }
 
     fn filter(&self, events: Arc<Vec<Event>>) -> Arc<Vec<Event>> {
-        if self.kinds.is_empty() && self.who.is_none() {
+        let confined = self.grant.as_ref().and_then(|grant| grant.confined());
+        if self.kinds.is_empty() && self.who.is_none() && confined.is_none() {
             return events;
         }
         let wanted = |event: &&Event| {
             let (kind, peer) = (event.kind(), event.about.as_ref().map(|called| called.account));
+            let granted = confined.is_none_or(|known| peer.is_some_and(|peer| known.contains(&peer)));
             kind == EventKind::FeedLagged
-                || ((self.kinds.is_empty() || self.kinds.contains(&kind)) && (self.who.is_none() || peer == self.who))
+                || granted
+                    && ((self.kinds.is_empty() || self.kinds.contains(&kind))
+                        && (self.who.is_none() || peer == self.who))
         };
         Arc::new(events.iter().filter(wanted).cloned().collect())
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use proto::advice::Step;
-use proto::ids::MessageId;
+use proto::ids::{AccountId, MessageId};
 use proto::wire::MAX_TEXT_BYTES;
 use proto::wire::payload::Text;
 
@@ -15,7 +15,8 @@ use crate::service::account::Account;
 use crate::service::account::settings::check_lifetime;
 use crate::service::context::Service;
 use crate::service::error::ServiceError;
-use crate::service::resolve::known_or_found;
+use crate::service::resolve::{known, known_or_found};
+use crate::service::tokens::admit;
 use crate::store::contacts::requests;
 use crate::store::log::expiry;
 use crate::store::log::outgoing::{self, NewMessage, Stored};
@@ -63,6 +64,7 @@ impl Sending {
 struct Target {
     account: Arc<Account>,
     contact: PeerId,
+    peer: AccountId,
     /// Ask them first.
     ask: bool,
     /// Seconds that messages live unless they say otherwise; 0 for ever.
@@ -79,7 +81,7 @@ pub(crate) async fn send(service: &Service, caller: &Caller, batch: Vec<Draft>) 
     for draft in batch {
         let key = (draft.account.clone(), draft.to.clone());
         let target = match targets.get(&key) {
-            Some(target) => Ok(target.clone()),
+            Some(target) => admit::take(service, caller, "message.send").await.map(|()| target.clone()),
             None => target(service, caller, draft.account.as_deref(), &draft.to).await,
         };
         let message = target.and_then(|target| {
@@ -95,17 +97,17 @@ pub(crate) async fn send(service: &Service, caller: &Caller, batch: Vec<Draft>) 
                     messages.push(message);
                 }
                 _ => {
-                    flush(run.take(), &mut parts).await;
+                    flush(caller, run.take(), &mut parts).await;
                     run = Some((target, vec![message]));
                 }
             },
             Err(error) => {
-                flush(run.take(), &mut parts).await;
+                flush(caller, run.take(), &mut parts).await;
                 parts.push(Part::Failed(error));
             }
         }
     }
-    flush(run, &mut parts).await;
+    flush(caller, run, &mut parts).await;
     Sending { parts }
 }
 
@@ -121,11 +123,24 @@ async fn target(service: &Service, caller: &Caller, account: Option<&str>, to: &
     if to.starts_with('#') {
         return Err(ServiceError::InvalidParams("groups are not supported by this version yet".into()));
     }
-    let row = known_or_found(&account, to).await?;
+    admit::take(service, caller, "message.send").await?;
+    let row = match &caller.grant {
+        None => known_or_found(&account, to).await?,
+        Some(grant) => {
+            let meant = admit::to_send(&account, caller, to).await?;
+            match known(&account, &meant).await {
+                Err(error) if error.is_not_found() => return Err(admit::not_a_contact(grant, to)),
+                found => found?,
+            }
+        }
+    };
     let ask = must_ask(&row, to)?;
+    if ask {
+        admit::may_ask(caller, to)?;
+    }
     let lifetime = account.store.read_blocking(account::settings)?.lifetime.unwrap_or(0);
     let agreed = account.clock.trusted_now();
-    Ok(Target { account, contact: row.id, ask, lifetime, agreed })
+    Ok(Target { account, contact: row.id, peer: row.account, ask, lifetime, agreed })
 }
 
 /// Whether sending to somebody begins with a request; an error where it cannot begin at all.
@@ -180,9 +195,10 @@ fn new_message(draft: Draft, target: &Target) -> Result<NewMessage, ServiceError
     })
 }
 
-async fn flush(run: Option<(Target, Vec<NewMessage>)>, parts: &mut Vec<Part>) {
+async fn flush(caller: &Caller, run: Option<(Target, Vec<NewMessage>)>, parts: &mut Vec<Part>) {
     let Some((target, messages)) = run else { return };
     let (contact, ask, count) = (target.contact, target.ask, messages.len());
+    admit::sent(&target.account, caller, target.peer, count as u64).await;
     let queued = target
         .account
         .store

@@ -1,18 +1,31 @@
 //! Where an own message stands, and how it came there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proto::ids::MessageId;
+use rusqlite::Connection;
 
 use super::no_message;
-use crate::model::{MessageState, Progress, Way};
+use crate::model::{Grant, MessageState, Progress, Way};
 use crate::service::account::Account;
 use crate::service::error::ServiceError;
+use crate::store::StoreError;
 use crate::store::delivery::trace;
 use crate::store::peers::{self, names};
 
 /// Waiting for a state lasts an hour at most.
 const MAX_WAIT: Duration = Duration::from_secs(3_600);
+
+/// What a token is not for is not there.
+fn visible(conn: &Connection, id: &MessageId, grant: Option<&Grant>) -> Result<(), StoreError> {
+    let Some(grant) = grant else { return Ok(()) };
+    let trace::Place { contact, own, .. } = trace::place(conn, id)?;
+    match grant.follows(peers::load(conn, contact)?.account, own) {
+        true => Ok(()),
+        false => Err(trace::not_there()),
+    }
+}
 
 /// `message.wait`.
 ///
@@ -20,10 +33,12 @@ const MAX_WAIT: Duration = Duration::from_secs(3_600);
 /// No such message.
 pub(crate) async fn wait(
     account: &Account,
+    grant: Option<Arc<Grant>>,
     id: MessageId,
     wanted: MessageState,
     timeout: Duration,
 ) -> Result<Progress, ServiceError> {
+    account.store.read(move |conn| visible(conn, &id, grant.as_deref())).await.map_err(no_message)?;
     let mut news = account.store.hub().listen();
     let deadline = tokio::time::Instant::now() + timeout.min(MAX_WAIT);
     loop {
@@ -49,11 +64,12 @@ pub(crate) async fn wait(
 ///
 /// # Errors
 /// No such message.
-pub(crate) async fn trace(account: &Account, id: MessageId) -> Result<Way, ServiceError> {
+pub(crate) async fn trace(account: &Account, grant: Option<Arc<Grant>>, id: MessageId) -> Result<Way, ServiceError> {
     let home = account.row().origin;
     let (trace, called) = account
         .store
         .read(move |conn| {
+            visible(conn, &id, grant.as_deref())?;
             let trace = trace::trace(conn, &id)?;
             let row = peers::load(conn, trace.contact)?;
             let called = names::called(conn, &row, &home)?;

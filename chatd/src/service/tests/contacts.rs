@@ -77,12 +77,12 @@ fn a_request_is_answered_and_a_contact_ends() {
     assert!(run(contacts::unmute(&account, "Bobby")).unwrap().contact.muted_until.is_none());
     let error = run(contacts::mute(&account, "bob", Some(0))).unwrap_err();
     assert_eq!(error.advice(), Some(Step::Unmute.alone()));
-    let page = run(contacts::list(&account, &PageOf::default())).unwrap();
+    let page = run(contacts::list(&account, None, &PageOf::default())).unwrap();
     assert_eq!(
         (page.entries.iter().filter(|now| now.contact.stage == ContactStage::Accepted).count(), page.next),
         (1, None)
     );
-    assert!(run(contacts::list(&account, &PageOf { after: Some("no id".into()), limit: None })).is_err());
+    assert!(run(contacts::list(&account, None, &PageOf { after: Some("no id".into()), limit: None })).is_err());
     let gone = run(contacts::remove(&account, "bob")).unwrap();
     assert_eq!(gone.contact.stage, ContactStage::Removed);
     let blocked = run(contacts::block(&account, "bob")).unwrap();

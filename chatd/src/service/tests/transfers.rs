@@ -17,7 +17,7 @@ fn places_are_shared_and_given_back_and_a_transfer_is_its_users_alone() {
     let stranger = transfers.place(owner(2, false)).unwrap();
     assert!(transfers.place(owner(2, false)).is_err(), "one without an account");
     drop((first, second, stranger));
-    let caller = |uid| Caller { uid, user: None, pid: None };
+    let caller = |uid| Caller { uid, user: None, pid: None, grant: None };
     let file = tempfile::tempfile().unwrap();
     let id = transfers.add(1, true, file, 10).unwrap();
     let _third = transfers.place(owner(1, true)).unwrap();

@@ -3,6 +3,7 @@
 pub(super) mod devices;
 pub mod domains;
 pub(super) mod prekeys;
+pub mod tokens;
 
 use std::sync::Arc;
 

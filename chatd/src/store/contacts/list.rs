@@ -1,5 +1,7 @@
 //! Contacts as the owner of the account sees them, one or by the page.
 
+use std::collections::BTreeSet;
+
 use proto::directory::SignedRecord;
 use proto::ids::AccountId;
 use proto::reason::Reason;
@@ -87,16 +89,28 @@ pub fn unread(
     limit: usize,
 ) -> Result<(Vec<Unread>, bool, u64), StoreError> {
     let (rows, more) = page(conn, Kept::Unread, after, limit)?;
-    let entry = |row: &ContactRow| -> Result<Unread, StoreError> {
-        Ok(Unread {
-            who: names::called(conn, row, home)?.form().to_owned(),
-            account: row.account,
-            conversation: row.conversation,
-            count: row.unread,
-        })
-    };
     let total: i64 = conn.query_row("SELECT coalesce(sum(unread), 0) FROM conversations", [], |row| row.get(0))?;
-    Ok((rows.iter().map(entry).collect::<Result<_, _>>()?, more, total as u64))
+    Ok((rows.iter().map(|row| unread_in(conn, row, home)).collect::<Result<_, _>>()?, more, total as u64))
+}
+
+fn unread_in(conn: &Connection, row: &ContactRow, home: &str) -> Result<Unread, StoreError> {
+    Ok(Unread {
+        who: names::called(conn, row, home)?.form().to_owned(),
+        account: row.account,
+        conversation: row.conversation,
+        count: row.unread,
+    })
+}
+
+/// Those of these people with whom there is or was anything, in the order of their accounts.
+pub fn some(conn: &Connection, people: &BTreeSet<AccountId>) -> Result<Vec<ContactRow>, StoreError> {
+    people.iter().filter_map(|account| by_account(conn, *account).transpose()).collect()
+}
+
+/// Conversations with some people that have unread messages.
+pub fn unread_of(conn: &Connection, home: &str, people: &BTreeSet<AccountId>) -> Result<Vec<Unread>, StoreError> {
+    let rows = some(conn, people)?;
+    rows.iter().filter(|row| row.unread > 0).map(|row| unread_in(conn, row, home)).collect()
 }
 
 /// What the next message is sealed with.

@@ -136,7 +136,7 @@ pub fn own_state(conn: &Connection, id: &MessageId) -> Result<(MessageState, Opt
         )?
         .query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    let (contact, stream, seq) = place.ok_or(StoreError::NotFound("that message"))?;
+    let (contact, stream, seq) = place.ok_or_else(not_there)?;
     state_at(conn, contact, stream, seq)
 }
 
@@ -166,23 +166,57 @@ pub struct Trace {
     pub steps: Vec<TraceStep>,
 }
 
+/// Where a message stands in the store.
+pub struct Place {
+    /// The other side.
+    pub contact: PeerId,
+    /// Own message, or one of theirs.
+    pub own: bool,
+    sender: i64,
+    stream: OutStreamRow,
+    seq: i64,
+    sent_at: i64,
+    received_at: i64,
+    row: i64,
+}
+
+/// What is said of a message that is not there.
+pub fn not_there() -> StoreError {
+    StoreError::NotFound("that message")
+}
+
+/// Where a message stands, own or received.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub fn place(conn: &Connection, id: &MessageId) -> Result<Place, StoreError> {
+    conn.prepare_cached(
+        "SELECT c.peer, m.sender, m.stream, m.seq, m.sent_at, m.received_at, m.id
+         FROM messages m JOIN contacts c ON c.conversation = m.conversation
+         WHERE m.msgid = ?1 ORDER BY m.sender LIMIT 1",
+    )?
+    .query_row([id.as_bytes()], |row| {
+        Ok(Place {
+            contact: row.get(0)?,
+            own: row.get::<_, i64>(1)? <= 0,
+            sender: row.get(1)?,
+            stream: row.get(2)?,
+            seq: row.get(3)?,
+            sent_at: row.get(4)?,
+            received_at: row.get(5)?,
+            row: row.get(6)?,
+        })
+    })
+    .optional()?
+    .ok_or_else(not_there)
+}
+
 /// The way of a message, own or received.
 ///
 /// # Errors
 /// [`StoreError::NotFound`].
 pub fn trace(conn: &Connection, id: &MessageId) -> Result<Trace, StoreError> {
-    let place: Option<(PeerId, i64, OutStreamRow, i64, i64, i64, i64)> = conn
-        .prepare_cached(
-            "SELECT c.peer, m.sender, m.stream, m.seq, m.sent_at, m.received_at, m.id
-             FROM messages m JOIN contacts c ON c.conversation = m.conversation
-             WHERE m.msgid = ?1 ORDER BY m.sender LIMIT 1",
-        )?
-        .query_row([id.as_bytes()], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
-        })
-        .optional()?;
-    let (contact, sender, stream, seq, sent_at, received_at, row) =
-        place.ok_or(StoreError::NotFound("that message"))?;
+    let Place { contact, sender, stream, seq, sent_at, received_at, row, .. } = place(conn, id)?;
     let step = |at: i64, step: Step| TraceStep { at: Timestamp(at), step };
     let reached = |at: i64, state: MessageState, reason: Option<String>| step(at, Step::State { state, reason });
     if sender != 0 {

@@ -7,6 +7,7 @@ pub(super) mod migrate;
 pub(super) mod numbers;
 pub(super) mod queue;
 pub(super) mod schema;
+pub(super) mod tokens;
 pub(super) mod tx;
 pub(super) mod wake;
 pub(super) mod writer;

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use crate::store::error::StoreError;
 
 /// Migration `n` brings `user_version` from `n` to `n + 1`. Never edit one that was released; append.
-pub(in crate::store) const MIGRATIONS: &[&str] = &[V1, V2];
+pub(in crate::store) const MIGRATIONS: &[&str] = &[V1, V2, super::tokens::V3];
 
 /// The schema that this program writes.
 pub(in crate::store) const NEWEST: i64 = MIGRATIONS.len() as i64;

@@ -75,7 +75,7 @@ async fn answers_are_matched_by_id() {
     let (second, ..) = daemon.request().await;
     let (third, ..) = daemon.request().await;
     let profile = |name: &str| Profile { display_name: name.to_owned(), ..Profile::default() };
-    daemon.answer(third, &HelloResult { server: "fake".into(), api: 1, uid: 1, accounts: vec![] }).await;
+    daemon.answer(third, &HelloResult { server: "fake".into(), api: 1, uid: 1, accounts: vec![], token: None }).await;
     daemon.answer(second, &profile("Carol")).await;
     daemon.write(|out| codec::encode_error(out, Some(first), &RpcError::new(ErrorCode::NotFound, "no bob"))).await;
     assert_eq!(hello.await.unwrap().server, "fake");

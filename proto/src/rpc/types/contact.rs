@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Encryption, Profile};
+use super::Encryption;
 use crate::ids::{AccountId, ConversationId};
 use crate::time::Timestamp;
 
@@ -222,4 +222,48 @@ pub struct PingResult {
     pub address: Option<String>,
     /// Microseconds until the answer.
     pub round_trip_us: u64,
+}
+
+/// A profile.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Profile {
+    /// At most 128 bytes.
+    #[serde(default)]
+    pub display_name: String,
+    /// At most 256 bytes.
+    #[serde(default)]
+    pub status: String,
+    /// At most 1,024 bytes.
+    #[serde(default)]
+    pub bio: String,
+}
+
+/// `profile.show`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileShowParams {
+    /// See [`AccountParams::account`](super::AccountParams::account).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// A contact; oneself if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+}
+
+/// `profile.set`: what is left out stays.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileSetParams {
+    /// See [`AccountParams::account`](super::AccountParams::account).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// New display name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// New status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// New bio.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bio: Option<String>,
 }

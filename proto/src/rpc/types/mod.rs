@@ -10,8 +10,8 @@ mod feed;
 mod invite;
 mod key;
 mod message;
-mod profile;
 mod system;
+mod token;
 
 pub use self::account::*;
 pub use self::backup::*;
@@ -22,8 +22,8 @@ pub use self::feed::*;
 pub use self::invite::*;
 pub use self::key::*;
 pub use self::message::*;
-pub use self::profile::*;
 pub use self::system::*;
+pub use self::token::*;
 
 /// For fields that are left out when there is nothing to count.
 #[allow(clippy::trivially_copy_pass_by_ref)]

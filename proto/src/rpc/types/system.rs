@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Encryption;
+use super::super::secret::Secret;
+use super::{Encryption, Token};
 use crate::advice::Advice;
 use crate::ids::NodeId;
 use crate::time::Timestamp;
@@ -14,6 +15,10 @@ pub struct HelloParams {
     /// The client's name and version, for the log.
     #[serde(default)]
     pub client: String,
+    /// A token: from then on the connection acts for the account that made it, within its scope, and never again for its
+    /// user. Only as long as nothing else was asked; what is no token in force ends the connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Secret>,
 }
 
 /// `system.hello`.
@@ -27,6 +32,9 @@ pub struct HelloResult {
     pub uid: u32,
     /// Names of the caller's accounts.
     pub accounts: Vec<String>,
+    /// What the connection's token grants, if it presented one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Token>,
 }
 
 /// `system.status`.
@@ -154,4 +162,41 @@ pub enum ClockWitness {
     Directory,
     /// Those of most contacts that were met of late; only while the directory's is not known.
     Contacts,
+}
+
+/// `system.doctor`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DoctorResult {
+    /// What was looked at: the daemon, then account by account.
+    pub checks: Vec<Check>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// What, in a word: `disk`, `clients`, `permissions`, `store`, `keys`, `directory`, `certificate`, `clock`, `consumers`,
+    /// `tokens`; there may be others.
+    pub what: String,
+    /// Of which account: `name@domain`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// How bad it is.
+    pub level: CheckLevel,
+    /// What was found.
+    pub text: String,
+    /// What can be done about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<Advice>,
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckLevel {
+    /// Nothing is wrong.
+    Ok,
+    /// It works, and should be looked at.
+    Warning,
+    /// Something does not work.
+    Error,
 }

@@ -7,7 +7,7 @@
 //! Numbers that are read and written again (`mailbox`, `counted`) must not change in between by another transaction: with
 //! one writer they cannot, and with several the row is locked when it is read. They are of one mailbox or one token, so
 //! only those who write to the same one wait for each other. Nothing is counted for the directory as a whole but in
-//! [`SHARDS`] rows that are added up.
+//! `SHARDS` rows that are added up.
 
 use std::collections::HashSet;
 

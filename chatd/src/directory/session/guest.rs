@@ -1,7 +1,7 @@
 //! A guest's session with the directory of another domain: it tells who of an account's contacts there is online.
 //!
-//! It proves nothing but the tokens that those contacts gave. As with a member's session, each begins empty: after
-//! [`GuestEvent::Up`] the caller says whom to watch.
+//! It proves nothing but the tokens that those contacts gave. As with a member's session, each begins empty, and says anew whom
+//! to watch.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -47,7 +47,7 @@ pub enum InviteError {
     #[error("the invite is damaged: copy it again, whole")]
     Encoding,
     /// Not what an invite holds.
-    #[error("the invite is damaged: {0}")]
+    #[error("the invite is damaged ({0}): copy it again, whole")]
     Content(#[from] WireError),
 }
 

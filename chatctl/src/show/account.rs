@@ -13,7 +13,7 @@ pub fn account(account: &AccountInfo) -> Vec<Line> {
         ("fingerprint", account.fingerprint.clone()),
         ("id", account.id.to_string()),
         ("directory", account.directory.clone().unwrap_or_else(|| "none (reachable by invite and LAN)".to_owned())),
-        ("state", account_state(account.logged_in, account.online).to_owned()),
+        ("state", account_state(account.logged_in, account.online, account.directory.is_some()).to_owned()),
     ])
 }
 

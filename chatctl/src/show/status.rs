@@ -53,7 +53,7 @@ fn by_relay(status: &StatusResult) -> String {
 fn account(account: &AccountStatus) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("account", address(&account.address, account.default)),
-        ("state", account_state(account.logged_in, account.online).to_owned()),
+        ("state", account_state(account.logged_in, account.online, account.directory.is_some()).to_owned()),
         ("directory", account.directory.clone().unwrap_or_else(|| "none".to_owned())),
     ];
     facts.push(("sealed with", encryption(&account.encryption)));

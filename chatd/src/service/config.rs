@@ -71,7 +71,7 @@ daemonkit::settings! {
 }
 
 /// What iroh says below warnings is for its developers.
-const LOG: &str = "info,iroh=warn,noq=warn,noq_proto=error,noq_udp=error,iroh_relay=warn,swarm_discovery=error";
+const LOG: &str = "info,iroh=warn,noq=warn,noq_proto=error,noq_udp=error,iroh_relay=warn,swarm_discovery=error,iroh::socket::transports::relay=off";
 
 /// Keys that are taken from a reread configuration as they are; the others need a restart.
 const LIVE: [&str; 16] = [

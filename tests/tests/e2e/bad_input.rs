@@ -20,7 +20,7 @@ fn unknown_names_are_named_with_the_nearest() {
     pair.alice.run(["add", "nobody-of-that-name"]).expect_code(1).says(&["nobody-of-that-name"]);
     pair.alice.run(["add", "bob@no.such.domain.invalid"]).expect_code(1);
     pair.alice.run(["add", "not a name"]).expect_code(1);
-    pair.alice.run(["add", "chat:nonsense"]).expect_code(1);
+    pair.alice.run(["add", "chat:nonsense"]).expect_code(2).says(&["copy it again, whole"]);
 }
 
 #[test]

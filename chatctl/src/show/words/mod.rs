@@ -83,12 +83,13 @@ pub fn address(address: &str, default: bool) -> String {
     if default { format!("{address} (the default)") } else { address.to_owned() }
 }
 
-/// Whether an account is online, in a word or two.
-pub fn account_state(logged_in: bool, online: bool) -> &'static str {
+/// Whether an account is online, in a word or two. `directory`: whether it has one.
+pub fn account_state(logged_in: bool, online: bool, directory: bool) -> &'static str {
     match (logged_in, online) {
         (false, _) => "logged out",
         (true, true) => "logged in, online",
-        (true, false) => "logged in, directory not connected",
+        (true, false) if directory => "logged in, directory not connected",
+        (true, false) => "logged in; it has no directory",
     }
 }
 

@@ -16,7 +16,7 @@ pub async fn run(_args: Args, session: &mut Session) -> Result<Exit, Failure> {
         note(&format!(
             "{} is {}",
             account.address,
-            crate::show::words::account_state(account.logged_in, account.online)
+            crate::show::words::account_state(account.logged_in, account.online, account.directory.is_some())
         ));
         Ok(())
     })?;

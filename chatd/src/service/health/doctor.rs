@@ -218,7 +218,7 @@ async fn consumers_of(account: &Account) -> Vec<Finding> {
         return vec![finding("consumers", Level::Ok, format!("{count} kept, and none is gone"))];
     }
     let named = gone.iter().take(MAX_NAMED).map(|one| {
-        let text = format!("{} has read nothing since {}, and {} events wait for it", one.name, one.at, one.waiting);
+        let text = format!("{} has read nothing since {}; what waits for it: {}", one.name, one.at, one.waiting);
         finding("consumers", Level::Warning, text).advise(Some(Step::RemoveConsumer.of(&one.name)))
     });
     named.collect()

@@ -73,7 +73,7 @@ fn check_rate(rate: (u32, u32)) -> Result<Rate, ServiceError> {
     let fits = rate.0 <= MAX_RATE.0 && rate.1 <= MAX_RATE.1;
     let rate = NonZeroU32::new(rate.0).zip(NonZeroU32::new(rate.1)).filter(|_| fits);
     rate.map(|(count, seconds)| Rate { count, seconds })
-        .ok_or_else(|| bad(format!("a rate is 1 to {} in 1 to {} seconds", MAX_RATE.0, MAX_RATE.1)))
+        .ok_or_else(|| bad(format!("a rate is 1 to {} in 1 s to {} s", MAX_RATE.0, MAX_RATE.1)))
 }
 
 async fn people(account: &Account, words: &[String]) -> Result<Option<BTreeSet<AccountId>>, ServiceError> {

@@ -93,6 +93,9 @@ pub struct Lone {
 /// When a process fails or stops.
 pub fn lone(warm_up: usize, count: usize, pace: Duration) -> Result<Lone> {
     let mut nodes = Nodes::start(false)?;
+    // A receiver that nobody listens to would stop after some 300 messages. This ends with it.
+    let mut reader = nodes.reader.try_clone()?;
+    std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
     let mut one = |number: usize| -> Result<Duration> {
         let since = Instant::now();
         nodes.client.write_all(&frame(body(number).as_bytes()))?;

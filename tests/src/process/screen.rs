@@ -19,6 +19,7 @@ use crate::wait::wait_for;
 pub struct Screen {
     process: Process,
     terminal: File,
+    found: Termios,
     shown: Arc<Mutex<Vec<u8>>>,
     reader: JoinHandle<()>,
 }
@@ -34,6 +35,7 @@ impl Screen {
         let end = |fd: &std::os::fd::OwnedFd| fd.try_clone().map(Stdio::from);
         command.stdin(end(&pair.slave)?).stdout(end(&pair.slave)?).stderr(end(&pair.slave)?);
         command.env("TERM", "xterm-256color");
+        let found = tcgetattr(&pair.master)?;
         // The command goes with it: it holds the program's end open.
         let process = Process::spawn(command)?;
         let terminal = File::from(pair.master);
@@ -45,7 +47,7 @@ impl Screen {
                 copy.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&chunk[..count]);
             }
         });
-        Ok(Self { process, terminal, shown, reader })
+        Ok(Self { process, terminal, found, shown, reader })
     }
 
     /// Everything that was written to the terminal so far.
@@ -75,6 +77,11 @@ impl Screen {
         if let Err(error) = self.terminal.write_all(keys.as_bytes()) {
             panic!("cannot press keys: {error}; shown {:?}", self.shown());
         }
+    }
+
+    /// The mode in which the program found the terminal: it may have changed it by the time that anybody looks.
+    pub fn mode_before(&self) -> &Termios {
+        &self.found
     }
 
     /// The terminal's mode.

@@ -9,7 +9,7 @@ use tests::{Ctl, Pair, Screen};
 /// Runs a verb on a terminal, answers its prompts but the last, and presses Ctrl-C at that.
 fn interrupted(ctl: &Ctl, args: &[&str], answers: &[(&str, &str)], last: &str) {
     let mut screen = Screen::start(ctl.command(args).unwrap(), 80).unwrap();
-    let before = screen.mode().unwrap().local_flags;
+    let before = screen.mode_before().local_flags;
     assert!(before.contains(LocalFlags::ECHO));
     for (prompt, answer) in answers {
         screen.wait_for(prompt);

@@ -1,5 +1,7 @@
 //! Invites: becoming contacts with nobody in between, or while the other is away; once, for a time, and by one key.
 
+use std::process::Stdio;
+
 use proto::invite::Invite;
 use tests::people::{contact, contact_state};
 use tests::wait::wait_for;
@@ -109,6 +111,11 @@ fn an_invite_is_worth_nothing_when_it_was_taken_back_or_changed() {
     bob.run(["send", &uri, "hi"]).expect_code(1).says(&["chatctl add chat:"]);
     assert!(bob.list(["contacts"], "contacts").is_empty(), "nothing is left of any of these");
     alice.run(["invite", "--expires", "5s"]).expect_code(2).says(&["a minute at least"]);
+    // It is told this once: what standard output does not take is told nevertheless.
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = alice.command(["invite"]).unwrap().stdin(Stdio::null()).stdout(full).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("\nchat:") && !said.contains("Whoever uses it"), "{said}");
     // On paper, or on another screen.
     let shown = alice.ok(["invite", "--qr"]).stdout;
     assert!(shown.contains('█') && shown.lines().last().unwrap().starts_with("chat:"), "{shown}");

@@ -16,7 +16,7 @@ use crate::term::output::{Out, OutputError, note, say};
 
 /// Prints a key that is told this once. If standard output does not take it, it goes to standard error and the run fails:
 /// a reader that has left is no reason to lose it.
-fn print_once(
+pub(in crate::verbs) fn print_once(
     out: &mut Out,
     what: &str,
     key: &str,

@@ -14,6 +14,7 @@ use crate::failure::{Exit, Failure};
 use crate::show::invite;
 use crate::show::words::clock::clock;
 use crate::term::output::{note, say};
+use crate::verbs::account::print_once;
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -62,20 +63,21 @@ async fn create(args: Args, session: &mut Session) -> Result<(), Failure> {
     let expires_seconds = args.expires.map(|time| time.as_secs());
     let params = InviteCreateParams { account: session.account(), label: args.label, expires_seconds };
     let made = session.call::<InviteCreate>(&params).await?;
-    if session.out.json {
-        return Ok(session.out.object(&made)?);
-    }
-    if args.qr {
-        match QrCode::new(made.uri.as_bytes()) {
-            Ok(code) => {
-                for row in code.render::<Dense1x2>().build().lines() {
-                    session.out.line(row)?;
-                }
-            }
-            Err(error) => say(&format!("no QR code of it: {error}")),
+    print_once(&mut session.out, "invite", &made.uri, |out| {
+        if out.json {
+            return out.object(&made);
         }
+        if args.qr {
+            match QrCode::new(made.uri.as_bytes()) {
+                Ok(code) => code.render::<Dense1x2>().build().lines().try_for_each(|row| out.line(row))?,
+                Err(error) => say(&format!("no QR code of it: {error}")),
+            }
+        }
+        out.line(&*made.uri)
+    })?;
+    if session.out.json {
+        return Ok(());
     }
-    session.out.line(&*made.uri)?;
     note(&format!(
         "Whoever uses it first is your contact: chatctl add chat:... It is good once, until {}. To take it back: chatctl invite revoke {}",
         clock(made.invite.expires),

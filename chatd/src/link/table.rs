@@ -172,9 +172,9 @@ impl Table {
         }
         entry.waiting.push(answer);
         // First: what a neighbour says of itself is newer than what anybody remembers of it.
-        let mut near = self.node.neighbours().addresses(peer);
-        near.extend(way.addresses.iter().filter(|address| !near.contains(*address)).copied().collect::<Vec<_>>());
-        way.addresses = near;
+        let near = self.node.neighbours().addresses(peer);
+        way.addresses.retain(|address| !near.contains(address));
+        way.addresses.splice(..0, near);
         let new = way.addresses.iter().any(|address| !entry.targets.contains(address))
             || way.relay.iter().any(|relay| !entry.relays.contains(relay));
         if entry.dialing == 0 || (new && entry.dialing < MAX_DIALS) {

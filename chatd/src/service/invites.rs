@@ -152,8 +152,9 @@ async fn maker(service: &Service, account: &Account, text: &str) -> Result<Conta
     let (token, key, home) = (invite.token, invite.identity_key, account.row().origin);
     let kept = account.store.write(move |tx| {
         let contact = trust::upsert_contact(tx, &new)?;
-        if tx.read(|conn| peers::load(conn, contact))?.identity_key != key {
-            return tx.read(|conn| peers::load(conn, contact));
+        let row = tx.read(|conn| peers::load(conn, contact))?;
+        if row.identity_key != key {
+            return Ok(row);
         }
         trust::trust_key(tx, contact, &key, Trust::Verified)?;
         invitation::hold(tx, contact, &token)?;
@@ -161,7 +162,6 @@ async fn maker(service: &Service, account: &Account, text: &str) -> Result<Conta
         if new.origin.is_empty() || home.is_empty() {
             invites::give_label(tx, contact, &new.name)?;
         }
-        let row = tx.read(|conn| peers::load(conn, contact))?;
         if row.handle.is_none() && !row.confirmed {
             names::give_handle(tx, contact)?;
         }

@@ -22,7 +22,7 @@ pub const MAX_INVITES: i64 = 64;
 /// Bytes of a hash that name an invite.
 const ID_BYTES: usize = 4;
 
-/// Keeps a new one; `false`: there are too many.
+/// Keeps a new one; `None`: there are too many.
 pub fn keep(
     tx: &mut Tx<'_>,
     hash: &[u8; 32],

@@ -113,7 +113,8 @@ impl Person {
         let (mail, queue) = mpsc::channel(session::MAIL_QUEUE);
         let member = session::Member { account: self.account(), device: self.device_id(), origin: ORIGIN.to_owned() };
         let outlets = session::Outlets { events: sender, mail };
-        let run = session::run(client.clone(), member, sign, receiver, outlets, stop.clone());
+        let number: session::SessionNumber = Arc::new(|| Box::pin(async { None }));
+        let run = session::run(client.clone(), member, (sign, number), receiver, outlets, stop.clone());
         Session { commands, events, _mail: queue, stop, task: tokio::spawn(run) }
     }
 }
@@ -133,8 +134,8 @@ impl Session {
 
     async fn up(&mut self) -> (String, u64) {
         loop {
-            if let SessionEvent::Up { token, session_counter, .. } = self.event().await {
-                return (token, session_counter);
+            if let SessionEvent::Up { token, counted, .. } = self.event().await {
+                return (token, counted.number);
             }
         }
     }

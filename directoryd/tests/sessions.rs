@@ -168,12 +168,16 @@ async fn a_bad_hello_or_frame_is_refused() {
         signature: sign(&nonce, &alice),
         nonce,
         previous: None,
+        number: None,
     };
     let forged = SessionHello { signature: sign(&good.nonce, &mallory), ..good.clone() };
     let stale = SessionHello { nonce: Base64(vec![0; 24]), ..good.clone() };
     let unknown = SessionHello { account: mallory.account(), ..good.clone() };
     let foreign = SessionHello { device: mallory.device_id(), ..good.clone() };
+    let [none, too_high] = [0, MAX_SESSION_NUMBER + 1].map(|n| SessionHello { number: Some(n), ..good.clone() });
     for (hello, expected) in [
+        (&none, ErrorCode::Malformed),
+        (&too_high, ErrorCode::Malformed),
         (&forged, ErrorCode::BadSignature),
         (&stale, ErrorCode::StaleNonce),
         (&unknown, ErrorCode::NotFound),

@@ -152,6 +152,7 @@ impl Registrant {
             nonce: nonce.nonce,
             signature: Base64(signature.to_vec()),
             previous: None,
+            number: None,
         };
         let stream = TcpStream::connect(address).await.context("cannot connect")?;
         stream.set_nodelay(true)?;

@@ -14,6 +14,7 @@ use crate::cluster::{Joined, ToSession};
 use crate::http::answer::{Refusal, unix_now};
 use crate::http::limits::{Class, Peer, Source};
 use crate::state::Directory;
+use crate::store::Counted;
 
 /// RFC 6455, section 7.4.1.
 const GOING_AWAY: u16 = 1001;
@@ -46,11 +47,13 @@ impl<'a> Session<'a> {
     }
 
     /// Until it ends.
-    pub async fn run(&mut self, session_counter: u64, record_seq: u64) -> Ended {
+    pub async fn run(&mut self, session: Counted, record_seq: u64) -> Ended {
         let timing = self.directory.config.timing;
         let token = self.joined.token.clone();
         let relay = self.directory.relay_offer();
-        self.socket.send(&ServerFrame::Ready { token, session_counter, record_seq, relay, time: unix_now() }).await?;
+        let (session_counter, counted) = (session.number, session.before);
+        let ready = ServerFrame::Ready { token, session_counter, counted, record_seq, relay, time: unix_now() };
+        self.socket.send(&ready).await?;
         let mut ping = tokio::time::interval(timing.ping);
         ping.reset();
         let mail = Arc::clone(&self.joined.mail);

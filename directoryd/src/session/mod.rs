@@ -20,7 +20,7 @@ use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use proto::directory::api::{
-    ErrorCode, GuestHello, MAX_SESSION_FRAME_BYTES, ServerFrame, SessionHello, session_message,
+    ErrorCode, GuestHello, MAX_SESSION_FRAME_BYTES, MAX_SESSION_NUMBER, ServerFrame, SessionHello, session_message,
 };
 use proto::directory::verified;
 use proto::ids::NodeId;
@@ -34,6 +34,7 @@ use crate::http::connection::Connection;
 use crate::http::limits::{Class, Peer, Source};
 use crate::metrics::Op;
 use crate::state::Directory;
+use crate::store::Counted;
 
 /// From the upgrade to a valid hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -91,7 +92,7 @@ async fn serve(directory: Arc<Directory>, peer: Peer, mut socket: WebSocket) {
     };
     let name = directory.cluster.by_account(hello.account).map(|entry| entry.name.to_string()).unwrap_or_default();
     let joined = directory.cluster.join(hello.account, hello.device, hello.previous.as_deref(), unix_now());
-    tracing::info!(operation = "session", name, address = %peer.address, counter, "begun");
+    tracing::info!(operation = "session", name, address = %peer.address, counter = counter.number, "begun");
     let operation = Operation::new(Op::Session, peer.address, name, &directory.front.metrics);
     let id = joined.id;
     let who = (hello.account, hello.device);
@@ -116,8 +117,8 @@ async fn serve_guest(directory: &Directory, peer: Peer, node: Option<NodeId>, so
 
 /// Who begins a session.
 enum Begun {
-    /// A device that has proved its key, how many sessions it had, and the seq of the stored record.
-    Member(SessionHello, u64, u64),
+    /// A device that has proved its key, the number of this session, and the seq of the stored record.
+    Member(SessionHello, Counted, u64),
     /// Somebody of another domain, with a node that may want to use the relay.
     Guest(Option<NodeId>),
 }
@@ -144,12 +145,15 @@ async fn begin(directory: &Directory, peer: Peer, socket: &mut WebSocket) -> Res
     let key = entry.device_key(hello.device).ok_or_else(|| {
         Refusal::new(ErrorCode::BadSignature, "the stored record does not name this device; publish it first")
     })?;
+    if hello.number.is_some_and(|number| !(1..=MAX_SESSION_NUMBER).contains(&number)) {
+        return Err(malformed(format!("a session's number is 1 to {MAX_SESSION_NUMBER}")));
+    }
     let message = session_message(&directory.config.origin, &hello.nonce);
     let signature =
         <[u8; 64]>::try_from(&hello.signature[..]).map_err(|_| malformed("a signature has 64 bytes".into()))?;
     if !verified(key, &message, &signature) {
         return Err(Refusal::new(ErrorCode::BadSignature, "the hello is not signed by the device's key"));
     }
-    let counter = directory.store.session(hello.account, hello.device).await?;
+    let counter = directory.store.session(hello.account, hello.device, hello.number).await?;
     Ok(Begun::Member(hello, counter, entry.seq))
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::{OpenError, StoreError};
 use super::options::{Bounds, Options};
-use super::request::{Deposit, Deposited, Publish, Published, Reply, Request, StoreReach};
+use super::request::{Counted, Deposit, Deposited, Publish, Published, Reply, Request, StoreReach};
 use super::sqlite::health::{Check, Checked, Health};
 use super::sqlite::readers::{self, Readers};
 use super::sqlite::writer::Writer;
@@ -133,12 +133,17 @@ impl Store {
         self.ask(|reply| Request::Tokens { account, add, remove, reply }).await
     }
 
-    /// Counts the start of a session.
+    /// Counts the start of a session, under the number that the device says if it may have that.
     ///
     /// # Errors
     /// When the account is not registered.
-    pub async fn session(&self, account: AccountId, device: DeviceId) -> Result<u64, StoreError> {
-        self.ask(|reply| Request::Session { account, device, reply }).await
+    pub async fn session(
+        &self,
+        account: AccountId,
+        device: DeviceId,
+        number: Option<u64>,
+    ) -> Result<Counted, StoreError> {
+        self.ask(|reply| Request::Session { account, device, number, reply }).await
     }
 
     /// Puts an envelope into a mailbox.

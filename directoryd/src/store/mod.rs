@@ -21,7 +21,7 @@ pub use error::{BackupError, OpenError, StoreError};
 pub use handle::{Store, StoreThread};
 pub use options::{Bounds, Options, Quotas};
 pub use request::{
-    Deposit, Deposited, Depositor, MAX_TOKENS, Publish, Published, RESERVED_SECONDS, StoreReach, Stranger,
+    Counted, Deposit, Deposited, Depositor, MAX_TOKENS, Publish, Published, RESERVED_SECONDS, StoreReach, Stranger,
 };
 pub use sqlite::health::{Checked, Health};
 pub use sqlite::readers::Readers;

@@ -103,6 +103,15 @@ pub struct Deposited {
     pub expires_in: u64,
 }
 
+/// A session that begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// Its number.
+    pub number: u64,
+    /// The highest number before it.
+    pub before: u64,
+}
+
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 #[derive(Debug)]
@@ -111,7 +120,7 @@ pub(crate) enum Request {
     Release { account: AccountId, reply: Reply<Name> },
     Reach(StoreReach, Reply<u64>),
     Tokens { account: AccountId, add: Vec<[u8; 32]>, remove: Vec<[u8; 32]>, reply: Reply<u64> },
-    Session { account: AccountId, device: DeviceId, reply: Reply<u64> },
+    Session { account: AccountId, device: DeviceId, number: Option<u64>, reply: Reply<Counted> },
     Deposit(Box<Deposit>, Reply<Deposited>),
     Delete { account: AccountId, device: DeviceId, numbers: Vec<u64>, reply: Reply<u64> },
     Sweep(Reply<bool>),

@@ -183,7 +183,14 @@ impl Directory {
     async fn session_over(&self, stream: TcpStream, person: &Person, previous: Option<String>) -> Session {
         let nonce = self.nonce().await;
         let signature = Base64(person.device.sign(&session_message(ORIGIN, &nonce)).to_bytes().to_vec());
-        let hello = SessionHello { account: person.account(), device: person.device_id(), nonce, signature, previous };
+        let hello = SessionHello {
+            account: person.account(),
+            device: person.device_id(),
+            nonce,
+            signature,
+            previous,
+            number: None,
+        };
         let mut session = self.over(stream).await;
         session.send(&hello).await;
         match session.frame().await {

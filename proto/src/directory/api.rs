@@ -15,7 +15,7 @@ pub use super::mailbox::{
     delete_message, encode_push,
 };
 pub use super::membership::{DirectoryAnswer, MembershipAnswer};
-pub use super::session::{ClientFrame, GuestHello, RelayOffer, ServerFrame, SessionHello, Watch};
+pub use super::session::{ClientFrame, GuestHello, MAX_SESSION_NUMBER, RelayOffer, ServerFrame, SessionHello, Watch};
 
 /// Bytes of a request body at most: a record in base64, its nonce and signature, and room for the JSON around them.
 pub const MAX_BODY_BYTES: usize = 65_536;

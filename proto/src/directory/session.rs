@@ -19,7 +19,14 @@ pub struct SessionHello {
     /// The token of this process's session before, if there was one: tells a reconnect from a clone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
+    /// The number of this session, 1 to [`MAX_SESSION_NUMBER`], by the device's own count: it keeps the number before it says it, so
+    /// that a device that is killed meanwhile has skipped one, and never has one twice. Without it the directory counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
 }
+
+/// The highest number of a session: 2^53 - 1, the highest integer that is exact in JSON everywhere (RFC 8259, section 6).
+pub const MAX_SESSION_NUMBER: u64 = (1 << 53) - 1;
 
 /// The relay of a directory. It is at the directory's own URL and with its own certificate: whoever believes the directory believes it,
 /// and nobody can name another one.
@@ -99,8 +106,11 @@ pub enum ServerFrame {
     Ready {
         /// The bearer token for REST requests; lives as long as the session.
         token: String,
-        /// How many sessions this device has started, this one included.
+        /// The number of this session: the hello's, if that is higher than all that the directory knows of this device; else one more
+        /// than it knows. Then the device went back in time.
         session_counter: u64,
+        /// The highest number that the directory knew before. If it is lower than one that it told before, the directory went back.
+        counted: u64,
         /// The seq of the account's stored record.
         record_seq: u64,
         /// The directory's relay, if it has one.

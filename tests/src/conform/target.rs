@@ -119,6 +119,7 @@ impl Target {
             signature: Base64(who.sign(&session_message(&nonce.origin, &nonce.nonce))),
             nonce: nonce.nonce,
             previous: None,
+            number: None,
         };
         let mut session = self.open().await?;
         session.say(&hello).await?;

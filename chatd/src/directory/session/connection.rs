@@ -6,8 +6,8 @@ use daemonkit::chain::chain;
 use futures_util::{SinkExt, StreamExt};
 use proto::advice::Advice;
 use proto::directory::api::{
-    Base64, ClientFrame, ErrorCode, MAX_DELETE_NUMBERS, MAX_FRAME_ENTRIES, MAX_SESSION_FRAME_BYTES, ServerFrame,
-    SessionHello, Watch, decode_push, delete_message, session_message,
+    Base64, ClientFrame, ErrorCode, MAX_DELETE_NUMBERS, MAX_FRAME_ENTRIES, MAX_SESSION_FRAME_BYTES, MAX_SESSION_NUMBER,
+    ServerFrame, SessionHello, Watch, decode_push, delete_message, session_message,
 };
 use proto::ids::{AccountId, hex};
 use tokio::sync::mpsc;
@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::sync::CancellationToken;
 
-use super::talk::{Mail, Member, SessionCommand, SessionEvent, SessionSign};
+use super::talk::{Counted, Mail, Member, SessionCommand, SessionEvent, SessionNumber, SessionSign};
 use crate::directory::client::DirectoryClient;
 use crate::directory::error::{DirectoryError, told};
 use crate::directory::net::stream::Stream;
@@ -57,6 +57,7 @@ pub(super) struct Connection {
     pub client: DirectoryClient,
     pub member: Member,
     pub sign: SessionSign,
+    pub number: SessionNumber,
     pub events: mpsc::Sender<SessionEvent>,
     pub mail: mpsc::Sender<Mail>,
     /// The last session's token: tells the directory that this is a reconnect, and no clone.
@@ -84,21 +85,28 @@ impl Connection {
             )));
         }
         let mut socket = upgrade(&self.client).await?;
+        // Only now: attempts that come to nothing need none.
+        let number = (self.number)().await;
         let hello = SessionHello {
             account: self.member.account,
             device: self.member.device,
             signature: Base64((self.sign)(&session_message(&nonce.origin, &nonce.nonce)).to_vec()),
             nonce: nonce.nonce,
             previous: self.previous.clone(),
+            number,
         };
         send(&mut socket, serde_json::to_string(&hello).map_err(Ended::new)?).await?;
         let ready = timeout(READY_TIMEOUT, next_frame(&mut socket)).await.map_err(Ended::new)?;
         match ready? {
-            ServerFrame::Ready { token, session_counter, record_seq, relay, time } => {
+            ServerFrame::Ready { session_counter, .. } if session_counter > MAX_SESSION_NUMBER => {
+                Err(Ended::new("the directory says that this session has a number that there is not"))
+            }
+            ServerFrame::Ready { token, session_counter, counted, record_seq, relay, time } => {
                 self.client.offered(socket.get_ref(), relay);
                 self.previous = Some(token.clone());
                 self.session += 1;
-                Ok((socket, SessionEvent::Up { token, session_counter, record_seq, time }))
+                let counted = Counted { said: number, number: session_counter, before: counted };
+                Ok((socket, SessionEvent::Up { token, counted, record_seq, time }))
             }
             ServerFrame::Error { code, message } => Err(Ended { code: Some(code), ..Ended::new(told(&message)) }),
             _ => Err(Ended::new("the directory did not say that the session is ready")),

@@ -18,7 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::connection::Connection;
 pub use self::guest::{GuestEvent, Watched, run as run_guest};
-pub use self::talk::{MAIL_QUEUE, Mail, Member, Outlets, SessionCommand, SessionEvent, SessionSign};
+pub use self::talk::{
+    Counted, MAIL_QUEUE, Mail, Member, Outlets, SessionCommand, SessionEvent, SessionNumber, SessionSign,
+};
 use super::client::DirectoryClient;
 
 /// The first wait after a session ended, doubled with each failure.
@@ -35,14 +37,15 @@ const CLONED_PAUSE: Duration = Duration::from_secs(60);
 pub async fn run(
     client: DirectoryClient,
     member: Member,
-    sign: SessionSign,
+    (sign, number): (SessionSign, SessionNumber),
     mut commands: mpsc::Receiver<SessionCommand>,
     outlets: Outlets,
     shutdown: CancellationToken,
 ) {
     let account = member.account;
     let Outlets { events, mail } = outlets;
-    let mut connection = Connection { client, member, sign, events, mail, previous: None, cloned: false, session: 0 };
+    let mut connection =
+        Connection { client, member, sign, number, events, mail, previous: None, cloned: false, session: 0 };
     let mut failures = 0;
     loop {
         let ended = tokio::select! {

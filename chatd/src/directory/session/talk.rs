@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use proto::advice::Advice;
 use proto::directory::api::{ErrorCode, PUSH_WINDOW};
 use proto::ids::{AccountId, DeviceId};
@@ -9,6 +10,9 @@ use tokio::sync::mpsc;
 
 /// Signs with the device's key.
 pub type SessionSign = Arc<dyn Fn(&[u8]) -> [u8; 64] + Send + Sync>;
+
+/// Gives the next session its number, after it is on this disk ([`proto::directory::api::SessionHello`]); none if it cannot be kept.
+pub type SessionNumber = Arc<dyn Fn() -> BoxFuture<'static, Option<u64>> + Send + Sync>;
 
 /// What the caller wants of the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +45,8 @@ pub enum SessionEvent {
     Up {
         /// The bearer token for requests; ends with the session.
         token: String,
-        /// How many sessions of this device the directory has counted, this one included.
-        session_counter: u64,
+        /// What the sessions' numbers tell.
+        counted: Counted,
         /// The seq of the record that the directory holds.
         record_seq: u64,
         /// The directory's clock in Unix seconds.
@@ -82,6 +86,17 @@ pub enum SessionEvent {
         /// For people.
         message: String,
     },
+}
+
+/// Numbers of sessions, which tell whether a device or its directory went back in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// The number that this device gave to the session, if it could keep it.
+    pub said: Option<u64>,
+    /// The number that the session has at the directory.
+    pub number: u64,
+    /// The highest one that the directory knew before.
+    pub before: u64,
 }
 
 /// What comes out of the mailbox.

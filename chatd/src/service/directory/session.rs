@@ -14,7 +14,7 @@ use super::subscriptions::{Told, changed_tokens, sync};
 use super::{mailbox, membership, publisher};
 use crate::delivery::News;
 use crate::directory::Place;
-use crate::directory::session::{self, SessionCommand, SessionEvent};
+use crate::directory::session::{self, Counted, SessionCommand, SessionEvent};
 use crate::model::{Standing, Trouble};
 use crate::service::account::state::{SessionState, Stops};
 use crate::service::account::{Account, clock};
@@ -68,6 +68,15 @@ pub(in crate::service) fn parts(
     let outlets = session::Outlets { events: events_in, mail: mail_in };
     let device_key = account.keys.device.clone();
     let sign: session::SessionSign = Arc::new(move |message: &[u8]| device_key.sign(&[message]));
+    let store = account.store.clone();
+    let number: session::SessionNumber = Arc::new(move || {
+        let store = store.clone();
+        Box::pin(async move {
+            let given = store.write(account::next_session).await;
+            // The directory counts, then, as well as it can.
+            given.inspect_err(|error| tracing::warn!(%error, "the session has no number of this device")).ok()
+        })
+    });
     let member = session::Member { account: account.id, device: account.device, origin: origin.to_owned() };
     let stop = stops.connection.clone();
     let first = (service.clone(), Arc::clone(account));
@@ -78,7 +87,7 @@ pub(in crate::service) fn parts(
         if !matches!(stop.run_until_cancelled(published).await, Some(Ok(Ok(())))) {
             tracing::debug!("reach was not published before the session");
         }
-        session::run(client, member, sign, commands, outlets, stop).await;
+        session::run(client, member, (sign, number), commands, outlets, stop).await;
     };
     let mailbox = mailbox::run(Arc::clone(account), mail_queue);
     let (service, account, stop) = (service.clone(), Arc::clone(account), stops.work.clone());
@@ -142,7 +151,7 @@ async fn live(service: &Service, account: &Arc<Account>, mut events: mpsc::Recei
 
 async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, event: SessionEvent) {
     match event {
-        SessionEvent::Up { token, session_counter, record_seq, time } => {
+        SessionEvent::Up { token, counted: numbers, record_seq, time } => {
             account.clock.directory_says(time);
             if let Some(clock) = clock::status(&account.clock) {
                 tracing::warn!(ahead = clock.ahead, "{}", clock.problem);
@@ -152,8 +161,8 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
             membership::tend(account, &token).await;
             service.inner.relays.set(account.id, account.directory.as_ref().and_then(|own| own.relay())).await;
             set_session(account, SessionState { up: true, bearer: Some(token.clone()), error: None });
-            tracing::info!(name = %account.row().name, session_counter, "directory session is up");
-            if let Err(error) = counted(account, session_counter).await {
+            tracing::info!(name = %account.row().name, session_counter = numbers.number, "directory session is up");
+            if let Err(error) = counted(account, numbers).await {
                 // Nothing may be left in a mailbox before that: delivery is not told, and the next session tries again.
                 tracing::warn!(%error, "the session was not counted here");
             } else {
@@ -239,16 +248,16 @@ pub(super) async fn heard(account: &Account, who: AccountId, online: bool) {
 }
 
 /// Compares the directory's count of sessions with ours: it tells whether either went back in time.
-async fn counted(account: &Account, session_counter: u64) -> Result<(), ServiceError> {
-    let card = account.store.read(account::own_card).await?;
-    // It was restored from a backup: what was deposited there since is gone.
-    let went_back = session_counter <= card.session_counter;
-    let mailbox = account.directory.as_ref().map(|client| client.url().to_owned()).filter(|_| went_back);
+async fn counted(account: &Account, numbers: Counted) -> Result<(), ServiceError> {
+    let mailbox = account.directory.as_ref().map(|client| client.url().to_owned());
     account
         .store
         .write(move |tx| {
+            // It was restored from a backup: what was deposited there since is gone.
+            let went_back = account::directory_went_back(tx, numbers.before)?;
+            let mailbox = mailbox.filter(|_| went_back);
             let lying = mailbox.as_deref().map(|url| deposits::deposited_at(tx, url)).transpose()?;
-            epochs::session_counted(tx, session_counter)?;
+            epochs::session_counted(tx, numbers.said, numbers.number)?;
             if let (Some(url), Some(contacts)) = (mailbox, lying) {
                 deposits::mailbox_went_back(tx, &url, &contacts)?;
             }

@@ -46,8 +46,6 @@ pub struct OwnCard {
     pub reach_seq: u64,
     /// Of the recovery key.
     pub recovery_hash: [u8; 32],
-    /// As the directory last told.
-    pub session_counter: u64,
 }
 
 /// The account's row, kept while nothing changes it.
@@ -103,10 +101,8 @@ pub fn load(conn: &Connection) -> Result<AccountRow, StoreError> {
 
 /// What the account hands out of itself.
 pub fn own_card(conn: &Connection) -> Result<OwnCard, StoreError> {
-    let (card, hash) = conn.query_row(
-        "SELECT record, record_seq, reach, reach_seq, recovery_hash, session_counter FROM account",
-        [],
-        |row| {
+    let (card, hash) =
+        conn.query_row("SELECT record, record_seq, reach, reach_seq, recovery_hash FROM account", [], |row| {
             let hash: Vec<u8> = row.get(4)?;
             let card = OwnCard {
                 record: row.get(0)?,
@@ -114,11 +110,9 @@ pub fn own_card(conn: &Connection) -> Result<OwnCard, StoreError> {
                 reach: row.get(2)?,
                 reach_seq: row.get::<_, i64>(3)? as u64,
                 recovery_hash: [0; 32],
-                session_counter: row.get::<_, i64>(5)? as u64,
             };
             Ok((card, hash))
-        },
-    )?;
+        })?;
     Ok(OwnCard { recovery_hash: hash.try_into().map_err(|_| StoreError::Damaged("recovery hash"))?, ..card })
 }
 
@@ -268,8 +262,21 @@ pub fn set_own_reach(tx: &mut Tx<'_>, reach: &[u8], seq: u64) -> Result<(), Stor
     Ok(())
 }
 
-/// Keeps the directory's session counter.
-pub fn set_session_counter(tx: &mut Tx<'_>, counter: u64) -> Result<(), StoreError> {
-    tx.conn.execute("UPDATE account SET session_counter = ?1", [counter as i64])?;
+/// The number of the next session, which no other one had as far as this store knows.
+pub fn next_session(tx: &mut Tx<'_>) -> Result<u64, StoreError> {
+    let sql = "UPDATE account SET session_counter = session_counter + 1 RETURNING session_counter";
+    Ok(tx.conn.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0))? as u64)
+}
+
+/// Whether the directory knew of later sessions once than those `before` the one that begins.
+pub fn directory_went_back(tx: &Tx<'_>, before: u64) -> Result<bool, StoreError> {
+    let sql = "SELECT session_confirmed FROM account";
+    Ok(before < tx.conn.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0))? as u64)
+}
+
+/// A directory knows of the session of this number.
+pub fn session_confirmed(tx: &mut Tx<'_>, number: u64) -> Result<(), StoreError> {
+    let sql = "UPDATE account SET session_confirmed = ?1, session_counter = max(session_counter, ?1)";
+    tx.conn.prepare_cached(sql)?.execute([number as i64])?;
     Ok(())
 }

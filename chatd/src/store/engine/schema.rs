@@ -30,7 +30,7 @@ CREATE TABLE account (
   record_seq      INTEGER NOT NULL,
   reach           BLOB    NOT NULL,           -- own newest signed reach, x'' when none
   reach_seq       INTEGER NOT NULL,
-  session_counter INTEGER NOT NULL,           -- as the directory last told it
+  session_counter INTEGER NOT NULL, session_confirmed INTEGER NOT NULL DEFAULT 0, -- the last session, and that of which its directory knows
   profile_version INTEGER NOT NULL,
   display_name    TEXT    NOT NULL,
   status          TEXT    NOT NULL,

@@ -7,7 +7,7 @@ use super::names::{addresses, peek};
 use crate::cluster::Change;
 use crate::store::command::{Applied, Commands};
 use crate::store::error::StoreError;
-use crate::store::request::{MAX_TOKENS, StoreReach};
+use crate::store::request::{Counted, MAX_TOKENS, StoreReach};
 
 /// The seq that is kept.
 pub fn reach<C: Commands>(db: &mut C, new: &StoreReach, batch: &mut Batch) -> Applied<u64, C::Error> {
@@ -48,12 +48,19 @@ pub fn tokens<C: Commands>(
     Ok(held as u64)
 }
 
-/// How many sessions the device has begun, this one included.
-pub fn session<C: Commands>(db: &mut C, account: AccountId, device: DeviceId) -> Applied<u64, C::Error> {
+/// Counts a session of a device. The number that it says is taken if it is higher than all before: numbers may be skipped, and are
+/// given once.
+pub fn session<C: Commands>(
+    db: &mut C,
+    account: AccountId,
+    device: DeviceId,
+    said: Option<u64>,
+) -> Applied<Counted, C::Error> {
     named(db, account, device)?;
-    let begun = db.sessions(account, device)? + 1;
-    db.set_sessions(account, device, begun)?;
-    Ok(begun)
+    let before = db.sessions(account, device)?;
+    let number = said.unwrap_or_default().max(before + 1);
+    db.set_sessions(account, device, number)?;
+    Ok(Counted { number, before })
 }
 
 /// Whether the record that is stored now names the device: rows of one that it does not name would be nobody's to remove.

@@ -28,8 +28,8 @@ pub fn apply<C: Commands>(db: Option<&mut C>, request: Request, batch: &mut Batc
         Request::Tokens { account, add, remove, reply } => {
             finish(reply, db.map(|db| devices::tokens(db, account, &add, &remove)))
         }
-        Request::Session { account, device, reply } => {
-            finish(reply, db.map(|db| devices::session(db, account, device)))
+        Request::Session { account, device, number, reply } => {
+            finish(reply, db.map(|db| devices::session(db, account, device, number)))
         }
         Request::Deposit(deposit, reply) => finish(reply, db.map(|db| mailbox::deposit(db, &deposit, batch))),
         Request::Delete { account, device, numbers, reply } => {

@@ -4,7 +4,7 @@ use super::Engine;
 use super::house::{House, ask, person};
 use crate::store::command::{Commands, Queries};
 use crate::store::error::StoreError;
-use crate::store::request::{MAX_TOKENS, RESERVED_SECONDS, Request, StoreReach};
+use crate::store::request::{Counted, MAX_TOKENS, RESERVED_SECONDS, Request, StoreReach};
 
 const REST: u64 = RESERVED_SECONDS as u64;
 
@@ -107,8 +107,15 @@ pub fn what_a_device_told_goes_with_it(mut house: House<impl Engine>) {
     assert!(matches!(reach(&mut house, person("eve").device(), 1, b"x"), Err(StoreError::NotFound)));
     let all = house.look(|db| db.reach(account).unwrap());
     assert!(all.len() == 2 && all.contains(&b"two".to_vec()) && all.contains(&b"tablet".to_vec()));
+    let session =
+        |house: &mut House<_>, number| house.one(|reply| Request::Session { account, device: other, number, reply });
     for begun in 1..=3 {
-        assert_eq!(house.one(|reply| Request::Session { account, device: other, reply }).unwrap(), begun);
+        assert_eq!(session(&mut house, None).unwrap(), Counted { number: begun, before: begun - 1 });
+    }
+    assert_eq!(session(&mut house, Some(7)).unwrap(), Counted { number: 7, before: 3 }, "numbers may be skipped");
+    for said in [Some(7), Some(1), None] {
+        let told = session(&mut house, said).unwrap();
+        assert_eq!(told.number, told.before + 1, "and none is given twice: {said:?}");
     }
     let mut letter = bob.by_contact([1; 32], b"for the tablet");
     letter.device = other;
@@ -117,11 +124,11 @@ pub fn what_a_device_told_goes_with_it(mut house: House<impl Engine>) {
     bob.devices.pop();
     house.publish(&bob, 2).unwrap();
     assert_eq!(house.look(|db| db.reach(account).unwrap()), [b"two".to_vec()]);
-    assert!(matches!(house.one(|reply| Request::Session { account, device: other, reply }), Err(StoreError::NotFound)));
+    assert!(matches!(session(&mut house, None), Err(StoreError::NotFound)));
     assert_eq!(house.sums().mail.envelopes, 1);
     bob.devices.push(person("bobs tablet").devices.remove(0));
     house.publish(&bob, 3).unwrap();
-    assert_eq!(house.one(|reply| Request::Session { account, device: other, reply }).unwrap(), 1, "counted anew");
+    assert_eq!(session(&mut house, None).unwrap(), Counted { number: 1, before: 0 }, "counted anew");
     house.release(&bob).unwrap();
     let left = house.look(|db| (db.reach(account).unwrap().len(), db.tokens(account).unwrap()));
     assert_eq!((left, house.sums().mail.envelopes), ((0, 0), 0));

@@ -15,7 +15,7 @@ enum Step {
     Publish { who: usize, name: usize, seq: u64, devices: usize, shows: bool },
     Release { who: usize },
     Reach { who: usize, device: usize, seq: u64 },
-    Session { who: usize, device: usize },
+    Session { who: usize, device: usize, number: Option<u64> },
     Tokens { who: usize, add: u8, remove: u8 },
     Contact { who: usize, device: usize, token: u8, text: u8, size: usize, ttl: u32 },
     Stranger { who: usize, site: u8, work: u8, text: u8, ttl: u32 },
@@ -40,7 +40,7 @@ fn device_of(who: usize, device: usize) -> ed25519_dalek::SigningKey {
 
 fn step(random: &mut StdRng) -> Step {
     let (who, device) = (random.random_range(0..4), random.random_range(0..2));
-    let ttl = random.random_range(1..200);
+    let (ttl, seq) = (random.random_range(1..200), random.random_range(1..30));
     match random.random_range(0..20) {
         0..3 => Step::Publish {
             who,
@@ -51,7 +51,7 @@ fn step(random: &mut StdRng) -> Step {
         },
         3 if random.random_bool(0.4) => Step::Release { who },
         3 | 4 => Step::Reach { who, device, seq: random.random_range(0..5) },
-        5 => Step::Session { who, device },
+        5 => Step::Session { who, device, number: [None, Some(seq)][device] },
         6 | 7 => Step::Tokens { who, add: random.random_range(0..4), remove: random.random_range(0..8) },
         8..14 => Step::Contact {
             who,
@@ -110,8 +110,8 @@ fn play<E: Engine>(house: &mut House<E>, steps: &[Step]) -> Vec<String> {
                 };
                 put!(|reply| Request::Reach(reach, reply));
             }
-            Step::Session { who, device: n } => {
-                put!(|reply| Request::Session { account: whose(who), device: device(who, n), reply });
+            Step::Session { who, device: n, number } => {
+                put!(|reply| Request::Session { account: whose(who), device: device(who, n), number, reply });
             }
             Step::Tokens { who, add, remove } => {
                 let (add, remove) = (vec![[add; 32]], vec![[remove; 32]]);

@@ -51,10 +51,18 @@ impl World<'_> {
         }
     }
 
+    /// A device gives a session its number, if it can keep one, and the directory counts it.
+    pub fn say_hello(&mut self, side: usize) -> Option<u64> {
+        let now = self.now;
+        let said = self.random.chance(90).then(|| self.sides[side].store.tx(now, account::next_session));
+        self.sessions[side] = said.unwrap_or_default().max(self.sessions[side] + 1);
+        said
+    }
+
     pub fn start_session(&mut self, side: usize) {
-        self.sessions[side] += 1;
+        let said = self.say_hello(side);
         let (now, counter) = (self.now, self.sessions[side]);
-        let lost = self.sides[side].store.tx(now, |tx| epochs::session_counted(tx, counter));
+        let lost = self.sides[side].store.tx(now, |tx| epochs::session_counted(tx, said, counter));
         self.sides[side].life.session = true;
         self.say(|| format!("{side}: session {counter}{}", if lost { ", and new epochs" } else { "" }));
         self.feed(side, Event::Session(true));

@@ -163,7 +163,7 @@ impl<'n> World<'n> {
             988..994 => self.directory_goes_back(side),
             _ => {
                 // A session of which the directory knows and we do not.
-                self.sessions[side] += 1;
+                let _ = self.say_hello(side);
                 self.restart(side, true);
             }
         }

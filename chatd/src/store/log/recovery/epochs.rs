@@ -81,18 +81,19 @@ pub fn begin_epochs(tx: &mut Tx<'_>, cause: &str) -> Result<u64, StoreError> {
     Ok(used.len() as u64)
 }
 
-/// Keeps the directory's session counter. When it did not count on from ours, or a restore made this store, new epochs
-/// begin, and the answer is `true`. A session whose answer was lost looks the same; that costs nothing but the epochs.
-pub fn session_counted(tx: &mut Tx<'_>, counter: u64) -> Result<bool, StoreError> {
-    let (stored, restored): (i64, bool) = tx
+/// Keeps the number that a session has at the directory. When that is not what this device `said`, the directory knows of later
+/// ones; then, or when a restore made this store, new epochs begin, and the answer is `true`. A session that had no number of ours
+/// has to be the next one.
+pub fn session_counted(tx: &mut Tx<'_>, said: Option<u64>, number: u64) -> Result<bool, StoreError> {
+    let (given, restored): (i64, bool) = tx
         .conn
         .prepare_cached("SELECT session_counter, restored FROM account")?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    account::set_session_counter(tx, counter)?;
+    account::session_confirmed(tx, number)?;
     if restored {
         return Ok(begin_epochs(tx, RESTORED)? > 0);
     }
-    if Some(counter) == (stored as u64).checked_add(1) {
+    if said.unwrap_or((given as u64).saturating_add(1)) == number {
         return Ok(false);
     }
     Ok(begin_epochs(tx, SESSION_COUNTER)? > 0)

@@ -107,6 +107,7 @@ fn entry() -> AckEntry {
         epoch: Epoch([0xee; 8]),
         contiguous: 300,
         ranges: vec![(302, 303)],
+        head: None,
     }
 }
 

@@ -40,6 +40,7 @@ fn ack(pair: &Pair) -> AckEntry {
         epoch: Epoch([1; 8]),
         contiguous: 3,
         ranges: vec![(5, 6)],
+        head: None,
     }
 }
 

@@ -46,8 +46,8 @@ fn account() -> impl Strategy<Value = AccountId> {
 
 fn ack_entry() -> impl Strategy<Value = AckEntry> {
     let ranges = vec((2u64..1 << 40, 0u64..1 << 40), 0..=MAX_ACK_RANGES);
-    (device(), any::<[u8; 16]>(), any::<[u8; 8]>(), 0u64..1 << 40, ranges).prop_map(
-        |(from_device, conversation, epoch, contiguous, steps)| {
+    (device(), any::<[u8; 16]>(), any::<[u8; 8]>(), 0u64..1 << 40, ranges, any::<Option<[u8; 8]>>()).prop_map(
+        |(from_device, conversation, epoch, contiguous, steps, head)| {
             let mut above = contiguous;
             let mut ranges = vec![];
             for (gap, length) in steps {
@@ -55,7 +55,7 @@ fn ack_entry() -> impl Strategy<Value = AckEntry> {
                 above += gap + length;
             }
             let (conversation, epoch) = (ConversationId(conversation), Epoch(epoch));
-            AckEntry { from_device, conversation, epoch, contiguous, ranges }
+            AckEntry { from_device, conversation, epoch, contiguous, ranges, head }
         },
     )
 }
@@ -262,6 +262,7 @@ fn counts_and_sizes_are_capped() {
         epoch: Epoch([3; 8]),
         contiguous: 5,
         ranges: vec![],
+        head: None,
     };
     let resume = |entries: Vec<AckEntry>| {
         let frame = Frame::Resume { from_device: DeviceId([1; 16]), to_device: DeviceId([2; 16]), entries };

@@ -54,6 +54,7 @@ fn snapshots() {
         epoch: Epoch([0xee; 8]),
         contiguous: 300,
         ranges: vec![(302, 303)],
+        head: None,
     };
     let wrap = Wrap {
         body_hash: [0xb0; 32],

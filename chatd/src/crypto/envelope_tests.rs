@@ -110,6 +110,7 @@ fn ack(n: u64) -> AckEntry {
         epoch: Epoch([3; 8]),
         contiguous: u64::MAX - 1_000,
         ranges: (0..8).map(|i| (u64::MAX - 900 + 10 * i, u64::MAX - 895 + 10 * i)).collect(),
+        head: Some([n as u8; 8]),
     }
 }
 

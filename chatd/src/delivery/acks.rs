@@ -113,7 +113,7 @@ mod tests {
 
     fn entry(alice: &Person, bob: &Person, epoch: Epoch, contiguous: u64) -> AckEntry {
         let conversation = ConversationId::direct(alice.account, bob.account);
-        AckEntry { from_device: alice.device_id(), conversation, epoch, contiguous, ranges: Vec::new() }
+        AckEntry { from_device: alice.device_id(), conversation, epoch, contiguous, ranges: Vec::new(), head: None }
     }
 
     fn epoch(alice: &Person, bob: &Person) -> Epoch {

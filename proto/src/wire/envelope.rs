@@ -94,11 +94,17 @@ pub struct AckEntry {
     pub contiguous: u64,
     /// Inclusive ranges above it, ascending and disjoint, at most 8.
     pub ranges: Vec<(u64, u64)>,
+    /// The beginning of the SHA-256 of the core at `contiguous`, if it is known; as each core names the one before, of all up to it.
+    /// Whoever has given the number to another core since sees that nothing of it is acknowledged.
+    pub head: Option<[u8; HEAD_BYTES]>,
 }
+
+/// Of a hash in an acknowledgement: enough to tell two histories of one honest device apart, which is all that it is for.
+pub const HEAD_BYTES: usize = 8;
 
 impl AckEntry {
     fn encode(&self, out: &mut Vec<u8>) {
-        write::array(out, 5);
+        write::array(out, 6);
         write::bin(out, self.from_device.as_bytes());
         write::bin(out, self.conversation.as_bytes());
         write::bin(out, self.epoch.as_bytes());
@@ -109,10 +115,11 @@ impl AckEntry {
             write::uint(out, *low);
             write::uint(out, *high);
         }
+        write::bin(out, self.head.as_ref().map_or(&[], |head| &head[..]));
     }
 
     fn decode(r: &mut Reader<'_>) -> Result<Self, WireError> {
-        r.array_of(5, "ack entry")?;
+        r.array_of(6, "ack entry")?;
         let (from_device, conversation, epoch) =
             (r.device("ack device")?, r.conversation("ack conversation")?, r.epoch("ack epoch")?);
         let contiguous = r.u64("ack seq")?;
@@ -132,7 +139,11 @@ impl AckEntry {
             above = high;
             ranges.push((low, high));
         }
-        Ok(Self { from_device, conversation, epoch, contiguous, ranges })
+        let head = match r.bin("ack head")? {
+            [] => None,
+            head => Some(head.try_into().map_err(|_| WireError::Malformed("ack head"))?),
+        };
+        Ok(Self { from_device, conversation, epoch, contiguous, ranges, head })
     }
 
     pub(super) fn encode_list(entries: &[Self], out: &mut Vec<u8>) {

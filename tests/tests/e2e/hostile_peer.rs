@@ -215,6 +215,7 @@ impl Hostile {
             epoch: Epoch(epoch.to_be_bytes()),
             contiguous: 1,
             ranges: Vec::new(),
+            head: None,
         }
     }
 

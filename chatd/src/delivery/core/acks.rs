@@ -154,6 +154,7 @@ mod tests {
             epoch: Epoch(n.to_be_bytes()),
             contiguous: n,
             ranges: Vec::new(),
+            head: None,
         };
         let mut acks = Acks::default();
         for n in 0..10_000u64 {

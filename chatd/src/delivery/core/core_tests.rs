@@ -70,7 +70,7 @@ fn pack(effect: Effect) -> Option<effect::Pack> {
 
 fn entry(epoch: Epoch, contiguous: u64) -> AckEntry {
     let conversation = ConversationId([3; 16]);
-    AckEntry { from_device: OWN, conversation, epoch, contiguous, ranges: Vec::new() }
+    AckEntry { from_device: OWN, conversation, epoch, contiguous, ranges: Vec::new(), head: None }
 }
 
 fn dials(effects: &[Effect]) -> Vec<Option<DeviceId>> {

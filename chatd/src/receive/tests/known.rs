@@ -76,6 +76,7 @@ fn nothing_of_a_non_contact_is_stored_or_acknowledged() {
                 .map_or(proto::ids::Epoch([0; 8]), |core| Core::decode(core).unwrap().epoch),
             contiguous: 100,
             ranges: Vec::new(),
+            head: None,
         };
         let profile = Profile { version: 9, display_name: "A", status: "", bio: "" }.encode();
         let cores = [text(&alice, bob, 1), alice.core(bob, "profile", 0, &profile)];

@@ -64,6 +64,19 @@ pub(in crate::store) fn queue(
     Ok(())
 }
 
+/// The hash of the core with a number, as far as it is known: of the last one, and of those before one that waits.
+pub(in crate::store) fn hash_at(
+    conn: &Connection,
+    stream: OutStreamRow,
+    seq: u64,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let mut select = conn.prepare_cached(
+        "SELECT prev FROM outbox WHERE stream = ?1 AND seq = ?2 + 1
+         UNION ALL SELECT prev FROM streams_out WHERE id = ?1 AND seq = ?2",
+    )?;
+    Ok(select.query_row(params![stream, seq as i64], |row| row.get(0)).optional()?)
+}
+
 /// The stream in use of each conversation.
 #[derive(Default)]
 struct Cached(HashMap<ConversationRow, OutStream>);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use proto::ids::{ConversationId, DeviceId, Epoch};
 use proto::wire::MAX_ACK_RANGES;
-use proto::wire::envelope::{AckEntry, Core};
+use proto::wire::envelope::{AckEntry, Core, HEAD_BYTES};
 use proto::wire::payload::{Kind, Skip};
 use rusqlite::{OptionalExtension, params};
 
@@ -133,8 +133,14 @@ impl InStream {
             epoch: key.epoch,
             contiguous: self.contiguous,
             ranges: told_ranges(self.ranges.clone(), self.contiguous, self.reused),
+            head: head(self.contiguous, self.shown, self.prev.as_ref()),
         }
     }
+}
+
+/// What an acknowledgement names the core at `contiguous` by. Where holes were given up, another hash is kept than that.
+pub(in crate::store) fn head(contiguous: u64, shown: u64, prev: Option<&[u8; 32]>) -> Option<[u8; HEAD_BYTES]> {
+    prev.filter(|_| contiguous > 0 && contiguous == shown).and_then(|prev| prev.first_chunk().copied())
 }
 
 /// The ranges of an acknowledgement. Where a sender used a number twice they end with one that nobody gives: whoever sees

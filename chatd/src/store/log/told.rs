@@ -13,7 +13,7 @@ use crate::store::log::streams::{self, told_ranges};
 /// What we have of a contact's streams: the content of a `resume`.
 pub fn resume_entries(conn: &Connection, contact: PeerId, device: DeviceId) -> Result<Vec<AckEntry>, StoreError> {
     let mut select = conn.prepare_cached(
-        "SELECT s.device, v.conversation, s.epoch, s.contiguous, s.ranges, s.reused
+        "SELECT s.device, v.conversation, s.epoch, s.contiguous, s.ranges, s.reused, s.shown, s.prev
          FROM streams_in s JOIN conversations v ON v.id = s.conversation
          WHERE s.peer = ?1 AND s.device = ?2 ORDER BY s.id DESC LIMIT 256",
     )?;
@@ -28,6 +28,11 @@ pub fn resume_entries(conn: &Connection, contact: PeerId, device: DeviceId) -> R
             conversation: key.conversation,
             epoch: key.epoch,
             contiguous,
+            head: streams::head(
+                contiguous,
+                row.get::<_, i64>(6)? as u64,
+                row.get_ref(7)?.as_blob().ok().and_then(|prev| prev.try_into().ok()),
+            ),
             ranges: told_ranges(owed::decode(&row.get::<_, Vec<u8>>(4)?), contiguous, row.get(5)?),
         });
     }

@@ -55,6 +55,7 @@ fn invented(alice: &Person, bob: &Person, n: u64) -> AckEntry {
         epoch: Epoch(n.to_be_bytes()),
         contiguous: 1,
         ranges: Vec::new(),
+        head: None,
     }
 }
 

@@ -157,6 +157,7 @@ fn acknowledge(store: &Store, contact: PeerId, told: &mut impl FnMut(String)) {
         epoch: proto::ids::Epoch::from_slice(&epoch).unwrap(),
         contiguous: seq as u64,
         ranges: Vec::new(),
+        head: None,
     };
     let from = PeerDevice { peer: contact, device: proto::ids::DeviceId([2; 16]) };
     if run(store.write(move |tx| acks::acknowledged(tx, from, &[entry]))).is_ok() {

@@ -181,6 +181,26 @@ fn a_rolled_back_sender_uses_no_number_twice() {
 }
 
 #[test]
+fn an_acknowledgement_of_other_words_takes_nothing() {
+    let (alice, bob) = friends();
+    alice.send(&bob, &["1"]);
+    alice.deliver(&bob);
+    snapshot(&alice);
+    alice.send(&bob, &["2", "3"]);
+    attempted(&alice, &bob);
+    alice.deliver(&bob);
+    roll_back(&alice);
+    // Under the same numbers, one more than bob has, and on their way: nothing but the hash tells them apart.
+    let others = alice.send(&bob, &["other 2", "other 3", "other 4"]);
+    attempted(&alice, &bob);
+    alice.acknowledged(&bob, resume(&bob, &alice));
+    assert!(others.iter().all(|id| alice.state(*id).0 != Delivered), "bob has other words under these numbers");
+    alice.deliver(&bob);
+    assert_eq!(bob.shown(&alice), ["1", "2", "3", "other 2", "other 3", "other 4"]);
+    assert!(others.iter().all(|id| alice.state(*id).0 == Delivered));
+}
+
+#[test]
 fn a_recipient_tells_a_sender_that_it_uses_numbers_again() {
     let (alice, bob) = friends();
     snapshot(&alice);
@@ -284,6 +304,7 @@ fn invented_epochs_are_bounded() {
             epoch: Epoch((round << 8 | n).to_be_bytes()),
             contiguous: u64::MAX,
             ranges: Vec::new(),
+            head: None,
         });
         let entries: Vec<AckEntry> = entries.collect();
         resumed(&alice, &bob, entries);

@@ -74,6 +74,7 @@ fn entry(alice: &Person, bob: &Person, contiguous: u64, ranges: &[(u64, u64)]) -
         epoch: Epoch::from_slice(&epoch).unwrap(),
         contiguous,
         ranges: ranges.to_vec(),
+        head: None,
     }
 }
 

@@ -43,6 +43,7 @@ fn entry(alice: &Person, bob: &Person, contiguous: u64, ranges: &[(u64, u64)]) -
         epoch,
         contiguous,
         ranges: ranges.to_vec(),
+        head: None,
     }
 }
 

@@ -22,6 +22,7 @@ use crate::store::delivery::owed::MAX_SEQ;
 use crate::store::delivery::{owed, trace};
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
+use crate::store::log::own_streams;
 use crate::store::log::recovery::detect::{self, MAX_REISSUED};
 use crate::store::log::recovery::{
     self, NUMBERS_UNKNOWN, Placed, RECIPIENT_RESTORED, RESTORED, SESSION_COUNTER, devices, highest, of_ours, resend,
@@ -47,13 +48,13 @@ struct Doubts {
     unknown: Vec<(Epoch, u64)>,
     /// The stream in use, and a number of it that was not given yet.
     beyond: Option<(OutStreamRow, u64)>,
-    /// Something of the stream in use that was not tried to be sent.
-    unsent: bool,
+    /// Something of the stream in use that was not tried to be sent, or that they have another core of under its number.
+    other: bool,
 }
 
 impl Doubts {
     fn any(&self) -> bool {
-        !self.unknown.is_empty() || self.beyond.is_some() || self.unsent
+        !self.unknown.is_empty() || self.beyond.is_some() || self.other
     }
 }
 
@@ -185,7 +186,7 @@ fn heed(tx: &mut Tx<'_>, contact: PeerId, entries: &[AckEntry], unsent: bool) ->
 fn doubts(tx: &mut Tx<'_>, contact: PeerId, entries: &[AckEntry], unsent: bool) -> Result<Doubts, StoreError> {
     let mut doubts = unknown_numbers(tx, contact, entries)?;
     if unsent {
-        doubts.unsent = unsent_numbers(tx, contact, entries)?;
+        doubts.other |= unsent_numbers(tx, contact, entries)?;
     }
     Ok(doubts)
 }
@@ -202,7 +203,7 @@ fn believe(tx: &mut Tx<'_>, contact: PeerId, doubts: Doubts) -> Result<OutStream
         tx.conn
             .prepare_cached("UPDATE streams_out SET seq = ?2, prev = x'' WHERE id = ?1")?
             .execute(params![stream, high as i64])?;
-    } else if let (true, Some(stream)) = (doubts.unsent, newest) {
+    } else if let (true, Some(stream)) = (doubts.other, newest) {
         tx.conn.prepare_cached("UPDATE streams_out SET prev = x'' WHERE id = ?1")?.execute([stream])?;
     }
     for (epoch, high) in doubts.unknown {
@@ -261,6 +262,10 @@ fn unknown_numbers(tx: &mut Tx<'_>, contact: PeerId, entries: &[AckEntry]) -> Re
             // Numbers of a stream that is in use no longer can do no harm.
             Some((stream, last)) if Some(stream) == newest && high > last as u64 => {
                 doubts.beyond = Some((stream, high.max(doubts.beyond.map_or(0, |(_, high)| high))));
+            }
+            Some((stream, _)) if Some(stream) == newest => {
+                let given = own_streams::hash_at(tx.conn, stream, entry.contiguous)?;
+                doubts.other |= entry.head.zip(given).is_some_and(|(head, given)| !given.starts_with(&head));
             }
             None if high > 0 && doubts.unknown.iter().all(|(epoch, _)| *epoch != entry.epoch) => {
                 let left = match room {

@@ -15,7 +15,7 @@ use std::iter;
 use std::ops::Range;
 
 use proto::ids::{AccountId, DeviceId, sha256};
-use proto::wire::envelope::{AckEntry, Core, Outer, Wrap, decode_body, encode_body};
+use proto::wire::envelope::{AckEntry, Core, HEAD_BYTES, Outer, Wrap, decode_body, encode_body};
 use proto::wire::{MAX_ACK_ENTRIES, MAX_CORE_BYTES, MAX_PLAINTEXT_BYTES, MAX_TTL_SECONDS, WireError};
 use zeroize::Zeroizing;
 
@@ -34,7 +34,7 @@ const PAYLOAD_OVERHEAD_BYTES: usize = 32;
 /// Bytes of a wrap without acknowledgements at most.
 const MAX_WRAP_BYTES: usize = 1 + 34 + 18 + 18 + 18 + 10 + 34 + 2 + 9 + 34 + 3;
 /// Bytes of one encoded acknowledgement at most: three ids, a seq and eight ranges, all at their largest.
-const MAX_ACK_BYTES: usize = 1 + 18 + 18 + 10 + 9 + 1 + 8 * (1 + 9 + 9);
+const MAX_ACK_BYTES: usize = 1 + 18 + 18 + 10 + 9 + 1 + 8 * (1 + 9 + 9) + (2 + HEAD_BYTES);
 /// Bytes of a body's own array header at most.
 const BODY_HEADER_BYTES: usize = 5;
 

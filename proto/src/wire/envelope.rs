@@ -94,7 +94,7 @@ pub struct AckEntry {
     pub contiguous: u64,
     /// Inclusive ranges above it, ascending and disjoint, at most 8.
     pub ranges: Vec<(u64, u64)>,
-    /// The beginning of the SHA-256 of the core at `contiguous`, if it is known; as each core names the one before, of all up to it.
+    /// The beginning of the SHA-256 of the highest core that is committed, if it is known; as each core names the one before, of all.
     /// Whoever has given the number to another core since sees that nothing of it is acknowledged.
     pub head: Option<[u8; HEAD_BYTES]>,
 }

@@ -35,6 +35,11 @@ pub(in crate::store) fn covered(entry: &AckEntry) -> Vec<(u64, u64)> {
     all.map(|(low, high)| (low, high.min(MAX_SEQ))).filter(|(low, high)| low <= high).collect()
 }
 
+/// The highest number of a mark and ranges above it.
+pub(in crate::store) fn highest(contiguous: u64, ranges: &[(u64, u64)]) -> u64 {
+    ranges.last().map_or(contiguous, |(_, high)| *high).min(MAX_SEQ)
+}
+
 /// Both together, sorted and apart.
 pub(in crate::store) fn union(one: &[(u64, u64)], other: &[(u64, u64)]) -> Vec<(u64, u64)> {
     let mut all: Vec<(u64, u64)> = one.iter().chain(other).copied().collect();

@@ -203,6 +203,7 @@ CREATE TABLE streams_in (
   peer         INTEGER NOT NULL,              -- whose device it is
   contiguous   INTEGER NOT NULL,
   prev         BLOB    NOT NULL,              -- SHA-256 of the core at `contiguous`
+  below        BLOB    NOT NULL DEFAULT x'',  -- while a hole above it is given up, and `prev` is of the core at `shown`: that still
   ranges       BLOB    NOT NULL               -- pairs of u64be above it
 ) STRICT;
 CREATE UNIQUE INDEX streams_in_by_key ON streams_in (device, conversation, epoch);
@@ -279,8 +280,7 @@ CREATE TABLE deposits (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX deposits_by_mailbox ON deposits (mailbox, number);
 
--- The highest number that a mailbox has counted for a contact's token: one that counts from further down was restored from a
--- backup. Another token is counted anew.
+-- The highest number that a mailbox has counted for a contact's token: one that counts from further down was restored.
 CREATE TABLE mailboxes (
   url     TEXT    NOT NULL,
   contact INTEGER NOT NULL,

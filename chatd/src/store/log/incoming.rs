@@ -137,16 +137,18 @@ fn take_core(
         return Ok(());
     }
     taking.result.chain_broken |= reorder::release_held(tx, stream, taking)?;
+    let below = stream.below.filter(|_| core.seq == stream.contiguous + 1);
     if !stream.take(core.seq, core.seq, tx.now.0) {
         taking.result.refused += 1;
         return Ok(());
     }
     taking.usage.stored(bytes.len());
     if core.seq <= stream.shown {
-        // What follows it was shown without it; whether it links can no longer be told.
+        // What follows it was shown without it; whether that links can no longer be told.
+        stream.joins_late(below, core, bytes);
         append::show(tx, taking.contact, stream, core, Place { late: true, missing: 0 }, &mut taking.shown)?;
     } else if core.seq == stream.shown + 1 {
-        taking.result.chain_broken |= !stream.links(core);
+        taking.result.chain_broken |= !stream.joins(core);
         append::show(tx, taking.contact, stream, core, Place::default(), &mut taking.shown)?;
         (stream.shown, stream.prev) = (core.seq, Some(sha256(&[bytes])));
         taking.result.chain_broken |= reorder::release_held(tx, stream, taking)?;

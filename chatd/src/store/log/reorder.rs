@@ -109,7 +109,7 @@ fn release(tx: &mut Tx<'_>, stream: &mut InStream, mut missing: u64, taking: &mu
             if core.seq != stream.shown + 1 {
                 stream.prev = None;
             }
-            broken |= !stream.links(&core);
+            broken |= !stream.joins(&core);
             let before = taking.shown.ids.len();
             append::show(tx, taking.contact, stream, &core, Place { late: false, missing }, &mut taking.shown)?;
             if taking.shown.ids.len() > before {
@@ -229,7 +229,8 @@ fn first_held(tx: &mut Tx<'_>, stream: &InStream) -> Result<Option<(u64, i64)>, 
 /// operation may. Answers how many cores that were.
 fn give_up(tx: &mut Tx<'_>, contact: PeerId, stream: &mut InStream, seq: u64) -> Result<usize, StoreError> {
     let missing = stream.missing_below(seq);
-    (stream.shown, stream.prev, stream.given_up) = (seq - 1, None, tx.now.0);
+    stream.give_up_to(seq - 1);
+    stream.given_up = tx.now.0;
     let mut taking = taking(tx, contact)?;
     let broken = release(tx, stream, missing, &mut taking)?;
     let Taking { usage, shown, .. } = taking;

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use proto::ids::{ConversationId, DeviceId, Epoch};
+use proto::ids::{ConversationId, DeviceId, Epoch, sha256};
 use proto::wire::MAX_ACK_RANGES;
 use proto::wire::envelope::{AckEntry, Core, HEAD_BYTES};
 use proto::wire::payload::{Kind, Skip};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::ids::ConversationRow;
 use crate::store::delivery::owed::{self, MAX_SEQ};
@@ -42,9 +42,11 @@ pub(in crate::store) struct InStream {
     pub shown: u64,
     /// Hash of the core at `shown`; `None` when it is not known (a skip or a hole stands there).
     pub prev: Option<[u8; 32]>,
+    /// Hash of the core at `contiguous`, where that is below `shown`, if it is known: what fills the hole late has to link to it.
+    pub below: Option<[u8; 32]>,
     /// When the last hole was given up (Unix ms).
     pub given_up: i64,
-    /// A number came again with another message: the sender lost count, and is told by a mark that it cannot have given.
+    /// A number came again with another message, or the one after it says so: the sender lost count, and is told by a mark that it cannot have given.
     pub reused: bool,
 }
 
@@ -57,6 +59,7 @@ impl InStream {
             ranges: Vec::new(),
             shown: 0,
             prev: Some([0; 32]),
+            below: None,
             given_up: 0,
             reused: false,
         }
@@ -88,7 +91,7 @@ impl InStream {
         self.ranges.splice(from..to, [joined]);
         while let Some((low, high)) = self.ranges.first().copied().filter(|(low, _)| *low <= self.contiguous + 1) {
             debug_assert!(low > self.contiguous);
-            self.contiguous = high;
+            (self.contiguous, self.below) = (high, None);
             self.ranges.remove(0);
         }
         true
@@ -101,7 +104,7 @@ impl InStream {
         if self.shown <= self.contiguous || self.ranges.is_empty() || !old {
             return false;
         }
-        self.contiguous = self.ranges.remove(0).1;
+        (self.contiguous, self.below) = (self.ranges.remove(0).1, None);
         true
     }
 
@@ -121,26 +124,57 @@ impl InStream {
         (between.1 + 1).saturating_sub(between.0) - self.ranges.iter().map(inside).sum::<u64>()
     }
 
-    /// Whether a core links to the one before it, as far as that is known.
-    pub fn links(&self, core: &Core<'_>) -> bool {
-        self.prev.is_none_or(|prev| prev == core.prev)
+    /// Whether a core links to the one before it, as far as that is known. If not, that one's number was given twice, and what was
+    /// said to have come up to there may be what had these numbers before: the sender is told.
+    pub fn joins(&mut self, core: &Core<'_>) -> bool {
+        let links = self.prev.is_none_or(|prev| prev == core.prev);
+        self.reused |= !links;
+        links
     }
 
-    pub fn entry(&self, key: &StreamKey) -> AckEntry {
-        AckEntry {
+    /// The same for a core above `contiguous` that comes late, when what follows it was shown without it.
+    pub fn joins_late(&mut self, below: Option<[u8; 32]>, core: &Core<'_>, bytes: &[u8]) {
+        self.reused |= below.is_some_and(|below| below != core.prev);
+        self.below = Some(sha256(&[bytes])).filter(|_| self.contiguous == core.seq);
+    }
+
+    /// Up to here nothing is waited for any more.
+    pub fn give_up_to(&mut self, shown: u64) {
+        if self.contiguous == self.shown {
+            self.below = self.prev;
+        }
+        (self.shown, self.prev) = (shown, None);
+    }
+
+    fn entry(&self, conn: &Connection, key: &StreamKey) -> Result<AckEntry, StoreError> {
+        Ok(AckEntry {
             from_device: key.device,
             conversation: key.conversation,
             epoch: key.epoch,
             contiguous: self.contiguous,
             ranges: told_ranges(self.ranges.clone(), self.contiguous, self.reused),
-            head: head(self.contiguous, self.shown, self.prev.as_ref()),
-        }
+            head: head(conn, self.id, owed::highest(self.contiguous, &self.ranges), self.shown, self.prev.as_ref())?,
+        })
     }
 }
 
-/// What an acknowledgement names the core at `contiguous` by. Where holes were given up, another hash is kept than that.
-pub(in crate::store) fn head(contiguous: u64, shown: u64, prev: Option<&[u8; 32]>) -> Option<[u8; HEAD_BYTES]> {
-    prev.filter(|_| contiguous > 0 && contiguous == shown).and_then(|prev| prev.first_chunk().copied())
+/// What an acknowledgement names the highest core by that it covers: what was shown last has its hash kept beside, and what waits for
+/// one before it lies here. Of what was given up since nothing is known.
+pub(in crate::store) fn head(
+    conn: &Connection,
+    stream: i64,
+    highest: u64,
+    shown: u64,
+    prev: Option<&[u8; 32]>,
+) -> Result<Option<[u8; HEAD_BYTES]>, StoreError> {
+    let hash = if highest == shown {
+        prev.copied().filter(|_| highest > 0)
+    } else {
+        conn.prepare_cached("SELECT core FROM held WHERE stream = ?1 AND seq = ?2")?
+            .query_row(params![stream, highest as i64], |row| Ok(sha256(&[row.get_ref(0)?.as_blob()?])))
+            .optional()?
+    };
+    Ok(hash.and_then(|hash| hash.first_chunk().copied()))
 }
 
 /// The ranges of an acknowledgement. Where a sender used a number twice they end with one that nobody gives: whoever sees
@@ -183,23 +217,24 @@ pub(in crate::store) fn in_stream(tx: &mut Tx<'_>, key: &StreamKey) -> Result<Op
     let found = tx
         .conn
         .prepare_cached(
-            "SELECT id, contiguous, shown, given_up, prev, ranges, reused, conversation FROM streams_in
+            "SELECT id, contiguous, shown, given_up, prev, ranges, reused, conversation, below FROM streams_in
              WHERE device = ?1 AND conversation = (SELECT id FROM conversations WHERE conversation = ?2) AND epoch = ?3",
         )?
         .query_row(params![key.device.as_bytes(), key.conversation.as_bytes(), key.epoch.as_bytes()], |row| {
             let (id, contiguous, shown): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
             let (given_up, prev, ranges): (i64, Vec<u8>, Vec<u8>) = (row.get(3)?, row.get(4)?, row.get(5)?);
             let (contiguous, shown, ranges) = (contiguous as u64, shown as u64, owed::decode(&ranges));
-            let (reused, conversation) = (row.get(6)?, row.get(7)?);
-            Ok((InStream { id, conversation, contiguous, ranges, shown, prev: None, given_up, reused }, prev))
+            let (reused, conversation, below): (_, _, Vec<u8>) = (row.get(6)?, row.get(7)?, row.get(8)?);
+            let (none, known) = (None, (prev, below));
+            Ok((InStream { id, conversation, contiguous, ranges, shown, prev: none, below: none, given_up, reused }, known))
         })
         .optional()?;
-    let Some((stream, prev)) = found else { return Ok(None) };
-    let prev = match prev.as_slice() {
-        [] => None,
-        bytes => Some(bytes.try_into().map_err(|_| StoreError::Damaged("prev"))?),
+    let Some((stream, (prev, below))) = found else { return Ok(None) };
+    let hash = |bytes: &[u8]| match bytes {
+        [] => Ok(None),
+        bytes => bytes.try_into().map(Some).map_err(|_| StoreError::Damaged("prev")),
     };
-    Ok(Some(InStream { prev, ..stream }))
+    Ok(Some(InStream { prev: hash(&prev)?, below: hash(&below)?, ..stream }))
 }
 
 /// What is told of a stream that was written.
@@ -213,11 +248,11 @@ pub(in crate::store) struct Closed {
 /// Writes a stream as it is after an operation.
 pub(in crate::store) fn close_stream(tx: &mut Tx<'_>, key: StreamKey, stream: InStream) -> Result<Closed, StoreError> {
     let unfinished = stream.ready().is_some();
-    let prev = stream.prev.as_ref().map_or(&[][..], |prev| &prev[..]);
+    let [prev, below] = [&stream.prev, &stream.below].map(|hash| hash.as_ref().map_or(&[][..], |hash| &hash[..]));
     tx.conn
         .prepare_cached(
             "UPDATE streams_in SET contiguous = ?2, prev = ?3, ranges = ?4, shown = ?5, given_up = ?6,
-               reused = ?7 WHERE id = ?1",
+               reused = ?7, below = ?8 WHERE id = ?1",
         )?
         .execute(params![
             stream.id,
@@ -226,9 +261,10 @@ pub(in crate::store) fn close_stream(tx: &mut Tx<'_>, key: StreamKey, stream: In
             owed::encode(&stream.ranges),
             stream.shown as i64,
             stream.given_up,
-            stream.reused
+            stream.reused,
+            below
         ])?;
-    let entry = stream.entry(&key);
+    let entry = stream.entry(tx.conn, &key)?;
     let cached = &mut tx.cache.of::<Cached>().0;
     if cached.len() >= MAX_CACHED {
         cached.clear();

@@ -13,7 +13,7 @@ use crate::store::log::streams::{self, told_ranges};
 /// What we have of a contact's streams: the content of a `resume`.
 pub fn resume_entries(conn: &Connection, contact: PeerId, device: DeviceId) -> Result<Vec<AckEntry>, StoreError> {
     let mut select = conn.prepare_cached(
-        "SELECT s.device, v.conversation, s.epoch, s.contiguous, s.ranges, s.reused, s.shown, s.prev
+        "SELECT s.device, v.conversation, s.epoch, s.contiguous, s.ranges, s.reused, s.shown, s.prev, s.id
          FROM streams_in s JOIN conversations v ON v.id = s.conversation
          WHERE s.peer = ?1 AND s.device = ?2 ORDER BY s.id DESC LIMIT 256",
     )?;
@@ -22,18 +22,20 @@ pub fn resume_entries(conn: &Connection, contact: PeerId, device: DeviceId) -> R
     while let Some(row) = rows.next()? {
         let (d, c, e): (Vec<u8>, Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let key = streams::stream_key(&d, &c, &e).ok_or(StoreError::Damaged("stream key"))?;
-        let contiguous = row.get::<_, i64>(3)? as u64;
+        let (contiguous, ranges) = (row.get::<_, i64>(3)? as u64, owed::decode(&row.get::<_, Vec<u8>>(4)?));
         out.push(AckEntry {
             from_device: key.device,
             conversation: key.conversation,
             epoch: key.epoch,
             contiguous,
             head: streams::head(
-                contiguous,
+                conn,
+                row.get(8)?,
+                owed::highest(contiguous, &ranges),
                 row.get::<_, i64>(6)? as u64,
                 row.get_ref(7)?.as_blob().ok().and_then(|prev| prev.try_into().ok()),
-            ),
-            ranges: told_ranges(owed::decode(&row.get::<_, Vec<u8>>(4)?), contiguous, row.get(5)?),
+            )?,
+            ranges: told_ranges(ranges, contiguous, row.get(5)?),
         });
     }
     Ok(out)

@@ -15,6 +15,7 @@ use crate::store::feed::read_events;
 use crate::store::log::own_streams::{self, stream_of};
 use crate::store::log::recovery::epochs::{self, Resumed};
 use crate::store::log::recovery::{RECIPIENT_RESTORED, RESTORED};
+use crate::store::log::reorder::{self, HOLD_UNDRAINED_MS};
 use crate::store::log::told::resume_entries;
 use crate::store::tests::fixture::Person;
 
@@ -229,6 +230,35 @@ fn a_recipient_tells_a_sender_that_it_uses_numbers_again() {
     assert_eq!(alice.state(id).0, Queued);
     alice.deliver(&bob);
     assert_eq!(bob.shown(&alice), ["1", "2", "other 1", "other 2"]);
+}
+
+/// Of a sender that uses number 2 again, the recipient may meet the one after it alone: at its turn, or after the hole was given up.
+#[test]
+fn a_recipient_tells_a_sender_what_does_not_link() {
+    for late in [false, true] {
+        let (alice, bob) = friends();
+        alice.send(&bob, &["1"]);
+        alice.deliver(&bob);
+        snapshot(&alice);
+        alice.send(&bob, &["2"]);
+        alice.deliver(&bob);
+        roll_back(&alice);
+        alice.send(&bob, &["other 2", "3", "4"]);
+        let cores = alice.outbox(&bob);
+        if late {
+            bob.receive(&alice, &cores[2..]);
+            let at = Timestamp(Timestamp::now().0 + HOLD_UNDRAINED_MS);
+            bob.write(move |tx| reorder::give_up_gaps(tx, at, true)).unwrap();
+            assert_eq!(bob.shown(&alice), ["1", "2", "4"]);
+        }
+        let received = bob.receive(&alice, &cores[1..2]);
+        assert_eq!(received.entries[0].ranges, [(1 << 62, 1 << 62)], "late: {late}");
+        alice.acknowledged(&bob, received.entries);
+        alice.deliver(&bob);
+        let mut shown = bob.shown(&alice);
+        shown.sort_unstable();
+        assert_eq!(shown, ["1", "2", "3", "4", "other 2"], "late: {late}");
+    }
 }
 
 #[test]

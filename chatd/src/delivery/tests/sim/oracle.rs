@@ -156,9 +156,11 @@ impl Oracle {
         for side in [0, 1] {
             self.look(side, stores[side]);
             let there = &self.readers[1 - side].seen;
-            let lost = stores[side].own_messages(false).into_iter().filter(|id| !there.contains(id)).count();
-            if lost > 0 {
-                self.violations.push(format!("{lost} messages of side {side} were accepted and lost"));
+            let lost = stores[side].own_messages(false).into_iter().filter(|id| !there.contains(id));
+            let mut lost: Vec<_> = lost.map(|id| self.sent.get(&id)).collect();
+            if !lost.is_empty() {
+                lost.sort_unstable();
+                self.violations.push(format!("of side {side}, {lost:?} were accepted and lost"));
             }
             let waits = stores[side].number("SELECT count(*) FROM outbox");
             let held = stores[side].number("SELECT count(*) FROM held");

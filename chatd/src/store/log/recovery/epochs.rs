@@ -264,7 +264,7 @@ fn unknown_numbers(tx: &mut Tx<'_>, contact: PeerId, entries: &[AckEntry]) -> Re
                 doubts.beyond = Some((stream, high.max(doubts.beyond.map_or(0, |(_, high)| high))));
             }
             Some((stream, _)) if Some(stream) == newest => {
-                let given = own_streams::hash_at(tx.conn, stream, entry.contiguous)?;
+                let given = own_streams::hash_at(tx.conn, stream, high)?;
                 doubts.other |= entry.head.zip(given).is_some_and(|(head, given)| !given.starts_with(&head));
             }
             None if high > 0 && doubts.unknown.iter().all(|(epoch, _)| *epoch != entry.epoch) => {

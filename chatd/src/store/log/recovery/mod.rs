@@ -5,7 +5,7 @@ use proto::wire::envelope::AckEntry;
 use rusqlite::Connection;
 
 use crate::model::ids::{OutStreamRow, PeerId};
-use crate::store::delivery::owed::MAX_SEQ;
+use crate::store::delivery::owed;
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
 use crate::store::{account, peers};
@@ -56,7 +56,7 @@ pub(in crate::store) fn of_ours<'e>(
 
 /// The highest number that an entry covers.
 pub(in crate::store) fn highest(entry: &AckEntry) -> u64 {
-    entry.ranges.last().map_or(entry.contiguous, |(_, high)| *high).min(MAX_SEQ)
+    owed::highest(entry.contiguous, &entry.ranges)
 }
 
 /// How many epochs more may be remembered that a contact shows and we do not know.

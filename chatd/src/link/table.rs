@@ -34,6 +34,7 @@ enum Ask {
     Get { peer: NodeId, way: Way, answer: Answer },
     Dialed { peer: NodeId, result: Result<Link, LinkError> },
     Ended { peer: NodeId, link: u64 },
+    Moved,
 }
 
 /// A handle to the table; cheap to clone.
@@ -65,6 +66,11 @@ impl PeerTable {
         let gone = || LinkError::Closed(CloseReason::local(CloseCode::ShuttingDown, "the node stops"));
         self.asks.send(Ask::Get { peer, way, answer }).await.map_err(|_| gone())?;
         result.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// The network is another one: dials that are under way may lead nowhere, and whoever asks gets one beside them.
+    pub async fn moved(&self) {
+        let _ = self.asks.send(Ask::Moved).await;
     }
 
     /// Whether a node says on the local network where it is: it is looked for there beside all ways.
@@ -152,6 +158,12 @@ impl Table {
                 }
                 self.open.fetch_sub(1, Ordering::Relaxed);
                 self.forget_if_empty(peer);
+            }
+            Ask::Moved => {
+                for peer in self.peers.values_mut() {
+                    peer.targets.clear();
+                    peer.relays.clear();
+                }
             }
         }
     }

@@ -1,100 +1,15 @@
-//! People behind routers of different kinds, each on a network of its own (parity row D5).
+//! By which way people reach each other.
 
-use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use serde_json::Value;
 use tests::http::Http;
-use tests::lab::{House, INTERNET, Lab, Nat};
-use tests::people::befriend;
+use tests::lab::{INTERNET, Lab, Nat};
 use tests::tls::{Trust, client};
 use tests::wait::wait_for;
-use tests::{Ctl, Daemon, DaemonOptions, Directory, DirectoryOptions};
+use tests::{Daemon, DaemonOptions, Directory, DirectoryOptions};
 
-use crate::util::{bodies, send, state_of, status, text, wait_for_body};
-
-/// A directory on the internet, and alice and bob, each behind a router.
-struct World {
-    lab: Lab,
-    houses: [House; 2],
-    directory: Directory,
-    alice_daemon: Daemon,
-    bob_daemon: Daemon,
-    alice: Ctl,
-    bob: Ctl,
-}
-
-impl World {
-    /// With both of them registered, and contacts.
-    fn start(nats: [Nat; 2]) -> anyhow::Result<Self> {
-        let mut lab = Lab::new()?;
-        let houses = [lab.house(nats[0])?, lab.house(nats[1])?];
-        let directory = lab.internet.within(|| {
-            let listen = Some(format!("{INTERNET}:0"));
-            Directory::try_start(DirectoryOptions { listen, ..DirectoryOptions::default() })
-        })??;
-        let start = |house: &House, name: &str| {
-            let options = DaemonOptions::new(name, directory.url()).place(directory.place());
-            let options = DaemonOptions { listen: Some("0.0.0.0:0".into()), ..options };
-            house.host.within(|| Daemon::try_start(options))?
-        };
-        let (alice_daemon, bob_daemon) = (start(&houses[0], "alice")?, start(&houses[1], "bob")?);
-        let (alice, bob) = (alice_daemon.ctl("alice"), bob_daemon.ctl("bob"));
-        alice.ok(["register", "alice"]);
-        bob.ok(["register", "bob"]);
-        befriend(&alice, &bob);
-        for ctl in [&alice, &bob] {
-            wait_for("it waits at the relay", || status_of(ctl)["relay"].is_string());
-        }
-        Ok(Self { lab, houses, directory, alice_daemon, bob_daemon, alice, bob })
-    }
-
-    /// Both daemons end, and begin anew: no link, nothing remembered.
-    fn cold(&mut self) {
-        self.alice_daemon.stop();
-        self.bob_daemon.stop();
-        for (house, daemon) in self.houses.iter().zip([&mut self.alice_daemon, &mut self.bob_daemon]) {
-            house.host.within(|| daemon.try_again(&[])).unwrap().unwrap();
-        }
-    }
-}
-
-/// What `status` says of the daemon itself.
-fn status_of(ctl: &Ctl) -> Value {
-    ctl.json(["status"])
-}
-
-/// Sends, and waits until it is there; how long that took.
-fn delivered(from: &Ctl, to: &Ctl, body: &str) -> Duration {
-    let begun = Instant::now();
-    let id = send(from, to.name(), body);
-    wait_for("it is delivered", || state_of(from, &id) == "delivered");
-    let took = begun.elapsed();
-    wait_for_body(to, from.name(), body);
-    took
-}
-
-/// The answers of some pings.
-fn pings(ctl: &Ctl, who: &str, more: &[&str]) -> Vec<Value> {
-    let mut args = vec!["ping", who, "--json"];
-    args.extend(more);
-    let output = ctl.run(args);
-    output.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// Whether the last of them came by this way.
-fn route(pings: &[Value]) -> &str {
-    pings.last().and_then(|pong| pong["route"].as_str()).unwrap_or("none")
-}
-
-macro_rules! world {
-    ($nats:expr) => {
-        match World::start($nats) {
-            Ok(world) => world,
-            Err(error) => tests::skip!("no lab of networks: {error:#}"),
-        }
-    };
-}
+use super::{World, delivered, pings, route, status_of, world};
+use crate::util::{send, state_of, status, text, wait_for_body};
 
 #[test]
 fn d5_two_easy_nats_reach_each_other_directly() {
@@ -185,87 +100,6 @@ fn d5_where_no_hole_can_be_made_the_relay_delivers() {
         let steps = trace["steps"].as_array().unwrap();
         assert!(steps.iter().any(|step| step["path"] == "relay"), "{trace}");
     }
-}
-
-#[test]
-fn d5_another_address_and_a_partition_lose_nothing() {
-    let mut world = world!([Nat::Easy, Nat::Easy]);
-    world.cold();
-    delivered(&world.alice, &world.bob, "before");
-    world.alice.ok(["ping", "bob", "--until-direct"]);
-    let mut sent = BTreeSet::new();
-    // Alice walks to another desk.
-    world.houses[0].live_at(9).unwrap();
-    let took = delivered(&world.alice, &world.bob, "from the other desk");
-    sent.insert("from the other desk".to_owned());
-    println!("figure: delivered {took:?} after another address");
-    // Nobody gets through to her network for a while, while both write.
-    world.houses[0].cut().unwrap();
-    for n in 0..10 {
-        sent.insert(format!("while it was cut {n}"));
-        send(&world.alice, "bob", &format!("while it was cut {n}"));
-        send(&world.bob, "alice", &format!("the other way {n}"));
-    }
-    // Not a wait for something to happen: this long nothing gets through. It is longer than a path lives without an answer.
-    let seconds = std::env::var("CHATD_LAB_PARTITION").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
-    std::thread::sleep(Duration::from_secs(seconds));
-    let begun = Instant::now();
-    world.houses[0].heal().unwrap();
-    wait_for_body(&world.bob, "alice", "while it was cut 9");
-    let first = begun.elapsed();
-    wait_for_body(&world.alice, "bob", "the other way 9");
-    println!(
-        "figure: {seconds} s of partition: hers arrived {first:?} after it healed, his after {:?}",
-        begun.elapsed()
-    );
-    let got: Vec<String> = bodies(&world.bob, "alice", 100);
-    let unique: BTreeSet<String> = got.iter().cloned().collect();
-    assert_eq!(unique.len(), got.len(), "twice: {got:?}");
-    assert!(sent.is_subset(&unique), "lost: {:?}", sent.difference(&unique));
-    assert!(first < Duration::from_secs(2), "{first:?}");
-}
-
-#[test]
-fn d5_a_cable_that_is_pulled_out_and_put_in_again_loses_nothing() {
-    let mut world = world!([Nat::Easy, Nat::Hard]);
-    world.cold();
-    delivered(&world.alice, &world.bob, "before");
-    world.houses[0].unplug().unwrap();
-    for n in 0..5 {
-        send(&world.alice, "bob", &format!("without a network {n}"));
-    }
-    // Not a wait for something to happen: so long there is no network.
-    std::thread::sleep(Duration::from_secs(8));
-    let begun = Instant::now();
-    world.houses[0].live_at(2).unwrap();
-    wait_for_body(&world.bob, "alice", "without a network 4");
-    let first = begun.elapsed();
-    println!("figure: 8 s without a network: delivered {first:?} after it was back");
-    let got = bodies(&world.bob, "alice", 100);
-    assert_eq!((got.len(), got.iter().collect::<BTreeSet<_>>().len()), (6, 6), "{got:?}");
-    assert!(first < Duration::from_secs(5), "{first:?}");
-}
-
-#[test]
-fn d5_a_relay_that_was_killed_is_used_again() {
-    let mut world = world!([Nat::Hard, Nat::NoUdp]);
-    world.cold();
-    delivered(&world.alice, &world.bob, "before");
-    world.directory.kill9();
-    for n in 0..5 {
-        send(&world.alice, "bob", &format!("while it was down {n}"));
-    }
-    // Down for so long.
-    std::thread::sleep(Duration::from_secs(3));
-    let begun = Instant::now();
-    world.lab.internet.within(|| world.directory.try_again(&[])).unwrap().unwrap();
-    wait_for_body(&world.bob, "alice", "while it was down 4");
-    println!("figure: a relay that was killed: delivered {:?} after its start", begun.elapsed());
-    let got = bodies(&world.bob, "alice", 100);
-    assert_eq!(got.iter().collect::<BTreeSet<_>>().len(), got.len(), "twice: {got:?}");
-    assert_eq!(got.len(), 6, "{got:?}");
-    wait_for("the way by the relay is there again", || route(&pings(&world.alice, "bob", &["-c", "1"])) == "relayed");
-    println!("figure: a relay that was killed: used again {:?} after its start", begun.elapsed());
 }
 
 /// Somebody who may not use the relay, and one whom it does not let in, are none the worse but for it.

@@ -193,7 +193,8 @@ async fn link_to(context: &Context, row: &ContactRow) -> Result<LinkSender, Reac
     let relay = reach.relay.as_ref().and_then(|_| context.directories.of(&row.origin)?.relay()).map(relay_of);
     let is_near = context.table.is_near(reach.node) || reach.node == context.node;
     if addresses.is_empty() && relay.is_none() && !is_near {
-        return Err(ReachError::Forbidden);
+        // It may have come to us, and told its directory later where it is.
+        return context.table.open(reach.node).await.ok_or(ReachError::Forbidden);
     }
     Ok(context.table.get(reach.node, Way { addresses, relay }).await?)
 }

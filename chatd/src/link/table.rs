@@ -32,6 +32,7 @@ type Answer = oneshot::Sender<Result<LinkSender, LinkError>>;
 
 enum Ask {
     Get { peer: NodeId, way: Way, answer: Answer },
+    Open { peer: NodeId, answer: oneshot::Sender<Option<LinkSender>> },
     Dialed { peer: NodeId, result: Result<Link, LinkError> },
     Ended { peer: NodeId, link: u64 },
     Moved,
@@ -66,6 +67,13 @@ impl PeerTable {
         let gone = || LinkError::Closed(CloseReason::local(CloseCode::ShuttingDown, "the node stops"));
         self.asks.send(Ask::Get { peer, way, answer }).await.map_err(|_| gone())?;
         result.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// An open link to a node, if there is one: nobody is dialled.
+    pub async fn open(&self, peer: NodeId) -> Option<LinkSender> {
+        let (answer, open) = oneshot::channel();
+        self.asks.send(Ask::Open { peer, answer }).await.ok()?;
+        open.await.ok().flatten()
     }
 
     /// The network is another one: dials that are under way may lead nowhere, and whoever asks gets one beside them.
@@ -104,6 +112,13 @@ struct Peer {
     waiting: Vec<Answer>,
 }
 
+impl Peer {
+    /// The newest that is open.
+    fn link(&self) -> Option<&LinkSender> {
+        self.links.iter().rev().find(|sender| !sender.is_closed())
+    }
+}
+
 impl Table {
     async fn run(mut self, mut queue: mpsc::Receiver<Ask>, mut incoming: mpsc::Receiver<Link>) {
         loop {
@@ -123,6 +138,9 @@ impl Table {
     async fn ask(&mut self, ask: Ask) {
         match ask {
             Ask::Get { peer, way, answer } => self.get(peer, way, answer).await,
+            Ask::Open { peer, answer } => {
+                let _ = answer.send(self.peers.get(&peer).and_then(Peer::link).cloned());
+            }
             Ask::Dialed { peer, result } => {
                 let waiting = {
                     let entry = self.peers.entry(peer).or_default();
@@ -170,7 +188,7 @@ impl Table {
 
     async fn get(&mut self, peer: NodeId, mut way: Way, answer: Answer) {
         let entry = self.peers.entry(peer).or_default();
-        if let Some(sender) = entry.links.iter().rev().find(|sender| !sender.is_closed()) {
+        if let Some(sender) = entry.link() {
             let _ = answer.send(Ok(sender.clone()));
             return;
         }

@@ -27,6 +27,11 @@ pub struct World {
 impl World {
     /// With both of them registered, and contacts.
     pub fn start(nats: [Nat; 2]) -> anyhow::Result<Self> {
+        Self::with(nats, "")
+    }
+
+    /// The same, with lines of configuration for both daemons.
+    pub fn with(nats: [Nat; 2], config: &str) -> anyhow::Result<Self> {
         let mut lab = Lab::new()?;
         let houses = [lab.house(nats[0])?, lab.house(nats[1])?];
         let directory = lab.internet.within(|| {
@@ -37,7 +42,7 @@ impl World {
             let options = DaemonOptions::new(name, directory.url()).place(directory.place());
             let env =
                 std::env::var("CHATD_LAB_LOG").map(|filter| ("CHATD_LOG".to_owned(), filter)).into_iter().collect();
-            let options = DaemonOptions { listen: Some("0.0.0.0:0".into()), env, ..options };
+            let options = DaemonOptions { listen: Some("0.0.0.0:0".into()), env, ..options }.config(config);
             house.host.within(|| Daemon::try_start(options))?
         };
         let (alice_daemon, bob_daemon) = (start(&houses[0], "alice")?, start(&houses[1], "bob")?);

@@ -7,7 +7,7 @@ use tests::Ctl;
 use tests::lab::Nat;
 use tests::wait::{times_are_judged, wait_for};
 
-use super::{World, delivered, pings, route, world};
+use super::{World, delivered, pings, route, status_of, world};
 use crate::util::{bodies, send, wait_for_body};
 
 #[test]
@@ -163,4 +163,24 @@ fn d5_another_default_route_with_the_same_addresses_is_noticed() {
         changes.push(what);
     }
     all_is_there(world, &changes);
+}
+
+/// What a daemon costs that has nothing to say: its session, its place at the relay, and how it is seen.
+#[test]
+fn d5_at_rest_next_to_nothing_is_sent() {
+    let mut world = match World::with([Nat::Easy, Nat::Easy], "idle_link_seconds = 3\n") {
+        Ok(world) => world,
+        Err(error) => tests::skip!("no lab of networks: {error:#}"),
+    };
+    world.cold();
+    delivered(&world.alice, &world.bob, "before");
+    wait_for("no link is open", || status_of(&world.alice)["links"] == 0);
+    let seconds = std::env::var("CHATD_LAB_REST").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
+    let before = world.houses[0].host.bytes("eth0").unwrap();
+    // Not a wait for something to happen: a span over which nothing does.
+    std::thread::sleep(Duration::from_secs(seconds));
+    let hourly = (world.houses[0].host.bytes("eth0").unwrap() - before) * 3_600 / seconds;
+    println!("figure: at rest for {seconds} s: {hourly} bytes an hour");
+    assert!(hourly < 2_000_000, "{hourly}");
+    delivered(&world.alice, &world.bob, "and after it");
 }

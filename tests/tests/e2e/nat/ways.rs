@@ -9,7 +9,7 @@ use tests::wait::wait_for;
 use tests::{Daemon, DaemonOptions, Directory, DirectoryOptions};
 
 use super::{World, delivered, pings, route, status_of, world};
-use crate::util::{send, state_of, status, text, wait_for_body};
+use crate::util::{bodies, send, state_of, status, text, wait_for_body};
 
 #[test]
 fn d5_two_easy_nats_reach_each_other_directly() {
@@ -72,26 +72,13 @@ fn d5_where_no_hole_can_be_made_the_relay_delivers() {
         assert!(text(&pongs[0]["address"]).starts_with("https://203.0.113.1:"), "{pongs:?}");
         let (took, back) =
             (delivered(&world.alice, &world.bob, "again"), delivered(&world.bob, &world.alice, "hello yourself"));
-        // A link of which only the relay is left may end and begin anew.
-        let mut pongs = Vec::new();
-        wait_for("she is answered", || {
-            pongs = pings(&world.alice, "bob", &["-c", "1"]);
-            pongs[0]["round_trip_us"].is_u64()
-        });
-        let micros = pongs[0]["round_trip_us"].as_u64().unwrap();
+        let pongs = pings(&world.alice, "bob", &["-c", "1"]);
+        let micros = pongs[0]["round_trip_us"].as_u64().unwrap_or_else(|| panic!("{pongs:?}"));
         println!("figure: {nats:?}: by the relay in {took:?}, back in {back:?}; round trip {micros} us");
-        let mut words = String::new();
-        wait_for("he is answered", || {
-            let output = world.bob.run(["ping", "alice", "-c", "1"]);
-            words = output.stdout;
-            output.code == Some(0)
-        });
+        let words = world.bob.ok(["ping", "alice", "-c", "1"]).stdout;
         assert!(words.contains("alice answered in") && words.contains("relayed: https://203.0.113.1:"), "{words}");
-        wait_for("there is no direct way", || {
-            let output = world.alice.run(["ping", "bob", "--until-direct", "-c", "2"]);
-            output.code == Some(6) && output.stderr.contains("no direct way")
-        });
-        wait_for("a link by the relay stands", || status_of(&world.alice)["relayed"].as_u64().unwrap() >= 1);
+        world.alice.run(["ping", "bob", "--until-direct", "-c", "2"]).expect_code(6).says(&["no direct way"]);
+        assert!(status_of(&world.alice)["relayed"].as_u64().unwrap() >= 1);
         let said = world.alice.ok(["status"]).stdout;
         assert!(said.contains("waits at") && said.contains("by a relay"), "{said}");
         let id = send(&world.alice, "bob", "traced");
@@ -153,4 +140,37 @@ fn d5_people_of_two_domains_meet_at_each_others_relays() {
     let id = send(&alice, "bob@b.test", "across domains");
     wait_for("it is delivered", || state_of(&alice, &id) == "delivered");
     wait_for_body(&bob, "alice@a.test", "across domains");
+}
+
+/// As soon as one of two reaches the other by the relay, the other is reached, too: whether or not it has told anybody yet that it waits
+/// there. And so it stays.
+#[test]
+fn d5_a_link_by_the_relay_alone_is_one_for_both() {
+    let mut world = world!([Nat::NoUdp, Nat::NoUdp]);
+    for _ in 0..2 {
+        world.cold();
+        delivered(&world.alice, &world.bob, "hello");
+        wait_for("the relay is the way", || route(&pings(&world.alice, "bob", &["-c", "1"])) == "relayed");
+        for _ in 0..5 {
+            for (ctl, who) in [(&world.bob, "alice"), (&world.alice, "bob")] {
+                let pongs = pings(ctl, who, &["-c", "1"]);
+                assert!(pongs[0]["round_trip_us"].is_u64(), "{who}: {pongs:?}");
+            }
+        }
+    }
+}
+
+/// Between an easy and a hard one there may be a direct way or not; what is written is there, and `ping` says by which it went.
+#[test]
+fn d5_an_easy_and_a_hard_one_reach_each_other_somehow() {
+    for nats in [[Nat::Easy, Nat::Hard], [Nat::Hard, Nat::Easy]] {
+        let mut world = world!(nats);
+        world.cold();
+        let took = delivered(&world.alice, &world.bob, "hello");
+        let back = delivered(&world.bob, &world.alice, "hello yourself");
+        let pongs = pings(&world.alice, "bob", &["-c", "3"]);
+        println!("figure: {nats:?}: delivered in {took:?} after a cold start, back in {back:?}; {}", route(&pongs));
+        assert!(["direct", "relayed"].contains(&route(&pongs)), "{pongs:?}");
+        assert_eq!(bodies(&world.bob, "alice", 9), ["hello", "hello yourself"]);
+    }
 }

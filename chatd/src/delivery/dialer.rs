@@ -1,6 +1,7 @@
 //! Where a contact is: the reach that is stored, or a newer one from the directory.
 
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use daemonkit::chain::chain;
@@ -8,6 +9,7 @@ use proto::directory::api::ErrorCode;
 use proto::directory::{SignedReach, SignedRecord};
 use proto::ids::DeviceId;
 use proto::reason::Reason;
+use tokio::time::timeout;
 
 use super::context::Context;
 use super::core::effect::Refresh;
@@ -20,6 +22,10 @@ use crate::model::ids::PeerId;
 use crate::policy::dial::{DialContext, Source, may_dial};
 use crate::store::peers::{self, trust};
 use crate::store::{ContactRow, StoreError};
+
+/// A dial that takes longer may go to where nobody is any more: meanwhile, the directory is asked. Longer than a dial half around the
+/// world takes.
+const BESIDE: Duration = Duration::from_millis(700);
 
 /// Why there is no link.
 #[derive(Debug, thiserror::Error)]
@@ -95,18 +101,65 @@ async fn connect(
     refresh: Refresh,
     devices: &mut Vec<DeviceId>,
 ) -> Result<u64, ReachError> {
-    let mut row = context.store.read(move |conn| peers::load(conn, key.peer)).await?;
+    let row = context.store.read(move |conn| peers::load(conn, key.peer)).await?;
     let mut said = Said::Enough;
     if refresh.record {
         said = refresh_record(context, &row, bearer).await?;
     }
-    if said == Said::Enough && (refresh.reach || row.reach.is_empty()) {
-        said = refresh_reach(context, &row, bearer).await?;
-        row = context.store.read(move |conn| peers::load(conn, key.peer)).await?;
-    }
     *devices = devices_of(&row, context.clock.trusted_or_local_now());
     // Whatever it said: who gave a name up may still be where they were.
-    link_to(context, &row).await.map(|link| link.link_id()).map_err(|error| said.explain(error))
+    let mut first = pin!(link_to(context, &row));
+    if said != Said::Enough {
+        return first.await.map(|link| link.link_id()).map_err(|error| said.explain(error));
+    }
+    if !refresh.reach
+        && !row.reach.is_empty()
+        && let Ok(linked) = timeout(BESIDE, &mut first).await
+    {
+        return Ok(linked?.link_id());
+    }
+    // A dial goes to where it was last; where it is now is asked beside it, and tried beside it.
+    let mut asked = pin!(async {
+        let said = refresh_reach(context, &row, bearer).await?;
+        let row = context.store.read(move |conn| peers::load(conn, key.peer)).await?;
+        Ok::<_, StoreError>((said, row))
+    });
+    let mut failed = None;
+    let (said, now) = loop {
+        tokio::select! {
+            biased;
+            asked = &mut asked => break asked?,
+            linked = &mut first, if failed.is_none() => match linked {
+                Ok(link) => return Ok(link.link_id()),
+                Err(error) => failed = Some(error),
+            },
+        }
+    };
+    *devices = devices_of(&now, context.clock.trusted_or_local_now());
+    let linked = match failed {
+        Some(error) if now.reach == row.reach => Err(error),
+        None if now.reach == row.reach => first.await,
+        Some(_) => link_to(context, &now).await,
+        None => either(first, pin!(link_to(context, &now))).await,
+    };
+    linked.map(|link| link.link_id()).map_err(|error| said.explain(error))
+}
+
+/// The first of two ways that works.
+async fn either<T, E>(
+    mut first: Pin<&mut impl Future<Output = Result<T, E>>>,
+    mut second: Pin<&mut impl Future<Output = Result<T, E>>>,
+) -> Result<T, E> {
+    tokio::select! {
+        done = &mut first => match done {
+            Ok(done) => Ok(done),
+            Err(_) => second.await,
+        },
+        done = &mut second => match done {
+            Ok(done) => Ok(done),
+            Err(_) => first.await,
+        },
+    }
 }
 
 /// A link to a contact: one that is open, or one that is dialled where it was last, or where its directory says that it is now.
@@ -140,7 +193,8 @@ async fn link_to(context: &Context, row: &ContactRow) -> Result<LinkSender, Reac
     let relay = reach.relay.as_ref().and_then(|_| context.directories.of(&row.origin)?.relay()).map(relay_of);
     let is_near = context.table.is_near(reach.node) || reach.node == context.node;
     if addresses.is_empty() && relay.is_none() && !is_near {
-        return Err(ReachError::Forbidden);
+        // It may have come to us, and told its directory later where it is.
+        return context.table.open(reach.node).await.ok_or(ReachError::Forbidden);
     }
     Ok(context.table.get(reach.node, Way { addresses, relay }).await?)
 }

@@ -197,6 +197,7 @@ impl Driver {
             News::Online(peer) => Event::Online(peer),
             News::Offline(peer) => Event::Offline(peer),
             News::RetryAll => Event::RetryAll,
+            News::Moved => Event::Moved,
             News::Bearer(bearer) => {
                 self.bearer = bearer;
                 Event::Session(self.bearer.is_some())
@@ -341,9 +342,9 @@ impl Driver {
                     Event::Worked { key, link, result }
                 });
             }
-            Effect::Doubt(link) => {
+            Effect::Doubt { link, is_strong } => {
                 if let Some(open) = open(link) {
-                    open.doubt.notify_one();
+                    open.doubt.raise(is_strong);
                 }
             }
             Effect::Close { link, excess } => {

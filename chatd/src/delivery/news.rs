@@ -82,6 +82,8 @@ pub enum News {
     Offline(PeerId),
     /// Try everything now: the network changed.
     RetryAll,
+    /// This machine's network is another one: links and dials may lead nowhere.
+    Moved,
     /// The account's directory session has this bearer token (none when it is down).
     Bearer(Option<String>),
 }

@@ -1,6 +1,7 @@
 //! A link as delivery uses it, and the claims that went out on it.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use proto::ids::{DeviceId, NodeId};
@@ -27,8 +28,29 @@ pub struct OpenLink {
     pub sender: LinkSender,
     /// Which of our claims went out on it.
     pub claims: Arc<ClaimBook>,
-    /// Notified when there is doubt whether the other end still lives: whoever runs the link asks it.
-    pub doubt: Arc<Notify>,
+    /// Raised when there is doubt whether the other end still lives: whoever runs the link asks it.
+    pub doubt: Arc<Doubt>,
+}
+
+/// Whether a link still leads to somebody.
+#[derive(Debug, Default)]
+pub struct Doubt {
+    raised: Notify,
+    is_strong: AtomicBool,
+}
+
+impl Doubt {
+    /// There is some. `is_strong`: something was seen that ends links, and nobody waits long for the answer.
+    pub fn raise(&self, is_strong: bool) {
+        self.is_strong.fetch_or(is_strong, Ordering::Relaxed);
+        self.raised.notify_one();
+    }
+
+    /// Waits for the next; one that was raised since the last wait counts. `true`: a strong one.
+    pub async fn raised(&self) -> bool {
+        self.raised.notified().await;
+        self.is_strong.swap(false, Ordering::Relaxed)
+    }
 }
 
 impl OpenLink {

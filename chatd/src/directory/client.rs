@@ -1,7 +1,7 @@
 //! The way to one directory: who it is, and how a request goes and is answered. What can be asked stands in `requests`.
 
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
@@ -19,10 +19,10 @@ use url::Url;
 
 use super::error::DirectoryError;
 use super::holds::Holds;
-use super::net::Network;
 use super::net::connect::{ConnectError, Connector, Failed};
 use super::net::place::Place;
 use super::net::stream::Stream;
+use super::net::{Moves, Network};
 use super::pin::{Identity, Pin};
 use super::relay::{self, RelayPlace};
 use super::request::RequestBuilder;
@@ -30,6 +30,8 @@ use crate::policy::clock::timekeeper::AccountClock;
 
 /// For a request as a whole, its connection included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// For an answer that was awaited when this machine's network became another one.
+const AFTER_MOVE: Duration = Duration::from_secs(2);
 /// Idle connections are dropped before the directory drops them (after 10 s), so that none is used as it closes.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(6);
 /// Bytes of an answer at most: a page of 1,000 users takes some 150 KB, a record 44 KB.
@@ -42,15 +44,24 @@ pub struct DirectoryClient {
     clock: Option<Arc<AccountClock>>,
 }
 
+type Http = Client<Connector, Full<Bytes>>;
+
 #[derive(Debug)]
 struct Inner {
     connector: Connector,
     /// The place in its normal form.
     name: String,
-    http: Client<Connector, Full<Bytes>>,
+    network: Network,
+    /// Its connections, and how many moves of this machine they have seen.
+    http: Mutex<(u64, Http)>,
     pin: Pin,
     holds: Holds,
     relay: relay::Found,
+}
+
+fn http(connector: &Connector) -> Http {
+    let pool = TokioTimer::new();
+    Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE_TIMEOUT).pool_timer(pool).build(connector.clone())
 }
 
 /// What is told of somebody who answers something else.
@@ -75,14 +86,12 @@ impl DirectoryClient {
     pub fn at(place: Place, network: &Network, key: Option<[u8; 32]>) -> Self {
         let name = place.to_string();
         let connector = Connector::new(place, network.clone());
-        let http = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_timer(TokioTimer::new())
-            .build(connector.clone());
+        let http = Mutex::new((network.moves().count(), http(&connector)));
         Self {
             inner: Arc::new(Inner {
                 connector,
                 name,
+                network: network.clone(),
                 http,
                 pin: Pin::new(key),
                 holds: Holds::default(),
@@ -124,6 +133,21 @@ impl DirectoryClient {
     /// The domain that it has to serve, if it was named by one.
     pub fn domain(&self) -> Option<&str> {
         self.inner.connector.place().domain()
+    }
+
+    /// Moves of this machine.
+    pub(super) fn moves(&self) -> Moves {
+        self.inner.network.moves()
+    }
+
+    /// Connections that lead from where this machine is now: those from before a move may never answer.
+    fn http(&self) -> Http {
+        let now = self.moves().count();
+        let mut kept = self.inner.http.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.0 != now {
+            *kept = (now, http(&self.inner.connector));
+        }
+        kept.1.clone()
     }
 
     /// A connection of its own, for a session.
@@ -262,7 +286,7 @@ impl DirectoryClient {
     ) -> Result<(StatusCode, T), DirectoryError> {
         let strange = |reason| self.strange(reason);
         let answer = async {
-            let response = self.inner.http.request(request).await.map_err(|error| self.http_error(error))?;
+            let response = self.http().request(request).await.map_err(|error| self.http_error(error))?;
             let status = response.status();
             let (mut incoming, mut body) = (response.into_body(), Vec::new());
             while let Some(frame) = incoming.frame().await {
@@ -275,7 +299,9 @@ impl DirectoryClient {
             Ok((status, body))
         };
         let slow = |_| self.unreachable(format!("no answer within {} s", REQUEST_TIMEOUT.as_secs()));
-        let (status, body) = timeout(REQUEST_TIMEOUT, answer).await.map_err(slow)??;
+        let moved = || self.unreachable("the network changed meanwhile");
+        let answer = self.moves().cut(AFTER_MOVE, timeout(REQUEST_TIMEOUT, answer)).await;
+        let (status, body) = answer.ok_or_else(moved)?.map_err(slow)??;
         if let Some(clock) = &self.clock
             && let Ok(Timed { time }) = serde_json::from_slice(&body)
         {

@@ -59,6 +59,11 @@ impl Directories {
         Ok(())
     }
 
+    /// This machine's network is another one: connections and sessions to all of them are looked after.
+    pub fn moved(&self) {
+        self.network.moved();
+    }
+
     /// The same, for an account whose own directory is this one.
     pub fn with_home(&self, origin: &str, client: Option<DirectoryClient>) -> Self {
         Self { home: client.map(|client| (origin.to_owned(), client)), ..self.clone() }

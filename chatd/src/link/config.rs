@@ -30,6 +30,10 @@ pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a quiet link is kept alive: a third of [`IDLE_TIMEOUT`], so that two probes may be lost.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
+/// What a round trip is taken for until it is known: a first packet is repeated after three of them. With the 333 ms of RFC 9002 that is
+/// a second, which is what a packet costs that was sent a moment before the network, or a relay, was back.
+pub(super) const INITIAL_RTT: Duration = Duration::from_millis(100);
+
 /// How long a link that we close may take to hand over what is queued, the last word included.
 pub(super) const DRAIN: Duration = Duration::from_secs(1);
 

@@ -92,6 +92,11 @@ impl LinkSender {
         self.shared().end(CloseReason::local(code, text));
     }
 
+    /// Ends the link of somebody who does not answer: what is queued is lost.
+    pub fn abandon(&self, text: &str) {
+        self.shared().abandon(text);
+    }
+
     /// Waits for the end of the link.
     pub async fn closed(&self) -> CloseReason {
         self.shared().wait_ended().await
@@ -116,6 +121,11 @@ impl LinkSender {
     /// The way that frames take now.
     pub fn path(&self) -> Path {
         self.shared().path()
+    }
+
+    /// Whether it has a way through a relay, beside whatever other.
+    pub fn has_relay(&self) -> bool {
+        self.shared().has_relay()
     }
 
     /// Asks the other end whether it is there; how long the answer took. Who reads the link hands answers to

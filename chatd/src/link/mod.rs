@@ -24,6 +24,7 @@ mod error;
 mod halves;
 mod lan;
 mod local;
+mod moves;
 mod node;
 mod reader;
 mod relay;

@@ -25,11 +25,12 @@ use tracing::debug;
 
 use super::caps::{InboundCaps, Origin, Slot};
 use super::config::{
-    ADDRESS_SETTLE, CLOSE_WAIT, FIRST_ADDRESS_WAIT, IDLE_TIMEOUT, INCOMING_QUEUE_LINKS, KEEP_ALIVE, MAX_DIAL_ADDRESSES,
-    RECEIVE_WINDOW, RECEIVE_WINDOW_UNAUTHENTICATED, SEND_WINDOW,
+    ADDRESS_SETTLE, CLOSE_WAIT, FIRST_ADDRESS_WAIT, IDLE_TIMEOUT, INCOMING_QUEUE_LINKS, INITIAL_RTT, KEEP_ALIVE,
+    MAX_DIAL_ADDRESSES, RECEIVE_WINDOW, RECEIVE_WINDOW_UNAUTHENTICATED, SEND_WINDOW,
 };
 use super::connect::Handshaker;
 use super::error::{CloseCode, CloseReason};
+use super::moves::watch_moves;
 use super::relay::{Known, Relay};
 use super::{Link, LinkCaps, LinkConfig, LinkError, Neighbours};
 
@@ -53,6 +54,7 @@ struct Inner {
     /// Relays that one of which this node waits at, with their discovery ports.
     relays: Mutex<BTreeMap<RelayUrl, Option<u16>>>,
     neighbours: Neighbours,
+    moves: watch::Receiver<u64>,
 }
 
 /// Where a node may be reached.
@@ -87,6 +89,8 @@ impl Node {
             let listen = neighbours.clone().run(id, whereabouts.clone());
             handshaker.tasks.spawn(handshaker.shutdown.clone().run_until_cancelled_owned(listen));
         }
+        let (move_counter, moves) = watch::channel(0);
+        handshaker.tasks.spawn(handshaker.shutdown.clone().run_until_cancelled_owned(watch_moves(move_counter)));
         let (to_owner, incoming) = mpsc::channel(INCOMING_QUEUE_LINKS);
         let acceptor = Acceptor {
             endpoint: endpoint.clone(),
@@ -107,6 +111,7 @@ impl Node {
             known,
             relays: Mutex::default(),
             neighbours,
+            moves,
         };
         Ok((Self { inner: Arc::new(inner) }, incoming))
     }
@@ -193,6 +198,11 @@ impl Node {
         }
     }
 
+    /// Counts how often this machine's network became another one: what stood before may lead nowhere.
+    pub fn moves(&self) -> watch::Receiver<u64> {
+        self.inner.moves.clone()
+    }
+
     /// Tells the transport that routes may have changed. Costs little when they have not.
     pub async fn network_change(&self) {
         self.inner.endpoint.network_change().await;
@@ -241,6 +251,7 @@ fn transport(streams: u32) -> QuicTransportConfigBuilder {
         .send_window(SEND_WINDOW)
         .max_idle_timeout(IDLE_TIMEOUT.try_into().ok())
         .keep_alive_interval(KEEP_ALIVE)
+        .initial_rtt(INITIAL_RTT)
 }
 
 async fn endpoint(config: &LinkConfig, known: &Known) -> Result<Endpoint, LinkError> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -35,13 +35,22 @@ pub(super) struct Shared {
     pub(super) carrier: Carrier,
     slot: Option<Slot>,
     ended: watch::Sender<Option<CloseReason>>,
+    /// It ended because nobody answers.
+    abandoned: AtomicBool,
     pongs: Mutex<HashMap<u64, oneshot::Sender<()>>>,
 }
 
 impl Shared {
     pub(super) fn new(carrier: Carrier, slot: Option<Slot>) -> Arc<Self> {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { id, carrier, slot, ended: watch::Sender::new(None), pongs: Mutex::default() })
+        Arc::new(Self {
+            id,
+            carrier,
+            slot,
+            ended: watch::Sender::new(None),
+            abandoned: AtomicBool::new(false),
+            pongs: Mutex::default(),
+        })
     }
 
     /// Ends the link; only the first reason counts. The other end of an in-process link ends with it.
@@ -65,6 +74,16 @@ impl Shared {
                 other.end(CloseReason::peer(reason.code, &reason.text));
             }
         }
+    }
+
+    /// Ends the link as one on which nobody answers.
+    pub(super) fn abandon(&self, text: &str) {
+        self.abandoned.store(true, Ordering::Relaxed);
+        self.end(CloseReason::local(CloseCode::Idle, text));
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
     }
 
     /// Somebody waits for the answer to a ping; `None` when as many do as may.
@@ -130,6 +149,11 @@ impl Shared {
         if let Some(slot) = &self.slot {
             slot.release();
         }
+    }
+
+    pub(super) fn has_relay(&self) -> bool {
+        let Carrier::Quic(connection) = &self.carrier else { return false };
+        connection.upgrade().is_some_and(|connection| connection.paths().iter().any(|path| path.is_relay()))
     }
 
     pub(super) fn path(&self) -> Path {

@@ -32,8 +32,10 @@ type Answer = oneshot::Sender<Result<LinkSender, LinkError>>;
 
 enum Ask {
     Get { peer: NodeId, way: Way, answer: Answer },
+    Open { peer: NodeId, answer: oneshot::Sender<Option<LinkSender>> },
     Dialed { peer: NodeId, result: Result<Link, LinkError> },
     Ended { peer: NodeId, link: u64 },
+    Moved,
 }
 
 /// A handle to the table; cheap to clone.
@@ -67,6 +69,18 @@ impl PeerTable {
         result.await.unwrap_or_else(|_| Err(gone()))
     }
 
+    /// An open link to a node, if there is one: nobody is dialled.
+    pub async fn open(&self, peer: NodeId) -> Option<LinkSender> {
+        let (answer, open) = oneshot::channel();
+        self.asks.send(Ask::Open { peer, answer }).await.ok()?;
+        open.await.ok().flatten()
+    }
+
+    /// The network is another one: dials that are under way may lead nowhere, and whoever asks gets one beside them.
+    pub async fn moved(&self) {
+        let _ = self.asks.send(Ask::Moved).await;
+    }
+
     /// Whether a node says on the local network where it is: it is looked for there beside all ways.
     pub fn is_near(&self, node: NodeId) -> bool {
         self.neighbours.is_near(node)
@@ -98,6 +112,13 @@ struct Peer {
     waiting: Vec<Answer>,
 }
 
+impl Peer {
+    /// The newest that is open.
+    fn link(&self) -> Option<&LinkSender> {
+        self.links.iter().rev().find(|sender| !sender.is_closed())
+    }
+}
+
 impl Table {
     async fn run(mut self, mut queue: mpsc::Receiver<Ask>, mut incoming: mpsc::Receiver<Link>) {
         loop {
@@ -117,6 +138,9 @@ impl Table {
     async fn ask(&mut self, ask: Ask) {
         match ask {
             Ask::Get { peer, way, answer } => self.get(peer, way, answer).await,
+            Ask::Open { peer, answer } => {
+                let _ = answer.send(self.peers.get(&peer).and_then(Peer::link).cloned());
+            }
             Ask::Dialed { peer, result } => {
                 let waiting = {
                     let entry = self.peers.entry(peer).or_default();
@@ -153,12 +177,18 @@ impl Table {
                 self.open.fetch_sub(1, Ordering::Relaxed);
                 self.forget_if_empty(peer);
             }
+            Ask::Moved => {
+                for peer in self.peers.values_mut() {
+                    peer.targets.clear();
+                    peer.relays.clear();
+                }
+            }
         }
     }
 
     async fn get(&mut self, peer: NodeId, mut way: Way, answer: Answer) {
         let entry = self.peers.entry(peer).or_default();
-        if let Some(sender) = entry.links.iter().rev().find(|sender| !sender.is_closed()) {
+        if let Some(sender) = entry.link() {
             let _ = answer.send(Ok(sender.clone()));
             return;
         }

@@ -32,7 +32,8 @@ impl Writer {
     pub(super) async fn run(mut self) {
         let clean = self.write_until_end().await;
         let reason = self.shared.wait_ended().await;
-        if clean && reason.origin == CloseOrigin::Local {
+        // Where nobody answers any more nobody takes a last word; and while the transport has this connection, it looks for no other way.
+        if clean && reason.origin == CloseOrigin::Local && !self.shared.is_abandoned() {
             // A peer that does not take the last word loses it.
             let _ = timeout(DRAIN, self.last_words(reason.code)).await;
         }

@@ -22,6 +22,10 @@ use crate::store::peers::trust;
 /// A peer that was asked whether it lives has so long to answer. Longer than any round trip that a person would wait for,
 /// much shorter than QUIC's own idle timeout of 30 s: after a crash, the peer is dialled anew where it is now.
 const ANSWER: Duration = Duration::from_secs(2);
+/// The same after something was seen that ends links, beside four round trips: a second dial costs little, and waiting costs the reader
+/// of a message. A way through a relay is made anew by the transport, which takes TLS with it.
+const ANSWER_SOON: Duration = Duration::from_millis(400);
+const ANSWER_SOON_BY_RELAY: Duration = Duration::from_millis(1_000);
 
 /// Takes links of this node as they come, and keeps those that are open in `open`; ends with the daemon.
 pub async fn run<A: Accounts>(accounts: A, node: NodeId, open: Links, mut links: mpsc::Receiver<Link>) {
@@ -84,14 +88,19 @@ impl<A: Accounts> Runner<A> {
                         break;
                     }
                 },
-                () = self.open.doubt.notified(), if asked.is_none() => {
+                is_strong = self.open.doubt.raised() => {
                     let _ = link.sender.try_send(Frame::Ping { nonce: id, reply: false });
-                    asked = Some(Instant::now() + ANSWER);
+                    let by = Instant::now() + if is_strong { self.patience() } else { ANSWER };
+                    asked = Some(asked.map_or(by, |asked: Instant| asked.min(by)));
                 }
                 () = tokio::time::sleep_until(deadline.into()) => {
                     let text = if asked.is_some() { "no answer" } else { "nothing to say for a while" };
                     tracing::debug!(peer = %link.peer, link = id, text, "link is given up");
-                    link.sender.close(CloseCode::Idle, text);
+                    if asked.is_some() {
+                        link.sender.abandon(text);
+                    } else {
+                        link.sender.close(CloseCode::Idle, text);
+                    }
                     break;
                 }
             }
@@ -103,6 +112,13 @@ impl<A: Accounts> Runner<A> {
             self.failures.ban(self.open.peer);
         }
         self.tell_all(|| News::LinkDown(id)).await;
+    }
+
+    /// How long an answer may take if there is reason to doubt that it comes.
+    fn patience(&self) -> Duration {
+        let sender = &self.open.sender;
+        let least = if sender.has_relay() { ANSWER_SOON_BY_RELAY } else { ANSWER_SOON };
+        (least + sender.path().round_trip.unwrap_or_default() * 4).min(ANSWER)
     }
 
     /// Handles one frame; `false` ends the link.

@@ -17,7 +17,7 @@ use super::context::{Inner, KnownClients, Service};
 use super::directory::publisher;
 use super::error::ServiceError;
 use super::network::relays::Relays;
-use super::network::{lan, ports};
+use super::network::{lan, moves, ports};
 use crate::directory::{Directories, NameOptions, Network};
 use crate::link::{LinkCaps, LinkConfig, LinkError, Node, PeerTable};
 use crate::peer::{self, Links};
@@ -94,6 +94,7 @@ pub async fn start(config: Config, data_dir: PathBuf) -> Result<Service, Service
     lifecycle::open_accounts(&service).await?;
     service.spawn(lifecycle::watch_disk(service.clone()));
     service.spawn(lan::watch(service.clone()));
+    service.spawn(moves::watch(service.clone()));
     service.spawn(publisher::watch_whereabouts(service.clone()));
     Ok(service)
 }

@@ -89,23 +89,47 @@ impl Lab {
     pub fn house(&mut self, nat: Nat) -> Result<House> {
         self.houses += 1;
         let number = self.houses;
-        let (router, host) = (Net::new()?, Net::new()?);
+        let host = Net::new()?;
+        let router = self.router(number, nat, &host, "eth0")?;
+        let house = House { router, host, number, second: None };
+        house.host.ip("link set lo up")?;
+        house.live_at(2)?;
+        Ok(house)
+    }
+
+    /// A second router of a house, at a network of its own: `10.0.N.1`, where N is what is returned. The host has an address there, and
+    /// no route by it yet: see [`House::route_by`].
+    ///
+    /// # Errors
+    /// As [`Lab::house`].
+    pub fn second_uplink(&mut self, house: &mut House, nat: Nat) -> Result<u8> {
+        self.houses += 1;
+        let number = self.houses;
+        let router = self.router(number, nat, &house.host, "eth1")?;
+        house.host.ip(&format!("addr add 10.0.{number}.2/24 dev eth1"))?;
+        house.host.ip("link set eth1 up")?;
+        house.second = Some(router);
+        Ok(number)
+    }
+
+    /// A router from the street to a host's port.
+    fn router(&self, number: u8, nat: Nat, host: &Net, port: &str) -> Result<Net> {
+        let router = Net::new()?;
         // To the street.
         self.internet.pair(&format!("house{number}"), &router, "wan")?;
         self.internet.ip(&format!("link set house{number} master street up"))?;
         // Into the house.
-        router.pair("lan", &host, "eth0")?;
+        router.pair("lan", host, port)?;
         router.ip("link set lo up")?;
         router.ip(&format!("addr add 203.0.113.{}/24 dev wan", 10 + number))?;
         router.ip(&format!("addr add 10.0.{number}.1/24 dev lan"))?;
         router.ip("link set wan up")?;
         router.ip("link set lan up")?;
         router.within(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1"))??;
+        // Nothing goes out under an address that is none of its network's.
+        router.within(|| std::fs::write("/proc/sys/net/ipv4/conf/all/rp_filter", "1"))??;
         router.nft(&nat.rules())?;
-        let house = House { router, host, number };
-        house.host.ip("link set lo up")?;
-        house.live_at(2)?;
-        Ok(house)
+        Ok(router)
     }
 }
 
@@ -117,6 +141,8 @@ pub struct House {
     /// The host.
     pub host: Net,
     number: u8,
+    /// Another router, if it has one.
+    second: Option<Net>,
 }
 
 impl House {
@@ -138,6 +164,19 @@ impl House {
     /// When `ip` fails.
     pub fn unplug(&self) -> Result<()> {
         self.host.ip("link set eth0 down")
+    }
+
+    /// What the host sends elsewhere goes by this network's router; its addresses stay.
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn route_by(&self, number: u8) -> Result<()> {
+        self.host.ip(&format!("route replace default via 10.0.{number}.1"))
+    }
+
+    /// The number of its first network.
+    pub fn number(&self) -> u8 {
+        self.number
     }
 
     /// The router lets nothing through any more, in either direction; nobody is told.

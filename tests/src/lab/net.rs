@@ -53,6 +53,18 @@ impl Net {
         Ok(())
     }
 
+    /// Bytes that went through a port so far, in both directions.
+    ///
+    /// # Errors
+    /// When there is no such port.
+    pub fn bytes(&self, port: &str) -> Result<u64> {
+        let table = self.within(|| std::fs::read_to_string("/proc/thread-self/net/dev"))??;
+        let line = table.lines().find_map(|line| line.trim().strip_prefix(port)?.strip_prefix(':'));
+        let fields: Vec<&str> = line.context("no such port")?.split_whitespace().collect();
+        let field = |at: usize| -> Result<u64> { Ok(fields.get(at).context("a line too short")?.parse()?) };
+        Ok(field(0)? + field(8)?)
+    }
+
     /// `nft`, with these rules.
     ///
     /// # Errors

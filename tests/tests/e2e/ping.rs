@@ -1,4 +1,4 @@
-//! `chatctl ping`: what it says, how it ends, and how often one may ask. By which way somebody is reached: `nat.rs`.
+//! `chatctl ping`: what it says, how it ends, and how often one may ask. By which way somebody is reached: `nat`.
 
 use proto::rpc::ErrorCode;
 use proto::rpc::client::ClientError;

@@ -102,6 +102,12 @@ const PARTS: &[Part] = &[
         tests: &["torture_unread_logs"],
         env: &[("CHATD_TORTURE_LOG_SECONDS", "600")],
     },
+    Part {
+        name: "networks: walking, flapping, five minutes without one, an hour of rest",
+        cargo: E2E,
+        tests: &["nat::", "lan::"],
+        env: &[("CHATD_LAB_PARTITION", "300"), ("CHATD_LAB_REST", "600"), ("RUST_TEST_THREADS", "1")],
+    },
     Part { name: "limiters", cargo: CHATD, tests: &["policy::rate", "policy::failures"], env: SOURCES },
     Part {
         name: "limiter of the directory",

@@ -140,7 +140,7 @@ fn what_is_in_flight_and_unheard_of_is_asked_for_and_then_given_up() {
     stand.sent(&pack, epoch, 1);
     stand.now += Duration::from_secs(3);
     let effects = stand.tell(Event::Tick);
-    assert!(matches!(effects[..], [Effect::Doubt(7)]), "{effects:?}");
+    assert!(matches!(effects[..], [Effect::Doubt { link: 7, .. }]), "{effects:?}");
     stand.now += Duration::from_secs(27);
     let effects = stand.tell(Event::Tick);
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Unclaim { link: 7, .. })), "{effects:?}");
@@ -189,4 +189,44 @@ fn after_a_change_of_the_network_many_are_tried_one_after_the_other() {
     stand.now += Duration::from_secs(20);
     let rest = dials(&stand.tell(Event::Tick)).len();
     assert_eq!(at_once + rest, 1_000, "within 20 s");
+}
+
+#[test]
+fn a_link_that_ends_by_our_own_move_is_followed_by_another_though_nothing_waits() {
+    let (mut stand, down) = (Stand::new(), |link| Event::LinkDown { link, too_much: false });
+    stand.tell(Event::Wanted(BOB));
+    let pack = stand.ready(PHONE, 7);
+    stand.packed(&pack, Vec::new());
+    assert_eq!(dials(&stand.tell(Event::Moved)), [], "while the link may stand");
+    assert_eq!(dials(&stand.tell(down(7))), [Some(PHONE)]);
+    let pack = stand.ready(PHONE, 8);
+    stand.packed(&pack, Vec::new());
+    // Long after it, and for too much, is another matter.
+    stand.tell(Event::Moved);
+    stand.now += Duration::from_secs(11);
+    assert_eq!(dials(&stand.tell(down(8))), []);
+}
+
+#[test]
+fn a_dial_that_began_before_a_move_is_not_waited_for() {
+    let mut stand = Stand::new();
+    assert_eq!(dials(&stand.tell(Event::Wanted(BOB))), [None]);
+    assert_eq!(dials(&stand.tell(Event::Wanted(BOB))), [], "one at a time");
+    assert_eq!(dials(&stand.tell(Event::Moved)), [None]);
+    // The end of the first says nothing.
+    let result = Dialled::Failed { wait: None, outcome: Outcome::failed(Reason::PeerUnreachable) };
+    assert!(stand.tell(Event::Dialled { key: RouteKey { peer: BOB, device: None }, attempt: 1, result }).is_empty());
+}
+
+#[test]
+fn who_claims_on_a_second_link_is_asked_whether_the_first_stands() {
+    let mut stand = Stand::new();
+    stand.tell(Event::Wanted(BOB));
+    let key = stand.ready(PHONE, 7).key;
+    stand.tell(Event::LinkUp { link: 8, peers: vec![BOB] });
+    let effects = stand.tell(Event::Claimed { key, link: 8 });
+    assert!(matches!(effects[0], Effect::Doubt { link: 7, is_strong: true }), "{effects:?}");
+    assert_eq!(stand.core.routes.get(key).unwrap().link, Some(7), "until it ends");
+    let effects = stand.tell(Event::Claimed { key, link: 7 });
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Doubt { .. })), "{effects:?}");
 }

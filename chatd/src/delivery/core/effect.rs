@@ -192,7 +192,12 @@ pub enum Effect {
         window: u64,
     },
     /// It is doubtful whether the other end of a link lives: ask it.
-    Doubt(u64),
+    Doubt {
+        /// Its number.
+        link: u64,
+        /// Something was seen that ends links.
+        is_strong: bool,
+    },
     /// Close a link.
     Close {
         /// Which.

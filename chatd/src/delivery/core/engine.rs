@@ -19,6 +19,8 @@ use crate::model::ids::PeerId;
 const SPREAD: Duration = Duration::from_millis(20);
 /// So few are tried without that.
 const AT_ONCE: usize = 32;
+/// A link that ends so soon after a move ended by it.
+const REJOIN: Duration = Duration::from_secs(10);
 /// A new message to somebody who could not be reached is tried after so long at most.
 const RETRY_ON_DEMAND: Duration = Duration::from_secs(1);
 
@@ -36,7 +38,7 @@ impl Core {
     }
 
     /// Handles an event of the moment `now`; what is to be done is added to `effects`, in its order. Bounded by what the event
-    /// concerns: a peer's routes, those of a link, those that are due, or all for [`Event::RetryAll`].
+    /// concerns: a peer's routes, those of a link, those that are due, or all for [`Event::RetryAll`] and [`Event::Moved`].
     pub fn handle(&mut self, event: Event, now: Instant, rng: &mut dyn Rng, effects: &mut Vec<Effect>) {
         let turn = &mut Turn { core: self, now, rng, effects };
         match event {
@@ -90,6 +92,7 @@ impl Core {
                 }
             }
             Event::RetryAll => retry_all(turn),
+            Event::Moved => moved(turn),
             Event::Session(up) => {
                 let came = up && !turn.core.has_session;
                 turn.core.counted |= came;
@@ -133,7 +136,7 @@ fn online(turn: &mut Turn<'_>, key: RouteKey) {
         route.phase = Phase::Down;
     }
     if let Some(link) = link {
-        turn.emit(Effect::Doubt(link));
+        turn.emit(Effect::Doubt { link, is_strong: true });
     }
     sending::advance(turn, key);
 }
@@ -181,6 +184,26 @@ fn retry_all(turn: &mut Turn<'_>) {
     }
 }
 
+/// This machine's network is another one. Whoever had a link to us has none that leads here, and does not know where we are: a link
+/// that ends now is followed by another one, whether something waits or not.
+fn moved(turn: &mut Turn<'_>) {
+    let now = turn.now;
+    for key in turn.core.routes.keys() {
+        let route = turn.route(key);
+        if route.link.is_some() {
+            route.rejoin_by = Some(now + REJOIN);
+        }
+        if route.phase == Phase::Connecting {
+            // The dial under way may have begun where there was no network.
+            route.phase = Phase::Down;
+        }
+        if !route.rejected {
+            route.backoff.succeeded();
+        }
+    }
+    retry_all(turn);
+}
+
 /// Does what is due.
 fn tick(turn: &mut Turn<'_>) {
     let now = turn.now;
@@ -196,7 +219,7 @@ fn tick(turn: &mut Turn<'_>) {
         } else if route.doubt_by.is_some_and(|by| by <= now) && route.is_waiting() {
             route.doubt_by = None;
             if let Some(link) = route.link {
-                turn.emit(Effect::Doubt(link));
+                turn.emit(Effect::Doubt { link, is_strong: false });
             }
         } else if route.claim_at.is_some_and(|at| at <= now) {
             route.claim_at = None;

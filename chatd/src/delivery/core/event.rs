@@ -281,6 +281,8 @@ pub enum Event {
     Offline(PeerId),
     /// Try everything now: the network changed.
     RetryAll,
+    /// This machine's network is another one: links and dials may lead nowhere.
+    Moved,
     /// The account has a directory session, or has it no longer.
     Session(bool),
     /// Time has passed: what is due is done.
@@ -310,6 +312,7 @@ impl Event {
             | Self::Refused { .. }
             | Self::Work { .. }
             | Self::RetryAll
+            | Self::Moved
             | Self::Session(_)
             | Self::Tick => None,
         }

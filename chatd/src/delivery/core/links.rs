@@ -52,6 +52,10 @@ fn lost(turn: &mut Turn<'_>, key: RouteKey, too_much: bool) {
     route.detach(now);
     route.ask_directory = true;
     route.rejected |= too_much || unheard;
+    if route.rejoin_by.take().is_some_and(|by| now < by) && !too_much {
+        // Our own move ended it: that it did says nothing of the peer.
+        (route.pending, route.asks, route.rejected) = (true, true, false);
+    }
     if too_much || route.backoff.failures() > 0 {
         turn.fail(key);
     } else {
@@ -118,6 +122,10 @@ pub(super) fn claimed(turn: &mut Turn<'_>, key: RouteKey, link: u64) {
         route.attach(link, now);
     }
     let uses = route.link == Some(link);
+    if let Some(other) = route.link.filter(|_| !uses) {
+        // Who makes a second one may know of no first: it was lost with the peer's network.
+        turn.emit(Effect::Doubt { link: other, is_strong: true });
+    }
     let claim = turn.claims(link, device);
     if claim && uses {
         turn.route(key).claiming(now);

@@ -100,6 +100,8 @@ pub struct Route {
     pub repeats: u32,
     /// A link is wanted though nothing waits: something is asked for.
     pub asks: bool,
+    /// Until then, a link that ends is followed by another.
+    pub rejoin_by: Option<Instant>,
     /// Since when the peer's directory knows no such account.
     pub gone_since: Option<Instant>,
     /// That is on disk.
@@ -194,6 +196,7 @@ impl Default for Route {
             repeat_at: None,
             repeats: 0,
             asks: false,
+            rejoin_by: None,
             gone_since: None,
             known_gone: false,
             resend_budget: ResendBudget::default(),

@@ -14,6 +14,10 @@ pub mod trust;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
 
 use self::names::{NameOptions, Names};
 use self::trust::Authorities;
@@ -27,12 +31,56 @@ struct Shared {
     names: Names,
     authorities: Authorities,
     allow_private: bool,
+    moves: watch::Sender<u64>,
 }
 
 impl Network {
     /// By these options; `allow_private`: addresses that the DNS gives may be private, or of this machine.
     pub fn new(names: NameOptions, allow_private: bool) -> Self {
-        Self(Arc::new(Shared { names: Names::new(names), authorities: Authorities::default(), allow_private }))
+        let (names, authorities) = (Names::new(names), Authorities::default());
+        Self(Arc::new(Shared { names, authorities, allow_private, moves: watch::Sender::default() }))
+    }
+
+    /// This machine's network is another one: what connections there are may lead nowhere.
+    pub(super) fn moved(&self) {
+        self.0.moves.send_modify(|moves| *moves += 1);
+    }
+
+    /// Counts those.
+    pub(super) fn moves(&self) -> Moves {
+        Moves(self.0.moves.subscribe())
+    }
+}
+
+/// How often this machine's network became another one, as seen by who has a connection.
+#[derive(Debug, Clone)]
+pub(super) struct Moves(watch::Receiver<u64>);
+
+impl Moves {
+    /// How many there were.
+    pub fn count(&mut self) -> u64 {
+        *self.0.borrow_and_update()
+    }
+
+    /// Waits for the next.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Does something that a move may leave hanging: `None` when it took more than `grace` after one.
+    pub async fn cut<T>(mut self, grace: Duration, what: impl Future<Output = T>) -> Option<T> {
+        self.count();
+        let cut = async {
+            self.next().await;
+            sleep(grace).await;
+        };
+        tokio::select! {
+            biased;
+            done = what => Some(done),
+            () = cut => None,
+        }
     }
 }
 
@@ -49,4 +97,27 @@ pub fn own_networks() -> Vec<(IpAddr, u8)> {
             Some((IpAddr::V6(ip.ip()), u128::from(mask.ip()).leading_ones() as u8))
         })
         .collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_after_a_move_is_cut_and_what_goes_on_is_not() {
+        let network = Network::default();
+        let (grace, begun) = (Duration::from_secs(2), tokio::time::Instant::now());
+        let hangs = network.moves().cut(grace, std::future::pending::<()>());
+        let answers = network.moves().cut(grace, sleep(Duration::from_secs(5)));
+        let soon = network.moves().cut(grace, sleep(Duration::from_secs(6)));
+        let moved = async {
+            sleep(Duration::from_secs(4)).await;
+            network.moved();
+        };
+        let (hangs, answers, soon, ()) = tokio::join!(hangs, answers, soon, moved);
+        assert_eq!((hangs, answers, begun.elapsed()), (None, Some(()), Duration::from_secs(6)));
+        // A move from before says nothing.
+        assert!(soon.is_some() && network.moves().cut(grace, sleep(grace * 2)).await.is_some());
+    }
 }

@@ -25,15 +25,42 @@ use crate::directory::net::stream::Stream;
 /// From the upgrade to the directory's `ready`.
 pub(super) const READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The directory pings every 10 s; one that is silent for so long is gone.
-pub(super) const SILENCE: Duration = Duration::from_secs(25);
+const SILENCE: Duration = Duration::from_secs(25);
 /// For the directory to take a frame, and to answer a close.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// For an answer that was awaited when this machine's network became another one: a round trip, and what TCP waits before it says
+/// something again.
+pub(super) const AFTER_MOVE: Duration = Duration::from_millis(1_500);
+/// What is said of a session that ended for it.
+pub(super) const MOVED: &str = "the network changed, and the directory does not answer as before";
 
 /// The reason of a close, for the older of two sessions that live with one key.
 const CLONED: &str = "cloned";
 
 pub(super) type Socket = WebSocketStream<Stream>;
+
+/// For how long a directory may say nothing.
+pub(super) struct Silence {
+    pub until: Instant,
+    pub why: &'static str,
+}
+
+impl Silence {
+    /// It just said something.
+    pub fn new() -> Self {
+        Self { until: Instant::now() + SILENCE, why: "the directory is silent" }
+    }
+
+    /// The connection may lead nowhere any more: the directory is asked to say something.
+    pub async fn ask(&mut self, socket: &mut Socket) -> Result<(), Ended> {
+        let asked = timeout(AFTER_MOVE, socket.send(Message::Ping(Default::default()))).await;
+        asked.map_err(|_| Ended::new(MOVED))?.map_err(Ended::new)?;
+        *self = Self { until: self.until.min(Instant::now() + AFTER_MOVE), why: MOVED };
+        Ok(())
+    }
+}
 
 /// Why a session ended.
 pub(super) struct Ended {
@@ -122,7 +149,7 @@ impl Connection {
         shutdown: &CancellationToken,
     ) -> Option<Ended> {
         self.events.send(up).await.ok()?;
-        let mut heard = Instant::now();
+        let (mut silent, mut moves) = (Silence::new(), self.client.moves());
         loop {
             let events = self.events.clone();
             tokio::select! {
@@ -132,7 +159,7 @@ impl Connection {
                     let room = events.reserve().await.ok()?;
                     Some((room, socket.next().await))
                 } => {
-                    heard = Instant::now();
+                    silent = Silence::new();
                     let (room, message) = read?;
                     match message {
                         Some(Ok(Message::Text(text))) => {
@@ -165,7 +192,12 @@ impl Connection {
                         return None;
                     }
                 },
-                () = sleep_until(heard + SILENCE) => return Some(Ended::new("the directory is silent")),
+                () = moves.next() => {
+                    if let Err(ended) = silent.ask(&mut socket).await {
+                        return Some(ended);
+                    }
+                }
+                () = sleep_until(silent.until) => return Some(Ended::new(silent.why)),
                 () = shutdown.cancelled() => {
                     // What was said before the goodbye is still passed on.
                     while let Ok(command) = commands.try_recv() {

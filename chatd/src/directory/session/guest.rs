@@ -11,14 +11,17 @@ use futures_util::StreamExt;
 use proto::directory::api::{GuestHello, ServerFrame};
 use proto::ids::{AccountId, NodeId};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, sleep, sleep_until, timeout};
+use tokio::time::{MissedTickBehavior, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::backoff;
-use super::connection::{Ended, READY_TIMEOUT, SILENCE, Socket, close, frames, next_frame, send, upgrade};
+use super::connection::{
+    AFTER_MOVE, Ended, MOVED, READY_TIMEOUT, Silence, Socket, close, frames, next_frame, send, upgrade,
+};
 use super::talk::SessionCommand;
 use crate::directory::client::DirectoryClient;
 use crate::directory::error::told;
+use crate::directory::net::Moves;
 
 /// A watch that told nothing is asked again after this, and after twice as long each time: the other side's token may have been on
 /// its way.
@@ -51,17 +54,18 @@ pub async fn run(
     mut watched: watch::Receiver<Watched>,
     events: mpsc::Sender<GuestEvent>,
 ) {
-    let mut failures = 0;
+    let (mut failures, mut moves) = (0, client.moves());
     loop {
         // Nobody is asked on behalf of nobody.
         if watched.wait_for(|watched| !watched.is_empty()).await.is_err() {
             return;
         }
         let (mut useful, mut stood) = (false, false);
-        let ended = match open(&client, node).await {
+        let opened = moves.clone().cut(AFTER_MOVE, open(&client, node)).await;
+        let ended = match opened.unwrap_or_else(|| Err(Ended::new(MOVED))) {
             Ok(mut socket) => {
                 stood = true;
-                let ended = serve(&mut socket, &mut watched, &events, &mut useful).await;
+                let ended = serve((&mut socket, client.moves()), &mut watched, &events, &mut useful).await;
                 close(&mut socket).await;
                 ended
             }
@@ -78,8 +82,10 @@ pub async fn run(
         // Where nobody honours our tokens nobody will do so soon, unless we get other ones.
         let pause = backoff(failures, !useful && stood).max(ended.wait.unwrap_or_default());
         failures += 1;
+        moves.count();
         tokio::select! {
             () = sleep(pause) => {}
+            () = moves.next() => failures = 0,
             changed = watched.changed() => {
                 if changed.is_err() {
                     return;
@@ -107,12 +113,12 @@ async fn open(client: &DirectoryClient, node: NodeId) -> Result<Socket, Ended> {
 
 /// Until nobody is watched any more, or it ends otherwise.
 async fn serve(
-    socket: &mut Socket,
+    (socket, mut moves): (&mut Socket, Moves),
     watched: &mut watch::Receiver<Watched>,
     events: &mpsc::Sender<GuestEvent>,
     useful: &mut bool,
 ) -> Result<(), Ended> {
-    let (mut known, mut unsure, mut heard) = (Watched::new(), HashMap::<AccountId, u32>::new(), Instant::now());
+    let (mut known, mut unsure, mut silent) = (Watched::new(), HashMap::<AccountId, u32>::new(), Silence::new());
     let mut again = tokio::time::interval(UNSURE_PAUSE);
     again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     watched.mark_changed();
@@ -140,7 +146,7 @@ async fn serve(
                 known = wanted;
             }
             frame = socket.next() => {
-                heard = Instant::now();
+                silent = Silence::new();
                 match frame {
                     Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
                         Ok(ServerFrame::Presence { account, online, since }) if known.contains_key(&account) => {
@@ -165,7 +171,8 @@ async fn serve(
                     Some(Err(error)) => return Err(Ended::new(chain(&error))),
                 }
             }
-            () = sleep_until(heard + SILENCE) => return Err(Ended::new("the directory is silent")),
+            () = moves.next() => silent.ask(socket).await?,
+            () = sleep_until(silent.until) => return Err(Ended::new(silent.why)),
             () = events.closed() => return Ok(()),
         }
     }

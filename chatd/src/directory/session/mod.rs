@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use self::connection::Connection;
+use self::connection::{AFTER_MOVE, Connection, Ended, MOVED};
 pub use self::guest::{GuestEvent, Watched, run as run_guest};
 pub use self::talk::{
     Counted, MAIL_QUEUE, Mail, Member, Outlets, SessionCommand, SessionEvent, SessionNumber, SessionSign,
@@ -42,7 +42,7 @@ pub async fn run(
     outlets: Outlets,
     shutdown: CancellationToken,
 ) {
-    let account = member.account;
+    let (account, mut moves) = (member.account, client.moves());
     let Outlets { events, mail } = outlets;
     let mut connection =
         Connection { client, member, sign, number, events, mail, previous: None, cloned: false, session: 0 };
@@ -50,7 +50,7 @@ pub async fn run(
     loop {
         let ended = tokio::select! {
             // Dropping a half-open session leaves nothing behind but a closed connection.
-            opened = connection.open() => match opened {
+            opened = moves.clone().cut(AFTER_MOVE, connection.open()) => match opened.unwrap_or_else(|| Err(Ended::new(MOVED))) {
                 Ok((socket, up)) => {
                     failures = 0;
                     match connection.serve(socket, up, &mut commands, &shutdown).await {
@@ -79,8 +79,10 @@ pub async fn run(
         let pause = if std::mem::take(&mut connection.cloned) { CLONED_PAUSE } else { backoff(failures, refused) };
         let pause = pause.max(ended.wait.unwrap_or_default());
         failures += 1;
+        moves.count();
         tokio::select! {
             () = sleep(pause) => {}
+            () = moves.next() => failures = 0,
             asked = retry_asked(&mut commands) => if !asked { return },
             () = shutdown.cancelled() => return,
         }

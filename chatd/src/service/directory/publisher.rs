@@ -3,6 +3,7 @@
 //! Invariants: a record is committed before it is published; of two copies of an account that meet in the directory, one stops
 //! for good.
 
+use futures_util::future::join_all;
 use proto::advice::Step;
 use proto::directory::{MAX_SEQ_STEP, Record, SignedRecord, supersedes};
 use proto::name::{Address, Name};
@@ -120,13 +121,21 @@ pub(in crate::service) async fn watch_whereabouts(service: Service) {
     let mut whereabouts = service.inner.node.whereabouts();
     loop {
         whereabouts.borrow_and_update();
-        for account in service.accounts().into_iter().filter(|account| account.is_running()) {
-            if let Err(error) = publish_reach(&service, &account, false).await {
+        let running: Vec<_> = service.accounts().into_iter().filter(|account| account.is_running()).collect();
+        // One directory that does not answer holds up nobody else's.
+        let publish = join_all(running.iter().map(async |account| {
+            if let Err(error) = publish_reach(&service, account, false).await {
                 tracing::debug!(%error, "reach was not published");
             }
-        }
-        if whereabouts.changed().await.is_err() {
-            return;
+        }));
+        tokio::select! {
+            _ = publish => {
+                if whereabouts.changed().await.is_err() {
+                    return;
+                }
+            }
+            // The way to say so may be another one by now.
+            changed = whereabouts.changed() => if changed.is_err() { return },
         }
         service.tell_all(|| News::RetryAll).await;
     }

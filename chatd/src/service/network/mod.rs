@@ -2,6 +2,7 @@
 
 pub(super) mod lan;
 mod links;
+pub(super) mod moves;
 pub(crate) mod pings;
 pub(super) mod ports;
 pub(super) mod relays;

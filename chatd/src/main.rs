@@ -228,7 +228,7 @@ async fn serve(
             _ = terminate.recv() => end(&stop),
             _ = interrupt.recv() => end(&stop),
             _ = hangup.recv() => match reload(args, &mut setup, log, &handle) {
-                Ok(told) => tracing::info!("configuration read again: {told}"),
+                Ok(told) => tracing::info!(told, "configuration read again"),
                 Err(error) => tracing::warn!(error = chain(error.as_ref()), "the configuration stays as it is"),
             },
         }

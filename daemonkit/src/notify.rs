@@ -21,7 +21,7 @@ pub enum State {
 /// Says it. Not being heard is a warning in the log, and no reason to stop.
 pub fn notify(state: State) {
     if let Err(error) = send(state) {
-        tracing::warn!(often = "notify", %error, "systemd cannot be told that the daemon is {state:?}");
+        tracing::warn!(often = "notify", %error, ?state, "systemd cannot be told how the daemon is");
     }
 }
 

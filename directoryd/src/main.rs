@@ -17,6 +17,7 @@ use directoryd::http::gate::Gate;
 use directoryd::store::Store;
 use directoryd::tls::certificate::Source;
 use directoryd::{Config, Handle, Opened, setup};
+use proto::time::Timestamp;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -104,7 +105,10 @@ impl Args {
                 let text = certificate.display().to_string();
                 let source = Source::Files { certificate, key };
                 let named = if source.names(&config.origin)? { "" } else { ", which does not name the origin" };
-                text + named
+                let ends = directoryd::tls::Tls::open(source)?
+                    .ends()
+                    .map(|ends| format!(", until {}", Timestamp(ends.saturating_mul(1_000))));
+                text + named + &ends.unwrap_or_default()
             }
         };
         let address = config.listen;
@@ -190,7 +194,7 @@ fn start(args: &Args) -> anyhow::Result<()> {
         return print(&args.check(&config)?);
     }
     if args.healthy {
-        return pulse::healthy(config.listen);
+        return pulse::healthy(config.listen, config.tls() != Tls::Off, &config.origin);
     }
     if args.print_config {
         return print(&daemonkit::settings::file(&Config::SECTIONS, &config.table()));
@@ -213,13 +217,16 @@ fn start(args: &Args) -> anyhow::Result<()> {
         LogFormat::Text => Format::Text,
         LogFormat::Json => Format::Json,
     };
-    let log = Log::start(&config.log, format, &[])?;
+    let log = Log::start(&config.log, format, PRIVATE)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     let result = runtime.block_on(serve(args, config, &log));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result
 }
+
+/// Fields of lines of the log that name members.
+const PRIVATE: daemonkit::log::Private = &["name"];
 
 /// To standard output; a full disk is an error and no panic.
 fn print(text: &str) -> anyhow::Result<()> {
@@ -257,7 +264,7 @@ async fn serve(args: &Args, config: Config, log: &Log) -> anyhow::Result<()> {
             _ = terminate.recv() => stop(&shutdown, "SIGTERM"),
             _ = interrupt.recv() => stop(&shutdown, "SIGINT"),
             _ = hangup.recv() => match reload(args, &mut current, log, &handle) {
-                Ok(told) => tracing::info!("configuration read again: {told}"),
+                Ok(told) => tracing::info!(told, "configuration read again"),
                 Err(error) => tracing::warn!(error = chain(error.as_ref()), "the configuration stays as it is"),
             },
         }

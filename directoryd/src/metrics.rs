@@ -200,8 +200,8 @@ impl Metrics {
         self.writes.fetch_add(commands as u64, Ordering::Relaxed);
     }
 
-    /// The text, with the gauges that others keep.
-    pub fn render(&self, accounts: usize, sessions: usize) -> String {
+    /// The text, with the gauges that others keep; `certificate_ends`: when the operator's does, in Unix seconds.
+    pub fn render(&self, accounts: usize, sessions: usize, certificate_ends: Option<i64>) -> String {
         let mut out = String::with_capacity(4_096);
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         head(&mut out, "directoryd_operations_total", "counter", "Operations by outcome.");
@@ -244,6 +244,11 @@ impl Metrics {
             head(&mut out, name, kind, help);
             let _ = writeln!(out, "{name} {value}");
         }
+        if let Some(ends) = certificate_ends {
+            let name = "directoryd_certificate_ends_timestamp_seconds";
+            head(&mut out, name, "gauge", "When the certificate that is shown ends.");
+            let _ = writeln!(out, "{name} {ends}");
+        }
         self.mailbox.render(&mut out);
         self.relay.render(&mut out);
         out
@@ -265,7 +270,7 @@ mod tests {
         }
         let metrics = Metrics::default();
         metrics.operation(Op::Users, Outcome::Refused, Duration::from_micros(5));
-        let text = metrics.render(3, 2);
+        let text = metrics.render(3, 2, None);
         assert!(text.contains("directoryd_operations_total{operation=\"users\",outcome=\"refused\"} 1\n"));
         assert!(text.contains("directoryd_accounts 3\n"));
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use daemonkit::pulse;
 use directoryd::Handle;
+use directoryd::tls::probe;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -30,25 +31,32 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Asks the directory that listens on `address`, of another process, what it says of its health.
+/// What it answers.
+fn asked(mut stream: impl Read + Write) -> anyhow::Result<String> {
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(MAX_ANSWER).read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// Asks the directory that listens on `address`, of another process, what it says of its health; `tls`: by TLS, as `origin`.
 ///
 /// # Errors
 /// When nobody answers, or all is not well.
-pub fn healthy(address: SocketAddr) -> anyhow::Result<()> {
+pub fn healthy(address: SocketAddr, tls: bool, origin: &str) -> anyhow::Result<()> {
     let address = reachable(address);
+    let url = format!("{}://{address}", if tls { "https" } else { "http" });
     let ask = || {
-        let mut stream = std::net::TcpStream::connect_timeout(&address, PATIENCE)?;
+        let stream = std::net::TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.take(MAX_ANSWER).read_to_string(&mut answer)?;
-        std::io::Result::Ok(answer)
+        stream.set_write_timeout(Some(PATIENCE))?;
+        if tls { asked(rustls::StreamOwned::new(probe::connection(origin)?, stream)) } else { asked(stream) }
     };
-    let answer = ask().with_context(|| format!("no directory answers at http://{address}"))?;
+    let answer = ask().with_context(|| format!("no directory answers at {url}"))?;
     let first = answer.lines().next().unwrap_or_default();
     anyhow::ensure!(
         first.contains(" 200 "),
-        "the directory at http://{address} is not well: {}",
+        "the directory at {url} is not well: {}",
         answer.lines().last().unwrap_or(first)
     );
     Ok(())

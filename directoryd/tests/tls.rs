@@ -56,6 +56,13 @@ async fn the_own_key_is_shown_and_is_the_one_that_members_pin() {
     let mut http = Http::connect_tls(address(&process.url), ORIGIN, &pinned).await.unwrap();
     let answer: DirectoryAnswer = http.get("/v1/directory").await.unwrap().json().unwrap();
     assert_eq!(SpkiPin::of_ed25519(&unhex(&answer.key).unwrap()), pin(&process.url));
+    // Whoever watches it asks by TLS, too.
+    let healthy = |listen: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_directoryd"));
+        command.args(["--healthy", "--listen", listen, "--config"]).arg(&file).output().unwrap()
+    };
+    let well = healthy(address(&process.url));
+    assert!(well.status.success(), "{}", String::from_utf8_lossy(&well.stderr));
     // TLS 1.3 and a key exchange that is ready for quantum computers.
     let stream = connect(address(&process.url), ORIGIN, &pinned).await.unwrap();
     let session = stream.get_ref().1;
@@ -69,7 +76,9 @@ async fn the_own_key_is_shown_and_is_the_one_that_members_pin() {
     process.stop();
     let process = Process::start(&data.path().join("data"), &["--config", file.to_str().unwrap()]);
     assert_eq!(pin(&process.url), before);
+    let at = address(&process.url).to_owned();
     process.stop();
+    assert!(!healthy(&at).status.success(), "nobody is there");
 }
 
 #[tokio::test]
@@ -113,6 +122,9 @@ async fn a_replaced_certificate_is_shown_and_connections_go_on() {
     let at = address(&directory.url);
     let mut open = Http::connect_tls(at, ORIGIN, &client(Trust::Pin(old.pin)).unwrap()).await.unwrap();
     assert_eq!(open.get("/v1/nonce").await.unwrap().status, 200);
+    // Whoever watches is told when it ends.
+    let figures = open.get("/metrics").await.unwrap().text();
+    assert!(figures.contains("\ndirectoryd_certificate_ends_timestamp_seconds 4102444800\n"), "{figures}");
     // Half of it is there, or something else altogether: the old one stays.
     std::fs::write(&chain, &new.chain).unwrap();
     assert_eq!(shown(at).await, old.pin);
@@ -155,7 +167,7 @@ fn files_that_are_no_certificate_and_key_say_so() {
     let (success, text) = start(&another, &another_key, &["--check"]);
     assert!(success && text.contains("does not name the origin"), "{text}");
     let (success, text) = start(&chain, &key, &["--check"]);
-    assert!(success && !text.contains("does not name"), "{text}");
+    assert!(success && !text.contains("does not name") && text.contains(", until 2100-01-01T00:00:00"), "{text}");
 }
 
 /// The beginning of a handshake that never goes on: a message of 60 KB is announced, and nearly a record of it comes.

@@ -23,6 +23,8 @@ pub enum Holds {
     Now,
     /// It ended years ago.
     Ended,
+    /// For another week.
+    AWeek,
     /// Not for years to come.
     Later,
 }
@@ -97,6 +99,10 @@ fn params(names: &[&str], holds: Holds) -> Result<CertificateParams> {
     (params.not_before, params.not_after) = match holds {
         Holds::Now => (date_time_ymd(2020, 1, 1), date_time_ymd(2100, 1, 1)),
         Holds::Ended => (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1)),
+        Holds::AWeek => {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+            (date_time_ymd(2020, 1, 1), date_time_ymd(1970, 1, 1) + now + std::time::Duration::from_secs(7 * 86_400))
+        }
         Holds::Later => (date_time_ymd(2099, 1, 1), date_time_ymd(2100, 1, 1)),
     };
     Ok(params)

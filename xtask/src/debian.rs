@@ -15,7 +15,7 @@ struct Need {
 /// What another implementation of age runs on.
 const NODE: [&str; 2] = ["nodejs", "npm"];
 
-const NEEDS: [Need; 18] = [
+const NEEDS: [Need; 19] = [
     Need { package: "python3", why: "docs/rpc.md's client is run as printed", present: || runs("python3", &["-V"]) },
     Need {
         package: "python3-venv",
@@ -33,6 +33,7 @@ const NEEDS: [Need; 18] = [
         why: "another implementation of age is asked to open what is sealed here",
         present: || runs("node", &["--version"]),
     },
+    Need { package: "neovim", why: "docs/examples/chat.lua is run in it", present: || runs("nvim", &["--version"]) },
     Need { package: "npm", why: "it is installed with npm", present: || runs("npm", &["--version"]) },
     Need {
         package: "knot",

@@ -58,8 +58,8 @@ pub fn provide(tool: &Tool) -> Result<Option<PathBuf>> {
     Ok(Some(program))
 }
 
-/// age as its author wrote it for JavaScript, and C2SP's vectors for age; `tests/tests/age` looks for them.
-const NODE_PACKAGES: [&str; 2] = ["age-encryption@0.3.1", "cctv-age@0.2.0"];
+/// age as its author wrote it for JavaScript, and C2SP's vectors for age, for `tests/tests/age`; and what docs/examples/client.js needs.
+const NODE_PACKAGES: [&str; 3] = ["age-encryption@0.3.1", "cctv-age@0.2.0", "@msgpack/msgpack@3.1.3"];
 
 /// Installs what tests need of node, if it is missing; said on stdout where it cannot be had.
 ///

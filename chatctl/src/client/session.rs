@@ -45,6 +45,8 @@ pub struct Session {
     /// What it presents instead of its user's rights.
     token: Option<Secret>,
     client: Option<Client>,
+    /// Somebody has taken a connection of it.
+    met: bool,
 }
 
 impl Session {
@@ -53,7 +55,7 @@ impl Session {
         let account = account.filter(|name| !name.is_empty());
         let socket = socket.filter(|path| !path.as_os_str().is_empty());
         let token = token.filter(|token| !token.is_empty()).map(Secret::from);
-        Self { out, account, socket, token, client: None }
+        Self { out, account, socket, token, client: None, met: false }
     }
 
     /// How messages are shown in this run.
@@ -101,6 +103,7 @@ impl Session {
     /// this one and changes nothing.
     async fn admitted(&mut self) -> Result<Client, Failure> {
         let (client, path) = socket::connect(self.socket.as_deref()).await?;
+        self.met = true;
         let hello = HelloParams {
             client: concat!("chatctl ", env!("CARGO_PKG_VERSION")).to_owned(),
             token: self.token.clone(),
@@ -124,6 +127,11 @@ impl Session {
                 result => return result,
             }
         }
+    }
+
+    /// Whether a daemon was there in this run, and be it that it went before it said a word.
+    pub fn has_met_a_daemon(&self) -> bool {
+        self.met
     }
 
     /// The socket in use, once there was a call.

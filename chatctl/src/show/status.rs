@@ -29,6 +29,9 @@ fn daemon(status: &StatusResult, socket: &str) -> Vec<(&'static str, String)> {
     if let Some(relay) = &status.relay {
         facts.insert(5, ("waits at", format!("the relay {}", relay.trim_end_matches('/'))));
     }
+    if let Some(stored) = &status.stored {
+        facts.push(("stored", format!("{} of {} MiB", stored.bytes.div_ceil(1 << 20), stored.most >> 20)));
+    }
     for client in &status.own_clients {
         let pid = client.pid.map(|pid| format!(" ({pid})")).unwrap_or_default();
         let since = clock::clock(client.since);

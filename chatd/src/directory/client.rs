@@ -118,6 +118,11 @@ impl DirectoryClient {
         &self.inner.name
     }
 
+    /// When its certificate ends, in Unix seconds, as the last connection showed it, if its dates count.
+    pub fn certificate_ends(&self) -> Option<i64> {
+        self.inner.connector.certificate_ends()
+    }
+
     /// Its relay, as the last session found it.
     pub fn relay(&self) -> Option<RelayPlace> {
         self.inner.relay.get()

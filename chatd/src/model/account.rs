@@ -205,6 +205,8 @@ pub struct DaemonStatus {
     pub links: u64,
     /// Those of them that go through a relay now.
     pub relayed: u64,
+    /// Bytes that the user's accounts store, and may; a token is told of neither.
+    pub stored: Option<(u64, u64)>,
     /// Programs that are connected, of all users.
     pub clients: u64,
     /// Those of the user.

@@ -287,6 +287,6 @@ impl<A: Accounts> Runner<A> {
 
 fn log_failure(result: Result<(), crate::store::StoreError>, what: &str) {
     if let Err(error) = result {
-        tracing::warn!(%error, "{what}");
+        tracing::warn!(%error, what, "what a peer did was not stored");
     }
 }

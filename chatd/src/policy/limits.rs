@@ -1,4 +1,4 @@
-//! The figures of every limit that the daemon enforces, as the `[limits]` table of its configuration.
+//! The figures of every limit that the daemon enforces, as the tables `[limits]` and `[space]` of its configuration.
 //!
 //! The defaults are those of docs/security.md. A limit of zero is a typing error, not a wish, and is refused.
 
@@ -50,14 +50,6 @@ daemonkit::settings! {
         request_work_bits: NonZeroU32 = n(20),
         /// Contact requests of one account that wait for an answer; as many again with proof of work.
         pending_requests: NonZeroU32 = n(64),
-        /// Messages of one contact that are stored in a day. What is beyond stays with its sender, who is told.
-        contact_messages_per_day: NonZeroU32 = n(1_000_000),
-        /// KiB of one contact that are stored in a day.
-        contact_kib_per_day: NonZeroU32 = n(1 << 20),
-        /// Messages of one contact that are stored in all, less what was forgotten.
-        contact_messages: NonZeroU32 = n(10_000_000),
-        /// KiB of one contact that are stored in all.
-        contact_kib: NonZeroU32 = n(8 << 20),
         /// Clients on the local socket, of all users together.
         rpc_clients: NonZeroU32 = n(1_024),
         /// Clients that each local user has for certain. Who is alone may have more, up to three quarters of all.
@@ -66,6 +58,23 @@ daemonkit::settings! {
         accounts_per_uid: NonZeroU32 = n(8),
         /// Keys (nodes, identities, domains) that each limiter remembers; what is more shares one allowance.
         limiter_keys: NonZeroU32 = n(16_384),
+    }
+}
+
+daemonkit::settings! {
+    /// Who may take how much of the disk. Every field may be left out.
+    pub struct SpaceLimits {
+        /// MiB that all accounts of one local user store at most: messages, contacts, events. Of a user who has it all nothing more
+        /// is taken, and what others send stays with them; the index for searches comes on top, and can be deleted.
+        user_mib: NonZeroU32 = n(64 << 10),
+        /// Messages of one contact that are stored in a day. What is beyond stays with its sender, who is told.
+        contact_messages_per_day: NonZeroU32 = n(1_000_000),
+        /// KiB of one contact that are stored in a day.
+        contact_kib_per_day: NonZeroU32 = n(1 << 20),
+        /// Messages of one contact that are stored in all, less what was forgotten.
+        contact_messages: NonZeroU32 = n(10_000_000),
+        /// KiB of one contact that are stored in all.
+        contact_kib: NonZeroU32 = n(8 << 20),
     }
 }
 
@@ -82,7 +91,12 @@ pub struct Quotas {
     pub bytes: i64,
 }
 
-impl Limits {
+impl SpaceLimits {
+    /// Bytes of one local user.
+    pub fn user_bytes(&self) -> u64 {
+        u64::from(self.user_mib.get()) << 20
+    }
+
     /// What may be stored of one contact.
     pub fn quotas(&self) -> Quotas {
         let count = |value: NonZeroU32| i64::from(value.get());
@@ -97,7 +111,7 @@ impl Limits {
 
 impl Default for Quotas {
     fn default() -> Self {
-        Limits::default().quotas()
+        SpaceLimits::default().quotas()
     }
 }
 

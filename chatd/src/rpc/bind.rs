@@ -180,6 +180,7 @@ fn store_code(error: &StoreError) -> ErrorCode {
         StoreError::IdTaken(_) => ErrorCode::AlreadyExists,
         StoreError::Contact(_) => ErrorCode::NotAContact,
         StoreError::Closed => ErrorCode::ShuttingDown,
+        StoreError::ShareUsed(_) => ErrorCode::LimitReached,
         StoreError::Search(SearchError::NoWords | SearchError::TooLong { .. } | SearchError::TooManyWords { .. }) => {
             ErrorCode::InvalidParams
         }

@@ -8,7 +8,7 @@ use daemonkit::settings::Section;
 use proto::directory::ContactPolicy;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::limits::Limits;
+use crate::policy::limits::{Limits, SpaceLimits};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, clap::ValueEnum)]
@@ -67,6 +67,8 @@ daemonkit::settings! {
         list_address: bool = false,
         /// Limits on what others may cost; see below.
         limits: Limits = Limits::default(),
+        /// Who may take how much of the disk; see below.
+        space: SpaceLimits = SpaceLimits::default(),
     }
 }
 
@@ -118,8 +120,11 @@ pub enum ConfigError {
 
 impl Config {
     /// All keys, for the reference and for `--print-config`.
-    pub const SECTIONS: [Section; 2] =
-        [Section { name: "", settings: Self::SETTINGS }, Section { name: "limits", settings: Limits::SETTINGS }];
+    pub const SECTIONS: [Section; 3] = [
+        Section { name: "", settings: Self::SETTINGS },
+        Section { name: "limits", settings: Limits::SETTINGS },
+        Section { name: "space", settings: SpaceLimits::SETTINGS },
+    ];
 
     /// The values, as a file would hold them.
     pub fn table(&self) -> toml::Table {
@@ -226,7 +231,7 @@ mod tests {
     fn each_key_is_taken_over_or_named_until_it_has_had_its_restart() {
         let old = Config::default();
         for section in Config::SECTIONS {
-            for setting in section.settings.iter().filter(|setting| setting.name != "limits") {
+            for setting in section.settings.iter().filter(|setting| !["limits", "space"].contains(&setting.name)) {
                 let dot = if section.name.is_empty() { "" } else { "." };
                 let key = format!("{}{dot}{}", section.name, setting.name);
                 let new = with_another(section.name, setting.name);

@@ -1,8 +1,9 @@
 //! The service: what all calls share. Everything that calls do stands in the room of its noun.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use proto::ids::{AccountId, DeviceId, NodeId};
@@ -24,6 +25,7 @@ use crate::peer::Links;
 use crate::policy::rate::SharedLimits;
 use crate::policy::rate::keyed::KeyedLimiter;
 use crate::store::disk::reserve::Space;
+use crate::store::disk::share::Share;
 use crate::store::history::search::Indexer;
 
 /// The daemon's service; cheap to clone.
@@ -42,6 +44,8 @@ pub(super) struct Inner {
     pub indexer: Indexer,
     /// The disk under the data directory.
     pub space: Arc<Space>,
+    /// What each local user may store on it.
+    pub shares: Shares,
     pub limits: SharedLimits,
     /// Those that the configuration names.
     pub directories: Directories,
@@ -55,6 +59,32 @@ pub(super) struct Inner {
     pub started: Instant,
     pub stop: CancellationToken,
     pub tasks: TaskTracker,
+}
+
+/// What each local user has stored, and may store.
+pub(super) struct Shares {
+    most: u64,
+    /// There are as many as users who ever had an account.
+    of: Mutex<HashMap<u32, Arc<Share>>>,
+}
+
+impl Shares {
+    /// Each of so many bytes.
+    pub fn new(most: u64) -> Self {
+        Self { most, of: Mutex::default() }
+    }
+
+    /// The share of a user.
+    pub fn of(&self, uid: u32) -> Arc<Share> {
+        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(of.entry(uid).or_insert_with(|| Share::new(self.most)))
+    }
+
+    /// Bytes of all together.
+    pub fn bytes(&self) -> u64 {
+        let of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        of.values().map(|share| share.used().bytes).sum()
+    }
 }
 
 /// Programs that are connected, as the RPC room tells of them.

@@ -13,7 +13,7 @@ use super::account::registry::Registry;
 use super::account::{keys, lifecycle};
 use super::backup::transfers::Transfers;
 use super::config::Config;
-use super::context::{Inner, KnownClients, Service};
+use super::context::{Inner, KnownClients, Service, Shares};
 use super::directory::publisher;
 use super::error::ServiceError;
 use super::network::relays::Relays;
@@ -75,6 +75,7 @@ pub async fn start(config: Config, data_dir: PathBuf) -> Result<Service, Service
             indexer: Indexer::start(),
             transfers: Transfers::new(Arc::clone(&space)),
             space,
+            shares: Shares::new(config.space.user_bytes()),
             accounts: Registry::default(),
             relays: Relays::new(node.clone()),
             pings: rate::pings(),

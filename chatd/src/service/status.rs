@@ -57,6 +57,7 @@ pub(crate) async fn status(
         uptime: service.inner.started.elapsed().as_secs(),
         links: service.inner.table.open_links(),
         relayed,
+        stored: (!by_token).then(|| service.inner.shares.of(caller.uid).used()).map(|used| (used.bytes, used.most)),
         clients: clients.count(),
         own_clients: clients.who().filter(|_| !by_token).map(|who| who.of_user(caller.uid)).unwrap_or_default(),
         user_clients: clients

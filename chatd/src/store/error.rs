@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::store::disk::checksum;
+use crate::store::disk::share::Used;
 
 /// What can go wrong in a store.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +14,14 @@ pub enum StoreError {
     /// The disk is full: nothing was written.
     #[error("the disk is full: free some space; nothing was stored")]
     Full,
+    /// The user to whom the account belongs has stored as much as the operator grants.
+    #[error(
+        "the share of this user is used up ({} of {} MiB): forget what is no longer needed, or have the operator raise user_mib in \
+         [space]; nothing was stored",
+        .0.bytes >> 20,
+        .0.most >> 20
+    )]
+    ShareUsed(Used),
     /// The transaction around the operation failed.
     #[error("nothing was stored: {0}")]
     NotStored(String),

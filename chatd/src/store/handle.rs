@@ -1,7 +1,7 @@
 //! The handle of an account's store: operations go to its writer, queries to connections that cannot write.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rusqlite::Connection;
 use tokio::sync::watch;
@@ -10,6 +10,7 @@ use crate::events::EventHub;
 use crate::model::ids::PeerId;
 use crate::store::account::{self, NewAccount};
 use crate::store::disk::reserve::Space;
+use crate::store::disk::share::{Member, Share};
 use crate::store::disk::{checksum, health};
 use crate::store::engine::queue::Lane;
 use crate::store::engine::tx::Tx;
@@ -31,6 +32,7 @@ struct Inner {
     path: PathBuf,
     care: Arc<health::Care>,
     space: Option<Arc<Space>>,
+    share: Arc<OnceLock<Member>>,
     writer: writer::Writer,
     readers: Mutex<Vec<Connection>>,
     hub: Arc<EventHub>,
@@ -83,6 +85,11 @@ impl Store {
         Ok(store)
     }
 
+    /// From now on what this store takes counts against a share, and nothing is added to it when that is used up.
+    pub fn count_against(&self, share: &Arc<Share>) {
+        let _ = self.inner.share.set(Member::new(Arc::clone(share), self.inner.path.clone()));
+    }
+
     /// Runs a store on an open connection.
     pub(in crate::store) fn start(
         path: PathBuf,
@@ -96,15 +103,19 @@ impl Store {
         let wake = Arc::new(Wake::default());
         let care = Arc::new(health::Care::new(path.clone(), None));
         let index = Arc::clone(&search);
+        let share = Arc::new(OnceLock::new());
         let shared = writer::Shared {
             on_message: Arc::new(move |newest| index.nudge(newest)),
             hub: Arc::clone(&hub),
             wake: Arc::clone(&wake),
             care: Arc::clone(&care),
             space: space.clone(),
+            share: Arc::clone(&share),
         };
         let writer = writer::Writer::spawn(conn, shared)?;
-        Ok(Self { inner: Arc::new(Inner { path, care, space, writer, readers: Mutex::default(), hub, wake, search }) })
+        Ok(Self {
+            inner: Arc::new(Inner { path, care, space, share, writer, readers: Mutex::default(), hub, wake, search }),
+        })
     }
 
     /// Opens what is left of a damaged store, to be read: `text` is what writers are told. Writes nothing, ever.
@@ -117,7 +128,8 @@ impl Store {
         let care = Arc::new(health::Care::new(path.clone(), Some(text)));
         let search = Arc::new(Search::open(indexer, path.clone(), path.with_file_name("search.db"))?);
         let (hub, wake, writer) = (Arc::new(EventHub::new(0)), Arc::new(Wake::default()), writer::Writer::none());
-        let inner = Inner { path, care, space: None, writer, readers: Mutex::default(), hub, wake, search };
+        let share = Arc::new(OnceLock::new());
+        let inner = Inner { path, care, space: None, share, writer, readers: Mutex::default(), hub, wake, search };
         Ok(Self { inner: Arc::new(inner) })
     }
 

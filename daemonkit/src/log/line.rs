@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
+use super::event as kinds;
 use super::veil::{self, Private};
 
 /// How lines look.
@@ -112,11 +113,15 @@ pub(super) fn line(format: Format, private: Private, event: &Event<'_>) -> Strin
     let loud = *event.metadata().level() <= Level::INFO;
     let mut fields = Fields { private, loud, ..Fields::default() };
     event.record(&mut fields);
+    if loud && let Some(id) = kinds::id(event.metadata().target(), &fields.message) {
+        fields.others.push(("event", id.into()));
+    }
     write_out(format, event.metadata().level(), event.metadata().target(), fields)
 }
 
 /// A line of the log about itself.
-pub(super) fn own(format: Format, level: Level, message: &str, others: Vec<(&'static str, Value)>) -> String {
+pub(super) fn own(format: Format, level: Level, message: &str, mut others: Vec<(&'static str, Value)>) -> String {
+    others.extend(kinds::id("daemonkit::log", message).map(|id| ("event", id.into())));
     write_out(format, &level, "daemonkit::log", Fields { message: message.to_owned(), others, ..Fields::default() })
 }
 

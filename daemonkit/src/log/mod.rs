@@ -2,8 +2,10 @@
 //!
 //! Invariants: whoever logs never waits for whoever reads; nothing foreign makes a line longer than some values of
 //! [`MAX_VALUE_BYTES`]; a kind of line that comes all the time is counted and told once a minute; what is dropped is counted and
-//! told as soon as something can be written again.
+//! told as soon as something can be written again. What systemd's journal takes has its priority before it.
 
+pub mod event;
+mod journal;
 mod line;
 mod throttle;
 mod veil;
@@ -87,7 +89,8 @@ impl Log {
         std::panic::set_hook(Box::new(move |panic| {
             let thread = std::thread::current();
             let trace = std::backtrace::Backtrace::capture();
-            panics.put(format!("thread '{}' {panic}", thread.name().unwrap_or("?")).as_bytes());
+            let told = format!("thread '{}' {panic}", thread.name().unwrap_or("?"));
+            panics.put(journal::line(Level::ERROR, told).as_bytes());
             if trace.status() == std::backtrace::BacktraceStatus::Captured {
                 trace.to_string().lines().for_each(|line| panics.put(line.as_bytes()));
             }
@@ -145,7 +148,7 @@ static LAST: OnceLock<Writer> = OnceLock::new();
 pub fn last_words(text: &str) {
     match LAST.get() {
         Some(writer) => {
-            writer.put(text.as_bytes());
+            writer.put(journal::line(Level::ERROR, text.to_owned()).as_bytes());
             writer.finish(FINISH);
         }
         None => {
@@ -165,7 +168,8 @@ struct Lines {
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         if self.throttle.admits(event, Instant::now()) {
-            self.writer.put(line::line(self.format, self.private, event).as_bytes());
+            let line = line::line(self.format, self.private, event);
+            self.writer.put(journal::line(*event.metadata().level(), line).as_bytes());
         }
     }
 }
@@ -178,15 +182,14 @@ struct Teller {
 
 impl Told for Teller {
     fn dropped(&mut self, lines: u64) -> String {
-        let text = "lines of the log were dropped: whoever reads it was too slow, or its disk was full";
-        line::own(self.format, Level::WARN, text, vec![("lines", lines.into())])
+        journal::line(Level::WARN, line::own(self.format, Level::WARN, event::DROPPED, vec![("lines", lines.into())]))
     }
 
     fn tick(&mut self) -> Vec<String> {
         let over = self.throttle.over(Instant::now());
         let told = over.into_iter().map(|Summary { more, level, place }| {
-            let text = "more lines came from the same place in a minute, and were only counted";
-            line::own(self.format, level, text, vec![("more", more.into()), ("place", place.into())])
+            let others = vec![("more", more.into()), ("place", place.into())];
+            journal::line(level, line::own(self.format, level, event::COUNTED, others))
         });
         told.collect()
     }

@@ -170,24 +170,33 @@ impl<'a> Operation<'a> {
     /// Ends, with an answer that is no JSON.
     pub fn end(self, result: Result<Response, Refusal>) -> Response {
         let took = self.started.elapsed();
-        let (operation, name, address) = (self.op.name(), self.name.as_str(), self.address);
+        let (operation, address) = (self.op.name(), self.address);
+        // Of the directory itself it is no name: a word for one of its own paths.
+        let (name, path) = match self.op {
+            Op::Other => (None, Some(self.name.as_str())),
+            _ => (Some(self.name.as_str()), None),
+        };
+        tracing::debug!(operation, name, "who it is about");
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         match result {
             Ok(response) => {
                 self.metrics.operation(self.op, Outcome::Ok, took);
                 let status = response.status().as_u16();
-                tracing::info!(operation, name, %address, status, micros, "done");
+                tracing::info!(operation, name, path, %address, status, micros, "done");
                 response
             }
             Err(refusal) => {
                 self.metrics.operation(self.op, refusal.outcome(), took);
-                let (status, reason) = (refusal.status().as_u16(), bounded(refusal.message.clone()));
+                let (status, code, reason) =
+                    (refusal.status().as_u16(), refusal.code, bounded(refusal.message.clone()));
                 if refusal.outcome() == Outcome::Failed {
-                    tracing::error!(operation, name, %address, status, micros, reason, "failed");
+                    tracing::error!(operation, name, path, %address, status, micros, reason, "failed");
                 } else {
                     // Whoever asks for nonsense all day gets a line a minute, not one for each question.
                     let often = format!("{operation} {status}");
-                    tracing::info!(often, operation, name, %address, status, micros, reason, "refused");
+                    tracing::info!(often, operation, name, path, %address, status, micros, ?code, "refused");
+                    // It may repeat what was asked.
+                    tracing::debug!(operation, name, reason, "why it was refused");
                 }
                 refusal.into_response()
             }

@@ -42,7 +42,10 @@ pub async fn metrics(State(directory): App) -> Response {
     if let Some(relay) = &directory.relay {
         relay.count();
     }
-    let text = directory.front.metrics.render(directory.cluster.accounts(), directory.cluster.sessions());
+    let text = {
+        let ends = directory.tls.as_ref().and_then(|tls| tls.ends());
+        directory.front.metrics.render(directory.cluster.accounts(), directory.cluster.sessions(), ends)
+    };
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

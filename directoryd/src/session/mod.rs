@@ -92,6 +92,7 @@ async fn serve(directory: Arc<Directory>, peer: Peer, mut socket: WebSocket) {
     };
     let name = directory.cluster.by_account(hello.account).map(|entry| entry.name.to_string()).unwrap_or_default();
     let joined = directory.cluster.join(hello.account, hello.device, hello.previous.as_deref(), unix_now());
+    tracing::debug!(operation = "session", name, "who it is about");
     tracing::info!(operation = "session", name, address = %peer.address, counter = counter.number, "begun");
     let operation = Operation::new(Op::Session, peer.address, name, &directory.front.metrics);
     let id = joined.id;

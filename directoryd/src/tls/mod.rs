@@ -8,6 +8,7 @@
 
 pub mod certificate;
 mod meter;
+pub mod probe;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,6 +81,15 @@ impl Tls {
     /// Where its certificate comes from.
     pub fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// When the certificate that is shown ends, in Unix seconds, if an end means something: nobody looks at the dates of one of the own
+    /// key.
+    pub fn ends(&self) -> Option<i64> {
+        match &self.source {
+            Source::Own(..) => None,
+            Source::Files { .. } => proto::directory::certificate::ends(self.shown.0.get().cert.first()?),
+        }
     }
 
     /// Has whoever waits for [`Tls::due`] look at once whether the certificate was replaced.

@@ -6,6 +6,7 @@
 //! begins with, and is checked with `verify_strict`.
 
 pub mod api;
+pub mod certificate;
 pub mod mailbox;
 pub mod membership;
 pub mod reach;

@@ -187,7 +187,7 @@ fn a_start_in_the_background_returns_when_ready_or_says_why_not() {
     std::fs::rename(&log, home.join("data/chatd.log.1")).unwrap();
     chatd.signal(Signal::SIGHUP).unwrap();
     wait_for("the log goes on in a new file", || {
-        std::fs::read_to_string(&log).is_ok_and(|text| text.contains("configuration read again: changed: nothing"))
+        std::fs::read_to_string(&log).is_ok_and(|text| text.contains("told=\"changed: nothing\""))
     });
     chatd.signal(Signal::SIGTERM).unwrap();
     wait_for("the pid file goes with it", || !pid_file.exists());

@@ -94,6 +94,27 @@ fn b3_two_hundred_of_two_hundred_in_order_after_being_away() {
     wait_for("everything is acknowledged", || status(&pair.alice)["queued"] == 0);
 }
 
+/// Whoever answers the first connection goes without a word: the lines wait for the daemon, as they do later.
+#[test]
+fn lines_wait_also_for_a_daemon_that_goes_before_its_first_answer() {
+    let mut pair = Pair::start();
+    let socket = pair.alice.socket().to_owned();
+    pair.alice_daemon.stop();
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let mut lines = pair.alice.stream(["send", "bob", "--stdin-lines"]);
+    lines.type_line("before there was a daemon");
+    drop(listener.accept().unwrap());
+    drop(listener);
+    std::fs::remove_file(&socket).unwrap();
+    pair.alice_daemon.restart();
+    lines.close_stdin();
+    assert_eq!(lines.wait().code(), Some(0), "{:?}", lines.stderr_now());
+    wait_for_body(&pair.bob, "alice", "before there was a daemon");
+    // Where nobody ever was, nothing is waited for.
+    pair.alice_daemon.stop();
+    pair.alice.run_with(["send", "bob", "--stdin-lines"], b"nobody").expect_code(3);
+}
+
 #[test]
 fn b3_also_when_the_receiver_is_killed_while_draining() {
     let mut pair = Pair::start();

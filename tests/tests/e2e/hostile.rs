@@ -386,7 +386,7 @@ async fn a_hostile_contact_with_any_number_of_nodes_stops_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sender_over_its_quota_is_told_so() {
-    let config = "[limits]\ncontact_messages_per_day = 3\n";
+    let config = "[space]\ncontact_messages_per_day = 3\n";
     let pair = Pair::strangers_with(config, tests::DirectoryOptions::default());
     befriend(&pair.alice, &pair.bob);
     for n in 1..=3 {

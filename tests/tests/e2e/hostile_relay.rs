@@ -188,7 +188,8 @@ fn a_relay_that_a_peer_names_is_never_contacted() {
     let third = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     third.set_nonblocking(true).unwrap();
     let port = third.local_addr().unwrap().port();
-    let config = Some("tls = \"own\"\n".to_owned());
+    // At DEBUG the log says whom it is asked for.
+    let config = Some("tls = \"own\"\nlog = \"directoryd=debug\"\n".to_owned());
     let directory = Directory::start_with(DirectoryOptions { config, ..DirectoryOptions::default() });
     let daemon = Daemon::start(DaemonOptions::new("alice", directory.url()));
     let alice = daemon.ctl("alice");
@@ -200,7 +201,7 @@ fn a_relay_that_a_peer_names_is_never_contacted() {
         let account = runtime.block_on(register_at(&directory, &name, url));
         alice.ok(["add", &name, "--message", "hello"]);
         // She was dialled, by the only relay that there is for people of this directory: it is asked again where she is.
-        let asked = format!("operation=reach name={account}");
+        let asked = format!("operation=reach name=\"{account} #");
         wait_for("a dial has failed", || directory.log_text().matches(&asked).count() >= 2);
     }
     assert!(directory.log_text().contains("operation=relay"), "{}", directory.log_text());

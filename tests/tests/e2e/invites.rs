@@ -37,7 +37,9 @@ fn two_without_a_directory_meet_by_an_invite() {
     assert!(uri.starts_with("chat:") && uri.len() < 900, "{} characters: {uri}", uri.len());
     let open = alice.list(["invite", "list"], "invites");
     assert_eq!((open.len(), open[0]["label"].as_str(), open[0]["used_by"].as_str()), (1, Some("robert"), None));
-    bob.ok(["add", &uri]);
+    bob.run(["add", "-"]).expect_code(2).says(&["says nobody to add"]);
+    // Where no list of processes shows it.
+    bob.run_with(["add", "-"], format!("{uri}\n").as_bytes()).expect_code(0);
     wait_for("both are contacts", || accepted(&alice, "bob") && accepted(&bob, "alice"));
     // The invite carried the key, and alice's word for whoever has it.
     assert_eq!(contact(&bob, "alice").unwrap()["trust"], "verified");

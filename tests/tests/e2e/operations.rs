@@ -28,6 +28,7 @@ fn doctor_says_what_is_wrong_and_what_to_do() {
         "socket",
         "version",
         "disk",
+        "share",
         "clients",
         "permissions",
         "store",
@@ -144,14 +145,17 @@ fn a_busy_log_names_nobody_and_nothing() {
     pair.bob.ok(["unregister", "--yes"]);
     pair.alice.ok(["logout"]);
     pair.alice_daemon.restart();
-    let log = format!("{}{}", pair.alice_daemon.log_text(), pair.bob_daemon().log_text());
+    let log = format!("{}{}{}", pair.alice_daemon.log_text(), pair.bob_daemon().log_text(), pair.directory.log_text());
     // The line for scripts, and the folders on this machine's own disk, are no lines about anybody.
     let home = pair.directory.place().path().display().to_string();
     let lines: Vec<String> =
-        log.lines().filter(|line| !line.starts_with("chatd ready: ")).map(|line| line.replace(&home, "HOME")).collect();
+        log.lines().filter(|line| !line.contains("d ready: ")).map(|line| line.replace(&home, "HOME")).collect();
     let mut seen = 0;
     for line in &lines {
         seen += usize::from(line.contains("account registered") || line.contains("directory session is up"));
+        // Other kinds of lines are those of libraries.
+        let ours = [" chatd", " directoryd", " daemonkit"].iter().any(|program| line.contains(&format!("{program}:")));
+        assert!(!ours || line.contains(" event="), "{line}");
         let said = line.replace("HOME/alice", "HOME").replace("HOME/bob", "HOME").to_lowercase();
         for word in ["alice", "bob", "quokka", "wombat", "numbat", "zanzibar", "platypus", "grafana", "chatd_"] {
             assert!(!said.contains(word), "{word}: {line}");
@@ -161,5 +165,7 @@ fn a_busy_log_names_nobody_and_nothing() {
         }
     }
     assert!(seen >= 4 && lines.iter().any(|line| line.contains(" account=#")), "{log}");
-    println!("figure: {} lines of two logs, and nobody in them", lines.len());
+    let of_members = lines.iter().filter(|line| line.contains(" operation=") && line.contains(" name=#")).count();
+    assert!(of_members >= 4, "{log}");
+    println!("figure: {} lines of three logs, and nobody in them", lines.len());
 }

@@ -109,6 +109,26 @@ fn a_renewed_certificate_is_taken_and_another_identity_is_not() {
     alice.run(["users"]).expect_code(4).says(&["is not the one that this account knows"]);
 }
 
+/// Before a certificate ends, whoever depends on it is told.
+#[test]
+fn a_certificate_that_ends_soon_is_told_of() {
+    let internet = Internet::new().unwrap();
+    let _directory = internet.directory("a.test").unwrap();
+    let soon = internet.authority.certify(&["b.test"], Holds::AWeek).unwrap();
+    let ending = internet.certified("b.test", &soon).unwrap();
+    internet.name("b.test", &[port(ending.address()).unwrap()]);
+    let daemon = internet.daemon("alice").unwrap();
+    for (address, level, words) in [
+        ("alice@a.test", "ok", "its certificate holds until 2100-01-01T00:00:00"),
+        ("bob@b.test", "warning", "its operator has to renew it"),
+    ] {
+        daemon.bare_ctl().ok(["register", address]);
+        let report = daemon.ctl(address).run(["doctor", "--json"]).json();
+        let found = report["checks"].as_array().unwrap().iter().find(|check| check["what"] == "certificate").unwrap();
+        assert!(found["level"] == level && found["text"].as_str().unwrap().contains(words), "{found}");
+    }
+}
+
 /// What holds for hostile directories on loopback holds by TLS.
 #[test]
 fn over_tls_too_answers_are_bounded_and_nobody_is_followed() {

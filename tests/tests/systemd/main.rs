@@ -5,6 +5,7 @@ mod containers;
 mod installed;
 mod machine;
 mod notify;
+mod operating;
 mod packages;
 mod restarts;
 mod units;

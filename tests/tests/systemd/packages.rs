@@ -64,6 +64,8 @@ fn packages_hold_what_they_should() {
         "/usr/share/man/man1/chatctl-send.1.gz",
         "/usr/share/bash-completion/completions/chatctl",
         "/usr/share/fish/vendor_completions.d/chatctl.fish",
+        "/usr/share/doc/chatd/examples/bot.sh",
+        "/usr/share/doc/chatd/examples/chat-failure@.service",
     ];
     let debian = ["/usr/share/doc/NAME/copyright", "/usr/share/doc/NAME/changelog.Debian.gz"];
     let fedora = ["/usr/share/licenses/NAME/LICENSE-MIT", "/usr/share/licenses/NAME/LICENSE-APACHE"];

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod layers;
+mod log;
 mod modules;
 mod rooms;
 

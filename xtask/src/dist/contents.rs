@@ -21,6 +21,8 @@ pub struct Package {
     pub summary: &'static str,
     /// In lines of less than 80 characters; an empty one begins a paragraph.
     pub description: &'static [&'static str],
+    /// Of docs/examples.
+    pub examples: &'static [&'static str],
     /// Whether an installation starts it, where that is the custom. A directory has to be told its domain first.
     pub starts: bool,
 }
@@ -39,6 +41,7 @@ pub const PACKAGES: [Package; 2] = [
             "chatctl is its command line, for people and for scripts: one verb for",
             "each thing, JSON on request, exit codes that mean something.",
         ],
+        examples: &["bot.py", "bot.sh", "chat-failure@.service", "chat.lua", "client.js"],
         starts: true,
     },
     Package {
@@ -50,6 +53,7 @@ pub const PACKAGES: [Package; 2] = [
             "where they are; and keeps sealed envelopes for those who are away.",
             "It never sees a message.",
         ],
+        examples: &[],
         starts: false,
     },
 ];
@@ -119,6 +123,10 @@ impl<'a> Source<'a> {
         }
         let doc = format!("usr/share/doc/{name}");
         stage.text(&format!("{doc}/examples/{name}.toml"), &self.example)?;
+        for example in self.package.examples {
+            let from = repository().join("docs/examples").join(example);
+            stage.file(&format!("{doc}/examples/{example}"), &from, 0o644)?;
+        }
         stage.text(&format!("{doc}/sbom.cdx.json"), &self.sbom)?;
         stage.packed(&format!("{doc}/third-party-licences.txt"), self.licences.as_bytes())?;
         let changes = std::fs::read(repository().join("CHANGELOG.md")).context("cannot read CHANGELOG.md")?;

@@ -195,13 +195,17 @@ async fn many(
     until: Option<Until>,
     timeout: Duration,
 ) -> Result<Exit, Failure> {
-    session.stay().await?;
-    params.account = session.account();
-    let mut who = params.to.clone();
-    // Whoever is meant now is meant by every line. Somebody who is not known yet is asked for by the first.
-    if let Ok(contact) = session.person(&who).await {
-        (params.to, who) = (names::by_id(contact.account), contact.who);
-    }
+    // A daemon that goes before the first line does not end it, as it does not later. One that was never there does.
+    let who = loop {
+        match settle(session, &mut params).await {
+            Err(failure) if failure.is_disconnect() && session.has_met_a_daemon() => {
+                session.out.remark("chatctl: the daemon went away; waiting for it to come back")?;
+                session.wait_for_daemon().await?;
+                session.out.remark("chatctl: the daemon is back")?;
+            }
+            settled => break settled?,
+        }
+    };
     let sent = send_lines::send_lines(session, params).await?;
     if sent.awaiting {
         note(&format!("queued: waiting for {who} to accept your request"));
@@ -214,6 +218,21 @@ async fn many(
     let client = session.client().await?;
     let result = outcome::wait(&client, session.account(), last, until.state(), timeout).await?;
     outcome::judge(&result, until.state(), &who, timeout)
+}
+
+/// Whoever is meant now is meant by every line, by whoever sends now. Somebody who is not known yet is asked for by the first. How they are
+/// called.
+async fn settle(session: &mut Session, params: &mut SendParams) -> Result<String, Failure> {
+    session.stay().await?;
+    params.account = session.account();
+    match session.person(&params.to).await {
+        Ok(contact) => {
+            params.to = names::by_id(contact.account);
+            Ok(contact.who)
+        }
+        Err(failure) if failure.is_disconnect() => Err(failure),
+        Err(_) => Ok(params.to.clone()),
+    }
 }
 
 fn awaits(result: &SendResult) -> bool {

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -113,6 +114,8 @@ struct Inner {
     network: Network,
     learnt: Mutex<Learnt>,
     trust: OnceCell<Trust>,
+    /// When the certificate of the last connection ends, in Unix seconds; 0: unknown, or its dates mean nothing.
+    ends: AtomicI64,
 }
 
 #[derive(Debug, Default)]
@@ -125,7 +128,13 @@ struct Learnt {
 impl Connector {
     /// To the directory at a place.
     pub fn new(place: Place, network: Network) -> Self {
-        Self(Arc::new(Inner { place, network, learnt: Mutex::default(), trust: OnceCell::new() }))
+        Self(Arc::new(Inner {
+            place,
+            network,
+            learnt: Mutex::default(),
+            trust: OnceCell::new(),
+            ends: AtomicI64::new(0),
+        }))
     }
 
     /// Where it is.
@@ -144,7 +153,17 @@ impl Connector {
     /// Why there is none, at the machine about which most is known.
     pub async fn connect(&self) -> Result<Stream, ConnectError> {
         let connected = timeout(CONNECT_TIMEOUT, self.0.connect()).await;
-        connected.unwrap_or(Err(ConnectError::Slow(CONNECT_TIMEOUT)))
+        let connected = connected.unwrap_or(Err(ConnectError::Slow(CONNECT_TIMEOUT)));
+        if let Ok(stream) = &connected {
+            let dated = !matches!(self.0.place, Place::Host { pin: Some(_), .. });
+            self.0.ends.store(stream.certificate_ends().filter(|_| dated).unwrap_or(0), Ordering::Relaxed);
+        }
+        connected
+    }
+
+    /// When the certificate ends that the last connection was shown, in Unix seconds, if its dates count: those of a pinned key do not.
+    pub fn certificate_ends(&self) -> Option<i64> {
+        Some(self.0.ends.load(Ordering::Relaxed)).filter(|ends| *ends != 0)
     }
 }
 

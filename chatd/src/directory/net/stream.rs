@@ -35,6 +35,14 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// When the certificate of whom it leads to ends, in Unix seconds.
+    pub(super) fn certificate_ends(&self) -> Option<i64> {
+        let Either::Right(stream) = &self.0 else { return None };
+        proto::directory::certificate::ends(stream.get_ref().1.peer_certificates()?.first()?)
+    }
+}
+
 impl Connection for Stream {
     fn connected(&self) -> Connected {
         Connected::new()

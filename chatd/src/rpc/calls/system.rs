@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proto::rpc::API_VERSION;
-use proto::rpc::types::{AccountParams, DoctorResult, HelloParams, HelloResult, StatusResult};
+use proto::rpc::types::{AccountParams, DoctorResult, HelloParams, HelloResult, StatusResult, Stored};
 
 use crate::model::{Caller, DaemonStatus, Grant};
 use crate::service::health::doctor;
@@ -39,8 +39,8 @@ pub(in crate::rpc) async fn system_status(
     params: AccountParams,
 ) -> Result<StatusResult, ServiceError> {
     let status = status::status(service, caller, params.account.as_deref()).await?;
-    let DaemonStatus { node, addresses, relay, uptime, links, relayed, clients, own_clients, user_clients, accounts } =
-        status;
+    let DaemonStatus { node, addresses, relay, uptime, links, relayed, stored, .. } = status;
+    let DaemonStatus { clients, own_clients, user_clients, accounts, .. } = status;
     Ok(StatusResult {
         server: SERVER.into(),
         api: API_VERSION,
@@ -50,6 +50,7 @@ pub(in crate::rpc) async fn system_status(
         uptime,
         links,
         relayed,
+        stored: stored.map(|(bytes, most)| Stored { bytes, most }),
         clients,
         own_clients: own_clients.into_iter().map(Into::into).collect(),
         user_clients: user_clients.into_iter().map(Into::into).collect(),

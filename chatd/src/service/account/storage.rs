@@ -32,7 +32,7 @@ fn shared(service: &Service) -> Shared<'_> {
         limits: &inner.limits,
         directories: &inner.directories,
         pending_requests: limits.pending_requests.get(),
-        quotas: limits.quotas(),
+        quotas: service.config().space.quotas(),
         gone: inner.stop.child_token(),
     }
 }
@@ -54,6 +54,7 @@ pub(in crate::service) fn open(service: &Service, folder: &Path) -> Result<Arc<A
             folder.display()
         )));
     }
+    store.count_against(&inner.shares.of(row.uid));
     let parts = Parts { folder: folder.to_owned(), row, keys, store, prekeys, repair: None };
     Account::assemble(parts, shared(service))
 }
@@ -76,8 +77,8 @@ pub(in crate::service) fn open_or_salvage(
             tracing::error!(
                 name = %account.row().name,
                 account = %account.id,
-                "the account is read-only: {}",
-                account.store.damage().unwrap_or_default()
+                damage = account.store.damage().unwrap_or_default(),
+                "the account is read-only"
             );
             Ok(Some(account))
         }

@@ -71,7 +71,7 @@ async fn publish_once(account: &Account) -> Result<(), ServiceError> {
 /// Another copy of the account took this one's place: two that both went on would take it from each other for ever. This one
 /// stays offline, also over restarts, until its owner logs it in.
 pub(in crate::service) async fn supersede(account: &Account) -> Result<(), ServiceError> {
-    tracing::error!(name = %account.row().name, "{SUPERSEDED}");
+    tracing::error!(name = %account.row().name, reason = SUPERSEDED, "the account goes on elsewhere, and stays offline here");
     let stored = |tx: &mut Tx<'_>| {
         account::set_standing(tx, Standing::Superseded)?;
         account::set_logged_in(tx, false)

@@ -154,7 +154,7 @@ async fn handle(service: &Service, account: &Arc<Account>, told: &mut Told, even
         SessionEvent::Up { token, counted: numbers, record_seq, time } => {
             account.clock.directory_says(time);
             if let Some(clock) = clock::status(&account.clock) {
-                tracing::warn!(ahead = clock.ahead, "{}", clock.problem);
+                tracing::warn!(ahead = clock.ahead, problem = clock.problem, "the clocks differ");
             }
             *told = Told::default();
             // Before anybody hears that the account is online: what it asks others then is asked as a member.

@@ -20,6 +20,8 @@ use crate::store::feed::consumers;
 const GONE_AFTER: Duration = Duration::from_secs(7 * 86_400);
 /// A token that ends within this time is told of.
 const ENDS_SOON: Duration = Duration::from_secs(7 * 86_400);
+/// A directory's certificate that ends within this time is told of: those who renew them by themselves do so 30 days before.
+const CERTIFICATE_ENDS_SOON: Duration = Duration::from_secs(14 * 86_400);
 /// Consumers, and tokens, that are named for an account at most.
 const MAX_NAMED: usize = 20;
 /// Free room below which somebody should look, in bytes.
@@ -69,7 +71,7 @@ pub(crate) async fn examine(
         None => service.inner.accounts.owned(caller),
     };
     chosen.sort_by_key(|account| account.row().address());
-    let mut found = vec![disk(service), clients(service), permissions(&service.inner.data_dir)];
+    let mut found = vec![disk(service), share(service, caller), clients(service), permissions(&service.inner.data_dir)];
     for account in chosen {
         let address = account.row().address();
         let of_account = of_account(&account).await;
@@ -93,6 +95,22 @@ fn disk(service: &Service) -> Finding {
             finding("disk", Level::Warning, format!("{} are left on the disk: free some before it is full", mib(free)))
         }
         Some(free) => finding("disk", Level::Ok, format!("{} are free", mib(free))),
+    }
+}
+
+/// What the user's accounts store of what they may.
+fn share(service: &Service, caller: &Caller) -> Finding {
+    let used = service.inner.shares.of(caller.uid).used();
+    let text = format!("your accounts store {} of {}", mib(used.bytes), mib(used.most));
+    match used.bytes {
+        bytes if bytes >= used.most => {
+            let more = "nothing more is taken: forget what is no longer needed, or have the operator raise user_mib in [space]";
+            finding("share", Level::Error, format!("{text}: {more}"))
+        }
+        bytes if bytes / 4 >= used.most / 5 => {
+            finding("share", Level::Warning, format!("{text}: when all is used, nothing more is taken"))
+        }
+        _ => finding("share", Level::Ok, text),
     }
 }
 
@@ -187,9 +205,23 @@ fn directory(account: &Account) -> Vec<Finding> {
     };
     let changed = trouble
         .is_some_and(|trouble| trouble.advice.is_some_and(|advice| matches!(advice.step, Step::AcceptDirectoryKey)));
+    let ends = client.certificate_ends().map(|ends| Timestamp(ends.saturating_mul(1_000)));
+    let soon = Timestamp::now().0.saturating_add(CERTIFICATE_ENDS_SOON.as_millis() as i64);
     let certificate = match client.pin().key() {
         _ if changed => finding("certificate", Level::Error, "the directory shows another key than before"),
-        Some(_) => finding("certificate", Level::Ok, "the directory is known by its key"),
+        Some(_) => match ends {
+            Some(at) if at.0 < soon => finding(
+                "certificate",
+                Level::Warning,
+                format!("the directory's certificate ends at {at}: its operator has to renew it before"),
+            ),
+            Some(at) => finding(
+                "certificate",
+                Level::Ok,
+                format!("the directory is known by its key; its certificate holds until {at}"),
+            ),
+            None => finding("certificate", Level::Ok, "the directory is known by its key"),
+        },
         None => finding(
             "certificate",
             Level::Warning,

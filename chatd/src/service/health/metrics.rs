@@ -24,6 +24,7 @@ struct Figures {
     uptime: u64,
     disk_low: u64,
     disk_free: u64,
+    stored: u64,
 }
 
 /// The text; asks every store.
@@ -35,6 +36,7 @@ pub(crate) async fn render(service: &Service) -> String {
         uptime: inner.started.elapsed().as_secs(),
         disk_low: inner.space.look().into(),
         disk_free: inner.space.spare().unwrap_or(0),
+        stored: inner.shares.bytes(),
         ..Figures::default()
     };
     for account in service.accounts() {
@@ -75,6 +77,7 @@ fn text(all: &Figures) -> String {
         ("clients", "gauge", "Programs connected to the socket.", all.clients),
         ("uptime_seconds", "gauge", "Seconds since the daemon was started.", all.uptime),
         ("disk_low", "gauge", "1 while the disk has too little room to store more.", all.disk_low),
+        ("stored_bytes", "gauge", "Bytes that all accounts store, without the index for searches.", all.stored),
         ("disk_spare_bytes", "gauge", "Bytes that are free beyond what the daemon keeps back.", all.disk_free),
     ] {
         let _ = writeln!(out, "# HELP chatd_{name} {help}\n# TYPE chatd_{name} {kind}\nchatd_{name} {value}");

@@ -16,7 +16,7 @@ use super::account::keys::Keys;
 use super::account::runtime::{Parts, Shared};
 use crate::directory::{Directories, NameOptions, Network};
 use crate::model::AccountRow;
-use crate::policy::limits::Limits;
+use crate::policy::limits::{Limits, Quotas};
 use crate::policy::rate::SharedLimits;
 use crate::store::tests::fixture::Person;
 use crate::store::{PrekeyStore, account};
@@ -39,7 +39,7 @@ fn account_of(person: &Person) -> Arc<Account> {
         limits: &SharedLimits::new(&limits),
         directories: &nobody_asks_the_dns(),
         pending_requests: limits.pending_requests.get(),
-        quotas: limits.quotas(),
+        quotas: Quotas::default(),
         gone: CancellationToken::new(),
     };
     Account::assemble(parts, shared).unwrap()

@@ -299,7 +299,8 @@ fn catch_up(below: &Below, size: usize, end: i64) -> Code {
 fn fatal(path: &Path, what: &str) {
     tracing::error!(
         file = %path.display(),
-        "{what}: stopping at once; what was answered is in the WAL, and the next start recovers it. Check the disk"
+        what,
+        "stopping at once; what was answered is in the WAL, and the next start recovers it. Check the disk"
     );
     daemonkit::log::last_words(&format!("chatd: {}: {what}: stopping at once", path.display()));
     std::process::abort();

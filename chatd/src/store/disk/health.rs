@@ -69,7 +69,7 @@ impl Care {
             first
         });
         if first {
-            tracing::error!("{text}");
+            tracing::error!(text, "a database is damaged");
         }
         first
     }

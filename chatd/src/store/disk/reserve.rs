@@ -137,7 +137,7 @@ impl Space {
             return;
         }
         if let Some(text) = self.trouble() {
-            tracing::error!("{text}");
+            tracing::error!(text, "the disk has too little room");
         } else {
             tracing::info!("there is room on the disk again");
         }

@@ -8,6 +8,7 @@ use rusqlite::{Connection, params};
 use crate::events::EventBatch;
 use crate::model::Event;
 use crate::model::ids::PeerId;
+use crate::store::disk::share::Lack;
 use crate::store::engine::cache::Cache;
 use crate::store::engine::event_row::NewEvent;
 use crate::store::engine::numbers;
@@ -23,8 +24,8 @@ pub struct Tx<'t> {
     pub(in crate::store) listeners: bool,
     /// The newest message when the store was opened: what stands in it up to there is older than this process.
     pub(in crate::store) opened_with: i64,
-    /// The disk has no room for what does not free some.
-    low: bool,
+    /// Why there is no room for what does not free some.
+    lack: Option<Lack>,
     head: u64,
     events: Vec<NewEvent>,
     newest_message: i64,
@@ -44,19 +45,23 @@ impl<'t> Tx<'t> {
         conn: &'t Connection,
         cache: &'t mut Cache,
         (head, opened_with): (u64, i64),
-        (listeners, low): (bool, bool),
+        (listeners, lack): (bool, Option<Lack>),
         now: Timestamp,
     ) -> Self {
         let (events, dirty) = (Vec::new(), Vec::new());
-        Self { conn, cache, now, listeners, opened_with, low, head, events, newest_message: 0, dirty, lost: None }
+        Self { conn, cache, now, listeners, opened_with, lack, head, events, newest_message: 0, dirty, lost: None }
     }
 
-    /// For operations that store more than they free: refuses when the disk is nearly full.
+    /// For operations that store more than they free: refuses when the disk is nearly full, or the user's share of it.
     ///
     /// # Errors
-    /// [`StoreError::Full`].
+    /// [`StoreError::Full`], [`StoreError::ShareUsed`].
     pub fn needs_room(&self) -> Result<(), StoreError> {
-        if self.low { Err(StoreError::Full) } else { Ok(()) }
+        match self.lack {
+            None => Ok(()),
+            Some(Lack::Disk) => Err(StoreError::Full),
+            Some(Lack::Share(used)) => Err(StoreError::ShareUsed(used)),
+        }
     }
 
     /// Why nothing of this transaction can be committed any more, if that is so. SQLite rolls a transaction back by itself

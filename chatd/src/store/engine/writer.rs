@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use crate::events::EventHub;
 use crate::model::ids::PeerId;
 use crate::store::disk::health::Care;
 use crate::store::disk::reserve::Space;
+use crate::store::disk::share::{Lack, Member};
 use crate::store::disk::{checksum, connection};
 use crate::store::engine::cache::Cache;
 use crate::store::engine::queue::{Lane, Queue};
@@ -49,6 +50,8 @@ pub(in crate::store) struct Shared {
     pub on_message: Arc<dyn Fn(i64) + Send + Sync>,
     pub care: Arc<Care>,
     pub space: Option<Arc<Space>>,
+    /// Set once it is known whose store this is.
+    pub share: Arc<OnceLock<Member>>,
 }
 
 impl Shared {
@@ -290,7 +293,9 @@ impl Loop {
             finish.extend(first.map(|(_, op)| op(None)));
             return Err(StoreError::ReadOnly(text));
         }
+        let used = self.shared.share.get().map(|member| member.look(&self.conn)).filter(|used| used.is_all());
         let low = self.shared.space.as_ref().is_some_and(|space| space.is_low());
+        let lack = if low { Some(Lack::Disk) } else { used.map(Lack::Share) };
         let sql = self.conn.transaction_with_behavior(TransactionBehavior::Immediate);
         let sql = match sql {
             Ok(sql) => sql,
@@ -307,7 +312,7 @@ impl Loop {
             &sql,
             &mut self.cache,
             (hub.head(), self.opened_with),
-            (hub.has_listeners(), low),
+            (hub.has_listeners(), lack),
             Timestamp::now(),
         );
         for note in self.notes.take() {

@@ -200,7 +200,7 @@ impl Memory {
     /// The same for the operation alone: nothing that was noted goes with it.
     pub fn tx_alone<T>(&mut self, now: i64, op: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>) -> T {
         let sql = self.conn.unchecked_transaction().unwrap();
-        let mut tx = Tx::new(&sql, &mut self.cache, (self.head, self.opened_with), (false, false), Timestamp(now));
+        let mut tx = Tx::new(&sql, &mut self.cache, (self.head, self.opened_with), (false, None), Timestamp(now));
         let out = op(&mut tx).unwrap();
         let finished = tx.finish().unwrap();
         sql.commit().unwrap();
@@ -212,7 +212,7 @@ impl Memory {
     /// The process ends in the middle of a transaction.
     pub fn crash_in<T>(&mut self, now: i64, op: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>) -> T {
         let sql = self.conn.unchecked_transaction().unwrap();
-        let mut tx = Tx::new(&sql, &mut self.cache, (self.head, self.opened_with), (false, false), Timestamp(now));
+        let mut tx = Tx::new(&sql, &mut self.cache, (self.head, self.opened_with), (false, None), Timestamp(now));
         let out = op(&mut tx).unwrap();
         drop(tx);
         sql.rollback().unwrap();

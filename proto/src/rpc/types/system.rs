@@ -58,6 +58,9 @@ pub struct StatusResult {
     /// Those of them that go through a relay now.
     #[serde(default)]
     pub relayed: u64,
+    /// What the accounts of the caller's user store; a token is not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<Stored>,
     /// RPC clients connected, this one included.
     pub clients: u64,
     /// Those of the caller's user, oldest first.
@@ -68,6 +71,15 @@ pub struct StatusResult {
     pub user_clients: Vec<UserClients>,
     /// One for each of the caller's accounts.
     pub accounts: Vec<AccountStatus>,
+}
+
+/// What a user's accounts take of the disk, in [`StatusResult`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// Bytes of all of them.
+    pub bytes: u64,
+    /// Bytes at most; nothing more is taken then, of the user and of others.
+    pub most: u64,
 }
 
 /// One client in [`StatusResult`].

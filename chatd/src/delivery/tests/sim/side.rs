@@ -16,7 +16,7 @@ use crate::delivery::core::Core;
 use crate::delivery::core::effect::Effect;
 use crate::policy::clock::Reading;
 use crate::policy::clock::timekeeper::AccountClock;
-use crate::policy::limits::Limits;
+use crate::policy::limits::{Limits, Quotas};
 use crate::policy::rate::SharedLimits;
 use crate::receive::Judge;
 use crate::store::peers::NewContact;
@@ -125,7 +125,7 @@ impl Side {
             name,
             account: own.account,
             store: Memory::new(row, own.record.clone(), other, TOKEN),
-            judge: Judge::new(own.account, SharedLimits::new(&limits), (4, limits.quotas()), clock),
+            judge: Judge::new(own.account, SharedLimits::new(&limits), (4, Quotas::default()), clock),
             identity,
             key: key.clone(),
             prekeys: vec![Rc::clone(&prekey)],

@@ -107,6 +107,10 @@ fn barred(at: &State, from: u32, branches: &[Branch<'_>]) -> BTreeSet<AccountId>
     valid.into_iter().map(|end| end.account).collect()
 }
 
+fn keys(devices: &[Device]) -> impl Iterator<Item = &[u8; 32]> {
+    devices.iter().map(|device| &device.key)
+}
+
 /// Devices of members that are not on the highest list in any branch.
 fn superseded(at: &State, from: u32, branches: &[Branch<'_>]) -> BTreeSet<(AccountId, DeviceId)> {
     let mut newest: BTreeMap<AccountId, (u64, &[Device])> = BTreeMap::new();
@@ -124,7 +128,9 @@ fn superseded(at: &State, from: u32, branches: &[Branch<'_>]) -> BTreeSet<(Accou
             let list = &devices.list;
             see(event.author, &list.devices);
             let held = newest.entry(event.author).or_insert((0, &[]));
-            if list.number > held.0 {
+            // Whoever signs two lists under one number has the one with the lower keys, whichever was seen first.
+            let lower = || keys(&list.devices).lt(keys(held.1));
+            if list.number > held.0 || list.number == held.0 && lower() {
                 *held = (list.number, &list.devices);
             }
         }

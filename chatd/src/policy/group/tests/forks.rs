@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use proto::group::Act;
-use proto::ids::AccountId;
+use proto::ids::{AccountId, sha256};
 
 use super::super::forks::{Branch, choose};
 use super::super::state::Rank;
@@ -22,15 +22,16 @@ pub fn run(world: &World) -> Vec<String> {
         }
         world
     });
-    let given: Vec<_> = branches.iter().map(|world| Branch {
-        chain: &world.chain,
-        entries: world.entry(),
-        running: world.chain.state().head,
-    }).collect();
+    let running = |branch: usize| sha256(&[&branches[branch].chain.state().head, &[branch as u8]]);
+    let given: Vec<_> = branches
+        .iter()
+        .zip(0..)
+        .map(|(world, branch)| Branch { chain: &world.chain, entries: world.entry(), running: running(branch) })
+        .collect();
     let Some(choice) = choose(&at, from as u32, from_entry, &given) else { return vec!["no choice".into()] };
     let turned: Vec<_> = given.iter().rev().copied().collect();
-    let other = choose(&at, from as u32, from_entry, &turned).map(|other| (1 - other.winner, other.bars.accounts));
-    if other != Some((choice.winner, choice.bars.accounts.clone())) {
+    let other = choose(&at, from as u32, from_entry, &turned).map(|other| (1 - other.winner, other.bars));
+    if other != Some((choice.winner, choice.bars.clone())) {
         wrong.push("G1: the choice depends on which branch was seen first".into());
     }
     // Who did what after the fork, as it counted: branch, author, whom it ended.
@@ -59,7 +60,7 @@ pub fn run(world: &World) -> Vec<String> {
         });
         authors.map(|event| at.rank(event.event().author)).min().unwrap_or(Rank::NONE)
     };
-    let key = |branch: usize| (rank(branch), u64::MAX - branches[branch].entry(), branches[branch].chain.state().head);
+    let key = |branch: usize| (rank(branch), u64::MAX - branches[branch].entry(), running(branch));
     let best = if key(0) <= key(1) { 0 } else { 1 };
     if best != choice.winner {
         wrong.push(format!("the branch {} goes on, and should be {best}", choice.winner));

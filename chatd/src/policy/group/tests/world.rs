@@ -137,8 +137,25 @@ impl World {
             let again = self.rng.of(&self.old).clone();
             return self.append(&again, who, None);
         }
+        if who > 0 && self.state().rank(self.people[who].account).is_boss() && self.rng.percent(8) {
+            return self.coup(who, hostile);
+        }
         let (act, key) = self.act(who, hostile);
         self.event(who, act, key, hostile);
+    }
+
+    /// An admin puts out whoever stands in the way, and lets the rest elect.
+    fn coup(&mut self, who: usize, hostile: bool) {
+        for _ in 0..1 + self.rng.below(2) {
+            let account = self.member();
+            self.event(who, Act::Remove(account), true, hostile);
+        }
+        let owner_event = self.state().owner_event.1;
+        let candidate = if self.rng.percent(50) { self.people[who].account } else { self.member() };
+        let electors = election::electorate(self.state());
+        let some: Vec<_> = electors.into_iter().take(2 + self.rng.below(2)).collect();
+        let votes = self.votes(&some, &Question::Elect { owner_event, candidate });
+        self.event(who, Act::Elect { owner_event, candidate, votes }, false, false);
     }
 
     /// The owner says something, and what could not be opened.

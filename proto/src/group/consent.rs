@@ -80,10 +80,18 @@ impl DeviceList {
         Ok(Self { first_key, rotations, number, devices })
     }
 
-    /// The identity keys from the first to the one that signs now, if the chain of rotations holds.
-    pub fn identity_keys(&self) -> Option<Vec<[u8; 32]>> {
+    /// The identity keys from the first to the one that signs now, as the rotations say. Whether these hold was looked at with the
+    /// signature, and is not again.
+    pub fn identity_keys(&self) -> Vec<[u8; 32]> {
+        let statements = self.rotations.iter().filter_map(|link| link.statement().ok());
+        let later = statements.filter(|statement| statement.number > 0).map(|statement| statement.identity_key);
+        [self.first_key].into_iter().chain(later).collect()
+    }
+
+    /// The key that signs now, if the chain of rotations holds.
+    fn signer(&self) -> Option<[u8; 32]> {
         let keys = rotation::walk(&self.first_key, &self.rotations).ok()?;
-        Some(keys.into_iter().map(|(identity, _)| identity).collect())
+        keys.last().map(|(identity, _)| *identity)
     }
 }
 
@@ -117,8 +125,7 @@ impl SignedDevices {
     }
 
     pub(super) fn holds(&self, by: &impl Signatures) -> bool {
-        let key = self.list.identity_keys().and_then(|keys| keys.last().copied());
-        key.is_some_and(|key| by.hold(&key, &[DEVICES, &self.bytes].concat(), &self.signature))
+        self.list.signer().is_some_and(|key| by.hold(&key, &[DEVICES, &self.bytes].concat(), &self.signature))
     }
 }
 
@@ -160,7 +167,8 @@ impl Consent {
     }
 
     pub(super) fn holds(&self, group: &GroupId, by: &impl Signatures) -> bool {
-        let key = self.list.identity_keys().and_then(|keys| keys.last().copied());
-        key.is_some_and(|key| by.hold(&key, &Self::message(group, &self.after, &self.bytes), &self.signature))
+        self.list
+            .signer()
+            .is_some_and(|key| by.hold(&key, &Self::message(group, &self.after, &self.bytes), &self.signature))
     }
 }

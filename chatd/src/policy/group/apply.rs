@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proto::group::{Act, Add, Consent, Event, Genesis, GroupId, KeyOffer, Verified};
 use proto::ids::AccountId;
 
-use super::election::{self, Provisional};
+use super::election::{self, Elector, Provisional};
 use super::rules::{Rule, Rules};
 use super::spans::Spans;
 use super::state::{Ended, Key, Member, OpenLink, State};
@@ -52,7 +52,7 @@ pub(super) fn begin(rules: Rules, group: GroupId, genesis: &Genesis, verified: &
         judged_by: None,
     };
     let list = &genesis.founder.list;
-    let identity = list.identity_keys().unwrap_or_default();
+    let identity = list.identity_keys();
     for device in &list.devices {
         state.spans.begin(founder, device.id, 0);
     }
@@ -82,6 +82,8 @@ pub(super) fn pass(state: &mut State, place: Place) {
 pub(super) fn apply(state: &mut State, verified: &Verified, place: Place) {
     let event = verified.event();
     let (by, number) = (event.author, state.next);
+    // Before the author's word counts as the owner's: an owner may carry out his own election.
+    let electors = if let Act::Elect { .. } = event.act { election::electorate(state) } else { Vec::new() };
     if let Some(member) = state.members.get_mut(&by) {
         member.acted = number;
     }
@@ -89,7 +91,7 @@ pub(super) fn apply(state: &mut State, verified: &Verified, place: Place) {
         state.owner_event = (number, place.hash);
         state.missing.clear();
     }
-    change(state, event, place);
+    change(state, event, place, electors);
     take_key(state, verified);
     pass(state, place);
 }
@@ -100,7 +102,7 @@ fn take_key(state: &mut State, verified: &Verified) {
     state.keys.push(Key { number: state.next, suite, recipient, hash, context: *verified.key_context() });
 }
 
-fn change(state: &mut State, event: &Event, place: Place) {
+fn change(state: &mut State, event: &Event, place: Place, electors: Vec<Elector>) {
     let by = event.author;
     match &event.act {
         Act::Genesis(_) => {}
@@ -175,7 +177,6 @@ fn change(state: &mut State, event: &Event, place: Place) {
         Act::Move(to) => state.logs.clone_from(&to.logs),
         Act::Close => state.closed = true,
         Act::Elect { candidate, .. } => {
-            let electors = election::electorate(state);
             let old = state.provisional.as_ref().map_or(state.owner, |open| open.old);
             owns(state, *candidate, place);
             // Who was owner before and is it again needs nobody's confirmation.
@@ -199,7 +200,7 @@ fn come(state: &mut State, consent: &Consent, by: AccountId, seat: usize, place:
     let member = Member {
         devices: list.devices.clone(),
         list: list.number,
-        identity: list.identity_keys().unwrap_or_default(),
+        identity: list.identity_keys(),
         seat: (number, u32::try_from(seat).unwrap_or(u32::MAX)),
         added: place.hash,
         added_by: by,

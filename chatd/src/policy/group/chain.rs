@@ -252,7 +252,9 @@ impl Chain {
             let at = state.next;
             let Some(entry) = self.entries.get(at as usize) else { return BTreeSet::new() };
             let skip = listed.contains(&at);
-            if skip && state.rank(by) < entry.event.as_ref().map_or(Rank::NONE, |event| state.rank(event.event().author)) {
+            if skip
+                && state.rank(by) < entry.event.as_ref().map_or(Rank::NONE, |event| state.rank(event.event().author))
+            {
                 below.insert(at);
             }
             let _ = fold(&mut state, entry, skip || self.hidden.contains(&at), &self.bars);
@@ -264,7 +266,9 @@ impl Chain {
         let acted = state.members.get(&by).map_or(0, |member| member.acted);
         let confirms = matches!(verified.event().act, Act::Confirm { .. });
         let may = |at: &u32| {
-            let Some(event) = self.entries.get(*at as usize).and_then(|entry| entry.event.as_ref()) else { return true };
+            let Some(event) = self.entries.get(*at as usize).and_then(|entry| entry.event.as_ref()) else {
+                return true;
+            };
             let event = event.event();
             let above = event.author != by && (rank == Rank::OWNER || below.contains(at));
             let settled = match event.act {

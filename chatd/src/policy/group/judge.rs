@@ -106,8 +106,7 @@ fn room(state: &State, event: &Event) -> Result<(), Refused> {
         return Err(Refused::ChainFull);
     }
     let last = event.number >= limits.events - limits.owners;
-    let cannot_flood =
-        matches!(event.act, Act::Leave { .. } | Act::Elect { .. } | Act::Confirm { .. } | Act::Reclaim);
+    let cannot_flood = matches!(event.act, Act::Leave { .. } | Act::Elect { .. } | Act::Confirm { .. } | Act::Reclaim);
     if last && event.author != state.owner && !cannot_flood {
         return Err(Refused::ChainFull);
     }
@@ -289,7 +288,7 @@ fn all_may_come(state: &State, consents: &[Consent]) -> Result<(), Refused> {
         if state.banned.contains(&account) && state.rules.hold(Rule::Ban) {
             return Err(Refused::Banned);
         }
-        let keys = consent.list.identity_keys().ok_or(Refused::Consent)?;
+        let keys = consent.list.identity_keys();
         let ended = state.ended.get(&account);
         let follows = ended.is_none_or(|end| keys.starts_with(&end.identity) && consent.list.number >= end.list);
         let once = consent.after == ended.map_or([0; 32], |end| end.by) || !state.rules.hold(Rule::ConsentOnce);

@@ -41,8 +41,9 @@ impl Member {
 
     /// Whether a list may take the place of the present one: it is newer, and by a key that follows from the known ones.
     pub(super) fn takes(&self, list: &DeviceList) -> Option<Vec<[u8; 32]>> {
-        let keys = list.identity_keys()?;
-        let step = list.number.checked_sub(self.list).filter(|step| (1..=proto::directory::MAX_SEQ_STEP).contains(step));
+        let keys = list.identity_keys();
+        let step =
+            list.number.checked_sub(self.list).filter(|step| (1..=proto::directory::MAX_SEQ_STEP).contains(step));
         (step.is_some() && keys.starts_with(&self.identity)).then_some(keys)
     }
 }

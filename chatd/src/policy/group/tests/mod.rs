@@ -152,7 +152,8 @@ fn invariants(world: &World) -> Vec<String> {
         wrong.push("more than there may be".into());
     }
     let mut used = BTreeSet::new();
-    for event in world.chain.entries().iter().filter(|entry| entry.verdict.is_ok()).filter_map(|entry| entry.event.as_ref())
+    for event in
+        world.chain.entries().iter().filter(|entry| entry.verdict.is_ok()).filter_map(|entry| entry.event.as_ref())
     {
         let Act::Add(add) = &event.event().act else { continue };
         for consent in &add.consents {
@@ -211,7 +212,10 @@ fn random_chains_come_to_what_the_rules_say() {
     );
     println!("refused for {refused:?}");
     assert!(failed.is_empty(), "seeds with violations (run one with SEED=n): {failed:#?}");
-    assert!(sum(|tally| tally.counted) > chains * 3 && sum(|tally| tally.elections) > chains / 50, "too little happens");
+    assert!(
+        sum(|tally| tally.counted) > chains * 3 && sum(|tally| tally.elections) > chains / 50,
+        "too little happens"
+    );
 }
 
 /// The controls: each rule is there for something that these chains show.

@@ -43,8 +43,7 @@ impl<'f> Oracle<'f> {
                     break;
                 }
                 let trial = Self::plain(&facts[..=at], limits, &skip | &listed);
-                let good: BTreeSet<usize> =
-                    listed.iter().copied().filter(|n| trial.may_hide(at, *n, event)).collect();
+                let good: BTreeSet<usize> = listed.iter().copied().filter(|n| trial.may_hide(at, *n, event)).collect();
                 if good == listed {
                     skip.extend(listed);
                     break;
@@ -244,7 +243,9 @@ impl<'f> Oracle<'f> {
 
     /// The owner's newest event, or the one that made it owner.
     fn owners_word(&self, at: usize) -> usize {
-        let own = |n: &usize| self.counted[*n] && (self.author(*n) == self.owners[*n] || self.owners[*n] != self.owners[*n + 1]);
+        let own = |n: &usize| {
+            self.counted[*n] && (self.author(*n) == self.owners[*n] || self.owners[*n] != self.owners[*n + 1])
+        };
         (0..at).rev().find(own).unwrap_or(0)
     }
 
@@ -257,7 +258,9 @@ impl<'f> Oracle<'f> {
         all.retain(|who| Some(*who) != owner && !left(*who));
         let added_by = |who: AccountId| self.last_add(who, word + 1).and_then(|n| self.author(n));
         let promoted_by = |who: AccountId| {
-            let promoted = |(_, author, act): (usize, AccountId, &Act)| matches!(act, Act::Promote(x) if *x == who).then_some(author);
+            let promoted = |(_, author, act): (usize, AccountId, &Act)| {
+                matches!(act, Act::Promote(x) if *x == who).then_some(author)
+            };
             self.bosses[at].contains(&who).then(|| self.back(at).find_map(promoted)).flatten()
         };
         let own = |who: &AccountId| added_by(*who) == owner || promoted_by(*who) == owner;
@@ -300,7 +303,9 @@ impl<'f> Oracle<'f> {
                 Some(Act::Leave { .. }) if open.map(|(old, _)| old) == self.author(n) => open = None,
                 _ => {}
             }
-            open = open.filter(|(old, _)| self.owners.get(n + 1).copied().flatten().or_else(|| self.find_owner(n + 1)) != Some(*old));
+            open = open.filter(|(old, _)| {
+                self.owners.get(n + 1).copied().flatten().or_else(|| self.find_owner(n + 1)) != Some(*old)
+            });
         }
         open
     }
@@ -332,7 +337,8 @@ impl<'f> Oracle<'f> {
         if !behind || self.is_closed(at) || at as u32 >= self.limits.events || last && !owner && !slow {
             return false;
         }
-        let new_device = matches!(&event.act, Act::Devices(devices) if devices.list.devices.iter().any(|d| d.id == device));
+        let new_device =
+            matches!(&event.act, Act::Devices(devices) if devices.list.devices.iter().any(|d| d.id == device));
         let by_link = joins_by(&event.act).is_some();
         if !by_link && !(members.contains(&by) && (self.has(by, device, at) || new_device)) {
             return false;
@@ -373,7 +379,9 @@ impl<'f> Oracle<'f> {
             Act::Remove(who) => key && ends(*who) && stands(who),
             Act::Ban(who) => (key || !stands(who)) && ends(*who) && !self.is_banned(*who, at),
             Act::Unban(who) => none && boss && self.is_banned(*who, at),
-            Act::Promote(who) => none && owner && stands(who) && !bosses.contains(who) && bosses.len() <= self.limits.admins,
+            Act::Promote(who) => {
+                none && owner && stands(who) && !bosses.contains(who) && bosses.len() <= self.limits.admins
+            }
             Act::Demote(who) => none && owner && bosses[1..].contains(who),
             Act::Handover(who) => none && owner && *who != by && stands(who) && open.is_none(),
             Act::Key => {
@@ -389,7 +397,8 @@ impl<'f> Oracle<'f> {
                     matches!(act, Act::Link(other) if other.key == *link).then_some((n, author))
                 });
                 let gone = self.back(at).any(|(_, _, act)| matches!(act, Act::Unlink(other) if other == link));
-                let stood = made.is_some_and(|(n, maker)| (n + 1..=at).all(|later| self.bosses[later].contains(&maker)));
+                let stood =
+                    made.is_some_and(|(n, maker)| (n + 1..=at).all(|later| self.bosses[later].contains(&maker)));
                 none && boss && stood && !gone
             }
             Act::Set(set) => none && if set.settings.is_some() || set.logs.is_some() { owner } else { boss },
@@ -399,7 +408,10 @@ impl<'f> Oracle<'f> {
                 let word = self.owners_word(at);
                 let stood = stands(candidate) && self.last_add(*candidate, at).is_some_and(|n| n <= word);
                 let newest = self.facts[word].place.hash == *owner_event;
-                none && newest && stood && self.owners[at] != Some(*candidate) && self.vote(&self.electorate(at), votes, at)
+                none && newest
+                    && stood
+                    && self.owners[at] != Some(*candidate)
+                    && self.vote(&self.electorate(at), votes, at)
             }
             Act::Confirm { elect, votes } => {
                 let named = open.filter(|(_, n)| self.facts[*n].place.hash == *elect);
@@ -415,7 +427,8 @@ impl<'f> Oracle<'f> {
             return false;
         };
         let before = self.facts.iter().filter(|fact| fact.place.entry < entry).count();
-        named < before && (named + 1..=before).all(|at| self.has(sent.author, sent.device, at))
+        named < before
+            && (named + 1..=before).all(|at| self.has(sent.author, sent.device, at))
             && (named + 1..before).all(|n| !self.counted[n] || self.end(sent.author, n + 1) != Some(n))
     }
 }

@@ -153,7 +153,11 @@ fn devices_follow_the_identity_key() {
     assert_eq!(append(&mut chain, 1, lists(2, &rotated, 11, &[101, 111])), Ok(()));
     assert_eq!(append(&mut chain, 1, lists(3, &[], 1, &[101, 166])), Err(Refused::Devices));
     assert_eq!(append(&mut chain, 1, lists(2, &rotated, 11, &[101])), Err(Refused::Devices), "no newer number");
-    assert_eq!(append(&mut chain, 1, lists(u64::MAX, &rotated, 11, &[101])), Err(Refused::Devices), "none is left then");
+    assert_eq!(
+        append(&mut chain, 1, lists(u64::MAX, &rotated, 11, &[101])),
+        Err(Refused::Devices),
+        "none is left then"
+    );
     let other = vec![Rotation::by_identity(&statement(1, 66), &key(1))];
     assert_eq!(append(&mut chain, 1, lists(4, &other, 66, &[166])), Err(Refused::Devices), "another chain of keys");
     assert_eq!(append(&mut chain, 1, lists(5, &rotated, 11, &[101])), Ok(()));

@@ -260,7 +260,9 @@ fn messages_count_by_what_their_author_knew_and_where_they_lie() {
     let other = counts(&team.chain, &Sent { author: team.account(2), device, knew, entry: Some(early) });
     assert_eq!(other, Counts::No, "another's device");
     let mut kept = Vec::new();
-    assert!(keep(&mut kept, [5; 32]) && keep(&mut kept, [7; 32]) && !keep(&mut kept, [9; 32]) && keep(&mut kept, [6; 32]));
+    assert!(
+        keep(&mut kept, [5; 32]) && keep(&mut kept, [7; 32]) && !keep(&mut kept, [9; 32]) && keep(&mut kept, [6; 32])
+    );
     assert_eq!(kept, [[5; 32], [6; 32]]);
 }
 

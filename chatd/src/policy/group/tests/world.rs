@@ -194,7 +194,8 @@ impl World {
         let person = &self.people[who];
         let mut device_key = person.all[*self.rng.of(&person.now)];
         if hostile && self.rng.percent(10) {
-            device_key = if self.rng.percent(50) { self.rng.of(&self.people).all[0] } else { *self.rng.of(&person.all) };
+            device_key =
+                if self.rng.percent(50) { self.rng.of(&self.people).all[0] } else { *self.rng.of(&person.all) };
         }
         let boss = self.state().rank(author).is_boss();
         let mut unopened = if boss && !hostile { self.blind.unopened(author) } else { Vec::new() };
@@ -240,7 +241,10 @@ impl World {
             if counts && (event.author == owner || owner != self.state().owner) {
                 self.owners_words.push(place.hash);
             }
-            if counts && event.key.is_some() && let Some((seed, foreign)) = made {
+            if counts
+                && event.key.is_some()
+                && let Some((seed, foreign)) = made
+            {
                 self.take_seed(number, &verified, &seed, foreign, hostile);
             }
             if let Act::Add(add) = &event.act {
@@ -295,7 +299,8 @@ impl World {
             6 => {
                 let member = self.state().members.get(&me);
                 let added = member.map_or([7; 32], |member| member.added);
-                let successor = if me == self.state().owner && self.rng.percent(50) { Some(self.member()) } else { None };
+                let successor =
+                    if me == self.state().owner && self.rng.percent(50) { Some(self.member()) } else { None };
                 (Act::Leave { added, successor }, false)
             }
             7..=9 => (Act::Remove(self.member()), true),
@@ -312,7 +317,9 @@ impl World {
             15 if self.rng.percent(50) => (Act::Handover(self.member()), false),
             16 => (Act::Key, true),
             17 | 18 => self.by_link(who),
-            19 if self.rng.percent(50) => (Act::Set(Box::new(Set { topic: Some("t".into()), ..Set::default() })), false),
+            19 if self.rng.percent(50) => {
+                (Act::Set(Box::new(Set { topic: Some("t".into()), ..Set::default() })), false)
+            }
             19 => (Act::Set(Box::new(Set { settings: Some(vec![1]), ..Set::default() })), false),
             20 if self.rng.percent(10) => (Act::Close, false),
             20..=22 => (self.election(who), false),
@@ -412,7 +419,8 @@ impl World {
         for account in voters.into_iter().take(15) {
             let Some(at) = self.person(account) else { continue };
             let person = &self.people[at];
-            let key = if self.rng.percent(90) { person.all[*self.rng.of(&person.now)] } else { *self.rng.of(&person.all) };
+            let key =
+                if self.rng.percent(90) { person.all[*self.rng.of(&person.now)] } else { *self.rng.of(&person.all) };
             votes.push(Vote::sign(&self.group, question, account, key, |message| fake(&key, message)));
         }
         votes

@@ -22,11 +22,11 @@ pub mod rules;
 mod spans;
 pub mod state;
 
-#[cfg(test)]
-mod tests;
-
 pub use apply::Place;
 pub use chain::{Bars, Chain};
 pub use judge::Refused;
 pub use rules::Rules;
 pub use state::{Rank, State};
+
+#[cfg(test)]
+mod tests;

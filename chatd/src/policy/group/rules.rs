@@ -9,7 +9,6 @@ use proto::group::{
 
 /// A rule that a test may take out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Rule {
     /// An event counts only behind the newest event.
     CompareAndSet,

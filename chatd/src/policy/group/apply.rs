@@ -9,8 +9,7 @@ use proto::ids::AccountId;
 
 use super::election::{self, Elector, Provisional};
 use super::rules::{Rule, Rules};
-use super::spans::Spans;
-use super::state::{Ended, Key, Member, OpenLink, State};
+use super::state::{Ended, Key, Member, OpenLink, Spans, State};
 
 /// Where an event stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +89,10 @@ pub(super) fn apply(state: &mut State, verified: &Verified, place: Place) {
     if by == state.owner {
         state.owner_event = (number, place.hash);
         state.missing.clear();
+    }
+    if !event.unopened.is_empty() && state.rank(by).is_boss() {
+        // What is void by that may have made a member of somebody, who has seeds; and not all know who.
+        state.floor = number;
     }
     change(state, event, place, electors);
     take_key(state, verified);

@@ -9,7 +9,8 @@ use proto::directory::Device;
 use proto::group::Act;
 use proto::ids::{AccountId, DeviceId};
 
-use super::chain::{Bars, Chain, Entry};
+use super::chain::Chain;
+use super::fold::{Bars, Entry};
 use super::rules::Rule;
 use super::state::{Rank, State};
 

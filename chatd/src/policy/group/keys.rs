@@ -5,6 +5,7 @@ use std::time::Duration;
 use proto::group::{KeyOffer, Verified};
 use proto::ids::{AccountId, DeviceId, sha256};
 
+use super::chain::Chain;
 use super::rules::{Rule, Rules};
 use super::state::{Key, State};
 
@@ -31,11 +32,12 @@ pub enum NoKey {
 ///
 /// # Errors
 /// Why there is none.
-pub fn to_seal(state: &State, held: impl Fn(&Key) -> bool) -> Result<&Key, NoKey> {
+pub fn to_seal(chain: &Chain, held: impl Fn(&Key) -> bool) -> Result<&Key, NoKey> {
+    let (state, oldest) = (chain.state(), chain.oldest_key());
     if state.closed {
         return Err(NoKey::Closed);
     }
-    let since = |key: &&Key| key.number >= state.floor || !state.rules.hold(Rule::KeyAfterEnd);
+    let since = |key: &&Key| key.number >= oldest || !state.rules.hold(Rule::KeyAfterEnd);
     let mut good = state.keys.iter().rev().filter(since).peekable();
     if good.peek().is_none() {
         return Err(NoKey::NotMade);

@@ -65,6 +65,8 @@ fn run(seed: u64, without: Option<Rule>, tally: &mut Tally) -> Vec<String> {
     };
     let before = view(&world.blind);
     world.blind.open(world.hidden.clone());
+    world.seal();
+    wrong.append(&mut world.violations);
     if settled && before != view(&world.blind) {
         wrong.push("G6: what was hidden, and told to be, changed the past when it was revealed".into());
     }

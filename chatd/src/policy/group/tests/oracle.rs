@@ -1,6 +1,6 @@
 //! What should have come of a chain, worked out in another way: nothing is kept, everything is looked for in the events before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proto::directory::Device;
 use proto::group::{Act, Event, GroupType};
@@ -30,31 +30,95 @@ pub struct Oracle<'f> {
 /// Who may vote, and with what.
 type Electors = Vec<(AccountId, Vec<Device>)>;
 
+/// Which events void which others.
+type Void = BTreeMap<usize, BTreeSet<usize>>;
+
+fn all(void: &Void) -> BTreeSet<usize> {
+    void.values().flatten().copied().collect()
+}
+
+/// What an event names that is not void, if any of it can be opened.
+fn names(facts: &[Fact], void: &Void, at: usize) -> Option<BTreeSet<usize>> {
+    let event = facts[at].event.as_ref()?;
+    let void = all(void);
+    let open = |n: &usize| *n > 0 && *n < at && !void.contains(n);
+    let named: BTreeSet<usize> = event.unopened.iter().map(|n| *n as usize).filter(open).collect();
+    (!void.contains(&at) && named.iter().any(|n| facts[*n].event.is_some())).then_some(named)
+}
+
 impl<'f> Oracle<'f> {
     /// With what events say of others before them.
     pub fn of(facts: &'f [Fact], limits: Limits) -> Self {
-        let mut skip = BTreeSet::new();
-        for (at, fact) in facts.iter().enumerate() {
-            let Some(event) = &fact.event else { continue };
-            let mut listed: BTreeSet<usize> = event.unopened.iter().map(|n| *n as usize).collect();
-            listed.retain(|n| *n > 0 && *n < at && !skip.contains(n));
+        let void = Self::void(facts, limits, facts.len());
+        Self::plain(facts, limits, all(&void))
+    }
+
+    /// Which events void which others.
+    fn void(facts: &'f [Fact], limits: Limits, end: usize) -> Void {
+        let mut void = Void::new();
+        for at in 1..end {
+            let Some(mut listed) = names(facts, &void, at) else { continue };
             for _ in 0..3 {
-                if listed.iter().all(|n| facts[*n].event.is_none()) {
+                let (other, trial) = Self::without(facts, limits, &void, at, &listed);
+                let good: BTreeSet<usize> = listed.iter().copied().filter(|n| trial.may_hide(at, *n)).collect();
+                if good == listed {
+                    void = other;
                     break;
                 }
-                let trial = Self::plain(&facts[..=at], limits, &skip | &listed);
-                let good: BTreeSet<usize> = listed.iter().copied().filter(|n| trial.may_hide(at, *n, event)).collect();
-                if good == listed {
-                    skip.extend(listed);
+                if good.iter().all(|n| facts[*n].event.is_none()) {
                     break;
                 }
                 listed = good;
             }
         }
-        Self::plain(facts, limits, skip)
+        void
     }
 
-    fn may_hide(&self, at: usize, other: usize, event: &Event) -> bool {
+    /// Until nothing changes: the first word in between that is to be heard otherwise is.
+    fn without(facts: &'f [Fact], limits: Limits, void: &Void, at: usize, listed: &BTreeSet<usize>) -> (Void, Self) {
+        let mut other = void.clone();
+        other.insert(at, listed.clone());
+        let mut low = *listed.first().unwrap();
+        let mut dropped = BTreeSet::new();
+        loop {
+            let trial = Self::plain(&facts[..=at], limits, all(&other));
+            let mut change = None;
+            for between in low..at {
+                // In the world up to there, as it is heard so far.
+                let hidden = all(&other).contains(&between);
+                if let Some(void) = other.get(&between) {
+                    if hidden || !void.iter().all(|n| trial.may_hide(between, *n)) {
+                        change = Some((between, None, *void.first().unwrap()));
+                    }
+                } else if !dropped.contains(&between)
+                    && let Some(named) = names(facts, &other, between)
+                {
+                    let good: BTreeSet<_> = named.into_iter().filter(|n| trial.may_hide(between, *n)).collect();
+                    if good.iter().any(|n| facts[*n].event.is_some()) {
+                        change = Some((between, Some(good.clone()), *good.first().unwrap()));
+                    }
+                }
+                if change.is_some() {
+                    break;
+                }
+            }
+            match change {
+                None => return (other, trial),
+                Some((between, Some(good), first)) => {
+                    low = low.min(first);
+                    other.insert(between, good);
+                }
+                Some((between, None, first)) => {
+                    low = low.min(first);
+                    other.remove(&between);
+                    dropped.insert(between);
+                }
+            }
+        }
+    }
+
+    fn may_hide(&self, at: usize, other: usize) -> bool {
+        let Some(event) = &self.facts[at].event else { return false };
         let by = event.author;
         if !self.counted[at] || !self.bosses[at].contains(&by) {
             return false;
@@ -323,7 +387,12 @@ impl<'f> Oracle<'f> {
             Act::Devices(devices) => self.list(author, n).1.iter().any(|old| !devices.list.devices.contains(old)),
             _ => false,
         };
-        self.back(at).find(|(n, author, act)| ends(*n, *author, act)).map_or(0, |(n, ..)| n)
+        let lists = |n: usize, author: AccountId| {
+            self.bosses[n].contains(&author)
+                && self.facts[n].event.as_ref().is_some_and(|event| !event.unopened.is_empty())
+        };
+        let last = self.back(at).find(|(n, author, act)| ends(*n, *author, act) || lists(*n, *author));
+        last.map_or(0, |(n, ..)| n)
     }
 
     fn judge(&self, at: usize) -> bool {

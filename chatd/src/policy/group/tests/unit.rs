@@ -212,10 +212,10 @@ fn whoever_leaves_last_closes_and_an_owner_who_leaves_is_followed() {
     assert_eq!(team.say(0, nobody), Err(Refused::Target));
     team.leave(0).unwrap();
     assert_eq!(team.chain.state().owner, team.account(2), "the senior admin");
-    assert_eq!(keys::to_seal(team.chain.state(), |_| true), Err(keys::NoKey::NotMade));
+    assert_eq!(keys::to_seal(&team.chain, |_| true), Err(keys::NoKey::NotMade));
     team.say(3, Act::Key).unwrap();
-    assert!(keys::to_seal(team.chain.state(), |_| true).is_ok());
-    assert_eq!(keys::to_seal(team.chain.state(), |_| false), Err(keys::NoKey::NotHeld));
+    assert!(keys::to_seal(&team.chain, |_| true).is_ok());
+    assert_eq!(keys::to_seal(&team.chain, |_| false), Err(keys::NoKey::NotHeld));
     team.leave(2).unwrap();
     assert_eq!(team.chain.state().owner, team.account(1), "the senior member");
     team.leave(1).unwrap();
@@ -300,6 +300,62 @@ fn each_makes_the_key_in_turn() {
     assert!(keys::wait_when_missing(u32::MAX) > Duration::from_secs(10));
 }
 
+/// Far beyond the states that are kept: words about what could not be opened go back and judge anew, and whoever opens all of it
+/// at once comes to the same.
+#[test]
+fn a_long_chain_is_judged_alike_step_by_step_and_at_once() {
+    let mut team = Team::new(GroupType::Group, 0);
+    team.add(0, &[1, 2, 3, 4]).unwrap();
+    team.say(0, Act::Promote(team.account(1))).unwrap();
+    team.say(0, Act::Promote(team.account(2))).unwrap();
+    let mut rng = super::people::Rng(7);
+    let mut made = 0;
+    while team.chain.state().next < 2_600 {
+        let number = team.chain.state().next;
+        let (owner, admins) = (team.chain.state().owner, team.chain.state().admins.clone());
+        let account = if admins.is_empty() || rng.percent(40) { owner } else { *rng.of(&admins) };
+        let boss = team.people.iter().position(|person| person.account == account).unwrap();
+        let who = if rng.percent(50) { boss } else { rng.below(5) };
+        let list = rng.percent(40);
+        let back = *rng.of(&[1, 5, 40, 400, 1_000, 1_100]) as u32;
+        let unopened: Vec<u32> = (number.saturating_sub(back)..number)
+            .filter(|at| list && rng.percent(if number - at > 40 { 1 } else { 25 }))
+            .collect();
+        let target = team.account(rng.below(5));
+        let act = match rng.below(30) {
+            0 => Act::Promote(target),
+            1 => Act::Demote(target),
+            2 => Act::Remove(target),
+            3..=5 => {
+                let (account, group) = (target, team.chain.state().group);
+                let after = team.chain.state().ended.get(&account).map_or([0; 32], |end| end.by);
+                let person = team.people.iter().find(|person| person.account == account).unwrap();
+                Act::Add(Add { consents: vec![person.consent(&group, after, true)], join: None })
+            }
+            6 => Act::Handover(target),
+            7 => Act::Key,
+            _ => Act::Set(Box::new(Set { name: Some(format!("{number}")), ..Set::default() })),
+        };
+        let verified = team.made(who, act, unopened);
+        let place = team.place();
+        let _ = team.chain.append(place, Some(verified));
+        made += 1;
+    }
+    let mut late = Team::new(GroupType::Group, 0).chain;
+    for entry in &team.chain.entries()[1..] {
+        let _ = late.append(entry.place, None);
+    }
+    let opened = team.chain.entries().iter().zip(0..).skip(1);
+    late.open(opened.map(|(entry, number)| (number, entry.event.clone().unwrap())));
+    let verdicts = |chain: &Chain| chain.entries().iter().map(|entry| entry.verdict).collect::<Vec<_>>();
+    let hidden = verdicts(&late).iter().filter(|verdict| **verdict == Err(Refused::Hidden)).count();
+    let counted = verdicts(&late).iter().filter(|verdict| verdict.is_ok()).count();
+    println!("figure: {} events, {counted} count, {hidden} were hidden", made);
+    assert!(hidden > 20 && counted > 300, "too little happens: {hidden} hidden, {counted} count");
+    assert_eq!(verdicts(&team.chain), verdicts(&late));
+    assert_eq!(team.chain.state(), late.state());
+}
+
 /// A room at its real size, events at their real number: who has how many, and how long it takes.
 #[test]
 fn the_last_events_are_the_owners_and_a_room_is_full_at_its_limit() {
@@ -350,12 +406,12 @@ fn the_last_events_are_the_owners_and_a_room_is_full_at_its_limit() {
         let place = room.place();
         assert_eq!(room.chain.append(place, None), Err(Refused::Unopened));
     }
+    if limit < MAX_EVENTS - OWNER_EVENTS {
+        room.append(9, Act::Key, vec![], true).unwrap_err();
+    }
+    let number = room.chain.state().next;
+    let again = room.last.clone();
     let since = Instant::now();
-    room.chain.open([]);
-    let state = room.chain.clone();
-    let number = state.state().next;
-    room.append(9, Act::Key, vec![], true).unwrap_err();
-    let (at, event) = room.last.clone().unwrap();
-    room.chain.open([(at, event)]);
+    room.chain.open(again);
     println!("figure: {number} events judged again in {:.1} ms", since.elapsed().as_secs_f64() * 1e3);
 }

@@ -270,9 +270,9 @@ impl World {
     }
 
     /// What an honest member would seal now opens for members only, as far as honest authors gave seeds away.
-    fn seal(&mut self) {
+    pub fn seal(&mut self) {
         let state = self.blind.state();
-        let Ok(key) = keys::to_seal(state, |key| self.seeds.contains(&key.number)) else { return };
+        let Ok(key) = keys::to_seal(&self.blind, |key| self.seeds.contains(&key.number)) else { return };
         let Some((_, handed)) = self.handed.iter().find(|(number, _)| *number == key.number) else { return };
         let open = handed.iter().find(|(account, device)| !state.has(*account, *device));
         if let Some((account, _)) = open {

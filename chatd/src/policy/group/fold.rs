@@ -5,7 +5,7 @@
 //! it ([`Event::unopened`](proto::group::Event)). So nobody commits now and reveals later.
 //!
 //! That word is judged in the world without what it names (decisions/0060): `y` lists some `x`; all is folded to `y` as if no `x` could be
-//! opened, other such words in between included. If the author of `y` is owner there, or an admin who was above the author of `x`
+//! opened, and other such words in between are heard anew. If the author of `y` is owner there, or an admin who was above the author of `x`
 //! when `x` was made, that world is the one that goes on, for whoever can open `x` as well. Otherwise an owner who hands over in
 //! a hidden event, and then openly to somebody else, would take the group back by revealing the first.
 

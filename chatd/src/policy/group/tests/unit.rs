@@ -366,6 +366,8 @@ fn the_last_events_are_the_owners_and_a_room_is_full_at_its_limit() {
     }
     assert_eq!(room.chain.state().members.len(), MAX_ROOM_MEMBERS);
     assert_eq!(room.add(0, &[MAX_ROOM_MEMBERS]), Err(Refused::Full));
+    room.append(9, Act::Key, vec![], true).unwrap_err();
+    let hidden = room.last.clone();
     let limit = if cfg!(debug_assertions) { room.chain.state().next + 5_000 } else { MAX_EVENTS - OWNER_EVENTS };
     let begin = Instant::now();
     let (mut made, mut taken) = (Duration::ZERO, Duration::ZERO);
@@ -406,12 +408,8 @@ fn the_last_events_are_the_owners_and_a_room_is_full_at_its_limit() {
         let place = room.place();
         assert_eq!(room.chain.append(place, None), Err(Refused::Unopened));
     }
-    if limit < MAX_EVENTS - OWNER_EVENTS {
-        room.append(9, Act::Key, vec![], true).unwrap_err();
-    }
     let number = room.chain.state().next;
-    let again = room.last.clone();
     let since = Instant::now();
-    room.chain.open(again);
+    room.chain.open(hidden);
     println!("figure: {number} events judged again in {:.1} ms", since.elapsed().as_secs_f64() * 1e3);
 }

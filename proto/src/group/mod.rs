@@ -10,12 +10,14 @@
 pub mod act;
 pub mod consent;
 pub mod event;
+pub mod parts;
 pub mod signature;
 pub mod vote;
 
-pub use act::{Act, Add, Genesis, GroupType, Join, Link, Move, Set};
+pub use act::Act;
 pub use consent::{Consent, DeviceList, SignedDevices};
 pub use event::{Event, EventError, KeyOffer, SignedEvent, Verified};
+pub use parts::{Add, Genesis, GroupType, Join, Link, Move, Set};
 pub use signature::{Ed25519, Signatures};
 pub use vote::Vote;
 

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proto::group::{Act, Add, Consent, Event, Genesis, GroupId, KeyOffer, Verified};
 use proto::ids::AccountId;
 
-use super::election::{self, Elector, Provisional};
+use super::election;
 use super::rules::{Rule, Rules};
-use super::state::{Ended, Key, Member, OpenLink, Spans, State};
+use super::state::{Elector, Ended, Key, Member, OpenLink, Provisional, Spans, State};
 
 /// Where an event stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,37 +2,16 @@
 //!
 //! Not the job: whether the owner *is* silent. Each daemon's own clock is a reason to sign, and nothing else is.
 
-use proto::directory::Device;
 use proto::group::{MAX_ELECTORS, Vote};
 use proto::ids::AccountId;
 
 use super::rules::Rule;
-use super::state::{Member, State};
+use super::state::{Elector, Member, State};
 
 /// Electors that the owner chose himself, at least; with fewer, all members are asked.
 const MIN_CHOSEN: usize = 3;
 /// Votes at least.
 const MIN_VOTES: usize = 2;
-
-/// Who may vote, with the devices that count for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Elector {
-    /// Who.
-    pub account: AccountId,
-    /// With these.
-    pub devices: Vec<Device>,
-}
-
-/// An election that is not confirmed yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Provisional {
-    /// Who was owner before, may reclaim it, and cannot be removed.
-    pub old: AccountId,
-    /// The newest `elect`.
-    pub elect: [u8; 32],
-    /// Who confirms it: those who could elect.
-    pub electors: Vec<Elector>,
-}
 
 /// Who may replace the owner now: of the accounts that the owner himself added or promoted the 15 most senior; with fewer than
 /// three such, of all who were members at the owner's newest event. Whoever was removed by others since then still may: an

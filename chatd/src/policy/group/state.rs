@@ -8,7 +8,6 @@ use proto::directory::Device;
 use proto::group::{DeviceList, GroupId, GroupType, Link};
 use proto::ids::{AccountId, DeviceId};
 
-use super::election::Provisional;
 use super::rules::Rules;
 
 /// A member.
@@ -71,6 +70,26 @@ pub struct Key {
     pub hash: [u8; 32],
     /// What its secret is derived from, with the seed.
     pub context: [u8; 32],
+}
+
+/// Who may vote, with the devices that count for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elector {
+    /// Who.
+    pub account: AccountId,
+    /// With these.
+    pub devices: Vec<Device>,
+}
+
+/// An election that is not confirmed yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provisional {
+    /// Who was owner before, may reclaim it, and cannot be removed.
+    pub old: AccountId,
+    /// The newest `elect`.
+    pub elect: [u8; 32],
+    /// Who confirms it: those who could elect.
+    pub electors: Vec<Elector>,
 }
 
 /// A link in force.

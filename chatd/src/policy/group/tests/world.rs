@@ -10,6 +10,7 @@ use proto::group::{
 use proto::ids::{AccountId, ConversationId, DeviceId, sha256};
 
 use super::super::messages::Sent;
+use super::super::state::Elector;
 use super::super::{Chain, Place, Rules, State, election, keys};
 use super::oracle::Fact;
 use super::people::{Fake, Person, Rng, fake};
@@ -408,7 +409,7 @@ impl World {
         Act::Elect { owner_event, candidate, votes }
     }
 
-    fn votes(&mut self, electors: &[election::Elector], question: &Question) -> Vec<Vote> {
+    fn votes(&mut self, electors: &[Elector], question: &Question) -> Vec<Vote> {
         let (mut votes, mut voters): (Vec<Vote>, Vec<AccountId>) = (Vec::new(), Vec::new());
         let likely = *self.rng.of(&[50, 80, 100]);
         voters.extend(electors.iter().map(|elector| elector.account).filter(|_| self.rng.percent(likely)));

@@ -207,17 +207,19 @@ impl Judge<'_> {
     }
 
     /// Whether what an event says of others is to be heard otherwise in a world than it is: what it voids there, or that it voids
-    /// nothing.
+    /// nothing. What owner or admin say is heard first, and judged in the world that this makes.
     fn heard_otherwise(&self, world: &World, at: u32, dropped: bool) -> Option<(u32, Option<BTreeSet<u32>>)> {
         if let Some(void) = world.void.get(&at) {
-            return (world.hides(at) || self.allowed(world, at, void) != *void).then_some((at, None));
+            let allowed = self.allowed(world, at, void);
+            if allowed == *void && !world.hides(at) {
+                return None;
+            }
+            let some = allowed.iter().any(|at| self.event(*at).is_some()) && !world.hides(at);
+            return Some((at, some.then_some(allowed)));
         }
-        if dropped {
-            return None;
-        }
-        let listed = self.listed(world, at)?;
-        let allowed = self.allowed(world, at, &listed);
-        allowed.iter().any(|at| self.event(*at).is_some()).then_some((at, Some(allowed)))
+        let by = self.event(at)?.event().author;
+        let heard = !dropped && world.state.rank(by).is_boss();
+        heard.then(|| self.listed(world, at)).flatten().map(|listed| (at, Some(listed)))
     }
 
     /// Which of some events the author of the world's next event may void. None if the author is neither owner nor admin, or the

@@ -87,16 +87,19 @@ impl<'f> Oracle<'f> {
                 // In the world up to there, as it is heard so far.
                 let hidden = all(&other).contains(&between);
                 if let Some(void) = other.get(&between) {
-                    if hidden || !void.iter().all(|n| trial.may_hide(between, *n)) {
-                        change = Some((between, None, *void.first().unwrap()));
+                    let good: BTreeSet<_> = void.iter().copied().filter(|n| trial.may_hide(between, *n)).collect();
+                    let first = *void.first().unwrap();
+                    if hidden || good.iter().all(|n| facts[*n].event.is_none()) {
+                        change = Some((between, None, first));
+                    } else if good != *void {
+                        change = Some((between, Some(good), first));
                     }
                 } else if !dropped.contains(&between)
+                    && trial.author(between).is_some_and(|by| trial.bosses[between].contains(&by))
                     && let Some(named) = names(facts, &other, between)
                 {
-                    let good: BTreeSet<_> = named.into_iter().filter(|n| trial.may_hide(between, *n)).collect();
-                    if good.iter().any(|n| facts[*n].event.is_some()) {
-                        change = Some((between, Some(good.clone()), *good.first().unwrap()));
-                    }
+                    let first = *named.first().unwrap();
+                    change = Some((between, Some(named), first));
                 }
                 if change.is_some() {
                     break;

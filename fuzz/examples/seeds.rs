@@ -4,8 +4,12 @@
 use std::fs;
 use std::path::Path;
 
-use fuzz::{key, record};
+use ed25519_dalek::Signer;
+use fuzz::{key, public, record};
 use proto::directory::{Reach, SignedMembership, SignedReach, SignedRecord};
+use proto::group::{
+    Act, Add, Consent, DeviceList, Event, Genesis, GroupId, GroupType, KeyOffer, Set, SignedDevices, SignedEvent,
+};
 use proto::ids::{AccountId, ConversationId, DeviceId, Epoch, MessageId, NodeId, PrekeyId};
 use proto::invite::Invite;
 use proto::wire::envelope::{AckEntry, Core, Outer, Wrap, encode_body};
@@ -53,6 +57,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (target, seeds) in [
         ("frames", frames()),
         ("core", cores()),
+        ("event", events()?),
         ("record", records()?),
         ("rotation", rotation),
         ("invite", invites),
@@ -98,6 +103,49 @@ fn sessions() -> Seeds {
         ("directory", chosen(10, br#"{"origin":"example.org","key":"00","signature":"__8","time":1760000000}"#)),
         ("membership", chosen(11, br#"{"membership":"__8","time":1760000000}"#)),
     ]
+}
+
+fn events() -> Result<Seeds, proto::wire::WireError> {
+    let sign = |seed: u8| move |message: &[u8]| key(seed).sign(message).to_bytes();
+    let devices = vec![proto::directory::Device::of_key(public(10))];
+    let list = DeviceList { first_key: public(1), rotations: Vec::new(), number: 1, devices };
+    let founder = SignedDevices::sign(list.clone(), sign(1));
+    let group = GroupId { id: ConversationId([7; 16]), nonce: [8; 32] };
+    let genesis = Genesis {
+        kind: GroupType::Room,
+        name: "room".into(),
+        topic: String::new(),
+        settings: Vec::new(),
+        nonce: group.nonce,
+        logs: vec!["https://example.org/g/1".into()],
+        founder: founder.clone(),
+    };
+    let consents = vec![Consent::sign(&group, list.clone(), [0; 32], sign(1))];
+    let acts = [
+        ("genesis", Act::Genesis(Box::new(genesis))),
+        ("add", Act::Add(Add { consents, join: None })),
+        ("devices", Act::Devices(founder)),
+        ("remove", Act::Remove(AccountId([0xa1; 16]))),
+        ("set", Act::Set(Box::new(Set { name: Some("n".into()), ..Set::default() }))),
+    ];
+    let mut seeds = vec![("list", chosen(2, &list.encode()))];
+    for (name, act) in acts {
+        let first = name == "genesis";
+        let event = Event {
+            group: if first { ConversationId([0; 16]) } else { group.id },
+            prev: [0; 32],
+            number: u32::from(!first),
+            author: list.account(),
+            device_key: public(10),
+            time: 1_760_000_000_000,
+            unopened: Vec::new(),
+            act,
+            key: Some(KeyOffer { suite: 2, previous: vec![9; 60], recipient: vec![5; 40] }),
+        };
+        let signed = SignedEvent::sign(&event, sign(10))?;
+        seeds.push((name, chosen(if first { 0 } else { 3 }, &if first { signed.encode() } else { signed.body })));
+    }
+    Ok(seeds)
 }
 
 fn entry() -> AckEntry {

@@ -9,6 +9,7 @@
 pub mod advice;
 pub mod directory;
 pub mod fault;
+pub mod group;
 pub mod ids;
 pub mod invite;
 pub mod name;

@@ -11,6 +11,7 @@ pub mod contact;
 pub mod contact_ids;
 pub mod dial;
 pub mod failures;
+pub mod group;
 pub mod limits;
 pub mod prekeys;
 pub mod rate;

@@ -129,7 +129,7 @@ impl Rotation {
         Statement::decode(&self.statement)
     }
 
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         write::array(out, 3);
         write::bin(out, &self.statement);
         match &self.recovery_key {
@@ -139,7 +139,7 @@ impl Rotation {
         write::bin(out, &self.signature);
     }
 
-    pub(super) fn decode(r: &mut Reader<'_>) -> Result<Self, WireError> {
+    pub(crate) fn decode(r: &mut Reader<'_>) -> Result<Self, WireError> {
         r.array_of(3, "rotation")?;
         let statement = r.bin("rotation statement")?.to_vec();
         let recovery_key = if r.nil() { None } else { Some(r.fixed("recovery key")?) };
@@ -149,13 +149,13 @@ impl Rotation {
 
 /// The keys that were in force, from the first to the newest: `(identity key, recovery hash)`.
 /// The recovery hash before link 1 is unknown without a genesis.
-pub(super) type Keys = Vec<([u8; 32], Option<[u8; 32]>)>;
+pub(crate) type Keys = Vec<([u8; 32], Option<[u8; 32]>)>;
 
 /// Walks the chain; an empty one ends at the first key with an unknown recovery hash.
 ///
 /// # Errors
 /// The first link that does not hold.
-pub(super) fn walk(first_key: &[u8; 32], chain: &[Rotation]) -> Result<Keys, RotationError> {
+pub(crate) fn walk(first_key: &[u8; 32], chain: &[Rotation]) -> Result<Keys, RotationError> {
     if chain.len() > MAX_ROTATIONS {
         return Err(RotationError::TooMany(chain.len()));
     }

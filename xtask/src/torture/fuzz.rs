@@ -11,11 +11,12 @@ use tests::binaries::{repository, target_folder};
 use crate::step;
 
 /// All targets, with `fuzz ` before each.
-pub const NAMES: [&str; 11] = [
+pub const NAMES: [&str; 12] = [
     "fuzz frames",
     "fuzz prescan",
     "fuzz open",
     "fuzz core",
+    "fuzz event",
     "fuzz record",
     "fuzz rotation",
     "fuzz invite",

@@ -54,6 +54,13 @@ const PARTS: &[Part] = &[
         env: &[("CHATD_TORTURE_SEEDS", "100000")],
     },
     Part {
+        name: "rules of groups",
+        // Optimised: a million chains.
+        cargo: &["--release", "-p", "chatd", "--lib"],
+        tests: &["policy::group"],
+        env: &[("CHATD_TORTURE_CHAINS", "1000000")],
+    },
+    Part {
         name: "several devices",
         cargo: CHATD,
         tests: &["store::tests::devices"],

@@ -1,0 +1,521 @@
+//! What should have come of a chain, worked out in another way: nothing is kept, everything is looked for in the events before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proto::directory::Device;
+use proto::group::{Act, Event, GroupType};
+use proto::ids::{AccountId, DeviceId};
+
+use super::super::apply::Place;
+use super::super::messages::Sent;
+use super::super::rules::Limits;
+
+/// An event as the one who made the chain knows it; `None` if it is a forgery.
+#[derive(Clone)]
+pub struct Fact {
+    pub place: Place,
+    pub event: Option<Event>,
+}
+
+pub struct Oracle<'f> {
+    facts: &'f [Fact],
+    limits: Limits,
+    skip: BTreeSet<usize>,
+    pub counted: Vec<bool>,
+    /// Before each event.
+    owners: Vec<Option<AccountId>>,
+    bosses: Vec<Vec<AccountId>>,
+}
+
+/// Who may vote, and with what.
+type Electors = Vec<(AccountId, Vec<Device>)>;
+
+/// Which events void which others.
+type Void = BTreeMap<usize, BTreeSet<usize>>;
+
+fn all(void: &Void) -> BTreeSet<usize> {
+    void.values().flatten().copied().collect()
+}
+
+/// What an event names that is not void, if any of it can be opened.
+fn names(facts: &[Fact], void: &Void, at: usize) -> Option<BTreeSet<usize>> {
+    let event = facts[at].event.as_ref()?;
+    let void = all(void);
+    let open = |n: &usize| *n > 0 && *n < at && !void.contains(n);
+    let named: BTreeSet<usize> = event.unopened.iter().map(|n| *n as usize).filter(open).collect();
+    (!void.contains(&at) && named.iter().any(|n| facts[*n].event.is_some())).then_some(named)
+}
+
+impl<'f> Oracle<'f> {
+    /// With what events say of others before them.
+    pub fn of(facts: &'f [Fact], limits: Limits) -> Self {
+        let void = Self::void(facts, limits, facts.len());
+        Self::plain(facts, limits, all(&void))
+    }
+
+    /// Which events void which others.
+    fn void(facts: &'f [Fact], limits: Limits, end: usize) -> Void {
+        let mut void = Void::new();
+        for at in 1..end {
+            let Some(mut listed) = names(facts, &void, at) else { continue };
+            for _ in 0..3 {
+                let (other, trial) = Self::without(facts, limits, &void, at, &listed);
+                let good: BTreeSet<usize> = listed.iter().copied().filter(|n| trial.may_hide(at, *n)).collect();
+                if good == listed {
+                    void = other;
+                    break;
+                }
+                if good.iter().all(|n| facts[*n].event.is_none()) {
+                    break;
+                }
+                listed = good;
+            }
+        }
+        void
+    }
+
+    /// Until nothing changes: the first word in between that is to be heard otherwise is.
+    fn without(facts: &'f [Fact], limits: Limits, void: &Void, at: usize, listed: &BTreeSet<usize>) -> (Void, Self) {
+        let mut other = void.clone();
+        other.insert(at, listed.clone());
+        let mut low = *listed.first().unwrap();
+        let mut dropped = BTreeSet::new();
+        loop {
+            let trial = Self::plain(&facts[..=at], limits, all(&other));
+            let mut change = None;
+            for between in low..at {
+                // In the world up to there, as it is heard so far.
+                let hidden = all(&other).contains(&between);
+                if let Some(void) = other.get(&between) {
+                    let good: BTreeSet<_> = void.iter().copied().filter(|n| trial.may_hide(between, *n)).collect();
+                    let first = *void.first().unwrap();
+                    if hidden || good.iter().all(|n| facts[*n].event.is_none()) {
+                        change = Some((between, None, first));
+                    } else if good != *void {
+                        change = Some((between, Some(good), first));
+                    }
+                } else if !dropped.contains(&between)
+                    && trial.author(between).is_some_and(|by| trial.bosses[between].contains(&by))
+                    && let Some(named) = names(facts, &other, between)
+                {
+                    let first = *named.first().unwrap();
+                    change = Some((between, Some(named), first));
+                }
+                if change.is_some() {
+                    break;
+                }
+            }
+            match change {
+                None => return (other, trial),
+                Some((between, Some(good), first)) => {
+                    low = low.min(first);
+                    other.insert(between, good);
+                }
+                Some((between, None, first)) => {
+                    low = low.min(first);
+                    other.remove(&between);
+                    dropped.insert(between);
+                }
+            }
+        }
+    }
+
+    fn may_hide(&self, at: usize, other: usize) -> bool {
+        let Some(event) = &self.facts[at].event else { return false };
+        let by = event.author;
+        if !self.counted[at] || !self.bosses[at].contains(&by) {
+            return false;
+        }
+        let Some(hidden) = &self.facts[other].event else { return true };
+        let votes = matches!(hidden.act, Act::Elect { .. } | Act::Confirm { .. });
+        let reclaim = matches!(hidden.act, Act::Reclaim) && !matches!(event.act, Act::Confirm { .. });
+        let place = |who: AccountId| self.bosses[other].iter().position(|boss| *boss == who).unwrap_or(99);
+        let above = self.owners[at] == Some(by) || place(by) < place(hidden.author);
+        let came = self.last_add(by, at).unwrap_or(0);
+        let said = (0..at).rev().find(|n| self.counted[*n] && self.author(*n) == Some(by)).unwrap_or(0).max(came);
+        other > said && hidden.author != by && above && !votes && !reclaim
+    }
+
+    /// With some events left out.
+    pub fn plain(facts: &'f [Fact], limits: Limits, skip: BTreeSet<usize>) -> Self {
+        let mut oracle = Self { facts, limits, skip, counted: vec![], owners: vec![], bosses: vec![] };
+        for at in 0..facts.len() {
+            let owner = oracle.find_owner(at);
+            oracle.owners.push(owner);
+            let admins = oracle.find_admins(at);
+            oracle.bosses.push(owner.into_iter().chain(admins).collect());
+            let counts = at == 0 || !oracle.skip.contains(&at) && oracle.judge(at);
+            oracle.counted.push(counts);
+        }
+        let owner = oracle.find_owner(facts.len());
+        oracle.owners.push(owner);
+        let admins = oracle.find_admins(facts.len());
+        oracle.bosses.push(owner.into_iter().chain(admins).collect());
+        oracle
+    }
+
+    fn act(&self, at: usize) -> Option<&'f Act> {
+        self.facts[at].event.as_ref().map(|event| &event.act)
+    }
+
+    fn author(&self, at: usize) -> Option<AccountId> {
+        self.facts[at].event.as_ref().map(|event| event.author)
+    }
+
+    /// Events that counted, the newest before `at` first.
+    fn back(&self, at: usize) -> impl Iterator<Item = (usize, AccountId, &'f Act)> {
+        let counted = (0..at).rev().filter(|n| self.counted[*n]);
+        counted.filter_map(|n| self.facts[n].event.as_ref().map(|event| (n, event.author, &event.act)))
+    }
+
+    fn kind(&self) -> GroupType {
+        match self.act(0) {
+            Some(Act::Genesis(genesis)) => genesis.kind,
+            _ => GroupType::Group,
+        }
+    }
+
+    fn last_add(&self, who: AccountId, at: usize) -> Option<usize> {
+        self.back(at).find(|(_, author, act)| adds(*author, act).contains(&who)).map(|(n, ..)| n)
+    }
+
+    fn is_member(&self, who: AccountId, at: usize) -> bool {
+        for (_, author, act) in self.back(at) {
+            if adds(author, act).contains(&who) {
+                return true;
+            }
+            if matches!(act, Act::Remove(gone) | Act::Ban(gone) if *gone == who)
+                || matches!(act, Act::Leave { .. }) && author == who
+            {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// By seniority.
+    pub fn members(&self, at: usize) -> Vec<AccountId> {
+        let mut members = Vec::new();
+        for n in (0..at).filter(|n| self.counted[*n]) {
+            let (Some(author), Some(act)) = (self.author(n), self.act(n)) else { continue };
+            let new = adds(author, act).into_iter();
+            members.extend(new.filter(|who| self.last_add(*who, at) == Some(n) && self.is_member(*who, at)));
+        }
+        members
+    }
+
+    fn find_owner(&self, at: usize) -> Option<AccountId> {
+        for (n, author, act) in self.back(at) {
+            match act {
+                Act::Genesis(_) | Act::Reclaim => return Some(author),
+                Act::Handover(next) | Act::Elect { candidate: next, .. } => return Some(*next),
+                Act::Leave { successor, .. } if self.owners[n] == Some(author) => {
+                    let admin = || self.bosses[n].get(1).copied();
+                    let member = || self.members(n).into_iter().find(|who| *who != author);
+                    return successor.or_else(admin).or_else(member);
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    pub fn owner(&self, at: usize) -> Option<AccountId> {
+        self.owners[at]
+    }
+
+    fn find_admins(&self, at: usize) -> Vec<AccountId> {
+        let mut admins = Vec::new();
+        for n in (0..at).filter(|n| self.counted[*n]) {
+            match self.act(n) {
+                Some(Act::Promote(who)) => admins.push(*who),
+                Some(Act::Demote(who) | Act::Remove(who) | Act::Ban(who)) => admins.retain(|admin| admin != who),
+                Some(Act::Leave { .. }) => admins.retain(|admin| Some(*admin) != self.author(n)),
+                _ => {}
+            }
+            let owner = if n + 1 == at { self.find_owner(at) } else { self.owners[n + 1] };
+            admins.retain(|admin| Some(*admin) != owner);
+        }
+        admins
+    }
+
+    pub fn admins(&self, at: usize) -> &[AccountId] {
+        self.bosses[at].get(1..).unwrap_or(&[])
+    }
+
+    pub fn is_banned(&self, who: AccountId, at: usize) -> bool {
+        let word = self.back(at).find(|(_, _, act)| matches!(act, Act::Ban(x) | Act::Unban(x) if *x == who));
+        matches!(word, Some((_, _, Act::Ban(_))))
+    }
+
+    /// The event that last ended a membership.
+    fn end(&self, who: AccountId, at: usize) -> Option<usize> {
+        let ends = |n: usize, author: AccountId, act: &Act| match act {
+            Act::Leave { .. } => author == who,
+            Act::Remove(gone) | Act::Ban(gone) => *gone == who && self.is_member(who, n),
+            _ => false,
+        };
+        self.back(at).find(|(n, author, act)| ends(*n, *author, act)).map(|(n, ..)| n)
+    }
+
+    fn list(&self, who: AccountId, at: usize) -> (u64, Vec<Device>) {
+        for (_, author, act) in self.back(at) {
+            let list = match act {
+                Act::Devices(devices) if author == who => Some(&devices.list),
+                Act::Genesis(genesis) if author == who => Some(&genesis.founder.list),
+                Act::Add(add) => add.consents.iter().map(|consent| &consent.list).find(|list| list.account() == who),
+                _ => None,
+            };
+            if let Some(list) = list {
+                return (list.number, list.devices.clone());
+            }
+        }
+        (0, Vec::new())
+    }
+
+    fn has(&self, who: AccountId, device: DeviceId, at: usize) -> bool {
+        self.is_member(who, at) && self.list(who, at).1.iter().any(|own| own.id == device)
+    }
+
+    pub fn devices(&self, who: AccountId, at: usize) -> Vec<Device> {
+        self.list(who, at).1
+    }
+
+    fn link_is_open(&self, key: &[u8; 32], at: usize) -> bool {
+        for (n, author, act) in self.back(at) {
+            match act {
+                Act::Unlink(gone) if gone == key => return false,
+                Act::Link(link) if link.key == *key => {
+                    let used = self.back(at).filter(|(_, _, act)| joins_by(act) == Some(key)).count();
+                    let stood = (n + 1..=at).all(|later| self.bosses[later].contains(&author));
+                    return used < link.limit as usize && stood;
+                }
+                _ => {}
+            }
+        }
+        false
+    }
+
+    fn links(&self, at: usize) -> usize {
+        let stands = |(n, author, key): (usize, AccountId, &[u8; 32])| {
+            let gone = self.back(at).any(|(_, _, act)| matches!(act, Act::Unlink(other) if other == key));
+            !gone && (n + 1..=at).all(|later| self.bosses[later].contains(&author))
+        };
+        let links = self.back(at).filter_map(|(n, author, act)| match act {
+            Act::Link(link) => Some((n, author, &link.key)),
+            _ => None,
+        });
+        links.filter(|link| stands(*link)).count()
+    }
+
+    /// The owner's newest event, or the one that made it owner.
+    fn owners_word(&self, at: usize) -> usize {
+        let own = |n: &usize| {
+            self.counted[*n] && (self.author(*n) == self.owners[*n] || self.owners[*n] != self.owners[*n + 1])
+        };
+        (0..at).rev().find(own).unwrap_or(0)
+    }
+
+    fn electorate(&self, at: usize) -> Electors {
+        let (owner, word) = (self.owners[at], self.owners_word(at));
+        let left = |who: AccountId| {
+            self.back(at).any(|(n, author, act)| n > word && author == who && matches!(act, Act::Leave { .. }))
+        };
+        let mut all = self.members(word + 1);
+        all.retain(|who| Some(*who) != owner && !left(*who));
+        let added_by = |who: AccountId| self.last_add(who, word + 1).and_then(|n| self.author(n));
+        let promoted_by = |who: AccountId| {
+            let promoted = |(_, author, act): (usize, AccountId, &Act)| {
+                matches!(act, Act::Promote(x) if *x == who).then_some(author)
+            };
+            self.bosses[at].contains(&who).then(|| self.back(at).find_map(promoted)).flatten()
+        };
+        let own = |who: &AccountId| added_by(*who) == owner || promoted_by(*who) == owner;
+        let chosen: Vec<_> = all.iter().copied().filter(own).collect();
+        let electors = if chosen.len() < 3 { all } else { chosen };
+        let with = |who: AccountId| {
+            let until = if self.is_member(who, at) { at } else { self.end_of_stay(who, word + 1, at) };
+            (who, self.list(who, until).1)
+        };
+        electors.into_iter().take(15).map(with).collect()
+    }
+
+    /// When the stay that lasted at `from` ended.
+    fn end_of_stay(&self, who: AccountId, from: usize, at: usize) -> usize {
+        (from..at).find(|n| !self.is_member(who, n + 1)).unwrap_or(at)
+    }
+
+    fn vote(&self, electors: &Electors, votes: &[proto::group::Vote], at: usize) -> bool {
+        let mut yes = 0;
+        for (who, devices) in electors {
+            let devices = if self.is_member(*who, at) { self.list(*who, at).1 } else { devices.clone() };
+            let voted = |vote: &&proto::group::Vote| {
+                vote.account == *who && devices.iter().any(|device| device.key == vote.device_key)
+            };
+            yes += usize::from(votes.iter().any(|vote| voted(&vote)));
+        }
+        yes >= 2 && 2 * yes > electors.len()
+    }
+
+    /// The election that is not confirmed: who was owner, and the event.
+    fn open_election(&self, at: usize) -> Option<(AccountId, usize)> {
+        let mut open: Option<(AccountId, usize)> = None;
+        for n in (1..at).filter(|n| self.counted[*n]) {
+            match self.act(n) {
+                Some(Act::Elect { .. }) => {
+                    let old = open.map(|(old, _)| old).or(self.owners[n]);
+                    open = old.map(|old| (old, n));
+                }
+                Some(Act::Confirm { .. } | Act::Reclaim) => open = None,
+                Some(Act::Leave { .. }) if open.map(|(old, _)| old) == self.author(n) => open = None,
+                _ => {}
+            }
+            open = open.filter(|(old, _)| {
+                self.owners.get(n + 1).copied().flatten().or_else(|| self.find_owner(n + 1)) != Some(*old)
+            });
+        }
+        open
+    }
+
+    pub fn is_closed(&self, at: usize) -> bool {
+        self.back(at).any(|(_, _, act)| matches!(act, Act::Close)) || self.members(at).is_empty() && at > 0
+    }
+
+    /// The newest event that ended a member or a device.
+    pub fn floor(&self, at: usize) -> usize {
+        let ends = |n: usize, author: AccountId, act: &Act| match act {
+            Act::Leave { .. } => true,
+            Act::Remove(_) => true,
+            Act::Ban(who) => self.is_member(*who, n),
+            Act::Devices(devices) => self.list(author, n).1.iter().any(|old| !devices.list.devices.contains(old)),
+            _ => false,
+        };
+        let lists = |n: usize, author: AccountId| {
+            self.bosses[n].contains(&author)
+                && self.facts[n].event.as_ref().is_some_and(|event| !event.unopened.is_empty())
+        };
+        let last = self.back(at).find(|(n, author, act)| ends(*n, *author, act) || lists(*n, *author));
+        last.map_or(0, |(n, ..)| n)
+    }
+
+    fn judge(&self, at: usize) -> bool {
+        let Some(event) = &self.facts[at].event else { return false };
+        let (by, device, members) = (event.author, event.device(), self.members(at));
+        let (owner, boss) = (self.owners[at] == Some(by), self.bosses[at].contains(&by));
+        let behind = event.number as usize == at && event.prev == self.facts[at - 1].place.hash;
+        let open = self.open_election(at);
+        let last = at as u32 >= self.limits.events - self.limits.owners;
+        let slow = matches!(event.act, Act::Leave { .. } | Act::Elect { .. } | Act::Confirm { .. } | Act::Reclaim);
+        if !behind || self.is_closed(at) || at as u32 >= self.limits.events || last && !owner && !slow {
+            return false;
+        }
+        let new_device =
+            matches!(&event.act, Act::Devices(devices) if devices.list.devices.iter().any(|d| d.id == device));
+        let by_link = joins_by(&event.act).is_some();
+        if !by_link && !(members.contains(&by) && (self.has(by, device, at) || new_device)) {
+            return false;
+        }
+        let bosses = &self.bosses[at];
+        let ends = |who: AccountId| {
+            let allowed = owner && who != by || boss && !bosses.contains(&who);
+            allowed && open.map(|(old, _)| old) != Some(who)
+        };
+        let (key, none) = (event.key.is_some(), event.key.is_none());
+        let stands = |who: &AccountId| members.contains(who);
+        match &event.act {
+            Act::Genesis(_) => false,
+            Act::Add(add) => {
+                let whose: Vec<_> = add.consents.iter().map(|consent| consent.list.account()).collect();
+                let distinct = whose.iter().collect::<BTreeSet<_>>().len() == whose.len();
+                let right = match &add.join {
+                    Some(join) => {
+                        let own = add.consents[0].list.devices.iter().any(|d| d.id == device);
+                        none && self.link_is_open(&join.link, at) && whose == [by] && own
+                    }
+                    None => boss && (key || self.kind() == GroupType::Room),
+                };
+                let fresh = add.consents.iter().all(|consent| {
+                    let who = consent.list.account();
+                    let end = self.end(who, at);
+                    let after = end.map_or([0; 32], |n| self.facts[n].place.hash);
+                    let list = end.map_or(0, |n| self.list(who, n).0);
+                    !stands(&who) && !self.is_banned(who, at) && consent.after == after && consent.list.number >= list
+                });
+                right && distinct && fresh && members.len() + whose.len() <= self.limits.members(self.kind())
+            }
+            Act::Devices(devices) => none && devices.list.account() == by && devices.list.number > self.list(by, at).0,
+            Act::Leave { added, successor } => {
+                let own = self.last_add(by, at).is_some_and(|n| self.facts[n].place.hash == *added);
+                none && own && successor.is_none_or(|next| owner && next != by && stands(&next))
+            }
+            Act::Remove(who) => key && ends(*who) && stands(who),
+            Act::Ban(who) => (key || !stands(who)) && ends(*who) && !self.is_banned(*who, at),
+            Act::Unban(who) => none && boss && self.is_banned(*who, at),
+            Act::Promote(who) => {
+                none && owner && stands(who) && !bosses.contains(who) && bosses.len() <= self.limits.admins
+            }
+            Act::Demote(who) => none && owner && bosses[1..].contains(who),
+            Act::Handover(who) => none && owner && *who != by && stands(who) && open.is_none(),
+            Act::Key => {
+                let made = self.back(at).filter(|(_, author, act)| *author == by && matches!(act, Act::Key)).count();
+                key && made < self.limits.keys as usize
+            }
+            Act::Link(link) => {
+                let known = self.back(at).any(|(_, _, act)| matches!(act, Act::Link(other) if other.key == link.key));
+                none && boss && self.kind() == GroupType::Room && !known && self.links(at) < self.limits.links
+            }
+            Act::Unlink(link) => {
+                let made = self.back(at).find_map(|(n, author, act)| {
+                    matches!(act, Act::Link(other) if other.key == *link).then_some((n, author))
+                });
+                let gone = self.back(at).any(|(_, _, act)| matches!(act, Act::Unlink(other) if other == link));
+                let stood =
+                    made.is_some_and(|(n, maker)| (n + 1..=at).all(|later| self.bosses[later].contains(&maker)));
+                none && boss && stood && !gone
+            }
+            Act::Set(set) => none && if set.settings.is_some() || set.logs.is_some() { owner } else { boss },
+            Act::Move(_) => false,
+            Act::Close => none && owner && open.is_none(),
+            Act::Elect { owner_event, candidate, votes } => {
+                let word = self.owners_word(at);
+                let stood = stands(candidate) && self.last_add(*candidate, at).is_some_and(|n| n <= word);
+                let newest = self.facts[word].place.hash == *owner_event;
+                none && newest
+                    && stood
+                    && self.owners[at] != Some(*candidate)
+                    && self.vote(&self.electorate(at), votes, at)
+            }
+            Act::Confirm { elect, votes } => {
+                let named = open.filter(|(_, n)| self.facts[*n].place.hash == *elect);
+                none && named.is_some_and(|(_, n)| self.vote(&self.electorate(n), votes, at))
+            }
+            Act::Reclaim => none && open.map(|(old, _)| old) == Some(by),
+        }
+    }
+
+    /// Whether a message counts.
+    pub fn message(&self, sent: &Sent) -> bool {
+        let (Some(entry), Some(named)) = (sent.entry, self.facts.iter().position(|f| f.place.hash == sent.knew)) else {
+            return false;
+        };
+        let before = self.facts.iter().filter(|fact| fact.place.entry < entry).count();
+        named < before
+            && (named + 1..=before).all(|at| self.has(sent.author, sent.device, at))
+            && (named + 1..before).all(|n| !self.counted[n] || self.end(sent.author, n + 1) != Some(n))
+    }
+}
+
+fn adds(author: AccountId, act: &Act) -> Vec<AccountId> {
+    match act {
+        Act::Genesis(_) => vec![author],
+        Act::Add(add) => add.consents.iter().map(|consent| consent.list.account()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn joins_by(act: &Act) -> Option<&[u8; 32]> {
+    match act {
+        Act::Add(add) => add.join.as_ref().map(|join| &join.link),
+        _ => None,
+    }
+}

@@ -9,7 +9,7 @@ use proto::ids::AccountId;
 
 use super::election;
 use super::rules::{Rule, Rules};
-use super::state::{Elector, Ended, Key, Member, OpenLink, Provisional, Spans, State};
+use super::state::{Elector, Ended, Key, Member, Provisional, Spans, State, WayIn};
 
 /// Where an event stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,7 +167,7 @@ fn change(state: &mut State, event: &Event, place: Place, electors: Vec<Elector>
         Act::Key => *state.keys_of.entry(by).or_default() += 1,
         Act::Link(link) => {
             state.link_keys.insert(link.key);
-            state.links.push(OpenLink { link: *link, maker: by, used: 0 });
+            state.links.push(WayIn { link: *link, maker: by, used: 0 });
         }
         Act::Unlink(key) => state.links.retain(|open| open.link.key != *key),
         Act::Set(set) => {
@@ -253,7 +253,7 @@ fn owns(state: &mut State, account: AccountId, place: Place) {
     let links = std::mem::take(&mut state.links);
     resign(state, account);
     // Links of the new owner stand: the right to them did not end.
-    let ends = |open: &OpenLink| open.maker == before && state.rules.hold(Rule::LinksEnd);
+    let ends = |open: &WayIn| open.maker == before && state.rules.hold(Rule::LinksEnd);
     state.links = links.into_iter().filter(|open| !ends(open)).collect();
     state.owner = account;
     state.owner_event = (state.next, place.hash);

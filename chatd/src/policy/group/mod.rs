@@ -16,7 +16,7 @@ pub mod chain;
 pub mod election;
 pub mod fold;
 pub mod forks;
-mod judge;
+pub mod judge;
 pub mod keys;
 pub mod messages;
 pub mod rules;

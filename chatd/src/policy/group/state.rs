@@ -94,7 +94,7 @@ pub struct Provisional {
 
 /// A link in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenLink {
+pub struct WayIn {
     /// What was said of it.
     pub link: Link,
     /// By whom.
@@ -159,7 +159,7 @@ pub struct State {
     /// The newest event that ended a member or a device: what is sealed to is not older.
     pub floor: u32,
     /// Links in force.
-    pub links: Vec<OpenLink>,
+    pub links: Vec<WayIn>,
     /// Keys of links that are or were.
     pub(super) link_keys: BTreeSet<[u8; 32]>,
     /// An election that is not confirmed.

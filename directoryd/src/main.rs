@@ -217,16 +217,14 @@ fn start(args: &Args) -> anyhow::Result<()> {
         LogFormat::Text => Format::Text,
         LogFormat::Json => Format::Json,
     };
-    let log = Log::start(&config.log, format, PRIVATE)?;
+    let private: daemonkit::log::Private = if config.log_names { &[] } else { &["name"] };
+    let log = Log::start(&config.log, format, private)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     let result = runtime.block_on(serve(args, config, &log));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result
 }
-
-/// Fields of lines of the log that name members.
-const PRIVATE: daemonkit::log::Private = &["name"];
 
 /// To standard output; a full disk is an error and no panic.
 fn print(text: &str) -> anyhow::Result<()> {

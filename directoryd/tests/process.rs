@@ -78,8 +78,10 @@ async fn a3_every_acknowledged_registration_survives_kill_9() {
 async fn a4_one_line_an_operation_with_name_and_address() {
     let data = tempfile::tempdir().unwrap();
     let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let file = data.path().join("directoryd.toml");
     for format in ["text", "json"] {
-        let process = Process::start(data.path(), &["--log-format", format]);
+        std::fs::write(&file, "log_names = true").unwrap();
+        let process = Process::start(data.path(), &["--config", file.to_str().unwrap(), "--log-format", format]);
         let name = format!("alice-{format}");
         register(&http, &process.url, &name).await.unwrap();
         let evil = http.get(format!("{}/v1/records/%1b%5b31mred%0ayes", process.url)).send().await.unwrap();
@@ -142,13 +144,13 @@ fn bad_configurations_say_what_to_do() {
 async fn sighup_reads_the_log_filter_again() {
     let data = tempfile::tempdir().unwrap();
     let file = data.path().join("directoryd.toml");
-    std::fs::write(&file, "log = 'warn'").unwrap();
+    std::fs::write(&file, "log = 'warn'\nlog_names = true").unwrap();
     let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
     let process = Process::start(data.path(), &["--config", file.to_str().unwrap()]);
     register(&http, &process.url, "alice").await.unwrap();
     // A bad filter is reported, and changes nothing.
     for (filter, answer) in [("=nonsense=", "stays as it is"), ("info", "read again")] {
-        std::fs::write(&file, format!("log = '{filter}'")).unwrap();
+        std::fs::write(&file, format!("log = '{filter}'\nlog_names = true")).unwrap();
         process.signal(nix::sys::signal::Signal::SIGHUP);
         tests::wait::wait_for(answer, || process.log().contains(answer));
     }

@@ -124,6 +124,9 @@ daemonkit::settings! {
         log: String = "info,iroh_relay=error".into(),
         /// How log lines look: `text` or `json`.
         log_format: LogFormat = LogFormat::default(),
+        /// Whether the log names members. Without it, lines above `debug` have a pseudonym in their place, which is the same for as long
+        /// as the process lives.
+        log_names: bool = false,
         /// See [`Limits`].
         limits: Limits = Limits::default(),
         /// See [`RelaySettings`].
@@ -211,7 +214,7 @@ pub enum ConfigError {
 }
 
 /// Keys that need a restart: what clients have signed for, where the data and the socket are, how it is served, how lines look.
-const FIXED: [&str; 9] = [
+const FIXED: [&str; 10] = [
     "origin",
     "data_dir",
     "listen",
@@ -219,6 +222,7 @@ const FIXED: [&str; 9] = [
     "tls_cert",
     "tls_key",
     "log_format",
+    "log_names",
     "relay.enabled",
     "relay.discovery_port",
 ];
@@ -259,6 +263,7 @@ impl Config {
             tls_cert: keep.tls_cert,
             tls_key: keep.tls_key,
             log_format: keep.log_format,
+            log_names: keep.log_names,
             timing: keep.timing,
             clock: keep.clock,
             max_pages: keep.max_pages,

@@ -93,9 +93,12 @@ async fn a3_every_acknowledged_registration_survives_kill9() {
 
 #[test]
 fn a4_one_line_an_operation() {
-    let pair = Pair::strangers();
-    pair.alice.ok(["users", "--name", "bob"]);
-    let log = pair.directory.log_text();
+    let config = Some("log_names = true\n".to_owned());
+    let directory = Directory::start_with(DirectoryOptions { config, ..DirectoryOptions::default() });
+    let daemon = Daemon::start(DaemonOptions::new("alice", directory.url()));
+    daemon.ctl("alice").ok(["register", "alice"]);
+    daemon.ctl("alice").ok(["users", "--name", "bob"]);
+    let log = directory.log_text();
     let registered: Vec<&str> = log.lines().filter(|line| line.contains("alice")).collect();
     assert!(!registered.is_empty(), "alice's registration is logged:\n{log}");
     assert!(registered.iter().any(|line| line.contains("127.0.0.1")), "with her address: {registered:#?}");

@@ -32,6 +32,8 @@ pub struct Oracle {
     pub blind: HashSet<DeviceId>,
     pub reused: u64,
     readers: [Reader; 2],
+    /// Whose disk went back: what came to it after its lifetime and is lost with that is not left again.
+    went_back: [bool; 2],
     pub shown: u64,
     pub late: u64,
     pub gaps: u64,
@@ -136,6 +138,7 @@ impl Oracle {
 
     /// A side's disk went back: what it has not any more it was never shown, and nobody waits for what it had to send.
     pub fn went_back(&mut self, side: usize, node: &Memory, own: &HashSet<MessageId>, places: impl Fn(u64) -> usize) {
+        self.went_back[side] = true;
         let lost = self.sent.iter().filter(|(id, at)| places(**at) == side && !own.contains(*id));
         let lost: Vec<MessageId> = lost.map(|(id, _)| *id).collect();
         self.orphans.extend(lost);
@@ -156,7 +159,8 @@ impl Oracle {
         for side in [0, 1] {
             self.look(side, stores[side]);
             let there = &self.readers[1 - side].seen;
-            let lost = stores[side].own_messages(false).into_iter().filter(|id| !there.contains(id));
+            let over = |id: &MessageId| self.went_back[1 - side] && self.expired.contains(id);
+            let lost = stores[side].own_messages(false).into_iter().filter(|id| !there.contains(id) && !over(id));
             let mut lost: Vec<_> = lost.map(|id| self.sent.get(&id)).collect();
             if !lost.is_empty() {
                 lost.sort_unstable();

@@ -30,11 +30,24 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Subscribes.
+    /// Subscribes. A daemon that goes before it answers is waited for, as it is later; one that was never there is not.
     pub async fn open(session: &mut Session, params: SubscribeParams) -> Result<Self, Failure> {
+        loop {
+            match Self::try_open(session, &params).await {
+                Err(failure) if failure.is_disconnect() && session.has_met_a_daemon() => {
+                    session.out.remark("chatctl: the daemon went away; waiting for it to come back")?;
+                    session.wait_for_daemon().await?;
+                    session.out.remark("chatctl: the daemon is back")?;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn try_open(session: &mut Session, params: &SubscribeParams) -> Result<Self, Failure> {
         let client = session.client().await?;
-        let (subscribed, events) = subscribe(&client, &params).await?;
-        Ok(Self { params, client, events, last: subscribed.seq })
+        let (subscribed, events) = subscribe(&client, params).await?;
+        Ok(Self { params: params.clone(), client, events, last: subscribed.seq })
     }
 
     /// The connection in use.

@@ -271,6 +271,8 @@ fn an_end_while_a_copy_is_out(verb: &str, cause: &str, words: &str) {
     let history = pair.alice.ok(["history", "bob"]).stdout;
     assert!(history.contains(&format!("(withdrawn: {words}; a copy had left before")), "{history}");
     assert!(!history.contains("reject"), "nobody refused anything: {history}");
+    // Told of it before he looks into his mailbox, bob would not take it from there.
+    pair.alice_daemon.stop();
     pair.directory.restart();
     pair.bob_daemon().restart();
     // It was true.

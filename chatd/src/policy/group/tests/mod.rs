@@ -8,6 +8,7 @@ mod forks;
 mod oracle;
 mod people;
 mod real;
+mod team;
 mod unit;
 mod world;
 

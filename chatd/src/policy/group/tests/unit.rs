@@ -4,110 +4,12 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use proto::group::vote::Question;
-use proto::group::{
-    Act, Add, Event, Genesis, GroupType, KeyOffer, MAX_EVENTS, MAX_ROOM_MEMBERS, Move, OWNER_EVENTS, Set, SignedEvent,
-    Verified, Vote,
-};
-use proto::ids::{AccountId, ConversationId, MessageId, sha256};
+use proto::group::{Act, Add, GroupType, MAX_EVENTS, MAX_ROOM_MEMBERS, Move, OWNER_EVENTS, Set};
+use proto::ids::{AccountId, MessageId, sha256};
 
 use super::super::messages::{Counts, Sent, counts, keep};
-use super::super::{Chain, Place, Refused, Rules, acks, election, keys};
-use super::people::{Fake, Person, fake};
-
-/// A group of people by number, of which 0 founds it.
-struct Team {
-    people: Vec<Person>,
-    chain: Chain,
-    entry: u64,
-    last: Option<(u32, Verified)>,
-}
-
-impl Team {
-    fn new(kind: GroupType, size: usize) -> Self {
-        let mut people: Vec<Person> = (0..30).map(Person::new).collect();
-        for n in 30..size {
-            let key = sha256(&[&(n as u64).to_be_bytes()]);
-            let all = (0..4u8).map(|device| sha256(&[&key, &[device]])).collect();
-            people.push(Person { key, account: AccountId::of_first_key(&key), all, now: vec![0], list: 1 });
-        }
-        let founder = people[0].devices();
-        let logs = vec!["a".to_owned(), "b".to_owned()];
-        let (name, topic, settings) = ("team".to_owned(), String::new(), Vec::new());
-        let genesis = Genesis { kind, name, topic, settings, nonce: [1; 32], logs, founder };
-        let (author, device_key) = (people[0].account, people[0].all[0]);
-        let (group, act) = (ConversationId([0; 16]), Act::Genesis(Box::new(genesis)));
-        let key = Some(KeyOffer { suite: 2, previous: vec![], recipient: vec![1] });
-        let event = Event { group, prev: [0; 32], number: 0, author, device_key, time: 0, unopened: vec![], act, key };
-        let signed = SignedEvent::sign(&event, |message| fake(&device_key, message)).unwrap();
-        let (group, verified) = signed.verify_genesis(&Fake).unwrap();
-        let chain = Chain::begin(Rules::ALL, group, verified, Place { entry: 0, hash: [1; 32] }).unwrap();
-        Self { people, chain, entry: 1, last: None }
-    }
-
-    fn account(&self, who: usize) -> AccountId {
-        self.people[who].account
-    }
-
-    fn say(&mut self, who: usize, act: Act) -> Result<(), Refused> {
-        self.append(who, act, vec![], false)
-    }
-
-    fn append(&mut self, who: usize, act: Act, unopened: Vec<u32>, hidden: bool) -> Result<(), Refused> {
-        let verified = self.made(who, act, unopened);
-        let place = self.place();
-        self.last = Some((self.chain.state().next, verified.clone()));
-        self.chain.append(place, Some(verified).filter(|_| !hidden))
-    }
-
-    fn place(&mut self) -> Place {
-        self.entry += 1;
-        Place { entry: self.entry, hash: sha256(&[&self.entry.to_be_bytes()]) }
-    }
-
-    fn made(&self, who: usize, act: Act, unopened: Vec<u32>) -> Verified {
-        let state = self.chain.state();
-        let person = &self.people[who];
-        let bare = state.kind == GroupType::Room && matches!(act, Act::Add(_));
-        let needs = matches!(act, Act::Add(_) | Act::Remove(_) | Act::Ban(_) | Act::Key | Act::Move(_)) && !bare;
-        let key = needs.then(|| KeyOffer { suite: 2, previous: vec![], recipient: state.next.to_be_bytes().to_vec() });
-        let (group, prev, number, author) = (state.group.id, state.head, state.next, person.account);
-        let device_key = person.all[person.now[0]];
-        let event = Event { group, prev, number, author, device_key, time: 0, unopened, act, key };
-        let signed = SignedEvent::sign(&event, |message| fake(&device_key, message)).unwrap();
-        signed.verify(&state.group, &Fake).unwrap()
-    }
-
-    fn add(&mut self, by: usize, who: &[usize]) -> Result<(), Refused> {
-        let state = self.chain.state();
-        let consent = |who: &usize| {
-            let after = state.ended.get(&self.account(*who)).map_or([0; 32], |end| end.by);
-            self.people[*who].consent(&state.group, after, true)
-        };
-        let consents = who.iter().map(consent).collect();
-        self.say(by, Act::Add(Add { consents, join: None }))
-    }
-
-    fn elect(&mut self, who: &[usize], candidate: usize) -> Result<(), Refused> {
-        let (owner_event, candidate) = (self.chain.state().owner_event.1, self.account(candidate));
-        let question = Question::Elect { owner_event, candidate };
-        let votes = self.votes(who, &question);
-        self.say(who[0], Act::Elect { owner_event, candidate, votes })
-    }
-
-    fn votes(&self, who: &[usize], question: &Question) -> Vec<Vote> {
-        let vote = |who: &usize| {
-            let person = &self.people[*who];
-            let key = person.all[0];
-            Vote::sign(&self.chain.state().group, question, person.account, key, |message| fake(&key, message))
-        };
-        who.iter().map(vote).collect()
-    }
-
-    fn leave(&mut self, who: usize) -> Result<(), Refused> {
-        let added = self.chain.state().members[&self.account(who)].added;
-        self.say(who, Act::Leave { added, successor: None })
-    }
-}
+use super::super::{Chain, Refused, acks, election, keys};
+use super::team::Team;
 
 #[test]
 fn an_owner_who_handed_over_does_not_take_it_back_by_what_he_hid() {

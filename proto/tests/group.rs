@@ -2,6 +2,9 @@
 //! `the_bytes_of_events`; docs/wire.md is the prose.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
+use common::shown;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proto::directory::Device;
@@ -10,7 +13,7 @@ use proto::group::{
     Act, Add, Consent, DeviceList, Event, EventError, Genesis, GroupId, GroupType, Join, KeyOffer, Link, MAX_ADDS,
     MAX_ELECTORS, MAX_EVENT_BYTES, MAX_EVENTS, MAX_UNOPENED, Move, Set, Signatures, SignedDevices, SignedEvent, Vote,
 };
-use proto::ids::{AccountId, ConversationId, hex, sha256};
+use proto::ids::{AccountId, ConversationId, sha256};
 
 const GROUP: GroupId = GroupId { id: ConversationId([0x66; 16]), nonce: [0x77; 32] };
 
@@ -100,19 +103,6 @@ fn event(act: Act) -> Event {
         act,
         key: genesis.then(|| KeyOffer { suite: 2, previous: vec![7; 60], recipient: vec![8; 1_216] }),
     }
-}
-
-/// A run of equal bytes reads as `NNxCOUNT`, as in wire_snapshots.rs.
-fn shown(bytes: &[u8]) -> String {
-    let mut out = String::new();
-    for run in bytes.chunk_by(|a, b| a == b) {
-        let byte = hex(&run[..1]);
-        match run.len() {
-            1..=3 => out.push_str(&byte.repeat(run.len())),
-            long => out.push_str(&format!(" {byte}x{long} ")),
-        }
-    }
-    out.replace("  ", " ").trim().to_owned()
 }
 
 #[test]

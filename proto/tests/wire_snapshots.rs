@@ -1,6 +1,9 @@
 //! The bytes of the peers' wire format. A change here is a change of the protocol: it takes a new version byte.
 
-use proto::ids::{AccountId, ConversationId, DeviceId, Epoch, MessageId, PrekeyId, hex};
+mod common;
+
+use common::shown;
+use proto::ids::{AccountId, ConversationId, DeviceId, Epoch, MessageId, PrekeyId};
 use proto::wire::envelope::{AckEntry, Core, Outer, Wrap, encode_body};
 use proto::wire::frame::{Frame, RefuseCode};
 use proto::wire::payload::{ContactCard, Profile, Receipt, Skip, Text};
@@ -30,19 +33,6 @@ refuse all: 00000005940704c0c0
 ping: 00000004930809c3
 work: 0000001b950905c410 d2x16 12ce002cc255
 ";
-
-/// A run of equal bytes reads as `NNxCOUNT`, so that a person can check a snapshot against docs/wire.md.
-fn shown(bytes: &[u8]) -> String {
-    let mut out = String::new();
-    for run in bytes.chunk_by(|a, b| a == b) {
-        let byte = hex(&run[..1]);
-        match run.len() {
-            1..=3 => out.push_str(&byte.repeat(run.len())),
-            long => out.push_str(&format!(" {byte}x{long} ")),
-        }
-    }
-    out.replace("  ", " ").trim().to_owned()
-}
 
 #[test]
 fn snapshots() {

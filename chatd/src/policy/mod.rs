@@ -15,5 +15,7 @@ pub mod group;
 pub mod limits;
 pub mod prekeys;
 pub mod rate;
+#[cfg(test)]
+pub mod seeded;
 pub mod srv;
 pub mod suite;

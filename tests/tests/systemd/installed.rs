@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tests::skip_without_failing;
 use tests::wait::{times_are_judged, wait_for};
 
-use crate::machine::{Machine, befriend, missing};
+use crate::machine::{Machine, missing};
 
 /// From `systemctl start` to its return.
 const READY_WITHIN: Duration = Duration::from_secs(1);
@@ -96,12 +96,7 @@ fn people_of_one_machine_share_a_daemon_and_see_their_own_only() {
     if let Some(reason) = missing() {
         skip_without_failing!("{reason}");
     }
-    let machine = Machine::boot("shared");
-    machine.install("new", &["chatd", "directoryd"]);
-    machine.serve_names();
-    machine.ok(&["systemctl", "restart", "chatd"]);
-    machine.people(&["alice", "bob", "eve"]);
-    befriend((&machine, "alice"), (&machine, "bob"));
+    let machine = Machine::boot_for_two("shared", &["eve"]);
     machine.ctl_ok("alice", &["send", "bob", "between us", "--wait", "delivered", "--timeout", "30s"]);
     assert!(machine.ctl_ok("bob", &["history", "alice"]).contains("between us"));
     // Everybody finds the daemon without being told where it is, and nothing of others in it.
@@ -128,12 +123,7 @@ fn remove_keeps_everything_and_purge_nothing() {
     if let Some(reason) = missing() {
         skip_without_failing!("{reason}");
     }
-    let machine = Machine::boot("purged");
-    machine.install("new", &["chatd", "directoryd"]);
-    machine.serve_names();
-    machine.ok(&["systemctl", "restart", "chatd"]);
-    machine.people(&["alice", "bob"]);
-    befriend((&machine, "alice"), (&machine, "bob"));
+    let machine = Machine::boot_for_two("purged", &[]);
     machine.ctl_ok("alice", &["send", "bob", "kept", "--wait", "delivered", "--timeout", "30s"]);
     machine.ok(&["dpkg", "--remove", "chatd"]);
     assert_eq!(machine.run(&["systemctl", "is-active", "chatd"]).stdout.trim(), "inactive");

@@ -168,6 +168,19 @@ impl Machine {
         self.command(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
+    /// One with both packages and their services, where alice and bob are contacts, and others are there.
+    #[track_caller]
+    pub fn boot_for_two(name: &str, others: &[&str]) -> Self {
+        let machine = Self::boot(name);
+        machine.install("new", &["chatd", "directoryd"]);
+        machine.serve_names();
+        machine.ok(&["systemctl", "restart", "chatd"]);
+        machine.people(&["alice", "bob"]);
+        machine.people(others);
+        befriend((&machine, "alice"), (&machine, "bob"));
+        machine
+    }
+
     /// Adds people, who may log in.
     pub fn people(&self, names: &[&str]) {
         names.iter().for_each(|name| drop(self.ok(&["useradd", "--create-home", "--shell", "/bin/sh", name])));

@@ -3,19 +3,14 @@
 use tests::skip_without_failing;
 use tests::wait::wait_for;
 
-use crate::machine::{Machine, befriend, missing};
+use crate::machine::{Machine, missing};
 
 #[test]
 fn a_unit_that_fails_tells_whom_the_example_says() {
     if let Some(reason) = missing() {
         skip_without_failing!("{reason}");
     }
-    let machine = Machine::boot("failing");
-    machine.install("new", &["chatd", "directoryd"]);
-    machine.serve_names();
-    machine.ok(&["systemctl", "restart", "chatd"]);
-    machine.people(&["alice", "bob"]);
-    befriend((&machine, "alice"), (&machine, "bob"));
+    let machine = Machine::boot_for_two("failing", &[]);
     machine.ctl_ok("alice", &["rename", "bob", "ops"]);
     // The package brings it; its comment says how it is set up.
     machine.sh("cp /usr/share/doc/chatd/examples/chat-failure@.service /etc/systemd/system/");

@@ -158,8 +158,8 @@ fn a_session_counter_that_did_not_count_on_begins_epochs() {
     assert!(begins() == 17 && !counted(Some(17), 17));
 }
 
-#[test]
-fn a_rolled_back_sender_uses_no_number_twice() {
+/// Alice knows of one message, and bob has three of her.
+fn rolled_back_by_two() -> (Person, Person) {
     let (alice, bob) = friends();
     alice.send(&bob, &["1"]);
     alice.deliver(&bob);
@@ -168,6 +168,12 @@ fn a_rolled_back_sender_uses_no_number_twice() {
     attempted(&alice, &bob);
     alice.deliver(&bob);
     roll_back(&alice);
+    (alice, bob)
+}
+
+#[test]
+fn a_rolled_back_sender_uses_no_number_twice() {
+    let (alice, bob) = rolled_back_by_two();
     // She writes before she meets bob: the same numbers, other words, and one number that is not new to bob either.
     let lost = alice.send(&bob, &["other 2", "other 3"]);
     let shown = resume(&bob, &alice);
@@ -183,14 +189,7 @@ fn a_rolled_back_sender_uses_no_number_twice() {
 
 #[test]
 fn an_acknowledgement_of_other_words_takes_nothing() {
-    let (alice, bob) = friends();
-    alice.send(&bob, &["1"]);
-    alice.deliver(&bob);
-    snapshot(&alice);
-    alice.send(&bob, &["2", "3"]);
-    attempted(&alice, &bob);
-    alice.deliver(&bob);
-    roll_back(&alice);
+    let (alice, bob) = rolled_back_by_two();
     // Under the same numbers, one more than bob has, and on their way: nothing but the hash tells them apart.
     let others = alice.send(&bob, &["other 2", "other 3", "other 4"]);
     attempted(&alice, &bob);

@@ -8,7 +8,6 @@
 mod effects;
 mod faults;
 mod oracle;
-mod random;
 mod shown;
 mod side;
 mod world;

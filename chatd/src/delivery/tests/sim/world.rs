@@ -10,12 +10,12 @@ use proto::wire::frame::{Frame, RefuseCode};
 
 use super::Breakage;
 use super::oracle::Oracle;
-use super::random::Random;
 use super::shown::{shown, shown_of};
 use super::side::{OnLink, Side};
 use crate::crypto::envelope::plain;
 use crate::delivery::core::event::{Event, RouteKey};
 use crate::model::ids::PeerId;
+use crate::policy::seeded::Random;
 use crate::receive::{Judged, Receipt, Verdict};
 use crate::store::log::{outgoing, told};
 use crate::store::peers::{self, devices, trust};

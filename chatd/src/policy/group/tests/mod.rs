@@ -55,7 +55,7 @@ fn run(seed: u64, without: Option<Rule>, tally: &mut Tally) -> Vec<String> {
         world.step();
     }
     let mut wrong = std::mem::take(&mut world.violations);
-    if world.rng.percent(25) {
+    if world.rng.chance(25) {
         tally.forks += 1;
         wrong.extend(forks::run(&world));
     }

@@ -210,18 +210,18 @@ fn a_long_chain_is_judged_alike_step_by_step_and_at_once() {
     team.add(0, &[1, 2, 3, 4]).unwrap();
     team.say(0, Act::Promote(team.account(1))).unwrap();
     team.say(0, Act::Promote(team.account(2))).unwrap();
-    let mut rng = super::people::Rng(7);
+    let mut rng = crate::policy::seeded::Random(7);
     let mut made = 0;
     while team.chain.state().next < 2_600 {
         let number = team.chain.state().next;
         let (owner, admins) = (team.chain.state().owner, team.chain.state().admins.clone());
-        let account = if admins.is_empty() || rng.percent(40) { owner } else { *rng.of(&admins) };
+        let account = if admins.is_empty() || rng.chance(40) { owner } else { *rng.of(&admins) };
         let boss = team.people.iter().position(|person| person.account == account).unwrap();
-        let who = if rng.percent(50) { boss } else { rng.below(5) };
-        let list = rng.percent(40);
+        let who = if rng.chance(50) { boss } else { rng.below(5) };
+        let list = rng.chance(40);
         let back = *rng.of(&[1, 5, 40, 400, 1_000, 1_100]) as u32;
         let unopened: Vec<u32> = (number.saturating_sub(back)..number)
-            .filter(|at| list && rng.percent(if number - at > 40 { 1 } else { 25 }))
+            .filter(|at| list && rng.chance(if number - at > 40 { 1 } else { 25 }))
             .collect();
         let target = team.account(rng.below(5));
         let act = match rng.below(30) {

@@ -15,14 +15,15 @@ use super::super::messages::Sent;
 use super::super::state::Elector;
 use super::super::{Chain, Place, Rules, State, election, keys};
 use super::oracle::Fact;
-use super::people::{Fake, Person, Rng, fake};
+use super::people::{Fake, Person, fake};
+use crate::policy::seeded::Random;
 
 /// A device with its account.
 type Whose = (AccountId, DeviceId);
 
 #[derive(Clone)]
 pub struct World {
-    pub rng: Rng,
+    pub rng: Random,
     pub rules: Rules,
     pub people: Vec<Person>,
     pub hostile: BTreeSet<AccountId>,
@@ -53,12 +54,12 @@ fn recipient(_: u8, seed: &[u8; 32], context: &[u8; 32]) -> Vec<u8> {
 
 impl World {
     pub fn new(seed: u64, rules: Rules) -> Self {
-        let mut rng = Rng(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
+        let mut rng = Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
         let mut people: Vec<Person> = (0..5 + rng.below(5) as u8).map(Person::new).collect();
         for person in &mut people {
-            person.now = if rng.percent(30) { vec![0, 1] } else { vec![0] };
+            person.now = if rng.chance(30) { vec![0, 1] } else { vec![0] };
         }
-        let hostile = people.iter().skip(1).map(|person| person.account).filter(|_| rng.percent(30)).collect();
+        let hostile = people.iter().skip(1).map(|person| person.account).filter(|_| rng.chance(30)).collect();
         let kind = *rng.of(&[GroupType::Group, GroupType::Room, GroupType::Room, GroupType::Channel]);
         let founder = &people[0];
         let genesis = Genesis {
@@ -118,7 +119,7 @@ impl World {
 
     /// Somebody does something.
     pub fn step(&mut self) {
-        if self.rng.percent(20) {
+        if self.rng.chance(20) {
             return self.message();
         }
         let members: Vec<_> = self.state().members.keys().copied().collect();
@@ -136,11 +137,11 @@ impl World {
             }
         };
         let hostile = self.hostile.contains(&self.people[who].account);
-        if hostile && self.rng.percent(8) && !self.old.is_empty() {
+        if hostile && self.rng.chance(8) && !self.old.is_empty() {
             let again = self.rng.of(&self.old).clone();
             return self.append(&again, who, None);
         }
-        if who > 0 && self.state().rank(self.people[who].account).is_boss() && self.rng.percent(8) {
+        if who > 0 && self.state().rank(self.people[who].account).is_boss() && self.rng.chance(8) {
             return self.coup(who, hostile);
         }
         let (act, key) = self.act(who, hostile);
@@ -154,7 +155,7 @@ impl World {
             self.event(who, Act::Remove(account), true, hostile);
         }
         let owner_event = self.state().owner_event.1;
-        let candidate = if self.rng.percent(50) { self.people[who].account } else { self.member() };
+        let candidate = if self.rng.chance(50) { self.people[who].account } else { self.member() };
         let electors = election::electorate(self.state());
         let some: Vec<_> = electors.into_iter().take(2 + self.rng.below(2)).collect();
         let votes = self.votes(&some, &Question::Elect { owner_event, candidate });
@@ -179,7 +180,7 @@ impl World {
         let who = self.rng.below(self.people.len());
         let person = &self.people[who];
         let known = self.facts.len().saturating_sub(1 + self.rng.below(4).min(self.rng.below(8)));
-        let device = if self.rng.percent(90) { *self.rng.of(&person.now) } else { self.rng.below(4) };
+        let device = if self.rng.chance(90) { *self.rng.of(&person.now) } else { self.rng.below(4) };
         let (author, device, knew) = (person.account, person.device(device), self.facts[known].place.hash);
         self.sent.push(Sent { author, device, knew, entry: Some(self.entry) });
         self.entry += 1;
@@ -189,37 +190,36 @@ impl World {
         let (author, head) = (self.people[who].account, self.state().head);
         let mut number = self.state().next;
         let mut prev = head;
-        if self.rng.percent(if hostile { 15 } else { 4 }) && number > 2 {
+        if self.rng.chance(if hostile { 15 } else { 4 }) && number > 2 {
             // Made behind an older event: who lost a race.
             number -= 1 + self.rng.below(2) as u32;
             prev = self.facts[number as usize - 1].place.hash;
         }
         let person = &self.people[who];
         let mut device_key = person.all[*self.rng.of(&person.now)];
-        if hostile && self.rng.percent(10) {
-            device_key =
-                if self.rng.percent(50) { self.rng.of(&self.people).all[0] } else { *self.rng.of(&person.all) };
+        if hostile && self.rng.chance(10) {
+            device_key = if self.rng.chance(50) { self.rng.of(&self.people).all[0] } else { *self.rng.of(&person.all) };
         }
         let boss = self.state().rank(author).is_boss();
         let mut unopened = if boss && !hostile { self.blind.unopened(author) } else { Vec::new() };
-        if hostile && number > 1 && self.rng.percent(20) {
-            unopened = (1..number).rev().take(4).filter(|_| self.rng.percent(50)).collect();
+        if hostile && number > 1 && self.rng.chance(20) {
+            unopened = (1..number).rev().take(4).filter(|_| self.rng.chance(50)).collect();
         }
         unopened.retain(|at| *at < number);
         unopened.sort_unstable();
-        let has_key = key != (hostile && self.rng.percent(8));
+        let has_key = key != (hostile && self.rng.chance(8));
         let offer = KeyOffer { suite: 2, previous: Vec::new(), recipient: vec![0; 32] };
-        let group = if hostile && self.rng.percent(2) { ConversationId([9; 16]) } else { self.group.id };
+        let group = if hostile && self.rng.chance(2) { ConversationId([9; 16]) } else { self.group.id };
         let time = self.rng.below(1_000_000) as i64;
         let key = has_key.then_some(offer);
         let mut event = Event { group, prev, number, author, device_key, time, unopened, act, key };
-        let seed = sha256(&[&self.rng.next().to_be_bytes()]);
-        let foreign = hostile && self.rng.percent(25);
+        let seed = sha256(&[&self.rng.number().to_be_bytes()]);
+        let foreign = hostile && self.rng.chance(25);
         let context = if event.key.is_some() { event.key_context() } else { [0; 32] };
         if let Some(key) = &mut event.key {
             key.recipient = if foreign { sha256(&[b"stolen", &seed]).to_vec() } else { recipient(2, &seed, &context) };
         }
-        let signer = if hostile && self.rng.percent(5) { [254; 32] } else { device_key };
+        let signer = if hostile && self.rng.chance(5) { [254; 32] } else { device_key };
         let Ok(signed) = SignedEvent::sign(&event, |message| fake(&signer, message)) else { return };
         self.append(&signed, who, Some((seed, foreign)));
     }
@@ -233,7 +233,7 @@ impl World {
         let number = self.state().next;
         self.facts.push(Fact { place, event: verified.as_ref().map(|verified| verified.event().clone()) });
         let _ = self.chain.append(place, verified.clone());
-        let hide = hostile && verified.is_some() && self.rng.percent(15);
+        let hide = hostile && verified.is_some() && self.rng.chance(15);
         if let Some(verified) = verified.clone().filter(|_| hide) {
             self.hidden.push((number, verified));
         }
@@ -290,7 +290,7 @@ impl World {
 
     fn member(&mut self) -> AccountId {
         let members: Vec<_> = self.state().members.keys().copied().collect();
-        if members.is_empty() || self.rng.percent(10) { self.somebody() } else { *self.rng.of(&members) }
+        if members.is_empty() || self.rng.chance(10) { self.somebody() } else { *self.rng.of(&members) }
     }
 
     /// All devices of a member, for whoever compares.

@@ -1,13 +1,15 @@
-//! Numbers that follow from a seed.
+//! Numbers that follow from a seed, for the simulations in tests: a seed is a run, and can be run again.
 
 use std::convert::Infallible;
 
 use rand::TryRng;
 
 /// SplitMix64.
+#[derive(Clone)]
 pub struct Random(pub u64);
 
 impl Random {
+    /// The next one.
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -16,12 +18,19 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    /// One under `n`; 0 if that is 0.
     pub fn below(&mut self, n: usize) -> usize {
-        (self.number() % n as u64) as usize
+        (self.number() % n.max(1) as u64) as usize
     }
 
+    /// In so many of a hundred cases.
     pub fn chance(&mut self, percent: u64) -> bool {
         self.number() % 100 < percent
+    }
+
+    /// One of some, of which there are any.
+    pub fn of<'a, T>(&mut self, some: &'a [T]) -> &'a T {
+        &some[self.below(some.len())]
     }
 }
 

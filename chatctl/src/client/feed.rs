@@ -32,22 +32,15 @@ pub struct Feed {
 impl Feed {
     /// Subscribes. A daemon that goes before it answers is waited for, as it is later; one that was never there is not.
     pub async fn open(session: &mut Session, params: SubscribeParams) -> Result<Self, Failure> {
-        loop {
-            match Self::try_open(session, &params).await {
-                Err(failure) if failure.is_disconnect() && session.has_met_a_daemon() => {
-                    session.out.remark("chatctl: the daemon went away; waiting for it to come back")?;
-                    session.wait_for_daemon().await?;
-                    session.out.remark("chatctl: the daemon is back")?;
-                }
-                result => return result,
-            }
-        }
-    }
-
-    async fn try_open(session: &mut Session, params: &SubscribeParams) -> Result<Self, Failure> {
-        let client = session.client().await?;
-        let (subscribed, events) = subscribe(&client, params).await?;
-        Ok(Self { params: params.clone(), client, events, last: subscribed.seq })
+        let first = match session.client().await {
+            Ok(client) => subscribe(&client, &params).await.map(|(subscribed, events)| (client, subscribed, events)),
+            Err(failure) => Err(failure),
+        };
+        let (client, subscribed, events) = match first {
+            Err(failure) if failure.is_disconnect() && session.has_met_a_daemon() => again(session, &params).await?,
+            first => first?,
+        };
+        Ok(Self { params, client, events, last: subscribed.seq })
     }
 
     /// The connection in use.
@@ -85,21 +78,27 @@ impl Feed {
     /// # Errors
     /// When a daemon answers but refuses (the account is gone, say).
     pub async fn reconnect(&mut self, session: &mut Session) -> Result<(), Failure> {
-        session.out.remark("chatctl: the daemon went away; waiting for it to come back")?;
         match self.params.consumer {
             Some(_) => self.params.resume = Some(self.last),
             None => self.params.since = Some(self.last),
         }
-        loop {
-            let client = session.wait_for_daemon().await?;
-            match subscribe(&client, &self.params).await {
-                Ok((_, events)) => {
-                    (self.client, self.events) = (client, events);
-                    return Ok(session.out.remark("chatctl: the daemon is back")?);
-                }
-                Err(failure) if failure.is_disconnect() => {}
-                Err(failure) => return Err(failure),
+        (self.client, _, self.events) = again(session, &self.params).await?;
+        Ok(())
+    }
+}
+
+/// Subscribes once there is a daemon again that answers.
+async fn again(session: &mut Session, params: &SubscribeParams) -> Result<(Client, SubscribeResult, Events), Failure> {
+    session.out.remark("chatctl: the daemon went away; waiting for it to come back")?;
+    loop {
+        let client = session.wait_for_daemon().await?;
+        match subscribe(&client, params).await {
+            Ok((subscribed, events)) => {
+                session.out.remark("chatctl: the daemon is back")?;
+                return Ok((client, subscribed, events));
             }
+            Err(failure) if failure.is_disconnect() => {}
+            Err(failure) => return Err(failure),
         }
     }
 }

@@ -87,7 +87,10 @@ impl Store {
 
     /// From now on what this store takes counts against a share, and nothing is added to it when that is used up.
     pub fn count_against(&self, share: &Arc<Share>) {
-        let _ = self.inner.share.set(Member::new(Arc::clone(share), self.inner.path.clone()));
+        let member = Member::new(Arc::clone(share), self.inner.path.clone());
+        // What it has already counts for the user's other accounts before anything is added to it. One that cannot be read adds nothing.
+        let _ = self.read_blocking(|conn| Ok(member.look(conn)));
+        let _ = self.inner.share.set(member);
     }
 
     /// Runs a store on an open connection.

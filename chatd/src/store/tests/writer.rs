@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use crate::model::ids::{OutStreamRow, PeerId};
 use crate::store::Store;
 use crate::store::delivery::{attempts, outbox};
+use crate::store::disk::share::Share;
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
 use crate::store::feed::read_events;
@@ -197,4 +198,12 @@ fn notes_are_stored_with_the_next_operation() {
     alice.store.note(|_| Err(StoreError::NotFound("a note that fails")));
     alice.write(|_| Ok(())).unwrap();
     assert_eq!(alice.count("SELECT count(*) FROM attempts"), 1);
+}
+
+#[test]
+fn what_a_store_has_counts_when_it_is_opened() {
+    let share = Share::new(u64::MAX);
+    let alice = Person::new("alice");
+    alice.store.count_against(&share);
+    assert!(share.used().bytes > 0, "nothing was written since");
 }

@@ -30,7 +30,7 @@ fn daemon(status: &StatusResult, socket: &str) -> Vec<(&'static str, String)> {
         facts.insert(5, ("waits at", format!("the relay {}", relay.trim_end_matches('/'))));
     }
     if let Some(stored) = &status.stored {
-        facts.push(("stored", format!("{} of {} MiB", stored.bytes.div_ceil(1 << 20), stored.most >> 20)));
+        facts.push(("stored", format!("{} of {} MiB", stored.bytes >> 20, stored.most >> 20)));
     }
     for client in &status.own_clients {
         let pid = client.pid.map(|pid| format!(" ({pid})")).unwrap_or_default();

@@ -79,8 +79,11 @@ fn d5_where_no_hole_can_be_made_the_relay_delivers() {
         assert!(words.contains("alice answered in") && words.contains("relayed: https://203.0.113.1:"), "{words}");
         world.alice.run(["ping", "bob", "--until-direct", "-c", "2"]).expect_code(6).says(&["no direct way"]);
         assert!(status_of(&world.alice)["relayed"].as_u64().unwrap() >= 1);
-        let said = world.alice.ok(["status"]).stdout;
-        assert!(said.contains("waits at") && said.contains("by a relay"), "{said}");
+        // Where she waits herself is known when all that goes by UDP was waited for.
+        wait_for("status says where she waits, and how she is linked", || {
+            let said = world.alice.ok(["status"]).stdout;
+            said.contains("waits at") && said.contains("by a relay")
+        });
         let id = send(&world.alice, "bob", "traced");
         wait_for("it is delivered", || state_of(&world.alice, &id) == "delivered");
         let trace = world.alice.json(["trace", &id]);

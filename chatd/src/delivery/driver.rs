@@ -342,9 +342,11 @@ impl Driver {
                     Event::Worked { key, link, result }
                 });
             }
-            Effect::Doubt { link, is_strong } => {
-                if let Some(open) = open(link) {
-                    open.doubt.raise(is_strong);
+            Effect::Doubt { link, is_strong, all } => {
+                if let Some(doubted) = open(link) {
+                    let beside = |open: &&OpenLink| all && open.peer == doubted.peer;
+                    self.links.values().filter(beside).for_each(|open| open.doubt.raise(is_strong));
+                    doubted.doubt.raise(is_strong);
                 }
             }
             Effect::Close { link, excess } => {

@@ -133,6 +133,17 @@ fn a_mailbox_is_asked_for_each_device_when_the_peer_is_not_there() {
 }
 
 #[test]
+fn a_claim_that_nobody_answers_is_reason_to_ask_whether_anybody_is_there() {
+    let mut stand = Stand::new();
+    stand.tell(Event::Wanted(BOB));
+    stand.tell(Event::Devices { peer: BOB, devices: vec![PHONE] });
+    stand.tell(Event::LinkUp { link: 7, peers: vec![BOB] });
+    stand.now += Duration::from_secs(3);
+    let effects = stand.tell(Event::Tick);
+    assert!(matches!(effects[..], [Effect::Doubt { link: 7, is_strong: false, all: true }]), "{effects:?}");
+}
+
+#[test]
 fn what_is_in_flight_and_unheard_of_is_asked_for_and_then_given_up() {
     let (mut stand, epoch) = (Stand::new(), Epoch([1; 8]));
     stand.tell(Event::Wanted(BOB));
@@ -225,7 +236,7 @@ fn who_claims_on_a_second_link_is_asked_whether_the_first_stands() {
     let key = stand.ready(PHONE, 7).key;
     stand.tell(Event::LinkUp { link: 8, peers: vec![BOB] });
     let effects = stand.tell(Event::Claimed { key, link: 8 });
-    assert!(matches!(effects[0], Effect::Doubt { link: 7, is_strong: true }), "{effects:?}");
+    assert!(matches!(effects[0], Effect::Doubt { link: 7, is_strong: true, all: false }), "{effects:?}");
     assert_eq!(stand.core.routes.get(key).unwrap().link, Some(7), "until it ends");
     let effects = stand.tell(Event::Claimed { key, link: 7 });
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Doubt { .. })), "{effects:?}");

@@ -197,6 +197,8 @@ pub enum Effect {
         link: u64,
         /// Something was seen that ends links.
         is_strong: bool,
+        /// Ask on every link to the same node: two that were dialled at once lead to the same place.
+        all: bool,
     },
     /// Close a link.
     Close {

@@ -136,7 +136,7 @@ fn online(turn: &mut Turn<'_>, key: RouteKey) {
         route.phase = Phase::Down;
     }
     if let Some(link) = link {
-        turn.emit(Effect::Doubt { link, is_strong: true });
+        turn.emit(Effect::Doubt { link, is_strong: true, all: true });
     }
     sending::advance(turn, key);
 }
@@ -216,10 +216,10 @@ fn tick(turn: &mut Turn<'_>) {
         } else if route.ack_by.is_some_and(|by| by <= now) && route.is_waiting() {
             route.pending = true;
             turn.fail(key);
-        } else if route.doubt_by.is_some_and(|by| by <= now) && route.is_waiting() {
+        } else if route.doubt_by.is_some_and(|by| by <= now) && route.expects_an_answer() {
             route.doubt_by = None;
             if let Some(link) = route.link {
-                turn.emit(Effect::Doubt { link, is_strong: false });
+                turn.emit(Effect::Doubt { link, is_strong: false, all: true });
             }
         } else if route.claim_at.is_some_and(|at| at <= now) {
             route.claim_at = None;

@@ -124,7 +124,7 @@ pub(super) fn claimed(turn: &mut Turn<'_>, key: RouteKey, link: u64) {
     let uses = route.link == Some(link);
     if let Some(other) = route.link.filter(|_| !uses) {
         // Who makes a second one may know of no first: it was lost with the peer's network.
-        turn.emit(Effect::Doubt { link: other, is_strong: true });
+        turn.emit(Effect::Doubt { link: other, is_strong: true, all: false });
     }
     let claim = turn.claims(link, device);
     if claim && uses {

@@ -250,6 +250,7 @@ impl Route {
     pub fn claiming(&mut self, now: Instant) {
         self.claimed_on = self.link;
         self.phase = Phase::Claiming { until: now + CLAIM_TIMEOUT };
+        self.doubt_by = Some(now + DOUBT);
     }
 
     /// A job has ended. `false`: sending began anew meanwhile, and what the job did has to be done again.
@@ -325,6 +326,11 @@ impl Route {
         !self.in_flight.is_empty() || !self.pinged.is_empty()
     }
 
+    /// Who is at the other end owes an answer: to what was sent, or to our claim.
+    pub fn expects_an_answer(&self) -> bool {
+        self.is_waiting() || matches!(self.phase, Phase::Claiming { .. })
+    }
+
     /// Nothing of it lives: no link, no job.
     pub fn is_idle(&self) -> bool {
         self.link.is_none() && !self.packing && !self.mailbox.running
@@ -376,7 +382,7 @@ impl Route {
     /// When the route wants to be looked at again by itself.
     pub fn wake_at(&self) -> Option<Instant> {
         let claim = match self.phase {
-            Phase::Claiming { until } => Some(until),
+            Phase::Claiming { until } => Some(self.doubt_by.map_or(until, |by| by.min(until))),
             _ => None,
         };
         // Nothing else than a dial waits for this; where none can be begun, its time would be in the past for ever.

@@ -20,6 +20,8 @@ use super::node::Whereabouts;
 const SERVICE: &str = "chatd";
 /// Neighbours are asked for this often at most, all together.
 const CADENCE: Duration = Duration::from_secs(2);
+/// After it could not be said: try again so much later.
+const AGAIN: Duration = Duration::from_secs(5);
 /// Neighbours remembered at most: the rest of a crowded network is found by other ways.
 const MAX_NEIGHBOURS: usize = 1_024;
 /// Addresses of one neighbour that are taken at most.
@@ -89,10 +91,16 @@ impl Neighbours {
             let addresses = whereabouts.borrow_and_update().addresses.clone();
             // Begun anew with each change: what was said of the old place ends with it.
             let said = self.say(own, addresses.into_iter().filter(|address| is_of_a_lan(*address)).collect());
-            if let Err(error) = &said {
-                tracing::warn!(often = "lan", error, "nobody is found on the local network");
-            }
-            if whereabouts.changed().await.is_err() {
+            let changed = whereabouts.changed();
+            let changed = match &said {
+                Ok(_) => changed.await,
+                // An interface that is coming up refuses for a moment, and nothing else changes after that.
+                Err(error) => {
+                    tracing::warn!(often = "lan", error, "nobody is found on the local network");
+                    tokio::time::timeout(AGAIN, changed).await.unwrap_or(Ok(()))
+                }
+            };
+            if changed.is_err() {
                 return;
             }
         }

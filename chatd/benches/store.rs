@@ -101,7 +101,7 @@ async fn store(alice: &Person, bob: &Person, folder: &std::path::Path, indexer: 
         .write(move |tx| {
             let contact = trust::upsert_contact(tx, &new)?;
             requests::contact_signal(tx, contact, Kind::ContactRequest, MessageId::now(), "", None)?;
-            requests::contact_wish(tx, contact, Event::UserAccepts, "")?;
+            requests::apply_user_event(tx, contact, Event::UserAccepts, "")?;
             Ok(contact)
         })
         .await

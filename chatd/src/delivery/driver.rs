@@ -139,7 +139,7 @@ impl Driver {
                 _ = ended.tick() => {
                     // What lay in a mailbox for its whole time there without an answer is put there again.
                     let now = self.context.clock.trusted_or_local_now() * 1_000;
-                    self.context.store.note(move |tx| deposits::end_deposits(tx, now));
+                    self.context.store.write_lazily(move |tx| deposits::end_deposits(tx, now));
                 }
             }
         }
@@ -158,8 +158,8 @@ impl Driver {
         self.context.store.read_blocking(query).inspect_err(|error| tracing::warn!(%error, "delivery cannot read")).ok()
     }
 
-    fn note(&self, op: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static) {
-        self.context.store.note(op);
+    fn write_lazily(&self, op: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static) {
+        self.context.store.write_lazily(op);
     }
 
     fn news(&mut self, news: News) {
@@ -358,7 +358,7 @@ impl Driver {
                     open.sender.close(CloseCode::RateLimited, text);
                 }
             }
-            Effect::Note { peer, note } => self.note(move |tx| write_note(tx, peer, note)),
+            Effect::Note { peer, note } => self.write_lazily(move |tx| write_note(tx, peer, note)),
         }
     }
 

@@ -54,7 +54,7 @@ pub(super) fn tell_mailed(context: &Context, peer: PeerId, device: DeviceId, lin
             (Ok(()), Ok(entries)) if !link.sender.is_closed() => {
                 link.answer(vec![Frame::Ack { from_device: own, to_device: device, entries, ids: Vec::new() }]);
             }
-            _ => store.note(move |tx| told::set_ack_due(tx, peer, true)),
+            _ => store.write_lazily(move |tx| told::set_ack_due(tx, peer, true)),
         }
     });
 }

@@ -175,7 +175,7 @@ pub(in crate::delivery) async fn run(context: Context, link: OpenLink, pack: Pac
             break;
         }
         if let Some(note) = attempt(&envelope, path, Timestamp::now()) {
-            store.note(move |tx| attempts::attempt(tx, key.peer, &note));
+            store.write_lazily(move |tx| attempts::attempt(tx, key.peer, &note));
         }
         if envelope.wants_ping() {
             // Nobody acknowledges these: the peer is no contact (any more). That it answers a ping that comes

@@ -46,7 +46,7 @@ async fn apply_user_event(
     let id = row.id;
     account
         .store
-        .write(move |tx| requests::contact_wish(tx, id, event, "").map(drop))
+        .write(move |tx| requests::apply_user_event(tx, id, event, "").map(drop))
         .await
         .map_err(|error| explain(error, who))?;
     view(account, id).await
@@ -81,7 +81,8 @@ pub(super) fn check_request(text: &str) -> Result<(), ServiceError> {
 /// # Errors
 /// As the contact rules have it.
 pub(super) async fn ask(account: &Account, id: PeerId, who: &str, text: String) -> Result<ContactNow, ServiceError> {
-    let asked = account.store.write(move |tx| requests::contact_wish(tx, id, Event::UserAdds, &text).map(drop)).await;
+    let asked =
+        account.store.write(move |tx| requests::apply_user_event(tx, id, Event::UserAdds, &text).map(drop)).await;
     match asked {
         Ok(()) | Err(StoreError::Contact(ContactError::AlreadyContact)) => view(account, id).await,
         Err(error) => Err(explain(error, who)),
@@ -173,7 +174,7 @@ pub(crate) async fn block(account: &Account, who: &str) -> Result<ContactNow, Se
         found => found?,
     };
     let id = row.id;
-    account.store.write(move |tx| requests::contact_wish(tx, id, Event::UserBlocks, "").map(drop)).await?;
+    account.store.write(move |tx| requests::apply_user_event(tx, id, Event::UserBlocks, "").map(drop)).await?;
     view(account, id).await
 }
 

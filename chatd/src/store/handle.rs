@@ -221,8 +221,8 @@ impl Store {
 
     /// Leaves an operation for the next transaction without causing one at once (within half a second one is made). For
     /// notes that may be lost in a crash. Dropped when the queue is full.
-    pub fn note(&self, op: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static) {
-        self.inner.writer.note(op);
+    pub fn write_lazily(&self, op: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static) {
+        self.inner.writer.defer(op);
     }
 
     /// Runs a query on a reading connection. Blocks: call it from [`Store::read`] or a blocking thread.

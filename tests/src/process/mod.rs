@@ -4,6 +4,7 @@
 //! ([`stream`], [`screen`]), programs of others. One that stayed behind would keep open what it inherited, and whoever reads
 //! the suite's output to its end would wait for ever.
 
+pub mod background;
 pub mod binaries;
 pub mod ctl;
 pub mod daemon;
@@ -288,43 +289,6 @@ impl Drop for Process {
     }
 }
 
-/// A process that went into the background by itself, and is known by its id alone. Dropping it kills it, if it is there.
-#[derive(Debug)]
-pub struct Background {
-    pid: Pid,
-    program: PathBuf,
-}
-
-impl Background {
-    /// The one with this id.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn new(pid: i32) -> Result<Self> {
-        let program = std::fs::read_link(format!("/proc/{pid}/exe")).with_context(|| format!("there is no {pid}"))?;
-        Ok(Self { pid: Pid::from_raw(pid), program })
-    }
-
-    /// Sends a signal.
-    ///
-    /// # Errors
-    /// When it is gone.
-    pub fn signal(&self, signal: Signal) -> Result<()> {
-        // The id may be another's by now.
-        let program = std::fs::read_link(format!("/proc/{}/exe", self.pid));
-        if program.is_ok_and(|program| program == self.program) {
-            return kill(self.pid, signal).with_context(|| format!("cannot send {signal} to {}", self.pid));
-        }
-        bail!("{} is gone", self.pid)
-    }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        let _ = self.signal(Signal::SIGKILL);
-    }
-}
-
 /// All of a pipe, when it has come.
 fn read_all(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
     let (tell, told) = mpsc::channel();
@@ -341,6 +305,14 @@ pub fn resident_kib(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.split_whitespace().next()?.parse().ok()
+}
+
+/// Processor time that a process has used; `None` if it is gone.
+pub fn cpu_time(pid: u32) -> Option<Duration> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field may have spaces in it (proc_pid_stat(5)): fields 14 and 15, in hundredths of a second.
+    let ticks = text.get(text.rfind(')')? + 2..)?.split(' ').skip(11).take(2);
+    Some(Duration::from_millis(10 * ticks.filter_map(|field| field.parse::<u64>().ok()).sum::<u64>()))
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use nix::sys::signal::Signal;
 use nix::unistd::pipe2;
 use tests::binaries::program;
 use tests::daemon::NO_NAMES;
-use tests::process::{Background, Process};
+use tests::process::Process;
+use tests::process::background::Background;
 use tests::wait::{DEADLINE, times_are_judged, wait_for};
 use tests::{Ctl, Daemon, DaemonOptions, Directory, DirectoryOptions, Place};
 

@@ -48,11 +48,11 @@ async fn owe(daemon: &Daemon, requests: usize, contacts: usize) -> Vec<MessageId
             let contact = trust::upsert_contact(tx, row)?;
             names::confirm_name(tx, contact, &row.name, &row.origin)?;
             let Some(place) = n.checked_sub(requests) else {
-                requests::contact_wish(tx, contact, Event::UserAdds, "hello")?;
+                requests::apply_user_event(tx, contact, Event::UserAdds, "hello")?;
                 continue;
             };
             requests::contact_signal(tx, contact, Kind::ContactRequest, MessageId::now(), "hello", Some(&[7; 32]))?;
-            requests::contact_wish(tx, contact, Event::UserAccepts, "")?;
+            requests::apply_user_event(tx, contact, Event::UserAccepts, "")?;
             outgoing::send(tx, contact, &[hello(messages[place])])?;
         }
         Ok(())

@@ -13,6 +13,7 @@ use proto::rpc::types::SendParams;
 use proto::wire::envelope::Outer;
 use proto::wire::frame::{Frame, RefuseCode};
 use tests::people::befriend;
+use tests::process::cpu_time;
 use tests::wait::{times_are_judged, wait_for};
 use tests::{Ctl, Daemon, Pair};
 
@@ -39,14 +40,6 @@ const MOST_DISK: u64 = 64 << 20;
 const FRAMES: u64 = 3_000;
 /// What is sent in answer or again, beside eight times what came: eight windows, and what lies in queues.
 const MOST_ANSWERED: u64 = 64 << 20;
-
-/// Processor time that a process has used.
-fn cpu(pid: u32) -> Duration {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = text[text.rfind(')').unwrap() + 2..].split(' ').collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    Duration::from_millis(ticks * 10)
-}
 
 /// What a hostile contact can send again and again.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -207,9 +200,9 @@ async fn scene() -> Scene {
 /// Waits until a process has nothing to do.
 fn rests(pid: u32) {
     wait_for("it has nothing to do", || {
-        let before = cpu(pid);
+        let before = cpu_time(pid).unwrap();
         std::thread::sleep(Duration::from_millis(300));
-        cpu(pid).saturating_sub(before) < Duration::from_millis(20)
+        cpu_time(pid).unwrap().saturating_sub(before) < Duration::from_millis(20)
     });
 }
 
@@ -227,7 +220,7 @@ async fn no_frame_of_a_contact_costs_its_victim_much_more_than_it_weighs() {
     let mut kinds = BTreeSet::new();
     for attack in ATTACKS {
         let mut link = scene.mallory.link().await.unwrap_or_else(|| panic!("{attack:?}: no link"));
-        let (before, since) = (cpu(pid), Instant::now());
+        let (before, since) = (cpu_time(pid).unwrap(), Instant::now());
         let mut frames = 0;
         while frames < FRAMES && since.elapsed() < Duration::from_secs(3) {
             let frame = attack.frame(&link, &scene.mallory, frames);
@@ -238,7 +231,7 @@ async fn no_frame_of_a_contact_costs_its_victim_much_more_than_it_weighs() {
             frames += 1;
         }
         link.settled().await;
-        let used = cpu(pid).saturating_sub(before).as_micros() as u64;
+        let used = cpu_time(pid).unwrap().saturating_sub(before).as_micros() as u64;
         let (sent, heard) = (link.sent, link.heard());
         let closed = link.ended_at().map(|at| at.saturating_duration_since(since));
         println!(

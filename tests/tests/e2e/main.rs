@@ -58,6 +58,7 @@ mod storage;
 mod surroundings;
 mod terminal;
 mod tls;
+mod token_house;
 mod tokens;
 mod torture_bot;
 mod torture_flood;

@@ -1,124 +1,14 @@
 //! Tokens: what each grants and what it does not, however it is tried.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 use proto::rpc::RpcError;
-use proto::rpc::codec::{self, FrameReader, Incoming};
 use proto::rpc::methods::METHODS;
 use proto::scope::Needs;
 use serde_json::{Value, json};
-use tests::{Ctl, Daemon, DaemonOptions, Directory, people};
 
+use crate::token_house::{House, Raw, code};
 use crate::util::{follow, send, text};
-
-/// Alice, who knows bob and carol, all on one daemon.
-struct House {
-    daemon: Daemon,
-    alice: Ctl,
-    bob: Ctl,
-    carol: Ctl,
-    _directory: Directory,
-}
-
-impl House {
-    fn start() -> Self {
-        Self::start_with(DaemonOptions::default())
-    }
-
-    fn start_with(options: DaemonOptions) -> Self {
-        let directory = Directory::start();
-        let options = DaemonOptions { directory: Some(directory.url().to_owned()), ..options };
-        let daemon = Daemon::start(options.place(directory.place()));
-        let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| {
-            let ctl = daemon.ctl(name);
-            ctl.ok(["register", name]);
-            ctl
-        });
-        people::befriend(&alice, &bob);
-        people::befriend(&alice, &carol);
-        Self { daemon, alice, bob, carol, _directory: directory }
-    }
-
-    /// A token of alice's.
-    fn token(&self, args: &[&str]) -> String {
-        let made = self.alice.json(["token", "create"].iter().chain(args));
-        let token = text(&made["token"]).to_owned();
-        assert!(token.starts_with("chatd_") && token.len() == 70, "{made}");
-        token
-    }
-
-    /// Whoever holds a token, and says nothing of an account.
-    fn holder(&self, token: &str) -> Ctl {
-        self.daemon.bare_ctl().env("CHATD_TOKEN", token)
-    }
-}
-
-/// A client that says anything.
-struct Raw {
-    stream: UnixStream,
-    frames: FrameReader,
-    next: u32,
-    /// All that came, as it came.
-    heard: Vec<u8>,
-}
-
-impl Raw {
-    fn connect(daemon: &Daemon) -> Self {
-        let stream = UnixStream::connect(daemon.socket()).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        Self { stream, frames: FrameReader::default(), next: 0, heard: Vec::new() }
-    }
-
-    fn with_token(daemon: &Daemon, token: &str) -> Self {
-        let mut raw = Self::connect(daemon);
-        raw.call("system.hello", &json!({"token": token})).unwrap();
-        raw
-    }
-
-    /// The answer; `None` at the end of the connection.
-    fn try_call(&mut self, method: &str, params: &Value) -> Option<Result<Value, RpcError>> {
-        self.next += 1;
-        let mut out = Vec::new();
-        codec::encode_request(&mut out, self.next, method, params).unwrap();
-        self.stream.write_all(&out).ok()?;
-        loop {
-            while let Some(frame) = self.frames.next_frame().unwrap() {
-                if let Incoming::Response { id, outcome } = codec::decode(frame).unwrap()
-                    && id == self.next
-                {
-                    return Some(outcome.map(|bytes| codec::decode_value(bytes).unwrap()));
-                }
-            }
-            self.read().then_some(())?;
-        }
-    }
-
-    fn call(&mut self, method: &str, params: &Value) -> Result<Value, RpcError> {
-        self.try_call(method, params).expect("the connection goes on")
-    }
-
-    fn read(&mut self) -> bool {
-        let mut bytes = [0; 65_536];
-        match self.stream.read(&mut bytes) {
-            Ok(0) | Err(_) => false,
-            Ok(count) => {
-                self.heard.extend_from_slice(&bytes[..count]);
-                self.frames.buffer().extend_from_slice(&bytes[..count]);
-                true
-            }
-        }
-    }
-}
-
-fn code(answer: &Result<Value, RpcError>) -> &'static str {
-    match answer {
-        Ok(_) => "ok",
-        Err(error) => error.code.as_str(),
-    }
-}
 
 #[test]
 fn a_token_sends_to_whom_it_is_for_and_does_nothing_else() {
@@ -368,7 +258,7 @@ fn a_token_that_is_revoked_or_has_expired_ends_at_once_and_for_good() {
     raw.call("feed.subscribe", &json!({})).unwrap();
     assert_eq!(house.alice.json(["token", "revoke", "first"])["reason"], "revoked");
     // The connection is over before the owner was answered.
-    assert!(raw.try_call("message.send", &json!({"to": "bob", "body": "x"})).is_none(), "{:?}", raw.next);
+    assert!(raw.try_call("message.send", &json!({"to": "bob", "body": "x"})).is_none(), "{:?}", raw.heard);
     assert_eq!(watches[0].wait().code(), Some(1), "and says why");
     assert_eq!(watches[2].wait().code(), Some(1), "so does one whose time is up");
     let over = house.holder(&first).run(["send", "bob", "x"]).expect_code(1);

@@ -234,8 +234,7 @@ impl Route {
     /// Sends again from the first that is not acknowledged: the store no longer holds what is.
     pub fn rewind(&mut self, now: Instant) {
         // What is on its way is pending again, whoever drops it here; and what waits behind a claim was not looked at yet.
-        let is_claiming = matches!(self.phase, Phase::Claiming { .. });
-        self.pending |= self.is_waiting() || !self.signalled.is_empty() || is_claiming;
+        self.pending |= self.expects_an_answer() || !self.signalled.is_empty();
         self.life += 1;
         self.cursor = (OutStreamRow(0), 0);
         self.resend_budget.spend(self.in_flight.iter().map(|envelope| envelope.bytes).sum(), now);
@@ -250,7 +249,7 @@ impl Route {
     pub fn claiming(&mut self, now: Instant) {
         self.claimed_on = self.link;
         self.phase = Phase::Claiming { until: now + CLAIM_TIMEOUT };
-        self.doubt_by = Some(now + DOUBT);
+        (self.doubt_by, self.ack_by) = (Some(now + DOUBT), Some(now + CLAIM_TIMEOUT));
     }
 
     /// A job has ended. `false`: sending began anew meanwhile, and what the job did has to be done again.
@@ -381,14 +380,11 @@ impl Route {
 
     /// When the route wants to be looked at again by itself.
     pub fn wake_at(&self) -> Option<Instant> {
-        let claim = match self.phase {
-            Phase::Claiming { until } => Some(self.doubt_by.map_or(until, |by| by.min(until))),
-            _ => None,
-        };
+        let claim = if let Phase::Claiming { until } = self.phase { Some(until) } else { None };
         // Nothing else than a dial waits for this; where none can be begun, its time would be in the past for ever.
         let can_dial = self.link.is_none() && !self.packing && self.phase != Phase::Connecting;
         let retry = if self.pending && can_dial { self.retry_at } else { None };
-        let ack = if self.is_waiting() { self.doubt_by.or(self.ack_by) } else { None };
+        let ack = if self.expects_an_answer() { self.doubt_by.or(self.ack_by) } else { None };
         [claim, retry, ack, self.claim_at, self.repeat_at, self.mailbox.wake_at()].into_iter().flatten().min()
     }
 }

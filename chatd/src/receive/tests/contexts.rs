@@ -159,7 +159,7 @@ fn every_kind_counts_in_its_context_only() {
 fn allowed(may: May, sender: Sent, case: &str, core: impl Fn(&Person, &Person) -> Vec<u8>) {
     let (alice, bob) = people(sender);
     let messages = |bob: &Person| {
-        ["messages", "streams_in", "held"].map(|table| bob.count(&format!("SELECT count(*) FROM {table}")))
+        ["messages", "streams_in", "reorder_buffer"].map(|table| bob.count(&format!("SELECT count(*) FROM {table}")))
     };
     let before = messages(&bob);
     let outcome = take(&inbox(&bob), sealed(&alice, &bob, &[core(&alice, &bob)]));

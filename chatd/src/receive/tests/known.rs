@@ -132,7 +132,7 @@ fn a_block_that_comes_first_counts() {
         let first = bob.store.enqueue(move |_| Ok(wait.recv().is_ok())).await.unwrap();
         let block = bob
             .store
-            .enqueue(move |tx| requests::contact_wish(tx, contact, Event::UserBlocks, "").map(drop))
+            .enqueue(move |tx| requests::apply_user_event(tx, contact, Event::UserBlocks, "").map(drop))
             .await
             .unwrap();
         // Opened while the block is not committed yet.

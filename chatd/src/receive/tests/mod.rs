@@ -176,7 +176,18 @@ fn put_together(signature: &[u8], wrap: &[u8], body: &[u8]) -> Vec<u8> {
 
 /// Everything of a store that a peer could have changed.
 fn fingerprint(person: &Person) -> Vec<i64> {
-    ["contacts", "messages", "streams_in", "held", "events", "signals", "outbox", "peers", "peer_devices", "marks"]
-        .map(|table| person.count(&format!("SELECT count(*) FROM {table}")))
-        .to_vec()
+    [
+        "contacts",
+        "messages",
+        "streams_in",
+        "reorder_buffer",
+        "events",
+        "signals",
+        "outbox",
+        "peers",
+        "peer_devices",
+        "marks",
+    ]
+    .map(|table| person.count(&format!("SELECT count(*) FROM {table}")))
+    .to_vec()
 }

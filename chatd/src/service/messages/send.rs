@@ -205,7 +205,7 @@ async fn flush(caller: &Caller, run: Option<(Target, Vec<NewMessage>)>, parts: &
         .enqueue(move |tx| {
             if ask {
                 // Another call may have asked since the look-up; that is as good.
-                match requests::contact_wish(tx, contact, Event::UserAdds, "") {
+                match requests::apply_user_event(tx, contact, Event::UserAdds, "") {
                     Ok(_) | Err(StoreError::Contact(ContactError::AlreadyContact)) => {}
                     Err(error) => return Err(error),
                 }

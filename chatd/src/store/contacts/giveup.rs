@@ -76,7 +76,7 @@ pub fn account_found(tx: &mut Tx<'_>, contact: PeerId) -> Result<(), StoreError>
 fn end_request(tx: &mut Tx<'_>, contact: PeerId, gone: bool) -> Result<(), StoreError> {
     let row = peers::load(tx.conn, contact)?;
     if matches!(row.state.relation, Relation::Apart { outgoing: Outgoing::Requested, .. }) {
-        requests::contact_wish(tx, contact, Event::RequestEnds { gone }, "")?;
+        requests::apply_user_event(tx, contact, Event::RequestEnds { gone }, "")?;
     }
     Ok(())
 }

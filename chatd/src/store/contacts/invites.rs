@@ -12,7 +12,7 @@ use crate::model::Invite;
 use crate::model::ids::PeerId;
 use crate::policy::contact::Event;
 use crate::store::account;
-use crate::store::contacts::requests::contact_wish;
+use crate::store::contacts::requests::apply_user_event;
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
 use crate::store::peers::{load, names};
@@ -102,7 +102,7 @@ pub fn answer(tx: &mut Tx<'_>, hash: &[u8; 32], contact: PeerId) -> Result<bool,
     if let Some(label) = label {
         give_label(tx, contact, &label)?;
     }
-    match contact_wish(tx, contact, Event::UserAccepts, "") {
+    match apply_user_event(tx, contact, Event::UserAccepts, "") {
         Ok(_) => {}
         // What they asked came too late, or was taken back.
         Err(StoreError::Contact(_)) => return Ok(false),

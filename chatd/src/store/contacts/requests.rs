@@ -24,7 +24,7 @@ use crate::store::peers::{invitation, load, names, state_number};
 ///
 /// # Errors
 /// What the rules forbid: [`StoreError::Contact`].
-pub fn contact_wish(tx: &mut Tx<'_>, contact: PeerId, event: Event, text: &str) -> Result<Vec<Effect>, StoreError> {
+pub fn apply_user_event(tx: &mut Tx<'_>, contact: PeerId, event: Event, text: &str) -> Result<Vec<Effect>, StoreError> {
     let row = load(tx.conn, contact)?;
     contact_step(tx, &row, event, text)
 }

@@ -210,7 +210,7 @@ CREATE UNIQUE INDEX streams_in_by_key ON streams_in (device, conversation, epoch
 CREATE INDEX streams_in_by_peer ON streams_in (peer);
 
 -- Cores whose predecessor has not come yet.
-CREATE TABLE held (
+CREATE TABLE reorder_buffer (
   stream INTEGER NOT NULL,
   seq    INTEGER NOT NULL,
   core   BLOB    NOT NULL,
@@ -317,7 +317,7 @@ ALTER TABLE streams_in ADD COLUMN given_up INTEGER NOT NULL DEFAULT 0;
 -- 1: a number of it came again with another message.
 ALTER TABLE streams_in ADD COLUMN reused INTEGER NOT NULL DEFAULT 0;
 -- When it came (Unix ms).
-ALTER TABLE held ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE reorder_buffer ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
 
 -- How often which event was tried; counted before the attempt.
 ALTER TABLE consumers ADD COLUMN tried INTEGER NOT NULL DEFAULT 0;

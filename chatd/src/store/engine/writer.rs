@@ -181,7 +181,7 @@ impl Writer {
         self.queue.taken()
     }
 
-    pub(in crate::store) fn note(&self, op: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static) {
+    pub(in crate::store) fn defer(&self, op: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static) {
         let mut list = self.notes.list.lock().unwrap_or_else(PoisonError::into_inner);
         if list.len() >= MAX_NOTES {
             list.pop_front();

@@ -165,7 +165,7 @@ fn take_core(
 fn is_another(tx: &mut Tx<'_>, contact: PeerId, stream: &InStream, core: &Core<'_>) -> Result<bool, StoreError> {
     let held: Option<Vec<u8>> = tx
         .conn
-        .prepare_cached("SELECT core FROM held WHERE stream = ?1 AND seq = ?2")?
+        .prepare_cached("SELECT core FROM reorder_buffer WHERE stream = ?1 AND seq = ?2")?
         .query_row(params![stream.id, core.seq as i64], |row| row.get(0))
         .optional()?;
     let taken: Option<Vec<u8>> = match held {

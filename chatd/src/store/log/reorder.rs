@@ -39,8 +39,9 @@ pub struct Hole {
 
 /// Who has holes now.
 pub fn holes(conn: &Connection) -> Result<Vec<Hole>, StoreError> {
-    let mut select = conn
-        .prepare_cached("SELECT s.peer, min(h.at) FROM held h JOIN streams_in s ON s.id = h.stream GROUP BY s.peer")?;
+    let mut select = conn.prepare_cached(
+        "SELECT s.peer, min(h.at) FROM reorder_buffer h JOIN streams_in s ON s.id = h.stream GROUP BY s.peer",
+    )?;
     Ok(select
         .query_map([], |row| Ok(Hole { contact: row.get(0)?, since: Timestamp(row.get(1)?) }))?
         .collect::<Result<_, _>>()?)
@@ -50,7 +51,7 @@ pub fn holes(conn: &Connection) -> Result<Vec<Hole>, StoreError> {
 pub fn has_hole(conn: &Connection, contact: PeerId) -> Result<bool, StoreError> {
     Ok(conn
         .prepare_cached(
-            "SELECT 1 FROM streams_in s WHERE s.peer = ?1 AND EXISTS (SELECT 1 FROM held h WHERE h.stream = s.id)",
+            "SELECT 1 FROM streams_in s WHERE s.peer = ?1 AND EXISTS (SELECT 1 FROM reorder_buffer h WHERE h.stream = s.id)",
         )?
         .exists([contact])?)
 }
@@ -65,7 +66,7 @@ pub(in crate::store) fn hold(
 ) -> Result<(), StoreError> {
     let added = tx
         .conn
-        .prepare_cached("INSERT OR IGNORE INTO held (stream, seq, core, at) VALUES (?1, ?2, ?3, ?4)")?
+        .prepare_cached("INSERT OR IGNORE INTO reorder_buffer (stream, seq, core, at) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![stream.id, seq as i64, core, tx.now.0])?;
     if added > 0 {
         usage.held += 1;
@@ -94,14 +95,16 @@ fn release(tx: &mut Tx<'_>, stream: &mut InStream, mut missing: u64, taking: &mu
         // The numbers first: a range can hold more cores than should be in memory at a time, and a skipped one none.
         let held: Vec<i64> = tx
             .conn
-            .prepare_cached("SELECT seq FROM held WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq LIMIT ?4")?
+            .prepare_cached(
+                "SELECT seq FROM reorder_buffer WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq LIMIT ?4",
+            )?
             .query_map(params![stream.id, (stream.shown + 1) as i64, high as i64, room as i64], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         let whole = held.len() < room;
         for seq in held {
             let bytes: Vec<u8> = tx
                 .conn
-                .prepare_cached("DELETE FROM held WHERE stream = ?1 AND seq = ?2 RETURNING core")?
+                .prepare_cached("DELETE FROM reorder_buffer WHERE stream = ?1 AND seq = ?2 RETURNING core")?
                 .query_row(params![stream.id, seq], |row| row.get(0))?;
             taking.usage.held -= 1;
             taking.usage.held_bytes -= bytes.len() as i64;
@@ -131,7 +134,7 @@ fn streams_with_held(tx: &mut Tx<'_>) -> Result<Vec<(PeerId, StreamKey)>, StoreE
         .conn
         .prepare_cached(
             "SELECT s.peer, s.device, v.conversation, s.epoch FROM streams_in s JOIN conversations v ON v.id = s.conversation
-             WHERE s.id IN (SELECT DISTINCT stream FROM held) ORDER BY s.id",
+             WHERE s.id IN (SELECT DISTINCT stream FROM reorder_buffer) ORDER BY s.id",
         )?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
         .collect::<Result<_, _>>()?;
@@ -178,7 +181,7 @@ pub fn show_ready(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
 pub fn give_up_gaps(tx: &mut Tx<'_>, now: Timestamp, drained: bool) -> Result<Option<Timestamp>, StoreError> {
     let wait = if drained { HOLD_MS } else { HOLD_UNDRAINED_MS };
     // A clock that was set back must not make anybody wait for it to come round again.
-    tx.conn.prepare_cached("UPDATE held SET at = ?1 WHERE at > ?1")?.execute([now.0])?;
+    tx.conn.prepare_cached("UPDATE reorder_buffer SET at = ?1 WHERE at > ?1")?.execute([now.0])?;
     let mut again: Option<Timestamp> = None;
     let mut placed = 0;
     for (contact, key) in streams_with_held(tx)? {
@@ -212,7 +215,7 @@ pub fn give_up_gaps(tx: &mut Tx<'_>, now: Timestamp, drained: bool) -> Result<Op
 fn first_held(tx: &mut Tx<'_>, stream: &InStream) -> Result<Option<(u64, i64)>, StoreError> {
     let first: Option<i64> = tx
         .conn
-        .prepare_cached("SELECT seq FROM held WHERE stream = ?1 ORDER BY seq LIMIT 1")?
+        .prepare_cached("SELECT seq FROM reorder_buffer WHERE stream = ?1 ORDER BY seq LIMIT 1")?
         .query_row([stream.id], |row| row.get(0))
         .optional()?;
     let Some(first) = first else { return Ok(None) };
@@ -220,7 +223,7 @@ fn first_held(tx: &mut Tx<'_>, stream: &InStream) -> Result<Option<(u64, i64)>, 
     let high = run.map_or(first, |(_, high)| *high as i64);
     let since: i64 = tx
         .conn
-        .prepare_cached("SELECT min(at) FROM held WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3")?
+        .prepare_cached("SELECT min(at) FROM reorder_buffer WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3")?
         .query_row(params![stream.id, first, high], |row| row.get(0))?;
     Ok(Some((first as u64, since)))
 }

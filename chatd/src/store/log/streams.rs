@@ -170,7 +170,7 @@ pub(in crate::store) fn head(
     let hash = if highest == shown {
         prev.copied().filter(|_| highest > 0)
     } else {
-        conn.prepare_cached("SELECT core FROM held WHERE stream = ?1 AND seq = ?2")?
+        conn.prepare_cached("SELECT core FROM reorder_buffer WHERE stream = ?1 AND seq = ?2")?
             .query_row(params![stream, highest as i64], |row| Ok(sha256(&[row.get_ref(0)?.as_blob()?])))
             .optional()?
     };

@@ -55,7 +55,7 @@ fn attempted(alice: &Person, bob: &Person) {
 }
 
 /// A copy of everything that a store holds of its streams and messages, and its way back: as if the disk went back.
-const TABLES: [&str; 7] = ["messages", "streams_out", "outbox", "marks", "attempts", "streams_in", "held"];
+const TABLES: [&str; 7] = ["messages", "streams_out", "outbox", "marks", "attempts", "streams_in", "reorder_buffer"];
 
 fn snapshot(person: &Person) {
     let sql: String = TABLES.iter().map(|t| format!("CREATE TABLE copy_{t} AS SELECT * FROM {t};")).collect();

@@ -166,7 +166,7 @@ impl Person {
 
     pub fn wish(&self, other: &Self, event: Event) {
         let contact = self.meet(other);
-        self.write(move |tx| requests::contact_wish(tx, contact, event, "").map(drop)).unwrap();
+        self.write(move |tx| requests::apply_user_event(tx, contact, event, "").map(drop)).unwrap();
     }
 
     /// Cores of the contact protocol that wait for somebody.

@@ -138,7 +138,7 @@ fn no_gap_is_told_when_everything_came_in_another_epoch() {
     }
     give_up(&bob, later(HOLD_MS), true);
     assert_eq!(feed(&bob), ["1", "2", "3", "4"]);
-    assert_eq!(bob.count("SELECT count(*) FROM held"), 0);
+    assert_eq!(bob.count("SELECT count(*) FROM reorder_buffer"), 0);
 }
 
 #[test]

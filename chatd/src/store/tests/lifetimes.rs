@@ -69,7 +69,7 @@ fn only_what_has_a_lifetime_ends_and_the_recipient_sees_no_hole() {
     assert_eq!(alice.outbox(&bob).len(), 3, "two texts and one skip for the run");
     alice.deliver(&bob);
     assert_eq!(bob.shown(&alice), ["stays", "stays, too"]);
-    assert_eq!(bob.count("SELECT count(*) FROM held"), 0, "the skip fills the hole");
+    assert_eq!(bob.count("SELECT count(*) FROM reorder_buffer"), 0, "the skip fills the hole");
     assert_eq!(alice.outbox(&bob).len(), 0);
     assert_eq!(alice.state(first).0, MessageState::Delivered);
     assert_eq!(alice.state(last).0, MessageState::Delivered);

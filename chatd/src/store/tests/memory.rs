@@ -33,7 +33,7 @@ const TABLES: [&str; 23] = [
     "attempts",
     "signals",
     "streams_in",
-    "held",
+    "reorder_buffer",
     "events",
     "deposits",
     "mailboxes",

@@ -95,7 +95,7 @@ proptest! {
                     Ok(select.query_map([], |row| row.get::<_, i64>(0))?.map(|seq| seq.unwrap() as u64).collect())
                 })
             };
-            let (shown, held) = (seqs("SELECT seq FROM messages WHERE sender <> 0"), seqs("SELECT seq FROM held"));
+            let (shown, held) = (seqs("SELECT seq FROM messages WHERE sender <> 0"), seqs("SELECT seq FROM reorder_buffer"));
             prop_assert!(shown.is_disjoint(&held));
             let texts: BTreeSet<u64> = (1..).zip(&plan.links).filter(|(_, l)| **l == Link::Text).map(|(s, _)| s).collect();
             let stored: BTreeSet<u64> = shown.union(&held).copied().filter(|seq| texts.contains(seq)).collect();
@@ -115,7 +115,7 @@ proptest! {
         let expected: Vec<String> =
             (1..).zip(&plan.links).filter(|(_, l)| **l == Link::Text).map(|(seq, _): (u64, _)| seq.to_string()).collect();
         prop_assert_eq!(bob.shown(&alice), expected);
-        prop_assert_eq!(bob.count("SELECT count(*) FROM held"), 0);
+        prop_assert_eq!(bob.count("SELECT count(*) FROM reorder_buffer"), 0);
     }
 }
 
@@ -178,7 +178,7 @@ fn a_ninth_hole_is_neither_stored_nor_acknowledged() {
         cores.iter().filter(|(seq, _)| seq % 2 == 0).map(|(_, core)| core.clone()).collect();
     let received = bob.receive(&alice, &every_other);
     assert_eq!(received.entries[0].ranges.len(), 8);
-    assert_eq!(bob.count("SELECT count(*) FROM held"), 8);
+    assert_eq!(bob.count("SELECT count(*) FROM reorder_buffer"), 8);
     bob.receive(&alice, &cores.into_iter().map(|(_, core)| core).collect::<Vec<_>>());
     assert_eq!(bob.shown(&alice).len(), 24);
 }

@@ -192,10 +192,10 @@ fn notes_are_stored_with_the_next_operation() {
     let (alice, bob) = friends();
     let contact = alice.id(&bob);
     alice.send(&bob, &["one"]);
-    alice.store.note(move |tx| {
+    alice.store.write_lazily(move |tx| {
         attempts::attempt_failed(tx, contact, "direct", Outcome::failed_with(Reason::PeerUnreachable, "no route"))
     });
-    alice.store.note(|_| Err(StoreError::NotFound("a note that fails")));
+    alice.store.write_lazily(|_| Err(StoreError::NotFound("a note that fails")));
     alice.write(|_| Ok(())).unwrap();
     assert_eq!(alice.count("SELECT count(*) FROM attempts"), 1);
 }

@@ -227,7 +227,7 @@ impl World<'_> {
                 self.drain(side, false);
                 self.ask(side);
             }
-            let waits = "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM held)
+            let waits = "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM reorder_buffer)
                + (SELECT sum(ack_due) FROM contacts)";
             let idle = self.wire.iter().all(Vec::is_empty) && self.sides.iter().all(|side| side.life.jobs.is_empty());
             if idle && self.sides.iter().all(|side| side.store.number(waits) == 0) {

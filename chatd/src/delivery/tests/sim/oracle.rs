@@ -167,7 +167,7 @@ impl Oracle {
                 self.violations.push(format!("of side {side}, {lost:?} were accepted and lost"));
             }
             let waits = stores[side].number("SELECT count(*) FROM outbox");
-            let held = stores[side].number("SELECT count(*) FROM held");
+            let held = stores[side].number("SELECT count(*) FROM reorder_buffer");
             if waits + held > 0 {
                 self.violations.push(format!("side {side} never drained: {waits} wait, {held} are held"));
             }

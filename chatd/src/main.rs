@@ -123,6 +123,9 @@ fn start(args: &Args, background: &mut Option<Background>) -> anyhow::Result<()>
         return print(&text);
     }
     if args.check {
+        let data = &setup.data_dir;
+        daemonkit::folder::become_owner(data)
+            .with_context(|| format!("cannot become the owner of {}", data.display()))?;
         let found = daemon::check(&setup)?;
         return print(&found);
     }

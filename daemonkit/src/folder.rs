@@ -1,10 +1,30 @@
 //! A data folder as a start would find it, looked at without changing anything: for `--check` of both daemons.
 
+use std::ffi::CString;
 use std::fs::{File, TryLockError};
 use std::io::{Error, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, Gid, Uid, User, access, geteuid, initgroups, setgid, setgroups, setuid};
+
+/// root becomes the user to whom a data folder belongs, if it is another's: a service is looked at as whoever will run it. Nobody else is
+/// changed. To be called before there are threads.
+///
+/// # Errors
+/// What the system said.
+pub fn become_owner(path: &Path) -> Result<(), Error> {
+    let Ok(folder) = path.symlink_metadata() else { return Ok(()) };
+    if !geteuid().is_root() || folder.uid() == 0 {
+        return Ok(());
+    }
+    let (uid, gid) = (Uid::from_raw(folder.uid()), Gid::from_raw(folder.gid()));
+    match User::from_uid(uid)? {
+        Some(user) => initgroups(&CString::new(user.name)?, user.gid).and_then(|()| setgid(user.gid))?,
+        None => setgroups(&[]).and_then(|()| setgid(gid))?,
+    }
+    Ok(setuid(uid)?)
+}
 
 /// Whether this user could make a folder that is not there: the nearest one above it that exists must be one to write to.
 ///

@@ -191,6 +191,9 @@ fn start(args: &Args) -> anyhow::Result<()> {
     }
     let config = args.config()?;
     if args.check {
+        let data = &config.data_dir;
+        daemonkit::folder::become_owner(data)
+            .with_context(|| format!("cannot become the owner of {}", data.display()))?;
         return print(&args.check(&config)?);
     }
     if args.healthy {

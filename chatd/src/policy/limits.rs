@@ -75,6 +75,12 @@ daemonkit::settings! {
         contact_messages: NonZeroU32 = n(10_000_000),
         /// KiB of one contact that are stored in all.
         contact_kib: NonZeroU32 = n(8 << 20),
+        /// Events that are kept for whoever asks; older ones go when the account is pruned, once a day. Messages never do.
+        events: NonZeroU32 = n(200_000),
+        /// Events that are kept for durable consumers which have not handled them, or have them among their dead letters.
+        consumer_events: NonZeroU32 = n(1_000_000),
+        /// Days after which a durable consumer is forgotten that handled nothing, if it lies more than `events` behind.
+        consumer_days: NonZeroU32 = n(365),
     }
 }
 
@@ -91,10 +97,31 @@ pub struct Quotas {
     pub bytes: i64,
 }
 
+/// What is kept of what is not kept for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Events, the newest.
+    pub events: i64,
+    /// Events that somebody still wants.
+    pub consumer_events: i64,
+    /// Of a consumer that handled nothing, in milliseconds.
+    pub consumer_ms: i64,
+}
+
 impl SpaceLimits {
     /// Bytes of one local user.
     pub fn user_bytes(&self) -> u64 {
         u64::from(self.user_mib.get()) << 20
+    }
+
+    /// What is kept of what is not kept for ever.
+    pub fn retention(&self) -> Retention {
+        let count = |value: NonZeroU32| i64::from(value.get());
+        Retention {
+            events: count(self.events),
+            consumer_events: count(self.consumer_events),
+            consumer_ms: count(self.consumer_days) * 86_400_000,
+        }
     }
 
     /// What may be stored of one contact.
@@ -106,6 +133,12 @@ impl SpaceLimits {
             messages: count(self.contact_messages),
             bytes: count(self.contact_kib) << 10,
         }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        SpaceLimits::default().retention()
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) fn apply(
     let from = PeerDevice { peer: contact, device: cores.wrap.from_device };
     acks::acknowledged(tx, from, &cores.wrap.acks)?;
     if !chain.is_empty() {
-        let received = incoming::receive(tx, contact, &chain, &rules.quotas)?;
+        let received = incoming::receive(tx, contact, &chain, &rules.limits.space().quotas())?;
         if received.chain_broken {
             tracing::warn!(often = "chain", from = %row.account, "consecutive messages do not link: chain_broken");
         }
@@ -99,7 +99,7 @@ fn from_own_device(tx: &mut Tx<'_>, rules: &Rules, cores: &Cores<'_>) -> Result<
             }
         }
     }
-    let received = incoming::receive(tx, PeerId::SELF, &chain, &rules.quotas)?;
+    let received = incoming::receive(tx, PeerId::SELF, &chain, &rules.limits.space().quotas())?;
     let refused = received.refused > 0 || chain.len() < cores.list.len();
     Ok(Receipt { refused, entries: received.entries, ..Receipt::default() })
 }

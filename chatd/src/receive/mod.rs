@@ -34,7 +34,6 @@ use crate::crypto::prekey::PrekeySecret;
 use crate::model::ids::PeerId;
 use crate::policy::clock::timekeeper::AccountClock;
 use crate::policy::contact::{Outgoing, Relation};
-use crate::policy::limits::Quotas;
 use crate::policy::rate::SharedLimits;
 use crate::policy::rate::work::Over;
 use crate::store::peers::devices::{self, KnownDevice};
@@ -77,8 +76,6 @@ pub(crate) enum Judged {
 struct Rules {
     account: AccountId,
     limits: SharedLimits,
-    max_pending: u32,
-    quotas: Quotas,
     clock: Arc<AccountClock>,
 }
 
@@ -103,7 +100,12 @@ impl Rules {
             return Ok(false);
         }
         let in_time = self.limits.now().requests.check(self.account, row.account, domain.as_deref()).is_ok();
-        Ok(in_time && tx.read(trust::pending_requests)? < self.max_pending)
+        Ok(in_time && tx.read(trust::pending_requests)? < self.max_pending())
+    }
+
+    /// Requests of strangers that wait at most.
+    fn max_pending(&self) -> u32 {
+        self.limits.now().limits.pending_requests.get()
     }
 
     /// The work that an envelope shows, in bits.
@@ -211,12 +213,11 @@ impl Inbox {
         store: Store,
         prekeys: Vec<PrekeySecret>,
         limits: SharedLimits,
-        (max_pending, quotas): (u32, Quotas),
         clock: Arc<AccountClock>,
     ) -> Self {
         let prekeys = prekeys.into_iter().map(|prekey| (prekey.id(), Arc::new(prekey))).collect();
         let prekeys = RwLock::new(prekeys);
-        Self { device, store, prekeys, judge: Judge::new(account, limits, (max_pending, quotas), clock) }
+        Self { device, store, prekeys, judge: Judge::new(account, limits, clock) }
     }
 
     /// Opens envelopes with one more prekey. Its secret is committed already.
@@ -316,13 +317,8 @@ impl Inbox {
 
 impl Judge {
     /// Of an account.
-    pub(crate) fn new(
-        account: AccountId,
-        limits: SharedLimits,
-        (max_pending, quotas): (u32, Quotas),
-        clock: Arc<AccountClock>,
-    ) -> Self {
-        Self { rules: Arc::new(Rules { account, limits, max_pending, quotas, clock }), parked: Mutex::default() }
+    pub(crate) fn new(account: AccountId, limits: SharedLimits, clock: Arc<AccountClock>) -> Self {
+        Self { rules: Arc::new(Rules { account, limits, clock }), parked: Mutex::default() }
     }
 
     /// What an envelope is. `park`: it may wait for a newer record, as `outer`.

@@ -120,7 +120,7 @@ fn places(
     work: u8,
 ) -> Result<u32, Reject> {
     let rules = &inbox.judge.rules;
-    let (own, max_pending) = (rules.account, rules.max_pending);
+    let (own, max_pending) = (rules.account, rules.max_pending());
     let requests = &rules.limits.now().requests;
     let lane = requests.admit(own, from, domain, work).map_err(Reject::Over)?;
     // As many again with work; whoever waits already takes no further place.

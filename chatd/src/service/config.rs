@@ -76,7 +76,7 @@ daemonkit::settings! {
 const LOG: &str = "info,iroh=warn,noq=warn,noq_proto=error,noq_udp=error,iroh_relay=warn,swarm_discovery=error,iroh::socket::transports::relay=off";
 
 /// Keys that are taken from a reread configuration as they are; the others need a restart.
-const LIVE: [&str; 16] = [
+const LIVE: [&str; 25] = [
     "log",
     "directory",
     "directories",
@@ -92,6 +92,15 @@ const LIVE: [&str; 16] = [
     "limits.rpc_clients_per_uid",
     "limits.accounts_per_uid",
     "limits.limiter_keys",
+    "limits.pending_requests",
+    "space.user_mib",
+    "space.contact_messages_per_day",
+    "space.contact_kib_per_day",
+    "space.contact_messages",
+    "space.contact_kib",
+    "space.events",
+    "space.consumer_events",
+    "space.consumer_days",
     "idle_link_seconds",
 ];
 

@@ -63,7 +63,7 @@ pub(super) struct Inner {
 
 /// What each local user has stored, and may store.
 pub(super) struct Shares {
-    most: u64,
+    most: AtomicU64,
     /// There are as many as users who ever had an account.
     of: Mutex<HashMap<u32, Arc<Share>>>,
 }
@@ -71,13 +71,20 @@ pub(super) struct Shares {
 impl Shares {
     /// Each of so many bytes.
     pub fn new(most: u64) -> Self {
-        Self { most, of: Mutex::default() }
+        Self { most: most.into(), of: Mutex::default() }
     }
 
     /// The share of a user.
     pub fn of(&self, uid: u32) -> Arc<Share> {
         let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(of.entry(uid).or_insert_with(|| Share::new(self.most)))
+        Arc::clone(of.entry(uid).or_insert_with(|| Share::new(self.most.load(Ordering::Relaxed))))
+    }
+
+    /// From now on, each of so many bytes.
+    pub fn change(&self, most: u64) {
+        self.most.store(most, Ordering::Relaxed);
+        let of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        of.values().for_each(|share| share.change(most));
     }
 
     /// Bytes of all together.

@@ -70,7 +70,7 @@ pub async fn start(config: Config, data_dir: PathBuf) -> Result<Service, Service
     let table = PeerTable::spawn(node.clone(), incoming, links);
     let service = Service {
         inner: Arc::new(Inner {
-            limits: SharedLimits::new(&config.limits),
+            limits: SharedLimits::new(&config.limits, &config.space),
             directories,
             indexer: Indexer::start(),
             transfers: Transfers::new(Arc::clone(&space)),
@@ -117,7 +117,8 @@ pub(crate) fn network(config: &Config) -> Network {
 pub fn reconfigure(service: &Service, new: &Config) -> Result<(), ServiceError> {
     let inner = &service.inner;
     inner.directories.rename(&new.directories)?;
-    inner.limits.change(&new.limits);
+    inner.limits.change(&new.limits, &new.space);
+    inner.shares.change(new.space.user_bytes());
     let mut config = inner.config.write().unwrap_or_else(PoisonError::into_inner);
     let mut adopted = Config::clone(&config);
     adopted.adopt(new);

@@ -1,9 +1,9 @@
 //! What is not kept for ever, by these rules:
 //!
-//! - **`events`**: the newest [`KEEP_EVENTS`] stay, and up to [`KEEP_FOR_CONSUMERS`] of those that a durable consumer has not
-//!   handled or has among its dead letters. The newest row always stays: it says where numbers go on.
-//! - **`consumers`**: one goes that has handled nothing for [`IDLE_MS`] and lies more than [`KEEP_EVENTS`] behind, so that no
-//!   clock alone makes it go, and that nobody reads.
+//! - **`events`**: the newest stay, and more of those that a durable consumer has not handled or has among its dead letters, as many as
+//!   [`Retention`] says. The newest row always stays: it says where numbers go on.
+//! - **`consumers`**: one goes that has handled nothing for [`Retention::consumer_ms`] and lies more than [`Retention::events`] behind, so
+//!   that no clock alone makes it go, and that nobody reads.
 //! - **`unseen`**: of the newest [`STREAMS_WITH_UNSEEN`] streams of each contact; of older ones a number that is used twice is
 //!   noticed only where a message had it.
 //! - **`marks`** that lie side by side with the same cause become one, which keeps the time of each part (`runs`). Those that
@@ -21,17 +21,12 @@
 use rusqlite::{OptionalExtension, params};
 
 use crate::model::ids::OutStreamRow;
+use crate::policy::limits::Retention;
 use crate::store::delivery::{packs, runs};
 use crate::store::engine::tx::Tx;
 use crate::store::error::StoreError;
 use crate::store::feed::consumers;
 
-/// Events kept for whoever asks.
-pub const KEEP_EVENTS: i64 = 200_000;
-/// Events kept for durable consumers that are behind.
-pub const KEEP_FOR_CONSUMERS: i64 = 1_000_000;
-/// A consumer that handled nothing for so long is given up: a year.
-pub const IDLE_MS: i64 = 365 * 86_400_000;
 /// Streams of each contact of which unseen numbers are kept.
 pub const STREAMS_WITH_UNSEEN: i64 = 16;
 /// Rows that one slice looks at.
@@ -57,12 +52,12 @@ pub enum Progress {
 ///
 /// # Errors
 /// When it fails, nothing of the slice is done.
-pub fn prune(tx: &mut Tx<'_>, at: Progress, read: &[String]) -> Result<Option<Progress>, StoreError> {
+pub fn prune(tx: &mut Tx<'_>, at: Progress, keep: &Retention, read: &[String]) -> Result<Option<Progress>, StoreError> {
     Ok(Some(match at {
-        Progress::Events if prune_events(tx)? => Progress::Events,
+        Progress::Events if prune_events(tx, keep)? => Progress::Events,
         Progress::Events => Progress::Consumers,
         Progress::Consumers => {
-            prune_consumers(tx, read)?;
+            prune_consumers(tx, keep, read)?;
             Progress::Unseen(0)
         }
         Progress::Unseen(stream) => match prune_unseen(tx, stream)? {
@@ -81,7 +76,7 @@ pub fn prune(tx: &mut Tx<'_>, at: Progress, read: &[String]) -> Result<Option<Pr
 }
 
 /// `true`: there are more.
-fn prune_events(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+fn prune_events(tx: &mut Tx<'_>, keep: &Retention) -> Result<bool, StoreError> {
     let head: i64 =
         tx.conn.prepare_cached("SELECT coalesce(max(last), 0) FROM events")?.query_row([], |row| row.get(0))?;
     let wanted: Option<i64> = tx
@@ -90,8 +85,8 @@ fn prune_events(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
             "SELECT min(seq) FROM (SELECT min(seq) AS seq FROM consumers UNION ALL SELECT min(seq) - 1 FROM dead_letters)",
         )?
         .query_row([], |row| row.get(0))?;
-    let kept = head - KEEP_EVENTS;
-    let upto = wanted.map_or(kept, |wanted| kept.min(wanted.max(head - KEEP_FOR_CONSUMERS)));
+    let kept = head - keep.events;
+    let upto = wanted.map_or(kept, |wanted| kept.min(wanted.max(head - keep.consumer_events)));
     let gone = tx
         .conn
         .prepare_cached(
@@ -101,16 +96,16 @@ fn prune_events(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
     Ok(gone as i64 == SLICE)
 }
 
-fn prune_consumers(tx: &mut Tx<'_>, read: &[String]) -> Result<(), StoreError> {
+fn prune_consumers(tx: &mut Tx<'_>, keep: &Retention, read: &[String]) -> Result<(), StoreError> {
     let head: i64 =
         tx.conn.prepare_cached("SELECT coalesce(max(last), 0) FROM events")?.query_row([], |row| row.get(0))?;
     let idle: Vec<String> = tx
         .conn
         .prepare_cached("SELECT name FROM consumers WHERE at < ?1 AND seq < ?2")?
-        .query_map(params![tx.now.0.saturating_sub(IDLE_MS), head - KEEP_EVENTS], |row| row.get(0))?
+        .query_map(params![tx.now.0.saturating_sub(keep.consumer_ms), head - keep.events], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     for name in idle.iter().filter(|name| !read.contains(name)) {
-        tracing::info!(name, "a consumer that nobody has read for a year is forgotten");
+        tracing::info!(name, "a consumer that nobody has read for long is forgotten");
         consumers::consumer_remove(tx, name)?;
     }
     Ok(())

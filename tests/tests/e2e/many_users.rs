@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::daemon::isolate;
 use tests::people::befriend;
@@ -176,8 +177,23 @@ fn a_share_that_is_used_up_stops_its_user_alone() {
     carol.ok(["send", "bob", "nobody told me of anything", "--wait", "delivered"]);
     wait_for_body(&bob, "carol", "nobody told me of anything");
     assert_ne!(state_of(&bob, &waits), "delivered");
+    // Who operates the daemon gives more, and takes it back, without a restart.
+    let config = daemon.home().join("chatd.toml");
+    let share_is = |mib: u32| {
+        let text = std::fs::read_to_string(&config).unwrap();
+        let (before, after) = text.split_once("user_mib = ").unwrap();
+        std::fs::write(&config, format!("{before}user_mib = {mib}{}", &after[1..])).unwrap();
+        daemon.signal(Signal::SIGHUP);
+        wait_for("it is in force", || alice.json(["status"])["stored"]["most"] == u64::from(mib) << 20);
+    };
+    share_is(2);
+    alice.ok(["send", "bob", "with more"]);
+    wait_for("what waited has come", || bodies(&alice, "bob", 10).contains(&"when there is room".to_owned()));
+    share_is(1);
+    alice.run(["send", "bob", "with less"]).expect_code(1).says(&["share of this user is used up"]);
+    let waits = send(&bob, "alice", "when there is room again");
     alice.ok(["forget", "bob"]);
     wait_for("there is room", || alice.run(["send", "bob", "and again"]).code == Some(0));
-    wait_for("what waited has come", || bodies(&alice, "bob", 10).contains(&"when there is room".to_owned()));
+    wait_for("what waited has come", || state_of(&bob, &waits) == "delivered");
     println!("figure: {taken} messages of 40,000 bytes in a share of 1 MiB");
 }

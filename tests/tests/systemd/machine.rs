@@ -163,6 +163,11 @@ impl Machine {
         self.ok(&["sh", "-c", line])
     }
 
+    /// Where a file of it is seen from here.
+    pub fn file(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{path}", self.init))
+    }
+
     /// Starts a command that goes on beside the test, with what it reads.
     pub fn start(&self, args: &[&str]) -> Child {
         self.command(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()

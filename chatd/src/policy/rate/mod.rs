@@ -16,7 +16,7 @@ use proto::wire::MAX_FRAME_BYTES;
 use self::frames::FrameLimits;
 use self::keyed::{KeyedLimiter, TooFast};
 use self::requests::RequestLimiter;
-use super::limits::Limits;
+use super::limits::{Limits, SpaceLimits};
 
 /// Pings of one contact a minute at most. Its daemon takes 256 frames of that kind of this one, and drops who sends more: the other
 /// half is for what is asked beside.
@@ -112,22 +112,32 @@ impl<C: Clock + Clone> RateLimits<C> {
 
 /// The limits that are in force now; all clones see a change.
 #[derive(Debug, Clone)]
-pub struct SharedLimits(Arc<RwLock<Arc<RateLimits>>>);
+pub struct SharedLimits {
+    rates: Arc<RwLock<Arc<RateLimits>>>,
+    space: Arc<RwLock<SpaceLimits>>,
+}
 
 impl SharedLimits {
     /// With the figures of the configuration.
-    pub fn new(limits: &Limits) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(RateLimits::new(limits)))))
+    pub fn new(limits: &Limits, space: &SpaceLimits) -> Self {
+        let rates = Arc::new(RwLock::new(Arc::new(RateLimits::new(limits))));
+        Self { rates, space: Arc::new(RwLock::new(space.clone())) }
     }
 
     /// Those in force.
     pub fn now(&self) -> Arc<RateLimits> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.rates.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What may be stored now.
+    pub fn space(&self) -> SpaceLimits {
+        self.space.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Puts other figures in force. If they are others, everybody begins with a full allowance.
-    pub fn change(&self, limits: &Limits) {
-        let mut shared = self.0.write().unwrap_or_else(PoisonError::into_inner);
+    pub fn change(&self, limits: &Limits, space: &SpaceLimits) {
+        self.space.write().unwrap_or_else(PoisonError::into_inner).clone_from(space);
+        let mut shared = self.rates.write().unwrap_or_else(PoisonError::into_inner);
         if shared.limits != *limits {
             *shared = Arc::new(RateLimits::new(limits));
         }

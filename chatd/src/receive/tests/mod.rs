@@ -21,7 +21,7 @@ use super::{Inbox, Receipt, Verdict, Way};
 use crate::crypto::envelope::{SealTo, Sender, seal};
 use crate::crypto::prekey::PrekeySecret;
 use crate::policy::clock::timekeeper::AccountClock;
-use crate::policy::limits::{Limits, Quotas};
+use crate::policy::limits::{Limits, SpaceLimits};
 use crate::policy::rate::SharedLimits;
 use crate::store::tests::fixture::{Person, run};
 
@@ -71,9 +71,8 @@ fn inbox_with(person: &Person, limits: &Limits) -> Inbox {
         person.prekey.not_after(),
     )
     .unwrap();
-    let (store, rates) = (person.store.clone(), SharedLimits::new(limits));
-    let pending = limits.pending_requests.get();
-    Inbox::new(person.account, person.device_id(), store, vec![prekey], rates, (pending, Quotas::default()), clock())
+    let (store, rates) = (person.store.clone(), SharedLimits::new(limits, &SpaceLimits::default()));
+    Inbox::new(person.account, person.device_id(), store, vec![prekey], rates, clock())
 }
 
 /// The machine's.

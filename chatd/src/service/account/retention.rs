@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Account;
+use crate::service::context::Service;
 use crate::store::StoreError;
 use crate::store::prune::{self, Progress};
 
@@ -18,9 +19,9 @@ const EVERY: Duration = Duration::from_secs(86_400);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs until the store is closed, or takes no writes any more.
-pub(super) async fn watch(account: Arc<Account>) {
+pub(super) async fn watch(service: Service, account: Arc<Account>) {
     let id = account.id.to_string();
-    rounds(&id, tokio::time::sleep, || account.store.hub().head(), || round(&account)).await;
+    rounds(&id, tokio::time::sleep, || account.store.hub().head(), || round(&service, &account)).await;
 }
 
 /// When it is time and something has happened, one round, until the store is closed. `head`: the newest event's number.
@@ -48,12 +49,12 @@ where
 }
 
 /// One round; how many slices it took.
-async fn round(account: &Account) -> Result<u64, StoreError> {
+async fn round(service: &Service, account: &Account) -> Result<u64, StoreError> {
     let mut next = Some(Progress::default());
     let mut slices = 0;
     while let Some(at) = next {
-        let read = account.readers.names();
-        next = account.store.write(move |tx| prune::prune(tx, at, &read)).await?;
+        let (read, keep) = (account.readers.names(), service.config().space.retention());
+        next = account.store.write(move |tx| prune::prune(tx, at, &keep, &read)).await?;
         slices += 1;
         tokio::time::sleep(PAUSE).await;
     }

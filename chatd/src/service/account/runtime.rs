@@ -19,7 +19,6 @@ use crate::directory::session::SessionCommand;
 use crate::directory::{Directories, DirectoryClient};
 use crate::model::{AccountRow, Damage, Presence};
 use crate::policy::clock::timekeeper::AccountClock;
-use crate::policy::limits::Quotas;
 use crate::policy::rate::SharedLimits;
 use crate::receive::Inbox;
 use crate::service::directory::fetch_plan::FetchPlan;
@@ -80,9 +79,6 @@ pub(in crate::service) struct Parts {
 pub(in crate::service) struct Shared<'a> {
     pub limits: &'a SharedLimits,
     pub directories: &'a Directories,
-    /// Requests of strangers that wait at most.
-    pub pending_requests: u32,
-    pub quotas: Quotas,
     /// Cancelled when the account is to end.
     pub gone: CancellationToken,
 }
@@ -104,15 +100,8 @@ impl Account {
                 Some(shared.directories.at(url, pinned)?.with_clock(Arc::clone(&clock)))
             }
         };
-        let inbox = Inbox::new(
-            row.id,
-            row.device,
-            store.clone(),
-            prekeys.all()?,
-            shared.limits.clone(),
-            (shared.pending_requests, shared.quotas),
-            Arc::clone(&clock),
-        );
+        let inbox =
+            Inbox::new(row.id, row.device, store.clone(), prekeys.all()?, shared.limits.clone(), Arc::clone(&clock));
         let (id, device) = (row.id, row.device);
         let tokens = Tokens::open(&store, id);
         let directories = shared.directories.with_home(&row.origin, directory.clone());

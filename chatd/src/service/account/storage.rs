@@ -27,14 +27,7 @@ use crate::store::{PrekeyStore, Store, StoreError, account};
 
 fn shared(service: &Service) -> Shared<'_> {
     let inner = &service.inner;
-    let limits = &service.config().limits;
-    Shared {
-        limits: &inner.limits,
-        directories: &inner.directories,
-        pending_requests: limits.pending_requests.get(),
-        quotas: service.config().space.quotas(),
-        gone: inner.stop.child_token(),
-    }
+    Shared { limits: &inner.limits, directories: &inner.directories, gone: inner.stop.child_token() }
 }
 
 /// Opens the account in a folder.

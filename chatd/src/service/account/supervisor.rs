@@ -285,7 +285,7 @@ impl Work for AccountWork {
         match task {
             Task::Lifetimes => Box::pin(settings::watch_lifetimes(account)),
             Task::Prekeys => Box::pin(prekeys::watch(self.service.clone(), account)),
-            Task::Retention => Box::pin(retention::watch(account)),
+            Task::Retention => Box::pin(retention::watch(self.service.clone(), account)),
             Task::Delivery | Task::Gaps | Task::Mailbox | Task::Others | Task::Session | Task::Connection => {
                 Box::pin(async {})
             }

@@ -16,7 +16,7 @@ use super::account::keys::Keys;
 use super::account::runtime::{Parts, Shared};
 use crate::directory::{Directories, NameOptions, Network};
 use crate::model::AccountRow;
-use crate::policy::limits::{Limits, Quotas};
+use crate::policy::limits::{Limits, SpaceLimits};
 use crate::policy::rate::SharedLimits;
 use crate::store::tests::fixture::Person;
 use crate::store::{PrekeyStore, account};
@@ -34,12 +34,9 @@ fn account_of(person: &Person) -> Arc<Account> {
     let row = AccountRow { directory: String::new(), ..person.read(account::load) };
     let keys = Keys::new(person.identity.clone(), person.device.clone());
     let parts = Parts { folder, row, keys, store: person.store.clone(), prekeys, repair: None };
-    let limits = Limits::default();
     let shared = Shared {
-        limits: &SharedLimits::new(&limits),
+        limits: &SharedLimits::new(&Limits::default(), &SpaceLimits::default()),
         directories: &nobody_asks_the_dns(),
-        pending_requests: limits.pending_requests.get(),
-        quotas: Quotas::default(),
         gone: CancellationToken::new(),
     };
     Account::assemble(parts, shared).unwrap()

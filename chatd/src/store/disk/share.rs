@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,20 +35,25 @@ impl Used {
 /// Of one user.
 #[derive(Debug)]
 pub struct Share {
-    most: u64,
+    most: AtomicU64,
     stores: Mutex<HashMap<PathBuf, u64>>,
 }
 
 impl Share {
     /// With nothing in it.
     pub fn new(most: u64) -> Arc<Self> {
-        Arc::new(Self { most, stores: Mutex::default() })
+        Arc::new(Self { most: most.into(), stores: Mutex::default() })
+    }
+
+    /// Makes it larger or smaller; what is stored stays.
+    pub fn change(&self, most: u64) {
+        self.most.store(most, Ordering::Relaxed);
     }
 
     /// What is taken of it.
     pub fn used(&self) -> Used {
         let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        Used { bytes: stores.values().sum(), most: self.most }
+        Used { bytes: stores.values().sum(), most: self.most.load(Ordering::Relaxed) }
     }
 
     fn set(&self, store: &Path, bytes: Option<u64>) {

@@ -8,6 +8,7 @@ use rusqlite::{Connection, params};
 
 use crate::model::ids::PeerId;
 use crate::model::{AccountRow, Format, Priority};
+use crate::policy::limits::Retention;
 use crate::store::account::{self, NewAccount};
 use crate::store::engine::cache::Cache;
 use crate::store::engine::schema;
@@ -191,7 +192,7 @@ impl Memory {
             notes.into_iter().try_for_each(|note| note(tx))?;
             let mut prune = count.is_multiple_of(7).then(Progress::default);
             while let Some(at) = prune {
-                prune = prune::prune(tx, at, &[])?;
+                prune = prune::prune(tx, at, &Retention::default(), &[])?;
             }
             op(tx)
         })

@@ -10,6 +10,7 @@ use proto::wire::envelope::{AckEntry, Core};
 
 use crate::model::MessageState::{self, Delivered, Expired, Mailboxed, Queued, Read, Rejected, Sent, Withdrawn};
 use crate::model::ids::{OutStreamRow, PeerId};
+use crate::policy::limits::Retention;
 use crate::store::Store;
 use crate::store::contacts::giveup;
 use crate::store::delivery::attempts::{self, AttemptNote};
@@ -22,7 +23,7 @@ use crate::store::log::acks;
 use crate::store::log::expiry::expiry;
 use crate::store::log::outgoing::{self, NewMessage};
 use crate::store::log::recovery::epochs;
-use crate::store::prune::{self, IDLE_MS, KEEP_EVENTS, KEEP_FOR_CONSUMERS, Progress, STREAMS_WITH_UNSEEN};
+use crate::store::prune::{self, Progress, STREAMS_WITH_UNSEEN};
 use crate::store::tests::fixture::{Person, message};
 use crate::store::tests::streams::{Link, stream};
 
@@ -41,7 +42,7 @@ fn prune(person: &Person) -> (u64, u64) {
         let (then, took) = person
             .write(move |tx| {
                 let before = steps();
-                let next = prune::prune(tx, at, &[])?;
+                let next = prune::prune(tx, at, &Retention::default(), &[])?;
                 Ok((next, steps() - before))
             })
             .unwrap();

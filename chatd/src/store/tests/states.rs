@@ -1,6 +1,7 @@
 //! Where an own message stands: marks, attempts, receipts, rejections, epochs.
 
 use crate::model::Outcome;
+use crate::policy::limits::Retention;
 use crate::store::prune::Progress;
 use crate::store::prune::prune;
 use proto::ids::{ConversationId, DeviceId, Epoch};
@@ -299,7 +300,7 @@ fn every_outcome_is_kept_and_told_also_when_it_is_packed() {
         alice.deliver(&bob);
         let mut next = Some(Progress::default());
         while let Some(at) = next {
-            next = alice.write(move |tx| prune(tx, at, &[])).unwrap();
+            next = alice.write(move |tx| prune(tx, at, &Retention::default(), &[])).unwrap();
         }
         assert_eq!(alice.count("SELECT count(*) FROM attempts"), 0);
         assert_eq!(told().as_ref(), Some(outcome), "from a pack");

@@ -1,6 +1,7 @@
 //! One side: keys, what its directory has of it, its store, and what a daemon forgets when it ends.
 
 use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::delivery::core::Core;
 use crate::delivery::core::effect::Effect;
 use crate::policy::clock::Reading;
 use crate::policy::clock::timekeeper::AccountClock;
-use crate::policy::limits::{Limits, Quotas};
+use crate::policy::limits::{Limits, SpaceLimits};
 use crate::policy::rate::SharedLimits;
 use crate::receive::Judge;
 use crate::store::peers::NewContact;
@@ -119,13 +120,13 @@ impl Side {
     ) -> Self {
         let device = DeviceId::of_key(&key.public());
         let row = account_row(name, own.account, device);
-        let limits = Limits::default();
+        let limits = Limits { pending_requests: NonZeroU32::new(4).unwrap(), ..Limits::default() };
         let clock = Arc::new(AccountClock::new(0, || Reading { wall: BEGIN_MS / 1_000, uptime: 0, asleep: 0 }));
         Self {
             name,
             account: own.account,
             store: Memory::new(row, own.record.clone(), other, TOKEN),
-            judge: Judge::new(own.account, SharedLimits::new(&limits), (4, Quotas::default()), clock),
+            judge: Judge::new(own.account, SharedLimits::new(&limits, &SpaceLimits::default()), clock),
             identity,
             key: key.clone(),
             prekeys: vec![Rc::clone(&prekey)],

@@ -25,22 +25,23 @@ fn fill_events(person: &Person, upto: i64) {
 fn events_are_kept_for_consumers_up_to_a_bound_and_numbers_go_on() {
     let (alice, bob) = friends();
     let oldest = |person: &Person| person.count("SELECT min(first) FROM events");
-    let head = KEEP_FOR_CONSUMERS + 500_000;
+    let keep = Retention::default();
+    let head = keep.consumer_events + 500_000;
     fill_events(&alice, head);
-    for (name, seq) in [("far", 100_000), ("behind", head - KEEP_EVENTS - 300_000), ("near", head)] {
+    for (name, seq) in [("far", 100_000), ("behind", head - keep.events - 300_000), ("near", head)] {
         alice.write(move |tx| consumers::consumer_begin(tx, name, seq as u64)).unwrap();
     }
     prune(&alice);
-    let bound = head - KEEP_FOR_CONSUMERS;
+    let bound = head - keep.consumer_events;
     assert!((bound - 1_000..=bound + 1).contains(&oldest(&alice)), "no consumer holds more than the bound");
     let page = alice.read(|conn| feed::read_events(conn, 100_000, 10));
     assert_eq!(page.events[0].kind(), EventKind::FeedLagged, "it is told what it missed");
     alice.write(|tx| consumers::consumer_remove(tx, "far")).unwrap();
     prune(&alice);
-    let bound = head - KEEP_EVENTS - 300_000;
+    let bound = head - keep.events - 300_000;
     assert!((bound - 1_000..=bound + 1).contains(&oldest(&alice)), "what one waits for is kept");
     // A dead letter holds its event as a consumer does.
-    let dead = head - KEEP_EVENTS - 200_000;
+    let dead = head - keep.events - 200_000;
     alice
         .write(move |tx| {
             consumers::consumer_begin(tx, "late", dead as u64 - 1)?;
@@ -53,7 +54,7 @@ fn events_are_kept_for_consumers_up_to_a_bound_and_numbers_go_on() {
     assert!((dead - 1_000..=dead).contains(&oldest(&alice)), "{} for {dead}", oldest(&alice));
     alice.write(move |tx| consumers::consumer_reset(tx, "late", head as u64)).unwrap();
     prune(&alice);
-    let bound = head - KEEP_EVENTS;
+    let bound = head - keep.events;
     assert!((bound - 1_000..=bound + 1).contains(&oldest(&alice)));
     // Everything but the newest may go, and the newest stays, so that numbers go on after a restart.
     alice
@@ -64,19 +65,32 @@ fn events_are_kept_for_consumers_up_to_a_bound_and_numbers_go_on() {
     let again = Store::open(alice.folder.path(), &Indexer::start()).unwrap();
     let alice = Person { store: again, ..alice };
     alice.send(&bob, &["next"]);
-    assert_eq!(alice.count("SELECT max(last) FROM events"), KEEP_FOR_CONSUMERS + 500_001);
+    assert_eq!(alice.count("SELECT max(last) FROM events"), keep.consumer_events + 500_001);
+}
+
+#[test]
+fn an_operator_says_how_many_events_are_kept() {
+    let (alice, _bob) = friends();
+    fill_events(&alice, 100_000);
+    let keep = Retention { events: 5_000, ..Retention::default() };
+    let mut next = Some(Progress::default());
+    while let Some(at) = next {
+        next = alice.write(move |tx| prune::prune(tx, at, &keep, &[])).unwrap();
+    }
+    assert!((94_000..=95_001).contains(&alice.count("SELECT min(first) FROM events")));
 }
 
 #[test]
 fn a_consumer_goes_when_it_is_idle_and_far_behind_and_not_read() {
     let (alice, _bob) = friends();
-    let head = KEEP_EVENTS + 1_000;
+    let keep = Retention::default();
+    let head = keep.events + 1_000;
     for name in ["idle", "read", "young"] {
         alice.write(move |tx| consumers::consumer_begin(tx, name, 1)).unwrap();
     }
     alice.write(move |tx| consumers::consumer_begin(tx, "near", 900)).unwrap();
     fill_events(&alice, head);
-    let old = Timestamp::now().0 - IDLE_MS - 1_000;
+    let old = Timestamp::now().0 - keep.consumer_ms - 1_000;
     alice
         .write(move |tx| {
             Ok(tx.conn.execute(
@@ -85,7 +99,7 @@ fn a_consumer_goes_when_it_is_idle_and_far_behind_and_not_read() {
             )?)
         })
         .unwrap();
-    alice.write(|tx| prune::prune(tx, Progress::Consumers, &["read".to_owned()])).unwrap();
+    alice.write(move |tx| prune::prune(tx, Progress::Consumers, &keep, &["read".to_owned()])).unwrap();
     let left: Vec<String> =
         alice.read(|conn| consumers::page(conn, "", 10, 0)).into_iter().map(|one| one.name).collect();
     assert_eq!(left, ["near", "read", "young"]);

@@ -27,6 +27,8 @@ const LIBRARIES: [(&str, &str); 5] = [
 pub struct Binaries {
     /// Holds them, stripped.
     pub folder: PathBuf,
+    /// Holds programs of the same sources that run here, and can be asked what stands in pages.
+    pub speaking: PathBuf,
     /// Holds what was stripped off, as debuggers look for it.
     debug: PathBuf,
 }
@@ -43,12 +45,20 @@ impl Binaries {
             build.args(PROGRAMS.iter().flat_map(|name| ["--package", name]));
             forget_places(&mut build, target, run.epoch)?;
         }
+        run.arch.build(&mut build);
         ensure!(build.status().context("cannot run cargo")?.success(), "the build failed");
-        let built = target.join(if run.is_fast() { "debug" } else { &run.profile });
+        let folder = if run.is_fast() { "debug" } else { &run.profile };
         let work = run.folder.join("work");
-        let binaries = Self { folder: work.join("bin"), debug: work.join("debug") };
+        let mut binaries = Self { folder: work.join("bin"), speaking: work.join("bin"), debug: work.join("debug") };
+        let mut built = target.join(folder);
+        if !run.arch.is_here() {
+            built = target.join(run.arch.target).join(folder);
+            let mut here = cargo(["build", "--locked", "--workspace", "--bins", "--target-dir"]);
+            ensure!(here.arg(target).status().context("cannot run cargo")?.success(), "the build for here failed");
+            binaries.speaking = target.join("debug");
+        }
         for name in PROGRAMS {
-            binaries.split(&built.join(name), name, run.is_fast())?;
+            binaries.split(&built.join(name), name, run)?;
             let highest = highest_glibc(&binaries.folder.join(name))?;
             println!("{name}: needs GLIBC {}.{}", highest.0, highest.1);
             let (major, minor) = OLDEST_GLIBC;
@@ -57,11 +67,11 @@ impl Binaries {
         Ok(binaries)
     }
 
-    fn split(&self, built: &Path, name: &str, fast: bool) -> Result<()> {
+    fn split(&self, built: &Path, name: &str, run: &Run) -> Result<()> {
         let stripped = self.folder.join(name);
         write(&stripped, b"")?;
-        output(Command::new("strip").args(["--strip-all", "-o"]).arg(&stripped).arg(built))?;
-        if fast {
+        output(Command::new(run.arch.tool("strip")).args(["--strip-all", "-o"]).arg(&stripped).arg(built))?;
+        if run.is_fast() {
             return Ok(());
         }
         let id = build_id(built)?;
@@ -69,7 +79,10 @@ impl Binaries {
         let debug = self.debug.join("usr/lib/debug/.build-id").join(first).join(format!("{rest}.debug"));
         write(&debug, b"")?;
         output(
-            Command::new("objcopy").args(["--only-keep-debug", "--compress-debug-sections"]).arg(built).arg(&debug),
+            Command::new(run.arch.tool("objcopy"))
+                .args(["--only-keep-debug", "--compress-debug-sections"])
+                .arg(built)
+                .arg(&debug),
         )?;
         Ok(())
     }
@@ -77,7 +90,7 @@ impl Binaries {
     /// The debug symbols of all programs, to be unpacked at `/`.
     pub fn debug_archive(&self, run: &Run) -> Result<Made> {
         set_times(&self.debug, run.epoch)?;
-        let path = run.folder.join(format!("chatd-debug-symbols-{}-{}.tar.xz", run.version, std::env::consts::ARCH));
+        let path = run.folder.join(format!("chatd-debug-symbols-{}-{}.tar.xz", run.version, run.arch.rpm));
         let mut tar = Command::new("tar");
         tar.args([
             "--create",

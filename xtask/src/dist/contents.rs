@@ -82,8 +82,8 @@ impl<'a> Source<'a> {
     /// Asks the programs for what they say of themselves.
     pub fn new(run: &'a Run, package: &'a Package, binaries: &'a Binaries, graph: &Graph) -> Result<Self> {
         let man = run.folder.join("work/man");
-        man::write(&man, &binaries.folder)?;
-        let mut print = Command::new(binaries.folder.join(package.name));
+        man::write(&man, &binaries.speaking)?;
+        let mut print = Command::new(binaries.speaking.join(package.name));
         // As root would have it, for whom the packages are.
         print.arg("--print-config").env_clear().env("HOME", "/root");
         let crates = graph.below(package.programs);

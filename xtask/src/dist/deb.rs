@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::binaries::Binaries;
 use super::contents::Package;
@@ -12,15 +12,6 @@ use super::work::{MAINTAINER, Made, Run, date, files, output, set_times, templat
 
 /// Accounts and folders are made by systemd's tools, or what stands for them where there is no systemd.
 const TOOLS: &str = "systemd | systemd-standalone-sysusers | systemd-sysusers, systemd | systemd-standalone-tmpfiles | systemd-tmpfiles";
-
-/// What machines are called here.
-fn architecture() -> Result<&'static str> {
-    match std::env::consts::ARCH {
-        "x86_64" => Ok("amd64"),
-        "aarch64" => Ok("arm64"),
-        other => bail!("nobody said what Debian calls {other}"),
-    }
-}
 
 /// Adds to the staged files what Debian wants to have beside them, and packs.
 pub fn pack(run: &Run, package: &Package, binaries: &Binaries, stage: &Path) -> Result<Made> {
@@ -48,7 +39,7 @@ pub fn pack(run: &Run, package: &Package, binaries: &Binaries, stage: &Path) -> 
     let fields = [
         ("Package", name.to_owned()),
         ("Version", version.clone()),
-        ("Architecture", architecture()?.to_owned()),
+        ("Architecture", run.arch.debian.to_owned()),
         ("Maintainer", MAINTAINER.to_owned()),
         ("Installed-Size", kib.to_string()),
         ("Depends", depends.clone()),
@@ -78,7 +69,7 @@ pub fn pack(run: &Run, package: &Package, binaries: &Binaries, stage: &Path) -> 
     }
     set_times(stage, run.epoch)?;
 
-    let path = run.folder.join(format!("{name}_{version}_{}.deb", architecture()?));
+    let path = run.folder.join(format!("{name}_{version}_{}.deb", run.arch.debian));
     let mut pack = Command::new("dpkg-deb");
     pack.env("SOURCE_DATE_EPOCH", run.epoch.to_string()).args(["--root-owner-group", "--uniform-compression"]);
     pack.args(if run.is_fast() { ["-Zgzip", "-z1"] } else { ["-Zxz", "-z6"] });

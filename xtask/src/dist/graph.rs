@@ -8,6 +8,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tests::binaries::repository;
 
+use super::arch::Arch;
+
 /// One crate.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Crate {
@@ -33,8 +35,8 @@ pub struct Graph {
 
 impl Graph {
     /// Asks cargo.
-    pub fn read() -> Result<Self> {
-        let args = ["metadata", "--format-version=1", "--locked", "--filter-platform", "x86_64-unknown-linux-gnu"];
+    pub fn read(arch: Arch) -> Result<Self> {
+        let args = ["metadata", "--format-version=1", "--locked", "--filter-platform", arch.target];
         let output = cargo(args).output().context("cannot run cargo metadata")?;
         ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
         let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata printed no JSON")?;

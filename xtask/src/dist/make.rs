@@ -7,6 +7,7 @@ use std::time::UNIX_EPOCH;
 use anyhow::{Context, Result, ensure};
 use tests::binaries::repository;
 
+use super::arch::Arch;
 use super::binaries::Binaries;
 use super::contents::{Format, PACKAGES, Package, Source};
 use super::graph::Graph;
@@ -18,6 +19,8 @@ use super::{deb, rpm};
 pub struct Order {
     /// What cargo is to build.
     pub profile: String,
+    /// For which processors.
+    pub arch: Arch,
     /// The number of this packaging of one version.
     pub release: u32,
     /// This package alone.
@@ -27,10 +30,12 @@ pub struct Order {
 /// Builds into `target`, packs into `folder`; what is there now.
 pub fn make(order: &Order, folder: &Path, target: &Path) -> Result<Vec<Made>> {
     needed(&["dpkg-deb", "rpmbuild", "objcopy", "strip", "readelf"])?;
-    let graph = Graph::read()?;
+    order.arch.check()?;
+    let graph = Graph::read(order.arch)?;
     let run = Run {
         folder: folder.to_owned(),
         profile: order.profile.clone(),
+        arch: order.arch,
         version: graph.version_of("chatd")?,
         release: order.release,
         epoch: epoch()?,

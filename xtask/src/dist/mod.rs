@@ -5,6 +5,7 @@
 //!
 //! Not its job: to try the packages. Tests do, on machines with a systemd of their own (`tests/tests/systemd`).
 
+mod arch;
 mod binaries;
 mod check;
 mod contents;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use tests::binaries::target_folder;
 
+use self::arch::Arch;
 use self::make::{Order, make, report};
 pub use self::work::put;
 
@@ -36,6 +38,9 @@ pub struct Options {
     /// The number of this packaging of one version
     #[arg(long, default_value_t = 1)]
     release: u32,
+    /// For which processors, in Debian's words: `amd64` or `arm64` [default: this machine's]
+    #[arg(long)]
+    arch: Option<String>,
     /// Build everything twice, in two folders, and hold each file against the other
     #[arg(long)]
     check: bool,
@@ -47,7 +52,8 @@ pub fn run(options: &Options) -> Result<()> {
         Some(folder) => std::path::absolute(folder)?,
         None => target_folder()?.join("dist"),
     };
-    let order = Order { profile: options.profile.clone(), release: options.release, only: None };
+    let arch = Arch::named(options.arch.as_deref())?;
+    let order = Order { profile: options.profile.clone(), arch, release: options.release, only: None };
     if options.check {
         return check::run(&order, &folder).map(drop);
     }
@@ -56,12 +62,12 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// Builds what is given away twice, and compares; what to tell of it.
 pub fn compared() -> Result<String> {
-    let order = Order { profile: "dist".to_owned(), release: 1, only: None };
+    let order = Order { profile: "dist".to_owned(), arch: Arch::named(None)?, release: 1, only: None };
     Ok(format!("{} files, the same bytes in two builds", check::run(&order, &target_folder()?.join("dist"))?))
 }
 
 /// Packages of the programs that the tests have, in `folder`: for machines that install them.
 pub fn for_tests(folder: &Path, release: u32, only: Option<&str>) -> Result<()> {
-    let order = Order { profile: "dev".to_owned(), release, only: only.map(str::to_owned) };
+    let order = Order { profile: "dev".to_owned(), arch: Arch::named(None)?, release, only: only.map(str::to_owned) };
     make(&order, folder, &target_folder()?).map(drop)
 }

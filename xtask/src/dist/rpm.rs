@@ -47,7 +47,13 @@ pub fn pack(run: &Run, package: &Package, stage: &Path) -> Result<Made> {
     let file = top.join(format!("{name}.spec"));
     write(&file, spec)?;
     let mut build = Command::new("rpmbuild");
-    build.env("SOURCE_DATE_EPOCH", run.epoch.to_string()).args(["-bb", "--quiet", "--define"]);
+    build.env("SOURCE_DATE_EPOCH", run.epoch.to_string()).args([
+        "-bb",
+        "--quiet",
+        "--target",
+        run.arch.rpm,
+        "--define",
+    ]);
     build.arg(format!("_topdir {}", top.display()));
     let payload = if run.is_fast() { "w1.gzdio" } else { "w19.zstdio" };
     for define in [

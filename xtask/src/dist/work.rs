@@ -9,6 +9,8 @@ use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 use tests::binaries::repository;
 
+use super::arch::Arch;
+
 /// Who is asked about the packages.
 pub const MAINTAINER: &str = "The chatd developers <chatd@example.org>";
 
@@ -17,6 +19,7 @@ pub const MAINTAINER: &str = "The chatd developers <chatd@example.org>";
 pub struct Run {
     pub folder: PathBuf,
     pub profile: String,
+    pub arch: Arch,
     pub version: String,
     pub release: u32,
     /// Seconds since 1970 that stand wherever a time has to: of the last commit, unless `SOURCE_DATE_EPOCH` says another.

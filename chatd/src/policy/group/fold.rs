@@ -4,8 +4,8 @@
 //! place on, and what came behind is judged again; unless somebody above its author has said meanwhile that he could not open
 //! it ([`Event::unopened`](proto::group::Event)). So nobody commits now and reveals later.
 //!
-//! That word is judged in the world without what it names (decisions/0060): `y` lists some `x`; all is folded to `y` as if no `x` could be
-//! opened, and other such words in between are heard anew. If the author of `y` is owner there, or an admin who was above the author of `x`
+//! That word is judged in the world without what it names (decisions/0060, 0053): `y` lists some `x`; all is folded to `y` as if no `x`
+//! could be opened, and other such words in between are judged anew, each in a world of its own. If the author of `y` is owner there, or an admin who was above the author of `x`
 //! when `x` was made, that world is the one that goes on, for whoever can open `x` as well. Otherwise an owner who hands over in
 //! a hidden event, and then openly to somebody else, would take the group back by revealing the first.
 
@@ -21,6 +21,11 @@ use super::state::{Rank, State};
 
 /// How often a list of unopened events is judged again without those that it may not name.
 const ROUNDS: usize = 3;
+/// Worlds that are made for what one event says, those within others among them, and events that are folded in them. If more are needed, all is heard in one world together ([`TURNS`]): a flood of such words must neither keep an honest one from
+/// being heard, nor stop everybody.
+pub(super) const WORLDS: [usize; 2] = [64, 4_096];
+/// Words between a hidden event and what is said of it that are judged so.
+pub(super) const DEEP: usize = 6;
 /// How often words in between are heard otherwise, while one list is judged; then they stay as they are. Only who has the right to
 /// void something can bring that about, once for each event.
 const TURNS: usize = 64;
@@ -113,6 +118,17 @@ impl Keeper {
     }
 }
 
+/// What is taken for void on the way into worlds within others, by whose word, and the first event of it.
+#[derive(Debug, Clone)]
+struct Assumed {
+    void: BTreeMap<u32, BTreeSet<u32>>,
+    low: u32,
+}
+
+/// More than [`WORLDS`] would be needed.
+#[derive(Debug)]
+struct TooMany;
+
 /// Judges a chain.
 pub(super) struct Judge<'a> {
     pub entries: &'a [Entry],
@@ -124,7 +140,13 @@ impl Judge<'_> {
     /// One event further: what it says of others is looked at first, which may change the world that it is judged in.
     pub fn step(&self, world: &mut World) {
         (world.from, world.verdicts) = (world.state.next, Vec::new());
-        if let Some(other) = self.settle(world) {
+        let nothing = Assumed { void: BTreeMap::new(), low: u32::MAX };
+        let judged = self.settle(world, |listed| {
+            let number = world.state.next;
+            let apart = self.without(world, number, listed, &nothing, &mut [0, 0]);
+            Ok(apart.unwrap_or_else(|TooMany| self.without_at_once(world, number, listed)))
+        });
+        if let Ok(Some(other)) = judged {
             *world = other;
         }
         self.one(world);
@@ -144,20 +166,32 @@ impl Judge<'_> {
 
     /// What the next event says of those before it, if that makes another world: without all that it names, and with such words in
     /// between judged anew.
-    fn settle(&self, world: &World) -> Option<World> {
+    fn settle(
+        &self,
+        world: &World,
+        mut without: impl FnMut(&BTreeSet<u32>) -> Result<World, TooMany>,
+    ) -> Result<Option<World>, TooMany> {
         let number = world.state.next;
-        let mut listed = self.listed(world, number)?;
+        let Some(mut listed) = self.listed(world, number) else { return Ok(None) };
         for _ in 0..ROUNDS {
-            let other = self.without(world, number, &listed);
+            let other = without(&listed)?;
             let allowed = self.allowed(&other, number, &listed);
             if allowed == listed {
-                return Some(other);
+                return Ok(Some(other));
             }
             // What cannot be opened here counts for nothing anyway, and is looked at when it can be.
-            allowed.iter().find(|at| self.event(**at).is_some())?;
+            if !allowed.iter().any(|at| self.event(*at).is_some()) {
+                return Ok(None);
+            }
             listed = allowed;
         }
-        None
+        Ok(None)
+    }
+
+    /// Whether an event names any that can be opened.
+    fn speaks(&self, number: u32) -> bool {
+        self.event(number)
+            .is_some_and(|event| event.event().unopened.iter().any(|at| *at < number && self.event(*at).is_some()))
     }
 
     /// What an event names that is not void yet, if any of it can be opened.
@@ -171,9 +205,43 @@ impl Judge<'_> {
         listed.iter().any(|at| self.event(*at).is_some()).then_some(listed)
     }
 
-    /// The world before event `number`, as if what it names could not be opened. Words in between that void something are dropped if
-    /// their authors had no right to them there, and those that did not are heard if they have.
-    fn without(&self, world: &World, number: u32, listed: &BTreeSet<u32>) -> World {
+    /// The world before event `number`, as if what it names could not be opened: the same that those come to who cannot open it.
+    fn without(
+        &self,
+        world: &World,
+        number: u32,
+        listed: &BTreeSet<u32>,
+        assumed: &Assumed,
+        made: &mut [usize; 2],
+    ) -> Result<World, TooMany> {
+        let mut assumed = assumed.clone();
+        assumed.low = assumed.low.min(listed.first().copied().unwrap_or(number));
+        let begin = self.kept.before(assumed.low);
+        *made = [made[0] + 1, made[1] + number.saturating_sub(begin.state.next) as usize];
+        // Each word in between doubles the worlds: what cannot be done is not begun.
+        let words = (assumed.low..number).filter(|at| self.speaks(*at)).take(DEEP + 1).count();
+        if made[0] > WORLDS[0] || made[1] > WORLDS[1] || words > DEEP {
+            return Err(TooMany);
+        }
+        assumed.void.insert(number, listed.clone());
+        let mut again = begin;
+        // What was settled before the first of them is settled there as well.
+        again.void = world.void.range(..assumed.low).map(|(by, void)| (*by, void.clone())).collect();
+        again.void.extend(assumed.void.clone());
+        while again.state.next < number {
+            if again.state.next >= assumed.low {
+                let between = again.state.next;
+                let judged = self.settle(&again, |listed| self.without(&again, between, listed, &assumed, made))?;
+                again = judged.unwrap_or(again);
+            }
+            self.one(&mut again);
+        }
+        Ok(again)
+    }
+
+    /// The same in one world. Words in between that void something are dropped if their authors had no right to them there, and those
+    /// that did not are heard if they have.
+    fn without_at_once(&self, world: &World, number: u32, listed: &BTreeSet<u32>) -> World {
         let mut void = world.void.clone();
         void.insert(number, listed.clone());
         let mut low = listed.first().copied().unwrap_or(number);

@@ -9,6 +9,7 @@ use proto::group::{Act, Event, GroupType};
 use proto::ids::{AccountId, DeviceId};
 
 use super::super::apply::Place;
+use super::super::fold::{DEEP, WORLDS};
 use super::super::messages::Sent;
 use super::super::rules::Limits;
 
@@ -29,10 +30,9 @@ pub struct Oracle<'f> {
     bosses: Vec<Vec<AccountId>>,
 }
 
-/// Who may vote, and with what.
+/// Who may vote.
 type Electors = Vec<(AccountId, Vec<Device>)>;
 
-/// Which events void which others.
 type Void = BTreeMap<usize, BTreeSet<usize>>;
 
 fn all(void: &Void) -> BTreeSet<usize> {
@@ -55,25 +55,69 @@ impl<'f> Oracle<'f> {
         Self::plain(facts, limits, all(&void))
     }
 
-    /// Which events void which others.
     fn void(facts: &'f [Fact], limits: Limits, end: usize) -> Void {
         let mut void = Void::new();
         for at in 1..end {
-            let Some(mut listed) = names(facts, &void, at) else { continue };
-            for _ in 0..3 {
-                let (other, trial) = Self::without(facts, limits, &void, at, &listed);
-                let good: BTreeSet<usize> = listed.iter().copied().filter(|n| trial.may_hide(at, *n)).collect();
-                if good == listed {
-                    void = other;
-                    break;
-                }
-                if good.iter().all(|n| facts[*n].event.is_none()) {
-                    break;
-                }
-                listed = good;
-            }
+            let nothing = Void::new();
+            let other = Self::hear(facts, &void, at, |listed| {
+                let apart = Self::apart(facts, limits, &void, at, listed, (&nothing, usize::MAX), &mut [0, 0]);
+                Some(apart.unwrap_or_else(|| Self::without(facts, limits, &void, at, listed)))
+            });
+            void = other.flatten().unwrap_or(void);
         }
         void
+    }
+
+    /// The world without some events, and those of other words in it; `None`: there are too many.
+    fn apart(
+        facts: &'f [Fact],
+        limits: Limits,
+        void: &Void,
+        at: usize,
+        listed: &BTreeSet<usize>,
+        (given, low): (&Void, usize),
+        made: &mut [usize; 2],
+    ) -> Option<(Void, Self)> {
+        let low = low.min(*listed.first().unwrap());
+        *made = [made[0] + 1, made[1] + at - 1];
+        let words = (low..at).filter(|at| names(facts, &Void::new(), *at).is_some()).count();
+        if made[0] > WORLDS[0] || made[1] > WORLDS[1] || words > DEEP {
+            return None;
+        }
+        let mut given = given.clone();
+        given.insert(at, listed.clone());
+        let mut other: Void = void.clone().into_iter().filter(|(by, _)| *by < low).collect();
+        other.extend(given.clone());
+        for between in low..at {
+            let next = Self::hear(facts, &other, between, |listed| {
+                Self::apart(facts, limits, &other, between, listed, (&given, low), made)
+            })?;
+            other = next.unwrap_or(other);
+        }
+        let trial = Self::plain(&facts[..=at], limits, all(&other));
+        Some((other, trial))
+    }
+
+    /// What is void after event `at`, if that is something else; `None`: it takes too many worlds.
+    fn hear(
+        facts: &'f [Fact],
+        void: &Void,
+        at: usize,
+        mut without: impl FnMut(&BTreeSet<usize>) -> Option<(Void, Self)>,
+    ) -> Option<Option<Void>> {
+        let Some(mut listed) = names(facts, void, at) else { return Some(None) };
+        for _ in 0..3 {
+            let (other, trial) = without(&listed)?;
+            let good: BTreeSet<usize> = listed.iter().copied().filter(|n| trial.may_hide(at, *n)).collect();
+            if good == listed {
+                return Some(Some(other));
+            }
+            if good.iter().all(|n| facts[*n].event.is_none()) {
+                return Some(None);
+            }
+            listed = good;
+        }
+        Some(None)
     }
 
     /// Until nothing changes: the first word in between that is to be heard otherwise is.

@@ -1,26 +1,154 @@
 //! Long random lives: both engines are asked the same, and have to answer the same and hold the same.
 
+use proto::directory::groups::{Append, EntryKind, Running};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::house::{House, Person, ask, person};
 use super::memory::Model;
+use super::team::{Team, account, key, public};
 use super::{Engine, Sqlite};
-use crate::store::command::{Commands, Queries};
+use crate::store::command::{Commands, EntriesFetch, GroupCommands, GroupQueries, Queries};
+use crate::store::groups::{GroupAppend, GroupRequest, NewGroup, Statements};
 use crate::store::request::{RESERVED_SECONDS, Request, StoreReach};
 
 /// What is done, as both engines are told.
 #[derive(Debug, Clone)]
 enum Step {
-    Publish { who: usize, name: usize, seq: u64, devices: usize, shows: bool },
-    Release { who: usize },
-    Reach { who: usize, device: usize, seq: u64 },
-    Session { who: usize, device: usize, number: Option<u64> },
-    Tokens { who: usize, add: u8, remove: u8 },
-    Contact { who: usize, device: usize, token: u8, text: u8, size: usize, ttl: u32 },
-    Stranger { who: usize, site: u8, work: u8, text: u8, ttl: u32 },
-    Delete { who: usize, device: usize, numbers: Vec<u64> },
+    Publish {
+        who: usize,
+        name: usize,
+        seq: u64,
+        devices: usize,
+        shows: bool,
+    },
+    Release {
+        who: usize,
+    },
+    Reach {
+        who: usize,
+        device: usize,
+        seq: u64,
+    },
+    Session {
+        who: usize,
+        device: usize,
+        number: Option<u64>,
+    },
+    Tokens {
+        who: usize,
+        add: u8,
+        remove: u8,
+    },
+    Contact {
+        who: usize,
+        device: usize,
+        token: u8,
+        text: u8,
+        size: usize,
+        ttl: u32,
+    },
+    Stranger {
+        who: usize,
+        site: u8,
+        work: u8,
+        text: u8,
+        ttl: u32,
+    },
+    Delete {
+        who: usize,
+        device: usize,
+        numbers: Vec<u64>,
+    },
+    Found {
+        who: usize,
+        team: usize,
+    },
+    Append {
+        team: usize,
+        seed: u8,
+        writer: u8,
+        kind: u8,
+        after: u64,
+        text: u8,
+        size: usize,
+        staged: Option<u8>,
+        proved: bool,
+        turn: Option<u8>,
+        at: bool,
+    },
+    Stage {
+        team: usize,
+        seed: u8,
+        writer: u8,
+        text: u8,
+    },
+    State {
+        team: usize,
+        seed: u8,
+        number: u64,
+    },
+    Slot {
+        team: usize,
+        seed: u8,
+        writer: u8,
+        device: u8,
+        counter: u64,
+    },
+    Keep {
+        team: usize,
+        drop: bool,
+        numbers: Vec<u64>,
+        slot: u8,
+    },
+    End {
+        who: usize,
+        team: usize,
+    },
     Sweep,
+}
+
+/// Logs that people make.
+const TEAMS: usize = 3;
+
+/// A team with one of a few seeds, the number of whose header it is.
+fn team_of(team: usize, seed: u8) -> Team {
+    Team { seed: [seed; 32], number: seed.into(), ..super::team::team(&format!("team {team}")) }
+}
+
+/// What a step about a group is.
+fn group_step(random: &mut StdRng) -> Step {
+    let team = random.random_range(0..TEAMS);
+    let (seed, writer) = (random.random_range(0..3), random.random_range(0..4));
+    let text = random.random_range(0..30);
+    match random.random_range(0..20) {
+        0..3 => Step::Found { who: random.random_range(0..4), team },
+        3..13 => Step::Append {
+            team,
+            seed,
+            writer,
+            kind: random.random_range(1..4),
+            after: random.random_range(0..12),
+            text,
+            size: random.random_range(1..4_000),
+            staged: random.random_bool(0.3).then(|| random.random_range(0..30)),
+            proved: random.random_bool(0.2),
+            turn: random.random_bool(0.2).then(|| random.random_range(0..3)),
+            at: random.random_bool(0.1),
+        },
+        13 | 14 => Step::Stage { team, seed, writer, text },
+        15 => Step::State { team, seed, number: random.random_range(0..6) },
+        16 | 17 => {
+            Step::Slot { team, seed, writer, device: random.random_range(0..3), counter: random.random_range(0..9) }
+        }
+        18 if random.random_bool(0.1) => Step::End { who: random.random_range(0..4), team },
+        _ => Step::Keep {
+            team,
+            drop: random.random_bool(0.5),
+            numbers: (0..3).map(|_| random.random_range(0..20)).collect(),
+            slot: random.random_range(0..3),
+        },
+    }
 }
 
 // Some look alike.
@@ -39,6 +167,9 @@ fn device_of(who: usize, device: usize) -> ed25519_dalek::SigningKey {
 }
 
 fn step(random: &mut StdRng) -> Step {
+    if random.random_bool(0.5) {
+        return group_step(random);
+    }
     let (who, device) = (random.random_range(0..4), random.random_range(0..2));
     let (ttl, seq) = (random.random_range(1..200), random.random_range(1..30));
     match random.random_range(0..20) {
@@ -130,11 +261,84 @@ fn play<E: Engine>(house: &mut House<E>, steps: &[Step]) -> Vec<String> {
             Step::Delete { who, device: n, numbers } => {
                 put!(|reply| Request::Delete { account: whose(who), device: device(who, n), numbers, reply });
             }
+            Step::Found { who, team } => {
+                let team = team_of(team, 0);
+                let new = NewGroup { account: whose(who), root: team.root_by(&team.root), header: team.header() };
+                put!(|reply| Request::Group(GroupRequest::Create(Box::new(new), reply)));
+            }
+            Step::Append { team, seed, writer, kind, after, text, size, staged, proved, turn, at } => {
+                let team = team_of(team, seed);
+                let kind = EntryKind::of(kind).unwrap();
+                let mut append = Append::new(kind, vec![text; size / 1_000 * 1_000 + 1]);
+                if kind == EntryKind::Event {
+                    append.after = after;
+                    append.staged = staged.map(|text| keys_of(&team, text).hash).into_iter().collect();
+                }
+                append.at = at.then(|| Running { number: after, hash: [text; 32] });
+                let mut new = team.append(account(writer), append);
+                if proved {
+                    new = team.proved(new, after);
+                }
+                if let (EntryKind::Event, Some(seed)) = (kind, turn) {
+                    new.statements.header = Some(Team { seed: [seed; 32], number: after, ..team }.header());
+                }
+                put!(|reply| Request::Group(GroupRequest::Append(Box::new(new), reply)));
+            }
+            Step::Stage { team, seed, writer, text } => {
+                let new = GroupAppend { writer: account(writer), ..keys_of(&team_of(team, seed), text) };
+                put!(|reply| Request::Group(GroupRequest::Stage(Box::new(new), reply)));
+            }
+            Step::State { team, seed, number } => {
+                let team = Team { number, ..team_of(team, seed) };
+                let new = Statements { root: None, header: Some(team.header()) };
+                put!(|reply| Request::Group(GroupRequest::State(team.log, Box::new(new), reply)));
+            }
+            Step::Slot { team, seed, writer, device, counter } => {
+                let slot =
+                    team_of(team, seed).slot(account(writer), &key(&format!("slot {device}")), counter, &[7; 50]);
+                put!(|reply| Request::Group(GroupRequest::Slot(Box::new(slot), reply)));
+            }
+            Step::Keep { team, drop, numbers, slot } => {
+                let asked = team_of(team, 0).keep(drop, &numbers, &[public(&key(&format!("slot {slot}")))]);
+                put!(|reply| Request::Group(GroupRequest::Keep(Box::new(asked), reply)));
+            }
+            Step::End { who, team } => {
+                let (account, log) = (whose(who), team_of(team, 0).log);
+                put!(|reply| Request::Group(GroupRequest::Remove { account, log, reply }));
+            }
             Step::Sweep => put!(Request::Sweep),
         }
     }
     house.serve(requests);
     answers.into_iter().map(|answer| answer()).collect()
+}
+
+fn keys_of(team: &Team, text: u8) -> GroupAppend {
+    team.keys(account(0), &vec![text; 600])
+}
+
+/// The same of logs.
+fn logged<E: Engine>(house: &mut House<E>) -> String {
+    let now = house.now;
+    house.look(|db| {
+        let teams = (0..TEAMS).map(|n| {
+            let team = team_of(n, 0);
+            let entries = db.entries(&EntriesFetch { now, ..team.fetch(0) }).unwrap();
+            let events = db.entries(&EntriesFetch { messages: false, now, count: 3, ..team.fetch(2) }).unwrap();
+            let shares: Vec<_> = (0..4).map(|writer| db.share(team.log, account(writer)).unwrap()).collect();
+            let tokens: Vec<_> = (0..3)
+                .map(|seed| team_of(n, seed))
+                .map(|team| {
+                    (db.old_token(team.log, &team.read()).unwrap(), db.old_token(team.log, &team.write()).unwrap())
+                })
+                .collect();
+            let slots = db.slots(team.log, None, 2, 9_999).unwrap();
+            let writers = db.writers(team.log, &[1, 2, 3, 4, 5, 99]).unwrap();
+            let running: Vec<_> = (0..5).map(|number| db.running(team.log, number).unwrap()).collect();
+            (db.group(team.log).unwrap(), (entries, events), shares, tokens, slots, writers, running)
+        });
+        format!("{:?}", teams.collect::<Vec<_>>())
+    })
 }
 
 /// All that can be read.
@@ -162,14 +366,15 @@ fn both_engines_live_the_same_life() {
     for seed in 0..seeds {
         let mut random = StdRng::seed_from_u64(seed);
         let (mut sqlite, mut model) = (House::<Sqlite>::default(), House::<Model>::default());
-        for round in 0..60 {
+        for round in 0..100 {
             let mut steps: Vec<Step> = (0..random.random_range(1..8)).map(|_| step(&mut random)).collect();
             if round == 0 {
                 let publish = |who| Step::Publish { who, name: who, seq: 1, devices: 2, shows: false };
                 let tokens = |n: usize| Step::Tokens { who: n / 4, add: n as u8 % 4, remove: 9 };
-                steps = (0..4).map(publish).chain((0..16).map(tokens)).collect();
+                let found = |n: usize| Step::Found { who: n, team: n };
+                steps = (0..4).map(publish).chain((0..16).map(tokens)).chain((0..TEAMS).map(found)).collect();
             }
-            let later = if random.random_bool(0.02) { RESERVED_SECONDS as u64 } else { random.random_range(0..40) };
+            let later = if random.random_bool(0.02) { RESERVED_SECONDS as u64 * 2 } else { random.random_range(0..40) };
             let quotas = crate::store::Quotas {
                 envelopes: random.random_range(2..12),
                 bytes: random.random_range(500..4_000),
@@ -177,12 +382,20 @@ fn both_engines_live_the_same_life() {
                 work_bits: 3,
                 total_bytes: random.random_range(1_000..9_000),
             };
-            let bounds = crate::store::Bounds { max_accounts: random.random_range(3..6), quotas };
+            let groups = crate::store::GroupBounds {
+                per_account: random.random_range(1..3),
+                entries: random.random_range(16..80),
+                bytes: random.random_range(20_000..60_000),
+                total_bytes: random.random_range(20_000..90_000),
+                appends_per_minute: random.random_range(1..3),
+            };
+            let bounds = crate::store::Bounds { max_accounts: random.random_range(3..6), quotas, groups };
             (sqlite.now, model.now) = (sqlite.now + later, model.now + later);
             (sqlite.bounds, model.bounds) = (bounds, bounds);
             let (ours, theirs) = (play(&mut sqlite, &steps), play(&mut model, &steps));
             assert_eq!(ours, theirs, "seed {seed}, round {round}: {steps:#?}");
             assert_eq!(held(&mut sqlite), held(&mut model), "seed {seed}, round {round}: {steps:#?}");
+            assert_eq!(logged(&mut sqlite), logged(&mut model), "seed {seed}, round {round}: {steps:#?}");
             for answer in ours {
                 let kind: String = answer.chars().take_while(|c| c.is_alphabetic() || *c == '(').collect();
                 *outcomes.entry(kind).or_default() += 1;
@@ -203,6 +416,15 @@ fn both_engines_live_the_same_life() {
         "Err(Resting(",
         "Err(Full(",
         "Err(OtherName(",
+        "Ok(Appended",
+        "Ok(Staged",
+        "Ok(Kept",
+        "Err(LostRace",
+        "Err(TooOften(",
+        "Err(GroupFull(",
+        "Err(OldToken",
+        "Err(NoSuchGroup",
+        "Err(BadSignature(",
     ];
     for kind in kinds {
         assert!(outcomes.keys().any(|found| found.starts_with(kind)), "{kind}) never came up: {outcomes:?}");

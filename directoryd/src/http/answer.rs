@@ -32,10 +32,14 @@ pub struct Refusal {
     record: Option<Base64>,
     work: Option<WorkWanted>,
     reserved_until: Option<i64>,
-    newer: Vec<EntryAnswer>,
+    newer: Option<Box<Newer>>,
     retry_after: Option<u64>,
     misdirected: bool,
 }
+
+/// What came first. Apart, for a refusal is passed on by value, and nearly none has any.
+#[derive(Debug, Clone)]
+struct Newer(Vec<EntryAnswer>);
 
 impl Refusal {
     /// With a code and words.
@@ -46,7 +50,7 @@ impl Refusal {
             record: None,
             work: None,
             reserved_until: None,
-            newer: Vec::new(),
+            newer: None,
             retry_after: None,
             misdirected: false,
         }
@@ -125,7 +129,9 @@ impl From<StoreError> for Refusal {
         match error {
             StoreError::Conflict { stored, .. } => refusal.record = stored,
             StoreError::Resting(until) => refusal.reserved_until = Some(until),
-            StoreError::LostRace { newer, wait } => (refusal.newer, refusal.retry_after) = (newer, wait),
+            StoreError::LostRace { newer, wait } => {
+                (refusal.newer, refusal.retry_after) = (Some(Box::new(Newer(newer))), wait)
+            }
             StoreError::TooOften(wait) => refusal.retry_after = Some(wait),
             _ => {}
         }
@@ -137,6 +143,7 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = self.status();
         let Self { code, message, record, work, reserved_until, newer, retry_after, misdirected: _ } = self;
+        let newer = newer.map(|newer| newer.0).unwrap_or_default();
         let error = ErrorBody { code, message, record, work, reserved_until, newer, retry_after };
         let mut response = (status, Json(ErrorAnswer { error, time: unix_now() })).into_response();
         if let Some(seconds) = retry_after {

@@ -191,7 +191,8 @@ impl<'a> Follows<'a> {
 
     fn settle(&mut self, log: LogId, upto: u64) {
         let Some(follow) = self.logs.get_mut(&log) else { return };
-        while let Some((_, bytes)) = follow.out.pop_front_if(|(number, _)| *number <= upto) {
+        while let Some((_, bytes)) = follow.out.front().filter(|(number, _)| *number <= upto).copied() {
+            follow.out.pop_front();
             self.entries -= 1;
             self.bytes -= bytes;
         }

@@ -191,6 +191,9 @@ pub struct Slots {
     pub more: bool,
 }
 
+/// An entry that waits for its event: who staged it, until when, and itself.
+pub type Waiting = (Writer, u64, Vec<u8>);
+
 /// What is there of logs. Also asked outside of transactions that write.
 pub trait GroupQueries: Queries {
     /// A log.
@@ -253,8 +256,8 @@ pub trait GroupCommands: GroupQueries {
         expires: u64,
         entry: &[u8],
     ) -> Applied<(), Self::Error>;
-    /// What is staged under a hash: who staged it, until when, and itself.
-    fn staged(&self, log: LogId, hash: &[u8; 32]) -> Applied<Option<(Writer, u64, Vec<u8>)>, Self::Error>;
+    /// What is staged under a hash.
+    fn staged(&self, log: LogId, hash: &[u8; 32]) -> Applied<Option<Waiting>, Self::Error>;
     /// It is staged no longer.
     fn unstage(&mut self, log: LogId, hash: &[u8; 32]) -> Applied<(), Self::Error>;
     /// What was staged and has expired by `now` is so no longer: `limit` at most; how many.

@@ -16,7 +16,7 @@ mod queries;
 pub use commands::Commands;
 pub use groups::{
     Entries, EntriesFetch, Entry, Group, GroupCommands, GroupQueries, KeptSlot, Known, LOG_BYTES, NewEntry, ROW_BYTES,
-    Room, Share, Slots, Turn, Writer,
+    Room, Share, Slots, Turn, Waiting, Writer,
 };
 pub use queries::{
     Account, Amount, Applied, Failure, Fetch, Former, Held, Keep, Lane, Mail, Mailbox, Newcomer, Queries, Resting, Sums,

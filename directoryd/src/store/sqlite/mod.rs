@@ -6,6 +6,7 @@
 
 mod commands;
 pub(super) mod files;
+mod group_queries;
 mod groups;
 pub(super) mod health;
 pub(super) mod queries;

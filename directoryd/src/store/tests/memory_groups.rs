@@ -8,7 +8,7 @@ use proto::ids::{AccountId, LogId, sha256};
 use super::memory::Change;
 use crate::store::command::{
     Applied, Entries, EntriesFetch, Entry, Group, GroupCommands, GroupQueries, KeptSlot, Known, LOG_BYTES, NewEntry,
-    Queries, ROW_BYTES, Room, Share, Slots, Writer,
+    Queries, ROW_BYTES, Room, Share, Slots, Waiting, Writer,
 };
 
 type Done<T> = Applied<T, <Change<'static> as Queries>::Error>;
@@ -31,8 +31,8 @@ pub struct Logs {
     entries: BTreeMap<(LogId, u64), Kept>,
     shares: BTreeMap<(LogId, Writer), Share>,
     tokens: BTreeMap<(LogId, [u8; 32]), (bool, u64)>,
-    slots: BTreeMap<(LogId, [u8; 32]), (Writer, u64, Vec<u8>)>,
-    staged: BTreeMap<(LogId, [u8; 32]), (Writer, u64, Vec<u8>)>,
+    slots: BTreeMap<(LogId, [u8; 32]), Waiting>,
+    staged: BTreeMap<(LogId, [u8; 32]), Waiting>,
 }
 
 fn row(bytes: &[u8]) -> u64 {
@@ -270,7 +270,7 @@ impl GroupCommands for Change<'_> {
         Ok(())
     }
 
-    fn staged(&self, log: LogId, hash: &[u8; 32]) -> Done<Option<(Writer, u64, Vec<u8>)>> {
+    fn staged(&self, log: LogId, hash: &[u8; 32]) -> Done<Option<Waiting>> {
         Ok(self.model.logs.staged.get(&(log, *hash)).cloned())
     }
 

@@ -87,6 +87,7 @@ enum Step {
         team: usize,
         seed: u8,
         number: u64,
+        root: Option<(u64, bool)>,
     },
     Slot {
         team: usize,
@@ -137,7 +138,12 @@ fn group_step(random: &mut StdRng) -> Step {
             at: random.random_bool(0.1),
         },
         13 | 14 => Step::Stage { team, seed, writer, text },
-        15 => Step::State { team, seed, number: random.random_range(0..6) },
+        15 => Step::State {
+            team,
+            seed,
+            number: random.random_range(0..6),
+            root: random.random_bool(0.3).then(|| (random.random_range(0..4), random.random_bool(0.7))),
+        },
         16 | 17 => {
             Step::Slot { team, seed, writer, device: random.random_range(0..3), counter: random.random_range(0..9) }
         }
@@ -274,7 +280,7 @@ fn play<E: Engine>(house: &mut House<E>, steps: &[Step]) -> Vec<String> {
                     append.after = after;
                     append.staged = staged.map(|text| keys_of(&team, text).hash).into_iter().collect();
                 }
-                append.at = at.then(|| Running { number: after, hash: [text; 32] });
+                append.at = at.then_some(Running { number: after, hash: [text; 32] });
                 let mut new = team.append(account(writer), append);
                 if proved {
                     new = team.proved(new, after);
@@ -288,9 +294,12 @@ fn play<E: Engine>(house: &mut House<E>, steps: &[Step]) -> Vec<String> {
                 let new = GroupAppend { writer: account(writer), ..keys_of(&team_of(team, seed), text) };
                 put!(|reply| Request::Group(GroupRequest::Stage(Box::new(new), reply)));
             }
-            Step::State { team, seed, number } => {
-                let team = Team { number, ..team_of(team, seed) };
-                let new = Statements { root: None, header: Some(team.header()) };
+            Step::State { team, seed, number, root } => {
+                let root_number = root.map_or(0, |(number, _)| number);
+                let team = Team { number, root_number, ..team_of(team, seed) };
+                let by = |own: bool| if own { team.root.clone() } else { key("mallory") };
+                let root = root.map(|(_, own)| team.root_by(&by(own)));
+                let new = Statements { root, header: Some(team.header()) };
                 put!(|reply| Request::Group(GroupRequest::State(team.log, Box::new(new), reply)));
             }
             Step::Slot { team, seed, writer, device, counter } => {

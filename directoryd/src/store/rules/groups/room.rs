@@ -1,13 +1,12 @@
 //! Shares: how much and how often. An eighth of a log is the most that one writer has, and an eighth is kept for what the log key wants.
 
+use super::sweep::{MINUTE, expire};
 use crate::store::command::{Applied, Commands, Group, ROW_BYTES, Share, Writer};
 use crate::store::error::StoreError;
 use crate::store::rules::batch::Batch;
 
 /// The part of a log that one writer has at most, and the part that is kept for the log key.
 const EIGHTH: u64 = 8;
-/// Seconds in which appends are counted.
-pub const MINUTE: u64 = 60;
 /// As many appends in a minute as so many writers may make: of all, seven eighths without the log key.
 const WRITERS_A_MINUTE: u64 = 512;
 
@@ -34,7 +33,7 @@ pub fn find<C: Commands>(db: &mut C, group: &Group, wanted: Wanted, batch: &mut 
         let share = db.share(group.log, wanted.writer)?;
         let all = db.sums()?.group_bytes;
         let Err(full) = fits(Group { room, ..group.clone() }, share, all, wanted, batch) else { return Ok(()) };
-        if super::sweep::expire(db, batch)? == 0 {
+        if expire(db, batch)? == 0 {
             return Err(full.into());
         }
     }

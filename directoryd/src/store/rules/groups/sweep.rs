@@ -4,8 +4,8 @@ use crate::store::command::{Applied, Commands};
 use crate::store::request::RESERVED_SECONDS;
 use crate::store::rules::batch::Batch;
 
-use super::room::MINUTE;
-
+/// Seconds in which appends are counted.
+pub const MINUTE: u64 = 60;
 /// Rows that one transaction takes of a kind at most: keeps it to some milliseconds.
 const SWEEP: usize = 512;
 /// Logs at once: each may have very many rows.

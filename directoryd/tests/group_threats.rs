@@ -5,27 +5,13 @@ mod common;
 
 use std::time::{Duration, Instant};
 
+use common::team::*;
 use common::*;
 use proto::directory::api::*;
 use proto::directory::groups::access::read_token;
 use proto::directory::groups::{Append, EntryKind, Running};
 use proto::ids::{LogId, hex};
-use tests::http::Http;
 use tests::team::{Team, event, key, with_bearer, with_token};
-
-async fn http(directory: &Directory) -> Http {
-    Http::connect(directory.url.trim_start_matches("http://")).await.unwrap()
-}
-
-/// Alice is registered, has a session, and has made a log.
-async fn founded(directory: &Directory) -> (Session, Team, Http) {
-    let alice = person("alice");
-    assert!(directory.publish(&alice, 1).await.status().is_success());
-    let session = directory.session(&alice).await;
-    let (team, mut http) = (Team::new("team"), http(directory).await);
-    assert_eq!(team.create(&mut http, &session.token).await.unwrap().status, 201);
-    (session, team, http)
-}
 
 #[tokio::test]
 async fn a_member_that_floods_leaves_room_and_time_for_others() {
@@ -38,7 +24,7 @@ async fn a_member_that_floods_leaves_room_and_time_for_others() {
         (config.groups.entries, config.groups.bytes) = (1_000, 4 << 20);
     })
     .await;
-    let (session, team, mut connection) = founded(&directory).await;
+    let (_alice, session, team, mut connection) = founded(&directory).await;
     let mallory = person("mallory");
     directory.publish(&mallory, 1).await;
     let hers = directory.session(&mallory).await;
@@ -97,7 +83,7 @@ struct AppendAnswerNumber {
 #[tokio::test]
 async fn a_stranger_learns_nothing_of_a_log() {
     let directory = Directory::start().await;
-    let (_session, team, mut connection) = founded(&directory).await;
+    let (_alice, _session, team, mut connection) = founded(&directory).await;
     let mallory = person("mallory");
     directory.publish(&mallory, 1).await;
     let hers = directory.session(&mallory).await;
@@ -145,7 +131,7 @@ async fn a_stranger_learns_nothing_of_a_log() {
 #[tokio::test]
 async fn who_follows_and_does_not_read_holds_nobody_up() {
     let directory = Directory::start().await;
-    let (_session, team, mut connection) = founded(&directory).await;
+    let (_alice, _session, team, mut connection) = founded(&directory).await;
     let token = || Base64(read_token(&team.seed).to_vec());
     let follow = || ClientFrame::Follow { log: team.log, token: token(), after: 0 };
     let mut slow = Vec::new();
@@ -185,7 +171,7 @@ async fn who_follows_and_does_not_read_holds_nobody_up() {
 #[tokio::test]
 async fn a_session_follows_so_many_logs_and_no_more() {
     let directory = Directory::start().await;
-    let (mut session, team, _) = founded(&directory).await;
+    let (_alice, mut session, team, _) = founded(&directory).await;
     session.send(&ClientFrame::Unfollow { logs: vec![team.log; 257] }).await;
     assert!(matches!(session.frame().await, ServerFrame::Error { code: ErrorCode::TooLarge, .. }));
     // Guesses are answered, and nothing of them is kept.

@@ -21,6 +21,17 @@ pub struct Stated<T> {
     pub bytes: Vec<u8>,
 }
 
+/// By what statements of a log are verified.
+#[derive(Debug, Clone)]
+pub struct GroupKeys {
+    /// The exact bytes of the root in force.
+    pub root: Vec<u8>,
+    /// The root key that it names.
+    pub root_key: [u8; 32],
+    /// The log key that it names.
+    pub log_key: [u8; 32],
+}
+
 /// A log to make.
 #[derive(Debug)]
 pub struct NewGroup {
@@ -58,8 +69,8 @@ pub struct GroupAppend {
     pub hash: [u8; 32],
     /// The key by which the proof was found to be.
     pub proved_by: Option<[u8; 32]>,
-    /// Of an event.
-    pub statements: Statements,
+    /// Of an event; `None` if a signature in them is by no key in force. It may have been when this was appended before.
+    pub statements: Option<Statements>,
 }
 
 /// What an append did.

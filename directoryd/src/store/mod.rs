@@ -20,7 +20,7 @@ mod tests;
 
 pub use command::{EntriesFetch, Entry, Fetch, Group, Mail, Slots, Writer};
 pub use error::{BackupError, OpenError, StoreError};
-pub use groups::{Appended, GroupAppend, Keep, Kept, NewGroup, PutSlot, Staged, Stated, Statements};
+pub use groups::{Appended, GroupAppend, GroupKeys, Keep, Kept, NewGroup, PutSlot, Staged, Stated, Statements};
 pub use handle::{Store, StoreThread};
 pub use options::{Bounds, GroupBounds, Options, Quotas};
 pub use request::{

@@ -99,11 +99,15 @@ async fn put_by(directory: &Directory, asked: Asked) -> Result<(StatusCode, Stag
 async fn verify(directory: &Directory, asked: Asked) -> Result<GroupAppend, Refusal> {
     let Asked { source, exempt, log, token, append } = asked;
     let signed = append.proof.is_some() || append.root.is_some() || append.header.is_some();
-    let (mut statements, mut proved_by) = (Statements::default(), None);
+    let (mut statements, mut proved_by) = (Some(Statements::default()), None);
     if signed {
         let keys = directory.store.readers().group_keys(log).await?.ok_or(StoreError::NoSuchGroup)?;
-        statements = stated(append.root.as_deref(), append.header.as_deref(), Some(keys))?;
-        proved_by = Some(keys.1).filter(|log_key| append.is_proved_by(log, log_key));
+        statements = match stated(append.root.as_deref(), append.header.as_deref(), Some(&keys)) {
+            Ok(statements) => Some(statements),
+            Err(refusal) if refusal.code == ErrorCode::BadSignature => None,
+            Err(refusal) => return Err(refusal),
+        };
+        proved_by = Some(keys.log_key).filter(|log_key| append.is_proved_by(log, log_key));
     }
     let (writer, hash) = (writer(directory, log, source), append.hash());
     Ok(GroupAppend { log, token, writer, exempt, append, hash, proved_by, statements })

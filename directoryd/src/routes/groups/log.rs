@@ -95,7 +95,7 @@ async fn put(
             Source::Address(_) => StoreError::NoSuchGroup.into(),
         });
     };
-    directory.store.state_group(log, stated(root, header, Some(keys))?).await?;
+    directory.store.state_group(log, stated(root, header, Some(&keys))?).await?;
     directory.cluster.log_came(log);
     done(StatusCode::OK)
 }
@@ -164,7 +164,7 @@ async fn kept(
     let message = keep_message(origin, &request.nonce, log, request.drop, &request.numbers, &slots);
     // One answer, whether there is no such log or the key is not its.
     let refused = || Refusal::new(ErrorCode::BadSignature, "not signed by the key of such a log here");
-    let (_, by) = directory.store.readers().group_keys(log).await?.ok_or_else(refused)?;
+    let by = directory.store.readers().group_keys(log).await?.ok_or_else(refused)?.log_key;
     if !verified(&by, &message, &signature) {
         return Err(refused());
     }

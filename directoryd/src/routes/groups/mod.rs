@@ -15,7 +15,7 @@ use super::place::{networks, place};
 use crate::http::answer::Refusal;
 use crate::http::limits::{Class, Peer, Source};
 use crate::state::Directory;
-use crate::store::{Stated, Statements, Writer};
+use crate::store::{GroupKeys, Stated, Statements, Writer};
 
 /// Counts a request that writes; who asks. Somebody of another domain counts by address, as those who leave mail do.
 fn may_write(directory: &Directory, peer: Peer, headers: &HeaderMap) -> Result<Source, Refusal> {
@@ -36,24 +36,20 @@ fn writer(directory: &Directory, log: LogId, source: Source) -> Writer {
 }
 
 /// Verifies statements by the keys that they can be of: a root by the root key in force, a header by the log key of that root, or of the
-/// one that comes with it. The store looks whether these are in force still.
-fn stated(
-    root: Option<&[u8]>,
-    header: Option<&[u8]>,
-    keys: Option<([u8; 32], [u8; 32])>,
-) -> Result<Statements, Refusal> {
+/// one that comes with it. The store looks whether these are in force still. The root that is in force already says nothing new: it
+/// is signed by the key before.
+fn stated(root: Option<&[u8]>, header: Option<&[u8]>, keys: Option<&GroupKeys>) -> Result<Statements, Refusal> {
     let bad = || Refusal::new(ErrorCode::BadSignature, "a root or header is not signed by the key in force");
-    let root =
-        root.map(|bytes| SignedRoot::decode(bytes).map_err(malformed).map(|signed| (signed, bytes))).transpose()?;
-    let root = match root {
-        Some((signed, bytes)) => {
-            let by = keys.map_or(signed.says.root_key, |(root_key, _)| root_key);
+    let root = match root.filter(|bytes| keys.is_none_or(|keys| keys.root != *bytes)) {
+        Some(bytes) => {
+            let signed = SignedRoot::decode(bytes).map_err(malformed)?;
+            let by = keys.map_or(signed.says.root_key, |keys| keys.root_key);
             let by = Some(by).filter(|by| signed.is_by(by)).ok_or_else(bad)?;
             Some(Stated::<Root> { by, bytes: bytes.to_vec(), says: signed.says })
         }
         None => None,
     };
-    let log_key = root.as_ref().map(|root| root.says.log_key).or(keys.map(|(_, log_key)| log_key));
+    let log_key = root.as_ref().map(|root| root.says.log_key).or(keys.map(|keys| keys.log_key));
     let header = match header {
         Some(bytes) => {
             let signed = SignedHeader::decode(bytes).map_err(malformed)?;

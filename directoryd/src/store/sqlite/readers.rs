@@ -11,8 +11,9 @@ use tokio::sync::Semaphore;
 use super::queries::Sql;
 use super::schema;
 use crate::cluster::{Change, Cluster, Entry};
-use crate::store::command::{Applied, EntriesFetch, Failure, Fetch, GroupQueries, Mail, Queries, Slots};
+use crate::store::command::{Applied, EntriesFetch, Failure, Fetch, Group, GroupQueries, Mail, Queries, Slots};
 use crate::store::error::{OpenError, StoreError};
+use crate::store::groups::GroupKeys;
 use crate::store::rules::{GroupRead, addresses, entries, look, read_slots};
 
 /// Reading connections: more would only wait for the two cores that a small directory has.
@@ -121,12 +122,13 @@ impl Readers {
         self.read(move |db| read_slots(db, (log, &token), which, most)).await
     }
 
-    /// The keys in force of a log: the root key and the log key. For nobody but whoever verifies by them.
+    /// The keys in force of a log, and the root that says so. For nobody but whoever verifies by them.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn group_keys(&self, log: LogId) -> Result<Option<([u8; 32], [u8; 32])>, StoreError> {
-        self.read(move |db| Ok(db.group(log)?.map(|group| (group.root_key, group.log_key)))).await
+    pub async fn group_keys(&self, log: LogId) -> Result<Option<GroupKeys>, StoreError> {
+        let keys = |group: Group| GroupKeys { root: group.root, root_key: group.root_key, log_key: group.log_key };
+        self.read(move |db| Ok(db.group(log)?.map(keys))).await
     }
 
     /// Whether the database answers.

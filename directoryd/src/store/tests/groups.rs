@@ -129,7 +129,7 @@ pub fn staged_keys_come_with_their_event_or_not_at_all<E: Engine>(mut house: Hou
     let missing = Append { staged: vec![[9; 32]], ..event(1, b"never staged") };
     assert!(matches!(house.append(team.append(account(1), missing)), Err(StoreError::Conflict { .. })));
     let mut remove = team.append(account(1), event(1, b"remove"));
-    remove.statements = team.turn(7);
+    remove.statements = Some(team.turn(7));
     assert_eq!(house.append(remove).unwrap().place.number, 4);
     let kinds: Vec<_> = house.read_all(&team).into_iter().map(|(_, kind, _)| kind).collect();
     assert_eq!(kinds, [EntryKind::Event, EntryKind::Keys, EntryKind::Keys, EntryKind::Event]);

@@ -145,7 +145,8 @@ impl GroupStep {
                     new = team.proved(new, after);
                 }
                 if let (EntryKind::Event, Some(seed)) = (kind, turn) {
-                    new.statements.header = Some(Team { seed: [seed; 32], number: after, ..team }.header());
+                    new.statements.as_mut().unwrap().header =
+                        Some(Team { seed: [seed; 32], number: after, ..team }.header());
                 }
                 put!(|reply| Request::Group(GroupRequest::Append(Box::new(new), reply)))
             }

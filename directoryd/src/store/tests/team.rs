@@ -89,7 +89,7 @@ impl Team {
         let by = public(&self.log_key);
         let proved_by = append.is_proved_by(self.log, &by).then_some(by);
         let (log, token) = (self.log, self.write());
-        let statements = Statements::default();
+        let statements = Some(Statements::default());
         GroupAppend { log, token, writer, exempt: false, append, hash, proved_by, statements }
     }
 

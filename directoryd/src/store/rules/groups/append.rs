@@ -45,6 +45,8 @@ pub fn append<C: Commands>(db: &mut C, new: &GroupAppend, batch: &mut Batch) -> 
         return Err(StoreError::OldToken.into());
     }
     let (append, kind) = (&new.append, new.append.kind);
+    let bad = StoreError::BadSignature("a root or header is not signed by the key in force");
+    let said = new.statements.as_ref().ok_or(bad)?;
     let proved = proved(&old, new)?;
     let mut share = db.share(new.log, new.writer)?;
     if kind == EntryKind::Event {
@@ -62,7 +64,7 @@ pub fn append<C: Commands>(db: &mut C, new: &GroupAppend, batch: &mut Batch) -> 
         let reason = format!("another entry comes to lie under number {}, or another history before it", place.number);
         return Err(StoreError::Conflict { reason, stored: None }.into());
     }
-    let (mut group, changed) = statements::with(&old, &new.statements)?;
+    let (mut group, changed) = statements::with(&old, said)?;
     count(&mut group, &mut share, (new.exempt, proved), batch)?;
     let entries = 1 + staged.len() as u64;
     let wanted = Wanted { entries, bytes: append.entry.len() as u64, freed: 0, writer: new.writer, proved };

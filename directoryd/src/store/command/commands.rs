@@ -62,7 +62,7 @@ pub trait Commands: Queries + GroupCommands {
     fn mailbox(&self, account: AccountId) -> Applied<Mailbox, Self::Error>;
     /// The envelope with these bytes of this token, or of strangers if it is empty.
     fn held(&self, account: AccountId, token: &[u8], hash: &[u8; 32]) -> Applied<Option<Held>, Self::Error>;
-    /// Envelopes in [`Lane::Strangers`] that came from a site, and from a host.
+    /// Envelopes in the lane of strangers that came from a site, and from a host.
     fn places(&self, account: AccountId, site: &[u8], host: &[u8]) -> Applied<(u64, u64), Self::Error>;
     /// Keeps an envelope. The mailbox's number becomes its number, and it is counted there and in the sums.
     fn keep(&mut self, new: &Keep<'_>) -> Applied<(), Self::Error>;

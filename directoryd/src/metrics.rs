@@ -27,13 +27,21 @@ pub enum Op {
     Session,
     /// `POST /v1/mailbox/{account}`
     Deposit,
+    /// `/v1/groups/{log}`: made, told, changed, dropped from, given up
+    Group,
+    /// `POST /v1/groups/{log}/entries` and `POST /v1/groups/{log}/staged`
+    Append,
+    /// `GET /v1/groups/{log}/entries`
+    ReadGroup,
+    /// `/v1/groups/{log}/slots`
+    Slots,
     /// `GET /relay`, until the node is let in or not
     Relay,
     /// Everything else: the page, the description, health, metrics, and paths that do not exist
     Other,
 }
 
-const OPERATIONS: usize = 11;
+const OPERATIONS: usize = 15;
 
 impl Op {
     const ALL: [(Self, &str); OPERATIONS] = [
@@ -46,6 +54,10 @@ impl Op {
         (Self::Users, "users"),
         (Self::Session, "session"),
         (Self::Deposit, "deposit"),
+        (Self::Group, "group"),
+        (Self::Append, "append"),
+        (Self::ReadGroup, "read_group"),
+        (Self::Slots, "slots"),
         (Self::Relay, "relay"),
         (Self::Other, "other"),
     ];
@@ -127,6 +139,53 @@ impl MailboxMetrics {
     }
 }
 
+/// What lies in logs of groups, and what became of the rest.
+#[derive(Debug, Default)]
+pub struct GroupMetrics {
+    logs: AtomicU64,
+    entries: AtomicU64,
+    bytes: AtomicU64,
+    appended: AtomicU64,
+    dropped: AtomicU64,
+    races: AtomicU64,
+    /// Appends that found no room.
+    pub full: AtomicU64,
+    /// Appends that came too often.
+    pub often: AtomicU64,
+    /// Entries that were pushed to sessions, repetitions included.
+    pub pushed: AtomicU64,
+}
+
+impl GroupMetrics {
+    /// Sets what there is after a commit (logs, entries, bytes), and counts what it did (appended, dropped, lost races).
+    pub fn committed(&self, there: (u64, u64, u64), did: (u64, u64, u64)) {
+        self.logs.store(there.0, Ordering::Relaxed);
+        self.entries.store(there.1, Ordering::Relaxed);
+        self.bytes.store(there.2, Ordering::Relaxed);
+        self.appended.fetch_add(did.0, Ordering::Relaxed);
+        self.dropped.fetch_add(did.1, Ordering::Relaxed);
+        self.races.fetch_add(did.2, Ordering::Relaxed);
+    }
+
+    fn render(&self, out: &mut String) {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        for (name, kind, help, value) in [
+            ("logs", "gauge", "Logs of groups.", get(&self.logs)),
+            ("entries", "gauge", "Entries that lie in logs.", get(&self.entries)),
+            ("bytes", "gauge", "Bytes of all that lies in logs.", get(&self.bytes)),
+            ("appended_total", "counter", "Entries appended to logs.", get(&self.appended)),
+            ("dropped_total", "counter", "Entries that have expired, or were dropped.", get(&self.dropped)),
+            ("races_lost_total", "counter", "Events that were not the next.", get(&self.races)),
+            ("full_total", "counter", "Appends that found no room.", get(&self.full)),
+            ("too_often_total", "counter", "Appends that came too often.", get(&self.often)),
+            ("pushed_total", "counter", "Entries pushed to sessions.", get(&self.pushed)),
+        ] {
+            head(out, &format!("directoryd_group_{name}"), kind, help);
+            let _ = writeln!(out, "directoryd_group_{name} {value}");
+        }
+    }
+}
+
 /// What the relay did.
 #[derive(Debug, Default)]
 pub struct RelayMetrics {
@@ -176,6 +235,8 @@ pub struct Metrics {
     writes: AtomicU64,
     /// Of mailboxes.
     pub mailbox: MailboxMetrics,
+    /// Of logs of groups.
+    pub groups: GroupMetrics,
     /// Of the relay.
     pub relay: Arc<RelayMetrics>,
     /// TCP connections that are open.
@@ -250,6 +311,7 @@ impl Metrics {
             let _ = writeln!(out, "{name} {ends}");
         }
         self.mailbox.render(&mut out);
+        self.groups.render(&mut out);
         self.relay.render(&mut out);
         out
     }

@@ -13,18 +13,26 @@ use directoryd::cluster::Monotonic;
 use directoryd::store::{MAX_TOKENS, RESERVED_SECONDS};
 use ed25519_dalek::SigningKey;
 use proto::directory::api::*;
+use proto::directory::groups::{Append, EntryKind};
 use proto::directory::reach::{MAX_ADDRESSES, MAX_REACH_BYTES, MAX_RELAY_BYTES};
 use proto::directory::record::MAX_DEVICES;
 use proto::directory::{ContactPolicy, Device, Reach, Record, SignedReach};
 use proto::ids::{NodeId, hex};
 use proto::time::Timestamp;
 use rusqlite::Connection;
+use tests::http::Http;
+use tests::team::{Team, event, key, with_bearer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const ACCOUNTS: usize = 2;
 const ENVELOPES: usize = 5;
 const STRANGERS: usize = 2;
+/// Logs of groups of an account, entries and bytes of one, and what a row of it counts at least.
+const LOGS: usize = 2;
+const ENTRIES: usize = 16;
+const LOG_BYTES: usize = 64 * 1024;
+const ROW_BYTES: usize = 128;
 
 /// Whose the rows of a table are.
 #[derive(Clone, Copy, PartialEq)]
@@ -33,6 +41,8 @@ enum Owner {
     Account,
     /// A name's, which rests for 30 days.
     Name,
+    /// A log's, which is there as long as the name of the account that made it rests.
+    Log,
     /// The directory's: no remote party adds any.
     Directory,
 }
@@ -49,6 +59,15 @@ fn tables() -> BTreeMap<&'static str, (Owner, usize)> {
         // Strangers twice: without and with proof of work.
         ("mailbox", (Owner::Account, ACCOUNTS * (ENVELOPES + 2 * STRANGERS))),
         ("mailboxes", (Owner::Account, ACCOUNTS)),
+        ("group_logs", (Owner::Log, ACCOUNTS * LOGS)),
+        // Those that were dropped as well: their rows count.
+        ("group_entries", (Owner::Log, ACCOUNTS * LOGS * LOG_BYTES / ROW_BYTES)),
+        // Whoever has something there; and has lately had, for a minute.
+        ("group_shares", (Owner::Log, ACCOUNTS * LOGS * (LOG_BYTES / ROW_BYTES + 2))),
+        // Two for each of the last changes.
+        ("group_tokens", (Owner::Log, ACCOUNTS * LOGS * 2 * 1_024)),
+        ("group_slots", (Owner::Log, ACCOUNTS * LOGS * LOG_BYTES / ROW_BYTES)),
+        ("group_staged", (Owner::Log, ACCOUNTS * LOGS * LOG_BYTES / ROW_BYTES)),
         ("sums", (Owner::Directory, 16)),
         ("clock", (Owner::Directory, 1)),
         ("identity", (Owner::Directory, 1)),
@@ -76,7 +95,7 @@ fn with_devices(who: &Person, seq: u64, keys: &[SigningKey]) -> Record {
 }
 
 /// Takes all that a member can take, and then some.
-async fn take_all(directory: &Directory, name: &str, hash: &mut u32) {
+async fn take_all(directory: &Directory, name: &str, hash: &mut u32) -> Person {
     let mut who = person(name);
     who.policy = ContactPolicy::Open;
     for round in 0..3u8 {
@@ -106,6 +125,38 @@ async fn take_all(directory: &Directory, name: &str, hash: &mut u32) {
             directory.deposit(&who, token, envelope(who.device_id(), DAY, &n.to_be_bytes())).await;
         }
     }
+    who
+}
+
+/// Makes logs until it is told to stop, and fills each.
+async fn take_logs(directory: &Directory, who: &Person) {
+    let (name, session) = (&who.name, directory.session(who).await);
+    let mut http = Http::connect(directory.url.trim_start_matches("http://")).await.unwrap();
+    for n in 0.. {
+        let mut team = Team::new(&format!("{name}'s {n}"));
+        if team.create(&mut http, &session.token).await.unwrap().status != 201 {
+            assert_eq!(n, LOGS);
+            break;
+        }
+        let mut full = 0;
+        for n in 0..3 * ENTRIES as u64 {
+            let bearer = if n % 2 == 0 { with_bearer(&session.token) } else { String::new() };
+            let text = n.to_be_bytes();
+            let append = team.proved(Append::new(EntryKind::Message, text.to_vec()), 0);
+            full += u32::from(team.append(&mut http, &bearer, &append).await.unwrap().status == 507);
+            full +=
+                u32::from(team.stage(&mut http, &bearer, &[&text[..], b"keys"].concat()).await.unwrap().status == 507);
+            team.put_slot(&mut http, &key(&format!("device {n}")), 1, &text).await.unwrap();
+            // Lost on purpose.
+            team.append(&mut http, &bearer, &event(99, &text)).await.unwrap();
+        }
+        assert!(full > 0);
+        for seed in 0..5 {
+            team.turn(seed);
+            let header = team.header().unwrap();
+            assert_eq!(team.state(&mut http, "", None, Some(header)).await.unwrap().status, 200);
+        }
+    }
 }
 
 #[tokio::test]
@@ -115,6 +166,8 @@ async fn every_table_has_a_bound_and_an_owner() {
         config.clock = clock.clone();
         config.max_accounts = ACCOUNTS as u64;
         (config.mailbox_envelopes, config.mailbox_strangers) = (ENVELOPES as u64, STRANGERS as u64);
+        config.groups.per_account = LOGS as u64;
+        (config.groups.entries, config.groups.bytes) = (ENTRIES as u64, LOG_BYTES as u64);
         config.timing.sweep = Duration::from_millis(20);
     })
     .await;
@@ -136,12 +189,13 @@ async fn every_table_has_a_bound_and_an_owner() {
     within("new");
     let mut hash = 0;
     for name in names {
-        take_all(&directory, name, &mut hash).await;
+        let who = take_all(&directory, name, &mut hash).await;
+        take_logs(&directory, &who).await;
     }
     assert_eq!(refused(directory.publish(&person("trent"), 1).await).await.1, ErrorCode::NotAllowed);
     let full = within("full");
     println!("figure: rows when two members have taken all that they can: {full:?}");
-    for table in ["accounts", "reach", "sessions"] {
+    for table in ["accounts", "reach", "sessions", "group_logs"] {
         assert_eq!(full[table], tables[table].1, "{table}");
     }
     // The last frame of tokens is refused as a whole.
@@ -155,12 +209,14 @@ async fn every_table_has_a_bound_and_an_owner() {
         let left = match owner {
             Owner::Account => 0,
             Owner::Name | Owner::Directory => *most,
+            Owner::Log => full[*table],
         };
         assert_eq!(gone[*table], left, "{table} when all have given their names up");
     }
     clock.advance(Duration::from_secs(RESERVED_SECONDS as u64 + 1));
     let begun = std::time::Instant::now();
-    while rows(&database)["released"] > 0 {
+    let resting = |table: &str| table == "released" || tables[table].0 == Owner::Log;
+    while rows(&database).iter().any(|(table, count)| resting(table) && *count > 0) {
         assert!(begun.elapsed() < PATIENCE);
         tokio::task::yield_now().await;
     }

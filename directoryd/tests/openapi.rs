@@ -57,7 +57,7 @@ fn check(api: &Value, schema: &Value, value: &Value, at: &str) {
     if schema["format"] == "base64url" {
         assert!(Base64::parse(value.as_str().unwrap()).is_some(), "{at}: {value}");
     }
-    if schema["pattern"] == "^[0-9a-f]{32}$" {
+    if schema["pattern"] == "^[0-9a-f]{32}$" && !value.is_null() {
         assert!(value.as_str().unwrap().parse::<proto::ids::AccountId>().is_ok(), "{at}: {value}");
     }
     if let Value::Array(items) = value {
@@ -164,6 +164,7 @@ async fn real_answers_have_the_described_shapes() {
         assert_eq!(status, expected);
         note(&Method::POST, mailbox, status);
     }
+    group_answers(&directory, &session.token, &api, &mut note).await;
     for (path, url) in [
         ("/v1/nonce", "/v1/nonce".to_owned()),
         ("/v1/directory", "/v1/directory".into()),
@@ -209,4 +210,71 @@ async fn real_answers_have_the_described_shapes() {
         }
     }
     directory.stop().await;
+}
+
+/// The calls of a log: each with what it succeeds by, and with some of what it refuses.
+async fn group_answers(directory: &Directory, bearer: &str, api: &Value, note: &mut impl FnMut(&Method, &str, u16)) {
+    use proto::directory::groups::access::{GROUP_TOKEN_HEADER, read_token, write_token};
+    use proto::directory::groups::{Append, EntryKind};
+    use tests::team::{Team, event, key};
+
+    let (get, put, post, delete) = (Method::GET, Method::PUT, Method::POST, Method::DELETE);
+    let team = Team::new("team");
+    let (root, header) = (team.root_by(&team.root).unwrap(), team.header().unwrap());
+    let made = serde_json::json!({"root": Base64(root), "header": Base64(header)}).to_string().into_bytes();
+    let nonce = NonceAnswer { nonce: directory.nonce().await, origin: ORIGIN.into(), time: 0 };
+    let keep = {
+        let message = proto::directory::groups::access::keep_message(ORIGIN, &nonce.nonce, team.log, false, &[1], &[]);
+        let signature = ed25519_dalek::Signer::sign(&team.log_key, &message).to_bytes().to_vec();
+        serde_json::json!({"nonce": nonce.nonce, "numbers": [1], "drop": false, "signature": Base64(signature)})
+    };
+    let slot = {
+        let device = key("device");
+        let own = tests::team::public(&device);
+        let sign = |bytes: &[u8]| ed25519_dalek::Signer::sign(&device, bytes).to_bytes();
+        let slot = proto::directory::groups::SignedSlot::sign(team.log, own, 1, b"marks", sign).unwrap();
+        serde_json::json!({"slot": Base64(slot.encode())})
+    };
+    let genesis = event(0, b"genesis").encode();
+    let keys = Append::new(EntryKind::Keys, b"seeds".to_vec()).encode();
+    let (reads, writes) = (Some(read_token(&team.seed)), Some(write_token(&team.seed)));
+    let guess = Some([0; 32]);
+    let (log, entries) = ("/v1/groups/{log}", "/v1/groups/{log}/entries");
+    let (staged, slots, keeper) = ("/v1/groups/{log}/staged", "/v1/groups/{log}/slots", "/v1/groups/{log}/keeper");
+    let none = Vec::new;
+    for (method, path, token, body, expected) in [
+        (&put, log, None, made.clone(), 201),
+        (&put, log, None, made, 200),
+        (&put, log, None, b"{".to_vec(), 400),
+        (&get, log, reads, none(), 200),
+        (&get, log, guess, none(), 404),
+        (&get, log, None, none(), 400),
+        (&post, entries, writes, genesis.clone(), 201),
+        (&post, entries, writes, genesis, 200),
+        (&post, entries, writes, event(0, b"another").encode(), 409),
+        (&post, entries, writes, b"none".to_vec(), 400),
+        (&post, entries, guess, event(1, b"another").encode(), 404),
+        (&post, entries, writes, vec![0; 100_000], 413),
+        (&get, entries, reads, none(), 200),
+        (&get, entries, guess, none(), 404),
+        (&post, staged, writes, keys.clone(), 201),
+        (&post, staged, writes, keys, 200),
+        (&put, slots, writes, slot.to_string().into_bytes(), 200),
+        (&put, slots, writes, b"{\"slot\": \"AA\"}".to_vec(), 400),
+        (&get, slots, reads, none(), 200),
+        (&post, keeper, None, keep.to_string().into_bytes(), 200),
+        (&post, keeper, None, b"{}".to_vec(), 400),
+        (&delete, log, None, none(), 200),
+        (&delete, log, None, none(), 404),
+    ] {
+        let url = format!("{}{}", directory.url, path.replace("{log}", &team.log.to_string()));
+        let mut request = directory.http.request(method.clone(), url).body(body);
+        match token {
+            Some(token) => request = request.header(GROUP_TOKEN_HEADER, Base64::text(&token)),
+            None => request = request.bearer_auth(bearer),
+        }
+        let status = true_answer(api, method, path, request.send().await.unwrap()).await;
+        assert_eq!(status, expected, "{method} {path}");
+        note(method, path, status);
+    }
 }

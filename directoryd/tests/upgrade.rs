@@ -56,7 +56,7 @@ async fn the_first_schema_is_upgraded_and_a_copy_is_kept() {
     works(&process).await;
     process.stop();
     let backup = data.path().join(BACKUP);
-    assert_eq!((schema(&backup), schema(&data.path().join("directory.db"))), (1, 3));
+    assert_eq!((schema(&backup), schema(&data.path().join("directory.db"))), (1, 4));
     assert_eq!(tables(&backup), before);
     // A second start has nothing to do, and leaves the copy alone.
     let made = std::fs::metadata(&backup).unwrap().modified().unwrap();
@@ -83,7 +83,7 @@ async fn an_upgrade_that_is_killed_at_any_step_is_done_by_the_next_start() {
             let mut killed = command(data.path(), &[]);
             let output = killed.env("CHATD_FAULT", format!("{point}:1")).output();
             // After the commit there is nothing left to upgrade, and nothing to be killed at.
-            if point.ends_with("after_commit") && schema(&data.path().join("directory.db")) == 3 {
+            if point.ends_with("after_commit") && schema(&data.path().join("directory.db")) == 4 {
                 break;
             }
             assert!(String::from_utf8_lossy(&output.unwrap().stderr).contains(point), "{point} was not reached");
@@ -114,12 +114,12 @@ fn without_a_copy_nothing_is_changed() {
 fn a_newer_database_is_refused_and_left_as_it_is() {
     let data = tempfile::tempdir().unwrap();
     let file = data.path().join("directory.db");
-    rusqlite::Connection::open(&file).unwrap().pragma_update(None, "user_version", 4).unwrap();
+    rusqlite::Connection::open(&file).unwrap().pragma_update(None, "user_version", 5).unwrap();
     let before = std::fs::read(&file).unwrap();
     let output = command(data.path(), &[]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(error.contains("schema 4") && error.contains("install a newer directoryd"), "{error}");
-    assert_eq!(schema(&file), 4);
+    assert!(error.contains("schema 5") && error.contains("install a newer directoryd"), "{error}");
+    assert_eq!(schema(&file), 5);
     assert!(std::fs::read(&file).unwrap() == before, "it was written to");
 }

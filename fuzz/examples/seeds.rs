@@ -58,6 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("frames", frames()),
         ("core", cores()),
         ("event", events()?),
+        ("group_log", group_log()?),
         ("record", records()?),
         ("rotation", rotation),
         ("invite", invites),
@@ -103,6 +104,36 @@ fn sessions() -> Seeds {
         ("directory", chosen(10, br#"{"origin":"example.org","key":"00","signature":"__8","time":1760000000}"#)),
         ("membership", chosen(11, br#"{"membership":"__8","time":1760000000}"#)),
     ]
+}
+
+fn group_log() -> Result<Seeds, proto::wire::WireError> {
+    use proto::directory::groups::{
+        Append, EntryKind, Header, Pushed, Root, Running, SignedHeader, SignedRoot, SignedSlot,
+    };
+    let sign = |message: &[u8]| key(1).sign(message).to_bytes();
+    let log = proto::ids::LogId::of_root_key(&public(1));
+    let root = SignedRoot::sign(Root { log, number: 0, root_key: public(1), log_key: public(1) }, sign)?.encode();
+    let says = Header { log, root: 0, number: 1, read: [1; 32], write: [2; 32], room: None, successors: vec![] };
+    let header = SignedHeader::sign(says, sign)?.encode();
+    let slot = SignedSlot::sign(log, public(1), 1, b"marks", sign)?.encode();
+    let message = Append::new(EntryKind::Message, b"ciphertext".to_vec());
+    let event = Append {
+        after: 3,
+        staged: vec![[4; 32]],
+        root: Some(root.clone()),
+        header: Some(header.clone()),
+        at: Some(Running { number: 5, hash: [6; 32] }),
+        ..Append::new(EntryKind::Event, b"ciphertext".to_vec())
+    };
+    let pushed = Pushed { log, number: 7, kind: EntryKind::Keys, entry: Ok(b"ciphertext") }.encode();
+    Ok(vec![
+        ("message", chosen(0, &message.encode())),
+        ("event", chosen(0, &event.proved(log, 4, sign).encode())),
+        ("root", chosen(1, &root)),
+        ("header", chosen(2, &header)),
+        ("slot", chosen(3, &slot)),
+        ("pushed", chosen(4, &pushed)),
+    ])
 }
 
 fn events() -> Result<Seeds, proto::wire::WireError> {

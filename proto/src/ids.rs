@@ -150,6 +150,14 @@ id! {
     ConversationId, 16, "a conversation id (32 hex digits)"
 }
 id! {
+    /// A SHA-256 hash, or a public key, where it is neither an id nor to be read.
+    Hex32, 32, "64 hex digits"
+}
+id! {
+    /// The log of a group at a directory: hash of its first root key, so that nobody else can have it.
+    LogId, 16, "a log id (32 hex digits)"
+}
+id! {
     /// A run of sequence numbers of one device; see docs/wire.md, "Epoch".
     Epoch, 8, "an epoch (16 hex digits)"
 }
@@ -179,6 +187,13 @@ impl DeviceId {
     /// `SHA-256("chatd/device/1\0" || device signing key)[..16]`.
     pub fn of_key(device_key: &[u8; 32]) -> Self {
         Self(tagged_hash(&[b"chatd/device/1\0", device_key]))
+    }
+}
+
+impl LogId {
+    /// `SHA-256("chatd/glog/1\0" || first root key)[..16]`.
+    pub fn of_root_key(root_key: &[u8; 32]) -> Self {
+        Self(tagged_hash(&[b"chatd/glog/1\0", root_key]))
     }
 }
 

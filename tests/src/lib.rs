@@ -20,6 +20,7 @@ pub mod registry;
 pub mod skip;
 pub mod sources;
 pub mod swarm;
+pub mod team;
 pub mod tls;
 pub mod wait;
 

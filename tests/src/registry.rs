@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use ed25519_dalek::{Signer, SigningKey};
 use proto::directory::api::{
     Base64, NonceAnswer, PublishRequest, ServerFrame, SessionHello, publish_message, session_message,
@@ -141,6 +141,18 @@ impl Registrant {
     /// # Errors
     /// When the directory refuses.
     pub async fn session(&self, http: &mut Http, address: &str) -> Result<WebSocketStream<TcpStream>> {
+        Ok(self.session_and_token(http, address).await?.0)
+    }
+
+    /// The same, with the bearer token of its REST requests.
+    ///
+    /// # Errors
+    /// When the directory refuses.
+    pub async fn session_and_token(
+        &self,
+        http: &mut Http,
+        address: &str,
+    ) -> Result<(WebSocketStream<TcpStream>, String)> {
         use futures_util::{SinkExt, StreamExt};
 
         let nonce = nonce(http).await?;
@@ -161,9 +173,10 @@ impl Registrant {
         let frame = tokio::time::timeout(READY_DEADLINE, socket.next()).await.context("no answer to the hello")?;
         let frame = frame.context("the session ended")??;
         let text = frame.to_text().context("the answer is no text")?;
-        let ready = serde_json::from_str::<ServerFrame>(text).with_context(|| format!("cannot read {text}"))?;
-        ensure!(matches!(ready, ServerFrame::Ready { .. }), "the directory answered {text}");
-        Ok(socket)
+        match serde_json::from_str::<ServerFrame>(text).with_context(|| format!("cannot read {text}"))? {
+            ServerFrame::Ready { token, .. } => Ok((socket, token)),
+            _ => bail!("the directory answered {text}"),
+        }
     }
 }
 

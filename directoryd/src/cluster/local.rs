@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
-use proto::ids::{AccountId, DeviceId};
+use proto::ids::{AccountId, DeviceId, LogId};
 use proto::name::Name;
 
+use super::followers::{Followed, Followers};
 use super::index::{Change, Entry, Index};
 use super::nonce::{NONCE_BYTES, Nonces};
 use super::presence::{Joined, Presence, SessionId, Status};
@@ -19,6 +20,7 @@ pub struct Local {
     index: Index,
     nonces: Nonces,
     presence: Presence,
+    followers: Followers,
     clock: Monotonic,
     uptime: OnceLock<Uptime>,
 }
@@ -27,7 +29,7 @@ impl Local {
     /// One that knows nobody, and counts the time that it is up by `clock`.
     pub fn new(clock: Monotonic) -> Self {
         let (index, nonces, presence) = (Index::default(), Nonces::default(), Presence::default());
-        Self { index, nonces, presence, clock, uptime: OnceLock::new() }
+        Self { index, nonces, presence, followers: Followers::default(), clock, uptime: OnceLock::new() }
     }
 }
 
@@ -69,6 +71,7 @@ impl Cluster for Local {
     }
 
     fn leave(&self, id: SessionId, now: i64) {
+        self.followers.leave(id);
         self.presence.leave(id, now);
     }
 
@@ -114,6 +117,18 @@ impl Cluster for Local {
 
     fn mail_came(&self, device: DeviceId) {
         self.presence.mail(device);
+    }
+
+    fn follow(&self, id: SessionId, log: LogId, followed: &Arc<Followed>) -> bool {
+        self.followers.follow(id, log, followed)
+    }
+
+    fn unfollow(&self, id: SessionId, log: LogId) {
+        self.followers.unfollow(id, log);
+    }
+
+    fn log_came(&self, log: LogId) {
+        self.followers.came(log);
     }
 
     fn resume(&self, saved: u64) {

@@ -10,6 +10,7 @@
 //!
 //! Not the job: what must survive (`store`).
 
+mod followers;
 mod index;
 mod local;
 mod nonce;
@@ -17,6 +18,7 @@ mod presence;
 mod seam;
 mod uptime;
 
+pub use followers::{Followed, MAX_FOLLOWED};
 pub use index::{Change, Entry};
 pub use local::Local;
 pub use nonce::NONCE_BYTES;

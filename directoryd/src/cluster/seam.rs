@@ -5,9 +5,10 @@ use std::fmt::Debug;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use proto::ids::{AccountId, DeviceId};
+use proto::ids::{AccountId, DeviceId, LogId};
 use proto::name::Name;
 
+use super::followers::Followed;
 use super::index::{Change, Entry};
 use super::nonce::NONCE_BYTES;
 use super::presence::{Joined, SessionId, Status};
@@ -60,6 +61,13 @@ pub trait Cluster: Debug + Send + Sync {
     fn keep_devices(&self, account: AccountId, devices: &[DeviceId]);
     /// Wakes the newest session of a device: mail was committed for it.
     fn mail_came(&self, device: DeviceId);
+
+    /// Tells a session of a log from now on; not if it follows [`MAX_FOLLOWED`](super::MAX_FOLLOWED).
+    fn follow(&self, id: SessionId, log: LogId, followed: &Arc<Followed>) -> bool;
+    /// No longer.
+    fn unfollow(&self, id: SessionId, log: LogId);
+    /// Wakes whoever follows a log: something in it was committed.
+    fn log_came(&self, log: LogId);
 
     /// The mailbox's clock goes on from what the store has saved. Before anything else is asked, and once.
     fn resume(&self, saved: u64);

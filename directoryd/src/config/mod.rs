@@ -4,6 +4,7 @@
 //!
 //! Invariant: a key that is not known is an error that names it and the nearest one that is; nothing is ignored.
 
+mod groups;
 mod limits;
 mod relay;
 
@@ -17,6 +18,7 @@ use proto::nearest::nearest;
 use proto::wire::work::MAX_WORK_BITS;
 use serde::{Deserialize, Serialize};
 
+pub use self::groups::GroupSettings;
 pub use self::limits::Limits;
 pub use self::relay::RelaySettings;
 use crate::cluster::Monotonic;
@@ -131,6 +133,8 @@ daemonkit::settings! {
         limits: Limits = Limits::default(),
         /// See [`RelaySettings`].
         relay: RelaySettings = RelaySettings::default(),
+        /// See [`GroupSettings`].
+        groups: GroupSettings = GroupSettings::default(),
         hidden:
         /// Not for a file: `--new-identity`, once.
         new_identity: bool = false,
@@ -233,10 +237,11 @@ fn hint(nearest: &Option<String>) -> String {
 
 impl Config {
     /// All keys, for the reference and for `--print-config`.
-    pub const SECTIONS: [Section; 3] = [
+    pub const SECTIONS: [Section; 4] = [
         Section { name: "", settings: Self::SETTINGS },
         Section { name: "limits", settings: Limits::SETTINGS },
         Section { name: "relay", settings: RelaySettings::SETTINGS },
+        Section { name: "groups", settings: GroupSettings::SETTINGS },
     ];
 
     /// The values, as a file would hold them.
@@ -326,6 +331,7 @@ impl Config {
             data_dir: self.data_dir.clone(),
             max_accounts: self.max_accounts,
             quotas,
+            groups: self.groups.bounds(),
             clock: self.clock.clone(),
             max_pages: self.max_pages,
             new_identity: self.new_identity,
@@ -349,7 +355,7 @@ impl Config {
         if self.tls == TlsMode::Own && self.tls_cert.is_some() {
             return Err(ConfigError::Value("tls = \"own\" serves no tls_cert: leave one of them out".into()));
         }
-        self.relay.check().map_err(ConfigError::Value)?;
+        self.relay.check().and_then(|()| self.groups.check()).map_err(ConfigError::Value)?;
         let limits = &self.limits;
         let rates = [
             limits.request_burst,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use proto::directory::api::{Base64, ErrorAnswer, ErrorBody, ErrorCode, WorkWanted};
+use proto::directory::api::{Base64, EntryAnswer, ErrorAnswer, ErrorBody, ErrorCode, WorkWanted};
 use proto::time::Timestamp;
 use proto::wire::work::window_of;
 use serde::Serialize;
@@ -32,9 +32,14 @@ pub struct Refusal {
     record: Option<Base64>,
     work: Option<WorkWanted>,
     reserved_until: Option<i64>,
+    newer: Option<Box<Newer>>,
     retry_after: Option<u64>,
     misdirected: bool,
 }
+
+/// What came first. Apart, for a refusal is passed on by value, and nearly none has any.
+#[derive(Debug, Clone)]
+struct Newer(Vec<EntryAnswer>);
 
 impl Refusal {
     /// With a code and words.
@@ -45,6 +50,7 @@ impl Refusal {
             record: None,
             work: None,
             reserved_until: None,
+            newer: None,
             retry_after: None,
             misdirected: false,
         }
@@ -71,12 +77,12 @@ impl Refusal {
         match self.code {
             // RFC 9110, section 15.5.20.
             _ if self.misdirected => StatusCode::MISDIRECTED_REQUEST,
-            ErrorCode::NameTaken | ErrorCode::Conflict => StatusCode::CONFLICT,
+            ErrorCode::NameTaken | ErrorCode::Conflict | ErrorCode::LostRace => StatusCode::CONFLICT,
             ErrorCode::NameNotAllowed | ErrorCode::Malformed | ErrorCode::Expired => StatusCode::BAD_REQUEST,
             ErrorCode::NotFound => StatusCode::NOT_FOUND,
             ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             ErrorCode::BadSignature | ErrorCode::NotAllowed | ErrorCode::TokenRevoked => StatusCode::FORBIDDEN,
-            ErrorCode::MailboxFull => StatusCode::INSUFFICIENT_STORAGE,
+            ErrorCode::MailboxFull | ErrorCode::GroupFull => StatusCode::INSUFFICIENT_STORAGE,
             ErrorCode::StaleNonce => StatusCode::UNAUTHORIZED,
             ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorCode::Unavailable | ErrorCode::Unknown => StatusCode::SERVICE_UNAVAILABLE,
@@ -98,6 +104,12 @@ impl From<StoreError> for Refusal {
             StoreError::Full(_) => ErrorCode::NotAllowed,
             StoreError::TokenRevoked => ErrorCode::TokenRevoked,
             StoreError::MailboxFull(_) | StoreError::StrangersFull { .. } => ErrorCode::MailboxFull,
+            StoreError::BadSignature(_) => ErrorCode::BadSignature,
+            StoreError::NoSuchGroup => ErrorCode::NotFound,
+            StoreError::OldToken => ErrorCode::TokenRevoked,
+            StoreError::GroupFull(_) => ErrorCode::GroupFull,
+            StoreError::LostRace { .. } => ErrorCode::LostRace,
+            StoreError::TooOften(_) => ErrorCode::RateLimited,
             StoreError::Unavailable(_) => ErrorCode::Unavailable,
         };
         let message = match &error {
@@ -113,20 +125,26 @@ impl From<StoreError> for Refusal {
             StoreError::StrangersFull { bits } => Some(WorkWanted { bits, window: window_of(unix_now()) }),
             _ => None,
         };
-        let (record, reserved_until) = match error {
-            StoreError::Conflict { stored, .. } => (stored, None),
-            StoreError::Resting(until) => (None, Some(until)),
-            _ => (None, None),
-        };
-        Self { record, work, reserved_until, ..Self::new(code, message) }
+        let mut refusal = Self { work, ..Self::new(code, message) };
+        match error {
+            StoreError::Conflict { stored, .. } => refusal.record = stored,
+            StoreError::Resting(until) => refusal.reserved_until = Some(until),
+            StoreError::LostRace { newer, wait } => {
+                (refusal.newer, refusal.retry_after) = (Some(Box::new(Newer(newer))), wait)
+            }
+            StoreError::TooOften(wait) => refusal.retry_after = Some(wait),
+            _ => {}
+        }
+        refusal
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = self.status();
-        let Self { code, message, record, work, reserved_until, retry_after, misdirected: _ } = self;
-        let error = ErrorBody { code, message, record, work, reserved_until, retry_after };
+        let Self { code, message, record, work, reserved_until, newer, retry_after, misdirected: _ } = self;
+        let newer = newer.map(|newer| newer.0).unwrap_or_default();
+        let error = ErrorBody { code, message, record, work, reserved_until, newer, retry_after };
         let mut response = (status, Json(ErrorAnswer { error, time: unix_now() })).into_response();
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

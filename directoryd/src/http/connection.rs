@@ -21,6 +21,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use proto::directory::api::{ErrorCode, MAX_BODY_BYTES, MAX_DEPOSIT_BYTES};
+use proto::directory::groups::MAX_APPEND_BYTES;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -197,7 +198,7 @@ fn admit(front: &Front, private: bool, peer: Peer, request: &Request<Incoming>) 
     let one_more = front.limiter.get().check(Source::Address(peer.address), peer, Class::Request);
     one_more.map_err(Refusal::rate_limited)?;
     let announced = request.body().size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
-    let most = MAX_DEPOSIT_BYTES.max(MAX_BODY_BYTES);
+    let most = MAX_DEPOSIT_BYTES.max(MAX_BODY_BYTES).max(MAX_APPEND_BYTES);
     front.memory.hold(peer, announced.unwrap_or(most).min(most)).ok_or_else(no_room)
 }
 

@@ -5,7 +5,8 @@ use axum::extract::Path;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderMap, StatusCode, header};
 use proto::directory::api::{Base64, DEPOSIT_TOKEN_HEADER, ErrorCode, MAX_BODY_BYTES, token_hash};
-use proto::ids::AccountId;
+use proto::directory::groups::access::{self, GROUP_TOKEN_HEADER};
+use proto::ids::{AccountId, LogId};
 use proto::name::Name;
 use serde::de::DeserializeOwned;
 
@@ -30,6 +31,14 @@ pub fn token(headers: &HeaderMap) -> Result<Option<[u8; 32]>, Refusal> {
     Ok(Some(token_hash(&token)))
 }
 
+/// The hash of the token of a log that a request carries.
+pub fn group_token(headers: &HeaderMap) -> Result<[u8; 32], Refusal> {
+    let malformed = || Refusal::new(ErrorCode::Malformed, "X-Group-Token is missing, or no 32 bytes in base64url");
+    let value = headers.get(GROUP_TOKEN_HEADER).ok_or_else(malformed)?;
+    let token = value.to_str().ok().and_then(Base64::parse).and_then(|token| <[u8; 32]>::try_from(token.0).ok());
+    token.map(|token| access::token_hash(&token)).ok_or_else(malformed)
+}
+
 pub fn path_text(path: PathText) -> Result<String, Refusal> {
     path.map(|Path(text)| text).map_err(|_| Refusal::new(ErrorCode::Malformed, "the path is not UTF-8"))
 }
@@ -40,6 +49,10 @@ pub fn path_name(text: &str) -> Result<Name, Refusal> {
 
 pub fn path_account(text: &str) -> Result<AccountId, Refusal> {
     text.parse().map_err(|_| Refusal::new(ErrorCode::Malformed, "an account id has 32 hex digits"))
+}
+
+pub fn path_log(text: &str) -> Result<LogId, Refusal> {
+    text.parse().map_err(|_| Refusal::new(ErrorCode::Malformed, "a log id has 32 hex digits"))
 }
 
 /// The body of a request that may have `limit` bytes.

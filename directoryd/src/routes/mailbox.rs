@@ -4,8 +4,6 @@
 //! first-contact policy decides; strangers have little room, of their own. There is no way to read, list or count here:
 //! mail is told to the session of the device that it is for (session/push.rs), and to nobody else.
 
-use std::net::IpAddr;
-
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -16,6 +14,7 @@ use proto::wire::MAX_STRANGER_ENVELOPE_BYTES;
 use proto::wire::envelope::Outer;
 use proto::wire::work::{shown, window_of};
 
+use super::place::{networks, place};
 use crate::http::answer::{Operation, Refusal, unix_now};
 use crate::http::extract::{Body, PathText, path_account, path_text, token, whole};
 use crate::http::limits::{Class, Peer, Source};
@@ -108,12 +107,7 @@ async fn store(
 /// Where a stranger comes from, in a form that tells nobody, and what work it shows. A member is no exception: accounts are
 /// free, addresses are not.
 fn stranger(directory: &Directory, peer: Peer, outer: &Outer<'_>) -> Stranger {
-    let key = directory.store.identity().key().as_bytes();
-    let place = |what: &[u8]| {
-        let mut short = [0; 8];
-        short.copy_from_slice(&sha256(&[b"chatd/lane/1\0", key, what])[..8]);
-        short
-    };
+    let place = |what: &[u8]| place(directory, &[b"chatd/lane/1\0"], what);
     let (site, host) = networks(peer.address);
     let now = window_of(unix_now());
     Stranger {
@@ -122,22 +116,6 @@ fn stranger(directory: &Directory, peer: Peer, outer: &Outer<'_>) -> Stranger {
         exempt: peer.exempt,
         work: shown(outer, now.saturating_sub(1), now),
     }
-}
-
-/// The network of a site, and the part of it that one host has.
-fn networks(address: IpAddr) -> ([u8; 6], [u8; 8]) {
-    let (mut site, mut host) = ([0; 6], [0; 8]);
-    match address.to_canonical() {
-        IpAddr::V4(ip) => {
-            site[..3].copy_from_slice(&ip.octets()[..3]);
-            host[..4].copy_from_slice(&ip.octets());
-        }
-        IpAddr::V6(ip) => {
-            site.copy_from_slice(&ip.octets()[..6]);
-            host.copy_from_slice(&ip.octets()[..8]);
-        }
-    }
-    (site, host)
 }
 
 /// Whether this stranger may leave a request. An account that takes none looks like one that is not there.

@@ -3,9 +3,11 @@
 //! Invariant: every answer is JSON with `time`, except the page, the metrics, the description of the API and what nodes ask the relay; every
 //! error has one shape; what is not there and what is not for the one who asks look the same.
 
+mod groups;
 mod identity;
 mod mailbox;
 mod page;
+mod place;
 mod publish;
 mod reach;
 mod records;
@@ -19,6 +21,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, get, post, put};
 use proto::directory::api::{MAX_BODY_BYTES, MAX_DEPOSIT_BYTES};
+use proto::directory::groups::MAX_APPEND_BYTES;
 
 use crate::state::Directory;
 
@@ -40,6 +43,23 @@ pub fn table() -> Vec<Route> {
         ("/v1/reach", &["put"], put(reach::publish)),
         ("/v1/reach/{account}", &["get"], get(reach::reach)),
         ("/v1/mailbox/{account}", &["post"], post(mailbox::deposit).layer(DefaultBodyLimit::max(MAX_DEPOSIT_BYTES))),
+        (
+            "/v1/groups/{log}",
+            &["get", "put", "delete"],
+            get(groups::log::look).put(groups::log::state).delete(groups::log::remove),
+        ),
+        (
+            "/v1/groups/{log}/entries",
+            &["get", "post"],
+            get(groups::entries::read).post(groups::entries::append).layer(DefaultBodyLimit::max(MAX_APPEND_BYTES)),
+        ),
+        (
+            "/v1/groups/{log}/staged",
+            &["post"],
+            post(groups::entries::stage).layer(DefaultBodyLimit::max(MAX_APPEND_BYTES)),
+        ),
+        ("/v1/groups/{log}/slots", &["get", "put"], get(groups::slots::read).put(groups::slots::put)),
+        ("/v1/groups/{log}/keeper", &["post"], post(groups::log::keep)),
         ("/v1/users", &["get"], get(users::users)),
         ("/v1/session", &["get"], get(crate::session::upgrade)),
         ("/relay", &["get"], get(relay::upgrade)),

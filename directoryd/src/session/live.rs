@@ -7,6 +7,7 @@ use proto::directory::api::{ClientFrame, ErrorCode, ServerFrame};
 use proto::ids::{AccountId, DeviceId, unhex};
 use tokio::time::{Instant, sleep_until};
 
+use super::groups::Follows;
 use super::push::Push;
 use super::socket::{Ended, Socket};
 use super::watch::{few, watch};
@@ -27,6 +28,7 @@ pub struct Session<'a> {
     peer: Peer,
     joined: Joined,
     push: Push<'a>,
+    follows: Follows<'a>,
     socket: Socket,
     heard: Instant,
     /// A newer session of the same device, and until when this one may show that it lives.
@@ -43,7 +45,8 @@ impl<'a> Session<'a> {
         socket: Socket,
     ) -> Self {
         let push = Push::new(directory, account, device);
-        Self { directory, account, peer, joined, push, socket, heard: Instant::now(), probe: None }
+        let follows = Follows::new(directory, joined.id);
+        Self { directory, account, peer, joined, push, follows, socket, heard: Instant::now(), probe: None }
     }
 
     /// Until it ends.
@@ -56,10 +59,11 @@ impl<'a> Session<'a> {
         self.socket.send(&ready).await?;
         let mut ping = tokio::time::interval(timing.ping);
         ping.reset();
-        let mail = Arc::clone(&self.joined.mail);
+        let (mail, followed) = (Arc::clone(&self.joined.mail), self.follows.followed());
         loop {
             // While it is not known which of two sessions of this device lives, nothing more is pushed.
             let pushing = self.push.wants() && self.probe.is_none();
+            let telling = self.follows.wants() && self.probe.is_none();
             let deadline = match &self.probe {
                 Some((_, until)) => (self.heard + timing.silence).min(*until),
                 None => self.heard + timing.silence,
@@ -83,8 +87,10 @@ impl<'a> Session<'a> {
                     None => return Err("too slow to take what it was told"),
                 },
                 () = mail.notified() => self.push.wake(),
+                () = followed.news.notified() => self.follows.wake(),
                 // Branches that are ready take turns at random: frames are answered while there is much to push.
                 () = std::future::ready(()), if pushing => self.push.push(&mut self.socket).await?,
+                () = std::future::ready(()), if telling => self.follows.push(&mut self.socket).await?,
                 _ = ping.tick() => self.socket.ping().await?,
                 () = sleep_until(deadline) => {
                     // A dead connection that a reconnect has replaced is no clone.
@@ -133,6 +139,10 @@ impl<'a> Session<'a> {
                 self.push.delete(&numbers, &signature).await
             }
             Ok(ClientFrame::Release { numbers }) if self.push.has_any(&numbers) => self.push.release(&numbers),
+            Ok(ClientFrame::Read { log, upto }) if self.follows.has_out(log, upto) => {
+                self.follows.read(log, upto);
+                Ok(Vec::new())
+            }
             parsed => {
                 match self.directory.front.limiter.get().check(Source::Member(self.account), self.peer, Class::Lookup) {
                     Ok(()) => self.request(parsed).await,
@@ -165,6 +175,12 @@ impl<'a> Session<'a> {
             ClientFrame::Mailbox => self.push.mailbox().await,
             ClientFrame::Delete { numbers, signature } => self.push.delete(&numbers, &signature).await,
             ClientFrame::Release { numbers } => self.push.release(&numbers),
+            ClientFrame::Follow { log, token, after } => self.follows.follow(log, &token, after).await,
+            ClientFrame::Unfollow { logs } => self.follows.unfollow(&logs),
+            ClientFrame::Read { log, upto } => {
+                self.follows.read(log, upto);
+                Ok(Vec::new())
+            }
         }
     }
 

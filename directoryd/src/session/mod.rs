@@ -1,10 +1,11 @@
 //! `GET /v1/session`: the WebSocket that makes a device present, tells it of its contacts, and brings its mail
-//! (the `push` module).
+//! (the `push` module) and the logs that it follows (`groups`).
 //!
 //! One task for each session. It proves the device's key, counts the start durably, and from then on answers frames,
 //! pings every 10 s, and ends when the client has been silent for 25 s ([`crate::config::Timing`]): a killed client is
 //! offline within 30 s, one whose connection closes at once.
 
+mod groups;
 mod guest;
 mod live;
 mod push;

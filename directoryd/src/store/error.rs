@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use proto::directory::api::Base64;
+use proto::directory::api::{Base64, EntryAnswer};
 use proto::name::Name;
 
 /// Why the store did not do it.
@@ -46,6 +46,30 @@ pub enum StoreError {
         /// How much.
         bits: u8,
     },
+    /// A statement, a proof or a slot is not by the key that may sign it.
+    #[error("{0}")]
+    BadSignature(&'static str),
+    /// No such log, or not for this token.
+    #[error("there is no such log here, or it is not for this token")]
+    NoSuchGroup,
+    /// The token was in force and is no longer.
+    #[error("this token is no longer in force: read the events with the old one, and get the new one from a member")]
+    OldToken,
+    /// No room in the log of a group.
+    #[error("{0}")]
+    GroupFull(String),
+    /// An event that is not the next.
+    #[error("{}", if .wait.is_some() { "somebody who lost several races has the next moment for itself; try again then" } else {
+        "another event came first: look at what is new, judge again, and append behind it" })]
+    LostRace {
+        /// What came first, or the beginning of it.
+        newer: Vec<EntryAnswer>,
+        /// Seconds until the turn of somebody else ends.
+        wait: Option<u64>,
+    },
+    /// Too many appends in this minute.
+    #[error("too many appends to this log; try again in {0} s")]
+    TooOften(u64),
     /// The disk or the database refuses; nothing was changed.
     #[error("the store cannot write now: {0}")]
     Unavailable(String),

@@ -5,14 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use proto::ids::{AccountId, DeviceId};
+use proto::ids::{AccountId, DeviceId, LogId};
 use proto::name::Name;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::error::{OpenError, StoreError};
+use super::groups::{Appended, GroupAppend, GroupRequest, Keep, Kept, NewGroup, PutSlot, Reply, Staged, Statements};
 use super::options::{Bounds, Options};
-use super::request::{Counted, Deposit, Deposited, Publish, Published, Reply, Request, StoreReach};
+use super::request::{Counted, Deposit, Deposited, Publish, Published, Request, StoreReach};
 use super::sqlite::health::{Check, Checked, Health};
 use super::sqlite::readers::{self, Readers};
 use super::sqlite::writer::Writer;
@@ -74,7 +75,8 @@ impl Store {
         readers::load(&connection, &*cluster, &path)?;
         let (uptime, lying) = sqlite::state(&connection, &path)?;
         cluster.resume(uptime);
-        metrics.mailbox.committed(lying.envelopes, lying.bytes, 0, 0);
+        metrics.mailbox.committed(lying.mail.envelopes, lying.mail.bytes, 0, 0);
+        metrics.groups.committed((lying.groups, lying.entries, lying.group_bytes), (0, 0, 0));
         let health = Arc::new(Health::default());
         let check = if unclean { Some(Check::start(&path, &health)?) } else { None };
         let readers = Readers::open(&path, Arc::clone(&cluster))?;
@@ -160,6 +162,62 @@ impl Store {
     /// When the disk refuses.
     pub async fn delete(&self, account: AccountId, device: DeviceId, numbers: Vec<u64>) -> Result<u64, StoreError> {
         self.ask(|reply| Request::Delete { account, device, numbers, reply }).await
+    }
+
+    /// Makes a log; whether it is new.
+    ///
+    /// # Errors
+    /// The rule that stands against it.
+    pub async fn create_group(&self, new: NewGroup) -> Result<bool, StoreError> {
+        self.ask(|reply| Request::Group(GroupRequest::Create(Box::new(new), reply))).await
+    }
+
+    /// Changes what holds of a log.
+    ///
+    /// # Errors
+    /// The rule that stands against it.
+    pub async fn state_group(&self, log: LogId, new: Statements) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Group(GroupRequest::State(log, Box::new(new), reply))).await
+    }
+
+    /// Appends an entry to a log, with what was staged for it.
+    ///
+    /// # Errors
+    /// When the token does not hold, the race is lost, or there is no room.
+    pub async fn append(&self, new: GroupAppend) -> Result<Appended, StoreError> {
+        self.ask(|reply| Request::Group(GroupRequest::Append(Box::new(new), reply))).await
+    }
+
+    /// Keeps an entry for an event that follows.
+    ///
+    /// # Errors
+    /// When the token does not hold, or there is no room.
+    pub async fn stage(&self, new: GroupAppend) -> Result<Staged, StoreError> {
+        self.ask(|reply| Request::Group(GroupRequest::Stage(Box::new(new), reply))).await
+    }
+
+    /// Keeps a slot; the counter that is stored.
+    ///
+    /// # Errors
+    /// When the token does not hold, a newer one is stored, or there is no room.
+    pub async fn put_slot(&self, new: PutSlot) -> Result<u64, StoreError> {
+        self.ask(|reply| Request::Group(GroupRequest::Slot(Box::new(new), reply))).await
+    }
+
+    /// Tells who wrote entries, and drops them.
+    ///
+    /// # Errors
+    /// When it is not the log key that asks.
+    pub async fn keep(&self, asked: Keep) -> Result<Kept, StoreError> {
+        self.ask(|reply| Request::Group(GroupRequest::Keep(Box::new(asked), reply))).await
+    }
+
+    /// Gives a log up.
+    ///
+    /// # Errors
+    /// When there is none, or it is another account's.
+    pub async fn remove_group(&self, account: AccountId, log: LogId) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Group(GroupRequest::Remove { account, log, reply })).await
     }
 
     /// Deletes what has expired, some at a time, and saves the mailbox's clock.

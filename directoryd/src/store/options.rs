@@ -19,6 +19,21 @@ pub struct Quotas {
     pub total_bytes: u64,
 }
 
+/// What logs of groups may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupBounds {
+    /// Logs of one account.
+    pub per_account: u64,
+    /// Entries of a log.
+    pub entries: u64,
+    /// Bytes in a log.
+    pub bytes: u64,
+    /// Bytes in all logs of the directory.
+    pub total_bytes: u64,
+    /// Entries that one writer appends to a log in a minute.
+    pub appends_per_minute: u64,
+}
+
 /// What the store refuses by, and may change while it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
@@ -26,12 +41,14 @@ pub struct Bounds {
     pub max_accounts: u64,
     /// Mail at most.
     pub quotas: Quotas,
+    /// Logs of groups at most.
+    pub groups: GroupBounds,
 }
 
 impl Bounds {
     /// Those of the options.
     pub fn of(options: &Options) -> Self {
-        Self { max_accounts: options.max_accounts, quotas: options.quotas }
+        Self { max_accounts: options.max_accounts, quotas: options.quotas, groups: options.groups }
     }
 }
 
@@ -44,6 +61,8 @@ pub struct Options {
     pub max_accounts: u64,
     /// Mail at most.
     pub quotas: Quotas,
+    /// Logs of groups at most.
+    pub groups: GroupBounds,
     /// Go on with another identity key than members know, or without the one that they know.
     pub new_identity: bool,
     /// What the mailbox's clock runs by.

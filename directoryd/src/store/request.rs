@@ -4,9 +4,8 @@ use bytes::Bytes;
 use proto::directory::{Record, SignedRecord};
 use proto::ids::{AccountId, DeviceId, NodeId};
 use proto::name::Name;
-use tokio::sync::oneshot;
 
-use super::error::StoreError;
+use super::groups::{GroupRequest, Reply};
 
 /// Tokens that an account may have at most; one for each contact.
 pub const MAX_TOKENS: usize = 16_384;
@@ -112,8 +111,6 @@ pub struct Counted {
     pub before: u64,
 }
 
-pub(crate) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
-
 #[derive(Debug)]
 pub(crate) enum Request {
     Publish(Box<Publish>, Reply<Published>),
@@ -123,5 +120,6 @@ pub(crate) enum Request {
     Session { account: AccountId, device: DeviceId, number: Option<u64>, reply: Reply<Counted> },
     Deposit(Box<Deposit>, Reply<Deposited>),
     Delete { account: AccountId, device: DeviceId, numbers: Vec<u64>, reply: Reply<u64> },
+    Group(GroupRequest),
     Sweep(Reply<bool>),
 }

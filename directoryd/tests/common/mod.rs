@@ -4,6 +4,7 @@
 pub mod mail;
 pub mod process;
 mod session;
+pub mod team;
 
 pub use session::*;
 

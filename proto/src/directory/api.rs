@@ -7,7 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::ids::{AccountId, sha256};
+use super::groups::chain::EntryKind;
+use crate::ids::{AccountId, Hex32, sha256};
 use crate::name::Name;
 
 pub use super::mailbox::{
@@ -136,6 +137,10 @@ pub enum ErrorCode {
     TokenRevoked,
     /// The mailbox has no room for this; nothing in it gives way. It can be tried again later.
     MailboxFull,
+    /// The log of a group has no room for this; nothing in it gives way, but for what whoever has the log key drops.
+    GroupFull,
+    /// Another event was appended first, or somebody else has a turn: read what is new, judge again, try again.
+    LostRace,
     /// The request cannot be read.
     Malformed,
     /// The directory cannot answer now: it is full, stopping or overloaded.
@@ -170,9 +175,27 @@ pub struct ErrorBody {
     /// With [`ErrorCode::MailboxFull`], if a stranger's envelope would be taken with proof of work: how much.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work: Option<WorkWanted>,
-    /// With [`ErrorCode::RateLimited`]: seconds to wait.
+    /// With [`ErrorCode::LostRace`]: events that are newer than the one that was named, or the first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub newer: Vec<EntryAnswer>,
+    /// With [`ErrorCode::RateLimited`], and with [`ErrorCode::LostRace`] if somebody has a turn: seconds to wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+}
+
+/// An entry that was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryAnswer {
+    /// Its number.
+    pub number: u64,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Itself, if it is still there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<Base64>,
+    /// Else the hash that it left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<Hex32>,
 }
 
 /// `GET /v1/nonce`.

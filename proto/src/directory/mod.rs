@@ -1,5 +1,5 @@
 //! What a directory keeps and says: signed [`record`]s (who somebody is), signed [`reach`] (where a device is), the
-//! chain of key [`rotation`]s, the directory's own word on who is a member ([`membership`]), and the types of its API ([`api`]). docs/directory-api.md is the prose.
+//! chain of key [`rotation`]s, the directory's own word on who is a member ([`membership`]), the logs of [`groups`], and the types of its API ([`api`]). docs/directory-api.md is the prose.
 //!
 //! Invariant: a directory is trusted with nothing but availability. What it hands out is signed by the account or the
 //! device; every signature covers received bytes, begins with a domain string that no other signature of this system
@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod certificate;
+pub mod groups;
 pub mod mailbox;
 pub mod membership;
 pub mod reach;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::api::{Base64, ErrorCode};
-use crate::ids::{AccountId, DeviceId, NodeId};
+use crate::ids::{AccountId, DeviceId, Hex32, LogId, NodeId};
 
 /// The first frame on `GET /v1/session`, from the client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ pub struct GuestHello {
     pub node: Option<NodeId>,
 }
 
-/// What a client says in a session, after the hello. A guest says `watch` and `unwatch`.
+/// What a client says in a session, after the hello. A guest says `watch` and `unwatch`, `follow`, `unfollow` and `read`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ClientFrame {
@@ -86,6 +86,27 @@ pub enum ClientFrame {
     Release {
         /// At most [`super::api::MAX_DELETE_NUMBERS`].
         numbers: Vec<u64>,
+    },
+    /// Push the entries of this log, and from now on what comes. Said again, it begins from there again.
+    Follow {
+        /// Which.
+        log: LogId,
+        /// The token that reads.
+        token: Base64,
+        /// Numbers above this one.
+        after: u64,
+    },
+    /// No longer.
+    Unfollow {
+        /// Which.
+        logs: Vec<LogId>,
+    },
+    /// Everything of this log that was pushed up to this number is committed here.
+    Read {
+        /// Which.
+        log: LogId,
+        /// The number.
+        upto: u64,
     },
 }
 
@@ -150,6 +171,22 @@ pub enum ServerFrame {
     Deleted {
         /// Those of the frame.
         numbers: Vec<u64>,
+    },
+    /// The answer to a `follow`, before anything is pushed; and again when the token that it showed is no longer in force.
+    Head {
+        /// Of which log.
+        log: LogId,
+        /// Entries so far; null for an old token, which is pushed events and keys only.
+        number: Option<u64>,
+        /// The running hash there.
+        hash: Option<Hex32>,
+        /// The number of the newest event, or 0.
+        event: u64,
+    },
+    /// This log cannot be followed: it is not there, or not for this token.
+    Gone {
+        /// Which.
+        log: LogId,
     },
     /// Two live sessions have one device key: a copy of the data is running. The older session is closed.
     Cloned,

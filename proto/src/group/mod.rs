@@ -10,6 +10,7 @@
 pub mod act;
 pub mod consent;
 pub mod event;
+pub mod hkdf;
 pub mod parts;
 pub mod signature;
 pub mod vote;

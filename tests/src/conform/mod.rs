@@ -2,6 +2,7 @@
 //! they run against one that others operate. Each makes people of its own, and gives their names up at its end.
 
 mod cases;
+mod groups;
 mod mailbox;
 mod people;
 mod target;
@@ -52,6 +53,11 @@ cases! {
     "presence", "who holds a token is told of coming and going, as a member and as a guest", people::presence;
     "mailbox", "an envelope lies until its device deletes it", mailbox::mailbox;
     "mailbox-refusals", "a mailbox refuses what is not for it", mailbox::refusals;
+    "group-log", "the log of a group is appended to, and read by who has its token, member or not", groups::log;
+    "group-events", "of two events one is the next, with the keys that were staged for it", groups::events;
+    "group-push", "what is appended is pushed to who follows, as a member and as a guest", groups::push;
+    "group-tokens", "a token that was replaced reads events, and writes nothing but its slot", groups::tokens;
+    "group-keeper", "who has the log key sees who wrote, and drops it", groups::keeper;
     "give-up", "a name that was given up rests", cases::give_up;
     "refusals", "what is no request is refused, each in its way", cases::refusals;
 }

@@ -51,13 +51,14 @@ pub struct Options {
 }
 
 /// Names, in the order of running: what needs a quiet machine first.
-const SCENARIOS: [&str; 11] = [
+const SCENARIOS: [&str; 12] = [
     "throughput",
     "latency",
     "process",
     "rpc",
     "directory",
     "directory-mailbox",
+    "directory-groups",
     "connections",
     "mailbox",
     "recovery",
@@ -122,6 +123,7 @@ async fn measure(name: &str, scale: Scale) -> Result<Vec<Row>> {
         "rpc" => rpc::measure(scale).await,
         "directory" => directory::measure(scale).await,
         "directory-mailbox" => directory::mailbox::measure(scale).await,
+        "directory-groups" => directory::groups::measure(scale).await,
         "connections" => connections::measure(scale).await,
         "mailbox" => offline::mailbox(scale).await,
         "recovery" => offline::recovery(scale).await,

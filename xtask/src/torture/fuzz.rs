@@ -11,12 +11,13 @@ use tests::binaries::{repository, target_folder};
 use crate::step;
 
 /// All targets, with `fuzz ` before each.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 13] = [
     "fuzz frames",
     "fuzz prescan",
     "fuzz open",
     "fuzz core",
     "fuzz event",
+    "fuzz group_log",
     "fuzz record",
     "fuzz rotation",
     "fuzz invite",

@@ -234,6 +234,9 @@ impl Connection {
                 ServerFrame::Ready { .. }
                 | ServerFrame::Welcome { .. }
                 | ServerFrame::Deleted { .. }
+                // No log is followed yet.
+                | ServerFrame::Head { .. }
+                | ServerFrame::Gone { .. }
                 | ServerFrame::Unknown,
             )
             | Err(_) => None,

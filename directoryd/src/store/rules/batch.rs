@@ -2,6 +2,7 @@
 
 use crate::cluster::Change;
 use crate::store::command::{Amount, Applied, Commands};
+use crate::store::error::StoreError;
 use crate::store::options::Bounds;
 
 /// What the requests of one transaction go by, and what they did.
@@ -23,6 +24,14 @@ pub struct Batch {
     pub expired: u64,
     /// Mail of devices or accounts that are no more went.
     pub dropped: bool,
+    /// Something of a log has changed.
+    pub logged: bool,
+    /// Entries that were appended to logs.
+    pub appended: u64,
+    /// Entries of logs that were dropped, or have expired.
+    pub cut: u64,
+    /// Races for the next event that were lost.
+    pub raced: u64,
     /// Bytes in all mailboxes: read once for all requests, and kept up with what they did. Another writer's deposits
     /// meanwhile are not seen, so with `w` writers the bound for the directory may be passed by what `w - 1` of them
     /// commit at once, which is 40 MiB each at most (`BATCH` envelopes of the largest size).
@@ -41,13 +50,22 @@ impl Batch {
             deleted: 0,
             expired: 0,
             dropped: false,
+            logged: false,
+            appended: 0,
+            cut: 0,
+            raced: 0,
             lying: None,
         }
     }
 
-    /// Whether mailboxes hold something else than before.
+    /// Whether there is room on the disk, as far as is known.
+    pub fn has_disk(&self) -> Result<(), StoreError> {
+        if self.disk_full { Err(StoreError::Unavailable("the disk is full; try again later".into())) } else { Ok(()) }
+    }
+
+    /// Whether mailboxes or logs hold something else than before.
     pub fn touched(&self) -> bool {
-        self.deposited || self.dropped || self.deleted > 0 || self.expired > 0
+        self.deposited || self.dropped || self.deleted > 0 || self.expired > 0 || self.logged
     }
 
     /// Bytes in all mailboxes.

@@ -19,9 +19,7 @@ const SWEEP: usize = 512;
 const WORKED_A_STEP: u64 = 8;
 
 pub fn deposit<C: Commands>(db: &mut C, new: &Deposit, batch: &mut Batch) -> Applied<Deposited, C::Error> {
-    if batch.disk_full {
-        return Err(StoreError::Unavailable("the disk is full; try again later".into()).into());
-    }
+    batch.has_disk()?;
     if !db.is_registered(new.account)? {
         return Err(StoreError::NotFound.into());
     }
@@ -177,11 +175,12 @@ pub fn sweep<C: Commands>(db: &mut C, batch: &mut Batch) -> Applied<bool, C::Err
     let expired = expire(db, batch)?;
     let rested = batch.now.checked_sub(RESERVED_SECONDS as u64);
     let free = rested.map_or(Ok(0), |rested| db.wake_all(rested, SWEEP))?;
+    let more = super::groups::sweep(db, batch)?;
     let sums = db.sums()?;
-    if sums.mail.envelopes + sums.resting > 0 {
+    if sums.mail.envelopes + sums.resting + sums.groups > 0 {
         db.save_uptime(batch.now)?;
     }
-    Ok(expired == SWEEP as u64 || free == SWEEP)
+    Ok(expired == SWEEP as u64 || free == SWEEP || more)
 }
 
 /// How many envelopes went.

@@ -5,15 +5,18 @@
 
 mod batch;
 mod devices;
+mod groups;
 mod mailbox;
 mod names;
 
 pub use batch::Batch;
+pub use groups::{GroupRead, entries, look, read_slots};
 pub use names::addresses;
 
 use super::command::{Applied, Commands, Failure, Sums};
 use super::error::StoreError;
-use super::request::{Reply, Request};
+use super::groups::{GroupRequest, Reply};
+use super::request::Request;
 
 /// Answers one request, once it is known whether the transaction was committed.
 pub type Answer = Box<dyn FnOnce(Result<(), StoreError>)>;
@@ -35,7 +38,26 @@ pub fn apply<C: Commands>(db: Option<&mut C>, request: Request, batch: &mut Batc
         Request::Delete { account, device, numbers, reply } => {
             finish(reply, db.map(|db| mailbox::delete(db, account, device, &numbers, batch)))
         }
+        Request::Group(request) => of_group(db, request, batch),
         Request::Sweep(reply) => finish(reply, db.map(|db| mailbox::sweep(db, batch))),
+    }
+}
+
+fn of_group<C: Commands>(
+    db: Option<&mut C>,
+    request: GroupRequest,
+    batch: &mut Batch,
+) -> (Result<(), C::Error>, Answer) {
+    match request {
+        GroupRequest::Create(new, reply) => finish(reply, db.map(|db| groups::create(db, &new, batch))),
+        GroupRequest::State(log, new, reply) => finish(reply, db.map(|db| groups::state(db, log, &new, batch))),
+        GroupRequest::Append(new, reply) => finish(reply, db.map(|db| groups::append(db, &new, batch))),
+        GroupRequest::Stage(new, reply) => finish(reply, db.map(|db| groups::stage(db, &new, batch))),
+        GroupRequest::Slot(new, reply) => finish(reply, db.map(|db| groups::put_slot(db, &new, batch))),
+        GroupRequest::Keep(asked, reply) => finish(reply, db.map(|db| groups::keep(db, &asked, batch))),
+        GroupRequest::Remove { account, log, reply } => {
+            finish(reply, db.map(|db| groups::remove(db, account, log, batch)))
+        }
     }
 }
 
@@ -44,7 +66,7 @@ pub fn apply<C: Commands>(db: Option<&mut C>, request: Request, batch: &mut Batc
 /// # Errors
 /// Those of the commands.
 pub fn conclude<C: Commands>(db: &mut C, batch: &Batch) -> Applied<Option<Sums>, C::Error> {
-    if batch.deposited {
+    if batch.deposited || batch.appended > 0 {
         db.save_uptime(batch.now)?;
     }
     if batch.touched() { db.sums().map(Some) } else { Ok(None) }

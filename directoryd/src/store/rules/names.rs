@@ -36,6 +36,7 @@ pub fn publish<C: Commands>(db: &mut C, new: Publish, batch: &mut Batch) -> Appl
             let (name, skeleton) = (new.record.name.as_str().to_owned(), new.record.name.skeleton());
             db.wake(&name)?;
             db.add_account(&Account { account, name, skeleton, seq, record: new.bytes.clone() }, former.number)?;
+            db.orphan_groups(account, None)?;
             true
         }
     };
@@ -110,6 +111,8 @@ pub fn release<C: Commands>(db: &mut C, account: AccountId, batch: &mut Batch) -
     let held = db.account(account)?.ok_or(StoreError::NotFound)?;
     let number = db.mailbox(account)?.number;
     let dropped = db.remove_account(account)?;
+    // As long as the name rests, so that their members can go elsewhere.
+    db.orphan_groups(account, Some(batch.now))?;
     batch.dropped |= dropped.envelopes > 0;
     batch.went(dropped);
     // A damaged record has no recovery key; the name can be given up all the same.

@@ -33,7 +33,7 @@ impl Lane {
 }
 
 impl Sql<'_> {
-    fn execute(&self, sql: &str, with: &[&dyn ToSql]) -> Done<usize> {
+    pub(super) fn execute(&self, sql: &str, with: &[&dyn ToSql]) -> Done<usize> {
         Ok(self.0.prepare_cached(sql)?.execute(with)?)
     }
 
@@ -41,7 +41,7 @@ impl Sql<'_> {
         Ok(self.0.prepare_cached(sql)?.exists(with)?)
     }
 
-    fn one<T>(
+    pub(super) fn one<T>(
         &self,
         sql: &str,
         with: &[&dyn ToSql],

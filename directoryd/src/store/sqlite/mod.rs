@@ -6,6 +6,8 @@
 
 mod commands;
 pub(super) mod files;
+mod group_queries;
+mod groups;
 pub(super) mod health;
 pub(super) mod queries;
 pub(super) mod readers;
@@ -17,7 +19,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use self::queries::Sql;
-use super::command::{Amount, Failure, Queries};
+use super::command::{Failure, Queries, Sums};
 use super::error::OpenError;
 use crate::identity::Identity;
 
@@ -34,10 +36,10 @@ pub(super) fn identity(folder: &Path, db: &Connection, anew: bool) -> Result<Ide
     Ok(identity)
 }
 
-/// The mailbox's clock as it was saved, and what lies in mailboxes.
-pub(super) fn state(db: &Connection, path: &Path) -> Result<(u64, Amount), OpenError> {
+/// The mailbox's clock as it was saved, and what there is.
+pub(super) fn state(db: &Connection, path: &Path) -> Result<(u64, Sums), OpenError> {
     let sql = Sql(db);
-    let read = sql.saved_uptime().and_then(|uptime| Ok((uptime, sql.sums()?.mail)));
+    let read = sql.saved_uptime().and_then(|uptime| Ok((uptime, sql.sums()?)));
     read.map_err(|failure| match failure {
         Failure::Engine(source) => OpenError::Database { path: path.to_owned(), source },
         Failure::Refused(error) => OpenError::Damaged { path: path.to_owned(), reason: error.to_string() },

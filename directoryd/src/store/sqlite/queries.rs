@@ -91,12 +91,16 @@ impl Queries for Sql<'_> {
     }
 
     fn sums(&self) -> Found<Sums> {
-        let mut query =
-            self.0.prepare_cached("SELECT sum(accounts), sum(resting), sum(envelopes), sum(bytes) FROM sums")?;
-        let [accounts, resting, envelopes, bytes] = query.query_row([], |row| {
-            Ok([row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, row.get(3)?].map(i64::unsigned_abs))
+        let mut query = self.0.prepare_cached(
+            "SELECT sum(accounts), sum(resting), sum(envelopes), sum(bytes), sum(logs), sum(entries), sum(group_bytes) FROM sums",
+        )?;
+        let sums: Vec<u64> = query.query_row([], |row| {
+            (0..7).map(|column| Ok(row.get::<_, i64>(column)?.unsigned_abs())).collect::<rusqlite::Result<_>>()
         })?;
-        Ok(Sums { accounts, resting, mail: Amount { envelopes, bytes } })
+        let sum = |column: usize| sums.get(column).copied().unwrap_or(0);
+        let mail = Amount { envelopes: sum(2), bytes: sum(3) };
+        let (groups, entries, group_bytes) = (sum(4), sum(5), sum(6));
+        Ok(Sums { accounts: sum(0), resting: sum(1), mail, groups, entries, group_bytes })
     }
 
     fn saved_uptime(&self) -> Found<u64> {

@@ -4,16 +4,17 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use proto::directory::SignedRecord;
-use proto::ids::{AccountId, DeviceId, NodeId};
+use proto::ids::{AccountId, DeviceId, LogId, NodeId};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use super::queries::Sql;
 use super::schema;
 use crate::cluster::{Change, Cluster, Entry};
-use crate::store::command::{Applied, Failure, Fetch, Mail, Queries};
+use crate::store::command::{Applied, EntriesFetch, Failure, Fetch, Group, GroupQueries, Mail, Queries, Slots};
 use crate::store::error::{OpenError, StoreError};
-use crate::store::rules::addresses;
+use crate::store::groups::GroupKeys;
+use crate::store::rules::{GroupRead, addresses, entries, look, read_slots};
 
 /// Reading connections: more would only wait for the two cores that a small directory has.
 const READERS: usize = 4;
@@ -89,6 +90,45 @@ impl Readers {
     pub async fn mail(&self, fetch: Fetch) -> Result<Mail, StoreError> {
         let fetch = Fetch { now: self.cluster.uptime(), ..fetch };
         self.read(move |db| db.mail(&fetch)).await
+    }
+
+    /// A log, for a token that reads it.
+    ///
+    /// # Errors
+    /// When there is none for this token, or the database does not answer.
+    pub async fn group(&self, log: LogId, token: [u8; 32]) -> Result<GroupRead, StoreError> {
+        self.read(move |db| look(db, log, &token)).await
+    }
+
+    /// The same with entries. What has expired is not there, whatever [`EntriesFetch::now`] says.
+    ///
+    /// # Errors
+    /// When there is no such log for this token, or the database does not answer.
+    pub async fn entries(&self, token: [u8; 32], fetch: EntriesFetch) -> Result<GroupRead, StoreError> {
+        let fetch = EntriesFetch { now: self.cluster.uptime(), ..fetch };
+        self.read(move |db| entries(db, &token, fetch)).await
+    }
+
+    /// Slots of a log above a key, or one of them; `most` and `bytes` at most.
+    ///
+    /// # Errors
+    /// When there is no such log for this token, or the database does not answer.
+    pub async fn slots(
+        &self,
+        (log, token): (LogId, [u8; 32]),
+        which: (Option<[u8; 32]>, Option<[u8; 32]>),
+        most: (usize, usize),
+    ) -> Result<Slots, StoreError> {
+        self.read(move |db| read_slots(db, (log, &token), which, most)).await
+    }
+
+    /// The keys in force of a log, and the root that says so. For nobody but whoever verifies by them.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn group_keys(&self, log: LogId) -> Result<Option<GroupKeys>, StoreError> {
+        let keys = |group: Group| GroupKeys { root: group.root, root_key: group.root_key, log_key: group.log_key };
+        self.read(move |db| Ok(db.group(log)?.map(keys))).await
     }
 
     /// Whether the database answers.

@@ -165,6 +165,100 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE reach ADD COLUMN node BLOB NOT NULL DEFAULT X'';
     CREATE INDEX reach_by_node ON reach (node);
 ",
+    "
+    -- Logs of groups. What lies in one is counted by whoever puts it there (sqlite/groups.rs).
+    CREATE TABLE group_logs (
+        log           BLOB NOT NULL PRIMARY KEY,
+        account       BLOB NOT NULL,
+        root          BLOB NOT NULL,
+        root_number   INTEGER NOT NULL,
+        root_key      BLOB NOT NULL,
+        log_key       BLOB NOT NULL,
+        header        BLOB NOT NULL,
+        header_root   INTEGER NOT NULL,
+        header_number INTEGER NOT NULL,
+        read          BLOB NOT NULL,
+        write         BLOB NOT NULL,
+        changes       INTEGER NOT NULL,
+        number        INTEGER NOT NULL,
+        running       BLOB NOT NULL,
+        event         INTEGER NOT NULL,
+        floor         INTEGER NOT NULL,
+        minute        INTEGER NOT NULL,
+        appended      INTEGER NOT NULL,
+        turn          BLOB,
+        turn_until    INTEGER,
+        next_turn     INTEGER NOT NULL,
+        orphaned      INTEGER,
+        entries       INTEGER NOT NULL DEFAULT 0,
+        dropped       INTEGER NOT NULL DEFAULT 0,
+        slots         INTEGER NOT NULL DEFAULT 0,
+        bytes         INTEGER NOT NULL DEFAULT 0
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX group_logs_by_account ON group_logs (account);
+    CREATE INDEX group_logs_orphaned ON group_logs (orphaned) WHERE orphaned IS NOT NULL;
+    CREATE TABLE group_entries (
+        place   INTEGER PRIMARY KEY,
+        log     BLOB NOT NULL,
+        number  INTEGER NOT NULL,
+        kind    INTEGER NOT NULL,              -- 1 event, 2 keys, 3 message
+        writer  BLOB NOT NULL,                 -- 1 and an account, or 2 and a keyed hash of a network
+        hash    BLOB NOT NULL,
+        running BLOB NOT NULL,
+        expires INTEGER,
+        entry   BLOB                           -- null when it was dropped
+    ) STRICT;
+    CREATE UNIQUE INDEX group_entries_by_number ON group_entries (log, number);
+    CREATE UNIQUE INDEX group_entries_by_hash ON group_entries (log, hash);
+    CREATE INDEX group_entries_by_expiry ON group_entries (expires) WHERE expires IS NOT NULL;
+    -- For laggards, who read no messages.
+    CREATE INDEX group_events ON group_entries (log, number) WHERE kind < 3;
+    CREATE INDEX group_keys ON group_entries (log) WHERE kind = 2 AND expires IS NULL AND entry IS NOT NULL;
+    CREATE INDEX group_dropped ON group_entries (log, number) WHERE entry IS NULL;
+    CREATE TABLE group_shares (
+        log       BLOB NOT NULL,
+        writer    BLOB NOT NULL,
+        entries   INTEGER NOT NULL DEFAULT 0,
+        slots     INTEGER NOT NULL DEFAULT 0,
+        bytes     INTEGER NOT NULL DEFAULT 0,
+        minute    INTEGER NOT NULL DEFAULT 0,
+        appended  INTEGER NOT NULL DEFAULT 0,
+        lost      INTEGER NOT NULL DEFAULT 0,
+        next_turn INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (log, writer)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX group_shares_empty ON group_shares (minute) WHERE entries = 0 AND bytes = 0;
+    -- Tokens that were in force.
+    CREATE TABLE group_tokens (
+        log    BLOB NOT NULL,
+        hash   BLOB NOT NULL,
+        writes INTEGER NOT NULL,
+        change INTEGER NOT NULL,
+        PRIMARY KEY (log, hash)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE group_slots (
+        place   INTEGER PRIMARY KEY,
+        log     BLOB NOT NULL,
+        key     BLOB NOT NULL,
+        writer  BLOB NOT NULL,
+        counter INTEGER NOT NULL,
+        slot    BLOB NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX group_slots_by_key ON group_slots (log, key);
+    CREATE TABLE group_staged (
+        place   INTEGER PRIMARY KEY,
+        log     BLOB NOT NULL,
+        hash    BLOB NOT NULL,
+        writer  BLOB NOT NULL,
+        expires INTEGER NOT NULL,
+        entry   BLOB NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX group_staged_by_hash ON group_staged (log, hash);
+    CREATE INDEX group_staged_by_expiry ON group_staged (expires);
+    ALTER TABLE sums ADD COLUMN logs INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE sums ADD COLUMN entries INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE sums ADD COLUMN group_bytes INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// Opens it for writing, brought to the newest schema; an older one is copied first, and changed in one transaction.
@@ -239,7 +333,7 @@ fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.pragma_update(None, "wal_autocheckpoint", 4_096)?;
     // Bytes that the log file keeps after it was copied back.
     connection.pragma_update(None, "journal_size_limit", 32 << 20)?;
-    connection.set_prepared_statement_cache_capacity(64);
+    connection.set_prepared_statement_cache_capacity(128);
     Ok(())
 }
 

@@ -154,15 +154,22 @@ fn commit(transaction: Transaction<'_>, batch: &Batch, metrics: &Metrics) -> Res
     if batch.deleted > 0 {
         point("directory.delete.before_commit");
     }
+    if batch.appended > 0 {
+        point("directory.append.before_commit");
+    }
     transaction.commit()?;
     if batch.deposited {
         point("directory.deposit.after_commit");
     }
+    if batch.appended > 0 {
+        point("directory.append.after_commit");
+    }
     if batch.deleted > 0 {
         point("directory.delete.after_commit");
     }
-    if let Some(Sums { mail, .. }) = lying {
+    if let Some(Sums { mail, groups, entries, group_bytes, .. }) = lying {
         metrics.mailbox.committed(mail.envelopes, mail.bytes, batch.deleted, batch.expired);
+        metrics.groups.committed((groups, entries, group_bytes), (batch.appended, batch.cut, batch.raced));
     }
     Ok(())
 }
@@ -184,7 +191,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::{Local, Monotonic};
-    use crate::store::options::Quotas;
+    use crate::store::options::{GroupBounds, Quotas};
     use crate::store::sqlite::schema;
 
     fn writer(folder: &tempfile::TempDir) -> Writer {
@@ -196,6 +203,13 @@ mod tests {
             bounds: Arc::new(Live::new(Bounds {
                 max_accounts: 10,
                 quotas: Quotas { envelopes: 10, bytes: 10_000, strangers: 10, work_bits: 20, total_bytes: 10_000 },
+                groups: GroupBounds {
+                    per_account: 1,
+                    entries: 10,
+                    bytes: 10_000,
+                    total_bytes: 10_000,
+                    appends_per_minute: 10,
+                },
             })),
             failed: CancellationToken::new(),
             full: None,

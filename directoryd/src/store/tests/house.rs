@@ -11,8 +11,9 @@ use tokio::sync::oneshot;
 use super::Engine;
 use crate::store::command::{Fetch, Mail, Queries, Sums};
 use crate::store::error::StoreError;
-use crate::store::options::{Bounds, Quotas};
-use crate::store::request::{Deposit, Deposited, Depositor, Publish, Published, Reply, Request, Stranger};
+use crate::store::groups::Reply;
+use crate::store::options::{Bounds, GroupBounds, Quotas};
+use crate::store::request::{Deposit, Deposited, Depositor, Publish, Published, Request, Stranger};
 use crate::store::rules::{self, Batch};
 
 pub type Answer<T> = Result<T, StoreError>;
@@ -27,7 +28,9 @@ pub struct House<E> {
 impl<E: Default> Default for House<E> {
     fn default() -> Self {
         let quotas = Quotas { envelopes: 100, bytes: 100_000, strangers: 8, work_bits: 4, total_bytes: 1_000_000 };
-        Self { engine: E::default(), bounds: Bounds { max_accounts: 100, quotas }, now: 1_000 }
+        let groups =
+            GroupBounds { per_account: 2, entries: 80, bytes: 400_000, total_bytes: 1_000_000, appends_per_minute: 30 };
+        Self { engine: E::default(), bounds: Bounds { max_accounts: 100, quotas, groups }, now: 1_000 }
     }
 }
 

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use proto::ids::{AccountId, DeviceId, NodeId, sha256};
 
 use super::Engine;
+use super::memory_groups::Logs;
 use crate::store::command::{
     Account, Amount, Applied, Commands, Fetch, Former, Held, Keep, Lane, Mail, Mailbox, Newcomer, Queries, Resting,
     Sums,
@@ -36,12 +37,13 @@ pub struct Model {
     numbers: BTreeMap<AccountId, u64>,
     mail: BTreeMap<(AccountId, u64), Kept>,
     uptime: u64,
+    pub(super) logs: Logs,
 }
 
 /// A transaction: works on the model, and remembers what that was.
 #[derive(Debug)]
 pub struct Change<'m> {
-    model: &'m mut Model,
+    pub(super) model: &'m mut Model,
     before: Model,
 }
 
@@ -77,7 +79,9 @@ impl Model {
     fn sums(&self) -> Sums {
         let bytes = self.mail.values().map(|kept| kept.held.size).sum();
         let mail = Amount { envelopes: self.mail.len() as u64, bytes };
-        Sums { accounts: self.accounts.len() as u64, resting: self.resting.len() as u64, mail }
+        let (groups, entries, group_bytes) = self.logs.sums();
+        let (accounts, resting) = (self.accounts.len() as u64, self.resting.len() as u64);
+        Sums { accounts, resting, mail, groups, entries, group_bytes }
     }
 }
 

@@ -2,11 +2,16 @@
 //! random lives of a directory have to end with the same answers.
 #![allow(clippy::unwrap_used)]
 
+mod group_room;
+mod groups;
 mod house;
 mod mailboxes;
 mod memory;
+mod memory_groups;
 mod names;
 mod random;
+mod random_groups;
+mod team;
 
 use std::fmt::Debug;
 
@@ -87,4 +92,22 @@ conformance! {
         mail_is_given_in_order_and_in_parts,
         what_is_rolled_back_was_never_there,
         uptime_never_goes_back;
+    groups:
+        a_log_is_named_by_its_root_key_and_made_once,
+        entries_are_numbered_and_each_lies_there_once,
+        of_several_events_one_is_the_next,
+        whoever_loses_three_races_has_a_turn,
+        staged_keys_come_with_their_event_or_not_at_all,
+        tokens_that_were_in_force_read_events_and_keys_and_write_their_slot,
+        only_the_last_tokens_are_remembered,
+        statements_only_go_forward_by_the_keys_in_force,
+        what_was_lost_is_brought_back_to_its_place,
+        a_proof_for_what_was_forgotten_is_none;
+    group_room:
+        one_writer_has_an_eighth_and_the_log_key_the_last,
+        bytes_are_shared_as_entries_are,
+        appends_are_counted_by_the_minute_and_lost_races_are_not,
+        events_stay_and_the_rest_has_its_time,
+        slots_only_go_forward_and_are_bounded,
+        logs_of_an_account_that_left_stay_while_its_name_rests;
 }

@@ -5,9 +5,13 @@ use rand::{RngExt, SeedableRng};
 
 use super::house::{House, Person, ask, person};
 use super::memory::Model;
+use super::random_groups::{self, GroupStep, TEAMS, logged};
 use super::{Engine, Sqlite};
 use crate::store::command::{Commands, Queries};
 use crate::store::request::{RESERVED_SECONDS, Request, StoreReach};
+
+/// An answer, once it is there, in words.
+pub type InWords = Box<dyn FnOnce() -> String>;
 
 /// What is done, as both engines are told.
 #[derive(Debug, Clone)]
@@ -20,6 +24,7 @@ enum Step {
     Contact { who: usize, device: usize, token: u8, text: u8, size: usize, ttl: u32 },
     Stranger { who: usize, site: u8, work: u8, text: u8, ttl: u32 },
     Delete { who: usize, device: usize, numbers: Vec<u64> },
+    Group(GroupStep),
     Sweep,
 }
 
@@ -39,6 +44,9 @@ fn device_of(who: usize, device: usize) -> ed25519_dalek::SigningKey {
 }
 
 fn step(random: &mut StdRng) -> Step {
+    if random.random_bool(0.5) {
+        return Step::Group(random_groups::step(random));
+    }
     let (who, device) = (random.random_range(0..4), random.random_range(0..2));
     let (ttl, seq) = (random.random_range(1..200), random.random_range(1..30));
     match random.random_range(0..20) {
@@ -80,7 +88,7 @@ fn step(random: &mut StdRng) -> Step {
 /// Does some steps in one transaction; the answers, in words.
 fn play<E: Engine>(house: &mut House<E>, steps: &[Step]) -> Vec<String> {
     let mut requests = Vec::new();
-    let mut answers: Vec<Box<dyn FnOnce() -> String>> = Vec::new();
+    let mut answers: Vec<InWords> = Vec::new();
     for step in steps {
         macro_rules! put {
             ($make:expr) => {{
@@ -130,6 +138,11 @@ fn play<E: Engine>(house: &mut House<E>, steps: &[Step]) -> Vec<String> {
             Step::Delete { who, device: n, numbers } => {
                 put!(|reply| Request::Delete { account: whose(who), device: device(who, n), numbers, reply });
             }
+            Step::Group(step) => {
+                let (request, answer) = step.ask(whose);
+                requests.push(request);
+                answers.push(answer);
+            }
             Step::Sweep => put!(Request::Sweep),
         }
     }
@@ -162,14 +175,15 @@ fn both_engines_live_the_same_life() {
     for seed in 0..seeds {
         let mut random = StdRng::seed_from_u64(seed);
         let (mut sqlite, mut model) = (House::<Sqlite>::default(), House::<Model>::default());
-        for round in 0..60 {
+        for round in 0..100 {
             let mut steps: Vec<Step> = (0..random.random_range(1..8)).map(|_| step(&mut random)).collect();
             if round == 0 {
                 let publish = |who| Step::Publish { who, name: who, seq: 1, devices: 2, shows: false };
                 let tokens = |n: usize| Step::Tokens { who: n / 4, add: n as u8 % 4, remove: 9 };
-                steps = (0..4).map(publish).chain((0..16).map(tokens)).collect();
+                let found = |n: usize| Step::Group(GroupStep::Found { who: n, team: n });
+                steps = (0..4).map(publish).chain((0..16).map(tokens)).chain((0..TEAMS).map(found)).collect();
             }
-            let later = if random.random_bool(0.02) { RESERVED_SECONDS as u64 } else { random.random_range(0..40) };
+            let later = if random.random_bool(0.02) { RESERVED_SECONDS as u64 * 2 } else { random.random_range(0..40) };
             let quotas = crate::store::Quotas {
                 envelopes: random.random_range(2..12),
                 bytes: random.random_range(500..4_000),
@@ -177,12 +191,20 @@ fn both_engines_live_the_same_life() {
                 work_bits: 3,
                 total_bytes: random.random_range(1_000..9_000),
             };
-            let bounds = crate::store::Bounds { max_accounts: random.random_range(3..6), quotas };
+            let groups = crate::store::GroupBounds {
+                per_account: random.random_range(1..3),
+                entries: random.random_range(16..80),
+                bytes: random.random_range(20_000..60_000),
+                total_bytes: random.random_range(20_000..90_000),
+                appends_per_minute: random.random_range(1..3),
+            };
+            let bounds = crate::store::Bounds { max_accounts: random.random_range(3..6), quotas, groups };
             (sqlite.now, model.now) = (sqlite.now + later, model.now + later);
             (sqlite.bounds, model.bounds) = (bounds, bounds);
             let (ours, theirs) = (play(&mut sqlite, &steps), play(&mut model, &steps));
             assert_eq!(ours, theirs, "seed {seed}, round {round}: {steps:#?}");
             assert_eq!(held(&mut sqlite), held(&mut model), "seed {seed}, round {round}: {steps:#?}");
+            assert_eq!(logged(&mut sqlite), logged(&mut model), "seed {seed}, round {round}: {steps:#?}");
             for answer in ours {
                 let kind: String = answer.chars().take_while(|c| c.is_alphabetic() || *c == '(').collect();
                 *outcomes.entry(kind).or_default() += 1;
@@ -203,6 +225,15 @@ fn both_engines_live_the_same_life() {
         "Err(Resting(",
         "Err(Full(",
         "Err(OtherName(",
+        "Ok(Appended",
+        "Ok(Staged",
+        "Ok(Kept",
+        "Err(LostRace",
+        "Err(TooOften(",
+        "Err(GroupFull(",
+        "Err(OldToken",
+        "Err(NoSuchGroup",
+        "Err(BadSignature(",
     ];
     for kind in kinds {
         assert!(outcomes.keys().any(|found| found.starts_with(kind)), "{kind}) never came up: {outcomes:?}");

@@ -1,5 +1,6 @@
 //! The directory: durable registrations with possession of the key proved, lookups, and authenticated sessions.
 
+pub mod groups;
 pub mod mailbox;
 
 use std::sync::Arc;

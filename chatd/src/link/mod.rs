@@ -45,7 +45,7 @@ pub use local::in_process_pair;
 pub use node::{Node, Whereabouts};
 pub use relay::Relay;
 pub use shared::{Path, PathKind};
-pub use table::{PeerTable, Way};
+pub use table::{AGAIN, PeerTable, Way};
 
 /// Label of the TLS exporter (RFC 8446, section 7.5) that claims are bound to.
 pub const EXPORTER_LABEL: &[u8] = b"chatd/claim/1";

@@ -7,17 +7,24 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use proto::ids::NodeId;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::{CloseCode, CloseReason, Link, LinkError, LinkSender, Neighbours, Node, Relay, in_process_pair};
 
 /// Questions that wait for the table at most; askers wait for room.
 const QUEUE: usize = 256;
 
-/// Dials to one node at a time at most.
-const MAX_DIALS: usize = 3;
+/// Dials to one node at a time at most: as many as begin, one every [`AGAIN`], while the first goes on.
+const MAX_DIALS: usize = 5;
+/// First packets are repeated at ever longer intervals, and who is back a moment after one would wait for the next. So whoever goes on
+/// asking for a node gets another dial beside one that is older than this: something goes out to it every 1.5 s.
+pub const AGAIN: Duration = Duration::from_millis(2_400);
+/// None is begun for that while so many are under way.
+const MANY_DIALS: usize = 64;
 
 /// How a node may be reached.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +60,8 @@ impl PeerTable {
         let (asks, queue) = mpsc::channel(QUEUE);
         let open = Arc::new(AtomicU64::new(0));
         let neighbours = node.neighbours().clone();
-        let table = Table { node, links, asks: asks.clone(), open: Arc::clone(&open), peers: HashMap::new() };
+        let (open_links, peers) = (Arc::clone(&open), HashMap::new());
+        let table = Table { node, links, asks: asks.clone(), open: open_links, peers, dialing: 0 };
         tokio::spawn(table.run(queue, incoming));
         Self { asks, open, neighbours }
     }
@@ -98,14 +106,17 @@ struct Table {
     asks: mpsc::Sender<Ask>,
     open: Arc<AtomicU64>,
     peers: HashMap<NodeId, Peer>,
+    /// Dials under way, to all of them.
+    dialing: usize,
 }
 
 #[derive(Default)]
 struct Peer {
     /// Newest last. Both sides may have dialled at once; frames may come on any.
     links: Vec<LinkSender>,
-    /// Dials under way.
+    /// Dials under way, and when the last one began.
     dialing: usize,
+    dialed_at: Option<Instant>,
     /// Where they go; a newer address is tried at once, beside an older one that may be dead.
     targets: Vec<SocketAddr>,
     relays: Vec<Relay>,
@@ -142,6 +153,7 @@ impl Table {
                 let _ = answer.send(self.peers.get(&peer).and_then(Peer::link).cloned());
             }
             Ask::Dialed { peer, result } => {
+                self.dialing = self.dialing.saturating_sub(1);
                 let waiting = {
                     let entry = self.peers.entry(peer).or_default();
                     entry.dialing = entry.dialing.saturating_sub(1);
@@ -200,6 +212,7 @@ impl Table {
             self.hand_out(far).await;
             return;
         }
+        entry.waiting.retain(|answer| !answer.is_closed());
         entry.waiting.push(answer);
         // First: what a neighbour says of itself is newer than what anybody remembers of it.
         let near = self.node.neighbours().addresses(peer);
@@ -207,8 +220,11 @@ impl Table {
         way.addresses.splice(..0, near);
         let new = way.addresses.iter().any(|address| !entry.targets.contains(address))
             || way.relay.iter().any(|relay| !entry.relays.contains(relay));
-        if entry.dialing == 0 || (new && entry.dialing < MAX_DIALS) {
+        let again = self.dialing < MANY_DIALS && entry.dialed_at.is_none_or(|at| at.elapsed() >= AGAIN);
+        if entry.dialing == 0 || ((new || again) && entry.dialing < MAX_DIALS) {
             entry.dialing += 1;
+            entry.dialed_at = Some(Instant::now());
+            self.dialing += 1;
             entry.targets.extend(&way.addresses);
             entry.relays.extend(way.relay.clone());
             let (node, asks) = (self.node.clone(), self.asks.clone());

@@ -18,7 +18,8 @@ use super::{CloseCode, CloseReason, Link, LinkError, LinkSender, Neighbours, Nod
 /// Questions that wait for the table at most; askers wait for room.
 const QUEUE: usize = 256;
 
-/// Dials to one node at a time at most: as many as begin, one every [`AGAIN`], while the first goes on.
+/// Dials to one node at a time at most: as many as begin, one every [`AGAIN`], while the first goes on. Those from before a move do not
+/// count, up to as many again.
 const MAX_DIALS: usize = 5;
 /// First packets are repeated at ever longer intervals, and who is back a moment after one would wait for the next. So whoever goes on
 /// asking for a node gets another dial beside one that is older than this: something goes out to it every 1.5 s.
@@ -114,8 +115,9 @@ struct Table {
 struct Peer {
     /// Newest last. Both sides may have dialled at once; frames may come on any.
     links: Vec<LinkSender>,
-    /// Dials under way, and when the last one began.
+    /// Dials under way, those of them that began before the last move, and when the last one began.
     dialing: usize,
+    outdated: usize,
     dialed_at: Option<Instant>,
     /// Where they go; a newer address is tried at once, beside an older one that may be dead.
     targets: Vec<SocketAddr>,
@@ -124,6 +126,11 @@ struct Peer {
 }
 
 impl Peer {
+    /// Whether one more dial may begin.
+    fn has_room(&self) -> bool {
+        self.dialing.saturating_sub(self.outdated.min(MAX_DIALS)) < MAX_DIALS
+    }
+
     /// The newest that is open.
     fn link(&self) -> Option<&LinkSender> {
         self.links.iter().rev().find(|sender| !sender.is_closed())
@@ -157,6 +164,8 @@ impl Table {
                 let waiting = {
                     let entry = self.peers.entry(peer).or_default();
                     entry.dialing = entry.dialing.saturating_sub(1);
+                    // Mostly those end first.
+                    entry.outdated = entry.outdated.saturating_sub(1);
                     if entry.dialing > 0 && result.is_err() {
                         return;
                     }
@@ -193,6 +202,7 @@ impl Table {
                 for peer in self.peers.values_mut() {
                     peer.targets.clear();
                     peer.relays.clear();
+                    (peer.outdated, peer.dialed_at) = (peer.dialing, None);
                 }
             }
         }
@@ -221,7 +231,7 @@ impl Table {
         let new = way.addresses.iter().any(|address| !entry.targets.contains(address))
             || way.relay.iter().any(|relay| !entry.relays.contains(relay));
         let again = self.dialing < MANY_DIALS && entry.dialed_at.is_none_or(|at| at.elapsed() >= AGAIN);
-        if entry.dialing == 0 || ((new || again) && entry.dialing < MAX_DIALS) {
+        if entry.dialing == 0 || ((new || again) && entry.has_room()) {
             entry.dialing += 1;
             entry.dialed_at = Some(Instant::now());
             self.dialing += 1;
@@ -257,5 +267,25 @@ impl Table {
         if self.peers.get(&peer).is_some_and(|p| p.links.is_empty() && p.dialing == 0 && p.waiting.is_empty()) {
             self.peers.remove(&peer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dials_from_before_a_move_keep_no_place_and_all_together_are_bounded() {
+        let (mut peer, mut begun) = (Peer::default(), Vec::new());
+        for _ in 0..4 {
+            let mut now = 0;
+            while peer.has_room() {
+                peer.dialing += 1;
+                now += 1;
+            }
+            begun.push(now);
+            peer.outdated = peer.dialing;
+        }
+        assert_eq!(begun, [MAX_DIALS, MAX_DIALS, 0, 0], "however often the network is another one");
     }
 }

@@ -43,7 +43,7 @@ pub use halves::{LinkReceiver, LinkSender};
 pub use lan::Neighbours;
 pub use local::in_process_pair;
 pub use node::{Node, Whereabouts};
-pub use relay::Relay;
+pub use relay::{Relay, Seen, SeenError, Socket};
 pub use shared::{Path, PathKind};
 pub use table::{AGAIN, PeerTable, Way};
 

@@ -146,6 +146,12 @@ impl Connector {
         self.0.trust.get().map(|trust| Arc::clone(&trust.verifier))
     }
 
+    /// What the DNS names as its machines, if it was named by a domain.
+    pub async fn machines(&self) -> Option<Result<Vec<Target>, NameError>> {
+        let Place::Domain { domain, .. } = &self.0.place else { return None };
+        Some(self.0.network.0.names.targets(domain).await)
+    }
+
     /// A new connection.
     ///
     /// # Errors

@@ -82,6 +82,8 @@ verbs! {
     Status => system::status,
     /// Look for what is wrong, and say what to do about it
     Doctor => system::doctor,
+    /// Look at what the network allows: UDP, IPv4, IPv6, NAT, directory, relay, SRV, each with its time
+    Netcheck => system::netcheck,
     /// Show who is in the directory
     #[command(visible_alias = "list")]
     Users => contact::users,
@@ -223,6 +225,7 @@ mod tests {
             "token revoke grafana",
             "send ops hello --token chatd_0",
             "doctor --json",
+            "netcheck --json --account alice",
             "export --json",
             "settings --read-receipts off --lifetime never",
             "send bob --lifetime 10m hello",

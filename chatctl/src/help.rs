@@ -15,7 +15,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Your account", &["register", "login", "logout", "unregister", "whoami", "use", "profile", "settings", "key"]),
     ("Safe keeping", &["backup", "restore", "export"]),
     ("Programs", &["token", "consumers", "completion", "man"]),
-    ("The daemon", &["status", "doctor", "help"]),
+    ("The daemon", &["status", "doctor", "netcheck", "help"]),
 ];
 
 /// Command lines and what each is for, by verb; `""` is the program itself.

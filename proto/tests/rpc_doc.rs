@@ -340,7 +340,7 @@ fn each_method_with_a_secret_is_named() {
 }
 
 /// What may be in a result without pages, and what bounds it.
-const BOUNDED: [(&str, &str); 14] = [
+const BOUNDED: [(&str, &str); 15] = [
     ("HelloResult.accounts", "limits.accounts_per_uid"),
     ("AccountListResult.accounts", "limits.accounts_per_uid"),
     ("StatusResult.accounts", "limits.accounts_per_uid"),
@@ -352,6 +352,7 @@ const BOUNDED: [(&str, &str); 14] = [
     ("InviteListResult.invites", "64"),
     ("Message.tags", "16"),
     ("DoctorResult.checks", "3, and 46 for each account at most"),
+    ("NetcheckResult.checks", "4, and 3 for each of 16 accounts at most"),
     ("Token.allow", "4"),
     ("Token.in", "64"),
     ("Token.send_to", "64"),

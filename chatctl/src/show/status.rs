@@ -1,6 +1,6 @@
 //! How the daemon and the accounts of its caller stand, as facts; and what is wrong, a line for each thing that was looked at.
 
-use proto::rpc::types::{AccountStatus, Check, CheckLevel, StatusResult};
+use proto::rpc::types::{AccountStatus, Check, CheckLevel, NetCheck, StatusResult};
 
 use super::facts;
 use super::words::{account_state, address, advice, clock, count, encryption};
@@ -91,6 +91,20 @@ pub fn report(checks: &[Check]) -> Vec<Line> {
         let of = check.account.as_ref().map(|account| format!(" of {account}")).unwrap_or_default();
         let text = advice::told(&check.text, check.advice.as_ref());
         table.row([level.to_owned(), format!("{}{of}", check.what), text]);
+    }
+    table.take_lines(false)
+}
+
+/// What `netcheck` found.
+pub fn network(checks: &[NetCheck]) -> Vec<Line> {
+    let mut table = Table::new([0; 4]);
+    for check in checks {
+        let of = check.account.as_ref().map(|account| format!(" of {account}")).unwrap_or_default();
+        let took = match check.took_us {
+            0 => String::new(),
+            took => format!("{:.1} ms", took as f64 / 1e3),
+        };
+        table.row([format!("{}{of}", check.what), check.value.clone(), took, check.text.clone()]);
     }
     table.take_lines(false)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use daemonkit::chain::chain;
 use proto::directory::api::ErrorCode;
 use proto::directory::{SignedReach, SignedRecord};
-use proto::ids::DeviceId;
+use proto::ids::{DeviceId, NodeId};
 use proto::reason::Reason;
 use tokio::time::timeout;
 
@@ -16,7 +16,7 @@ use super::core::effect::Refresh;
 use super::core::event::{Dialled, RouteKey};
 use super::sealer::devices_of;
 use crate::directory::{DirectoryError, RelayPlace, own_networks};
-use crate::link::{LinkError, LinkSender, Relay, Way};
+use crate::link::{AGAIN, LinkError, LinkSender, PeerTable, Relay, Way};
 use crate::model::Outcome;
 use crate::model::ids::PeerId;
 use crate::policy::dial::{DialContext, Source, may_dial};
@@ -26,6 +26,9 @@ use crate::store::{ContactRow, StoreError};
 /// A dial that takes longer may go to where nobody is any more: meanwhile, the directory is asked. Longer than a dial half around the
 /// world takes.
 const BESIDE: Duration = Duration::from_millis(700);
+
+/// For as long as a dial may take.
+const SEARCH: Duration = Duration::from_secs(10);
 
 /// Why there is no link.
 #[derive(Debug, thiserror::Error)]
@@ -196,7 +199,19 @@ async fn link_to(context: &Context, row: &ContactRow) -> Result<LinkSender, Reac
         // It may have come to us, and told its directory later where it is.
         return context.table.open(reach.node).await.ok_or(ReachError::Forbidden);
     }
-    Ok(context.table.get(reach.node, Way { addresses, relay }).await?)
+    Ok(search(&context.table, reach.node, Way { addresses, relay }).await?)
+}
+
+/// A link to a node, for which is asked again and again: the table begins new dials beside one that may have begun too early.
+async fn search(table: &PeerTable, node: NodeId, way: Way) -> Result<LinkSender, LinkError> {
+    let asks = async {
+        loop {
+            if let Ok(done) = timeout(AGAIN, table.get(node, way.clone())).await {
+                return done;
+            }
+        }
+    };
+    timeout(SEARCH, asks).await.unwrap_or(Err(LinkError::DialTimeout(node)))
 }
 
 /// In the words of links.

@@ -20,6 +20,7 @@ use url::Url;
 use super::error::DirectoryError;
 use super::holds::Holds;
 use super::net::connect::{ConnectError, Connector, Failed};
+use super::net::names::NameError;
 use super::net::place::Place;
 use super::net::stream::Stream;
 use super::net::{Moves, Network};
@@ -138,6 +139,18 @@ impl DirectoryClient {
     /// The domain that it has to serve, if it was named by one.
     pub fn domain(&self) -> Option<&str> {
         self.inner.connector.place().domain()
+    }
+
+    /// The machines that its domain names, `host:port` in their order; none if it was not named by a domain.
+    ///
+    /// # Errors
+    /// What the DNS said instead.
+    pub async fn machines(&self) -> Option<Result<Vec<String>, NameError>> {
+        let machines = self.inner.connector.machines().await?;
+        Some(machines.map(|mut machines| {
+            machines.sort_unstable();
+            machines.into_iter().map(|target| format!("{}:{}", target.host, target.port)).collect()
+        }))
     }
 
     /// Moves of this machine.

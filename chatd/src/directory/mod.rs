@@ -21,7 +21,7 @@ pub mod session;
 
 pub use client::DirectoryClient;
 pub use error::DirectoryError;
-pub use net::names::NameOptions;
+pub use net::names::{NameError, NameOptions};
 pub use net::place::Place;
 pub use net::{Network, own_networks};
 pub use pin::{Identity, Pin};

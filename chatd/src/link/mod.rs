@@ -43,9 +43,9 @@ pub use halves::{LinkReceiver, LinkSender};
 pub use lan::Neighbours;
 pub use local::in_process_pair;
 pub use node::{Node, Whereabouts};
-pub use relay::Relay;
+pub use relay::{Relay, Seen, SeenError, Socket};
 pub use shared::{Path, PathKind};
-pub use table::{PeerTable, Way};
+pub use table::{AGAIN, PeerTable, Way};
 
 /// Label of the TLS exporter (RFC 8446, section 7.5) that claims are bound to.
 pub const EXPORTER_LABEL: &[u8] = b"chatd/claim/1";

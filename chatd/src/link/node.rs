@@ -152,6 +152,12 @@ impl Node {
         *relays = wanted;
     }
 
+    /// The URLs of those at which it waits now.
+    pub fn relays(&self) -> Vec<String> {
+        let status = self.inner.endpoint.home_relay_status().get();
+        status.iter().filter(|relay| relay.is_connected()).map(|relay| relay.url().to_string()).collect()
+    }
+
     /// Connects to a node at these addresses (the first 16 are tried, all at once) and waits for its hello.
     ///
     /// # Errors

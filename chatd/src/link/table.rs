@@ -7,17 +7,25 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use proto::ids::NodeId;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::{CloseCode, CloseReason, Link, LinkError, LinkSender, Neighbours, Node, Relay, in_process_pair};
 
 /// Questions that wait for the table at most; askers wait for room.
 const QUEUE: usize = 256;
 
-/// Dials to one node at a time at most.
-const MAX_DIALS: usize = 3;
+/// Dials to one node at a time at most: as many as begin, one every [`AGAIN`], while the first goes on. Those from before a move do not
+/// count, up to as many again.
+const MAX_DIALS: usize = 5;
+/// First packets are repeated at ever longer intervals, and who is back a moment after one would wait for the next. So whoever goes on
+/// asking for a node gets another dial beside one that is older than this: something goes out to it every 1.5 s.
+pub const AGAIN: Duration = Duration::from_millis(2_400);
+/// None is begun for that while so many are under way.
+const MANY_DIALS: usize = 64;
 
 /// How a node may be reached.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +61,8 @@ impl PeerTable {
         let (asks, queue) = mpsc::channel(QUEUE);
         let open = Arc::new(AtomicU64::new(0));
         let neighbours = node.neighbours().clone();
-        let table = Table { node, links, asks: asks.clone(), open: Arc::clone(&open), peers: HashMap::new() };
+        let (open_links, peers) = (Arc::clone(&open), HashMap::new());
+        let table = Table { node, links, asks: asks.clone(), open: open_links, peers, dialing: 0 };
         tokio::spawn(table.run(queue, incoming));
         Self { asks, open, neighbours }
     }
@@ -98,14 +107,18 @@ struct Table {
     asks: mpsc::Sender<Ask>,
     open: Arc<AtomicU64>,
     peers: HashMap<NodeId, Peer>,
+    /// Dials under way, to all of them.
+    dialing: usize,
 }
 
 #[derive(Default)]
 struct Peer {
     /// Newest last. Both sides may have dialled at once; frames may come on any.
     links: Vec<LinkSender>,
-    /// Dials under way.
+    /// Dials under way, those of them that began before the last move, and when the last one began.
     dialing: usize,
+    outdated: usize,
+    dialed_at: Option<Instant>,
     /// Where they go; a newer address is tried at once, beside an older one that may be dead.
     targets: Vec<SocketAddr>,
     relays: Vec<Relay>,
@@ -113,6 +126,11 @@ struct Peer {
 }
 
 impl Peer {
+    /// Whether one more dial may begin.
+    fn has_room(&self) -> bool {
+        self.dialing.saturating_sub(self.outdated.min(MAX_DIALS)) < MAX_DIALS
+    }
+
     /// The newest that is open.
     fn link(&self) -> Option<&LinkSender> {
         self.links.iter().rev().find(|sender| !sender.is_closed())
@@ -142,9 +160,12 @@ impl Table {
                 let _ = answer.send(self.peers.get(&peer).and_then(Peer::link).cloned());
             }
             Ask::Dialed { peer, result } => {
+                self.dialing = self.dialing.saturating_sub(1);
                 let waiting = {
                     let entry = self.peers.entry(peer).or_default();
                     entry.dialing = entry.dialing.saturating_sub(1);
+                    // Mostly those end first.
+                    entry.outdated = entry.outdated.saturating_sub(1);
                     if entry.dialing > 0 && result.is_err() {
                         return;
                     }
@@ -181,6 +202,7 @@ impl Table {
                 for peer in self.peers.values_mut() {
                     peer.targets.clear();
                     peer.relays.clear();
+                    (peer.outdated, peer.dialed_at) = (peer.dialing, None);
                 }
             }
         }
@@ -200,6 +222,7 @@ impl Table {
             self.hand_out(far).await;
             return;
         }
+        entry.waiting.retain(|answer| !answer.is_closed());
         entry.waiting.push(answer);
         // First: what a neighbour says of itself is newer than what anybody remembers of it.
         let near = self.node.neighbours().addresses(peer);
@@ -207,8 +230,11 @@ impl Table {
         way.addresses.splice(..0, near);
         let new = way.addresses.iter().any(|address| !entry.targets.contains(address))
             || way.relay.iter().any(|relay| !entry.relays.contains(relay));
-        if entry.dialing == 0 || (new && entry.dialing < MAX_DIALS) {
+        let again = self.dialing < MANY_DIALS && entry.dialed_at.is_none_or(|at| at.elapsed() >= AGAIN);
+        if entry.dialing == 0 || ((new || again) && entry.has_room()) {
             entry.dialing += 1;
+            entry.dialed_at = Some(Instant::now());
+            self.dialing += 1;
             entry.targets.extend(&way.addresses);
             entry.relays.extend(way.relay.clone());
             let (node, asks) = (self.node.clone(), self.asks.clone());
@@ -241,5 +267,25 @@ impl Table {
         if self.peers.get(&peer).is_some_and(|p| p.links.is_empty() && p.dialing == 0 && p.waiting.is_empty()) {
             self.peers.remove(&peer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dials_from_before_a_move_keep_no_place_and_all_together_are_bounded() {
+        let (mut peer, mut begun) = (Peer::default(), Vec::new());
+        for _ in 0..4 {
+            let mut now = 0;
+            while peer.has_room() {
+                peer.dialing += 1;
+                now += 1;
+            }
+            begun.push(now);
+            peer.outdated = peer.dialing;
+        }
+        assert_eq!(begun, [MAX_DIALS, MAX_DIALS, 0, 0], "however often the network is another one");
     }
 }

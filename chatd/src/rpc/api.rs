@@ -27,6 +27,7 @@ macro_rules! with_methods {
         $then! {
             concurrent SystemStatus system_status;
             concurrent SystemDoctor system_doctor;
+            concurrent SystemNetcheck system_netcheck;
             ordered AccountRegister account_register;
             ordered AccountLogin account_login;
             ordered AccountLogout account_logout;

@@ -67,14 +67,18 @@ impl Discovery {
         let socket = std::net::UdpSocket::bind(address);
         let socket = socket.map_err(|source| DiscoveryError::Bind { address, source })?;
         let port = socket.local_addr().ok().map(|address| address.port());
-        let crypto = QuicServerConfig::try_from(tls.for_quic(ALPN_QUIC_ADDR_DISC))
-            .map_err(|error| DiscoveryError::Setup(error.to_string()))?;
+        // An address, to whoever has it: nothing that a quantum computer would be built for.
+        let config =
+            tls.for_open_quic(ALPN_QUIC_ADDR_DISC).map_err(|error| DiscoveryError::Setup(error.to_string()))?;
+        let crypto = QuicServerConfig::try_from(config).map_err(|error| DiscoveryError::Setup(error.to_string()))?;
         let mut transport = TransportConfig::default();
         transport
             .max_concurrent_uni_streams(VarInt::from_u32(0))
             .max_concurrent_bidi_streams(VarInt::from_u32(0))
             .datagram_receive_buffer_size(None)
             .max_idle_timeout(IDLE.try_into().ok())
+            // Nothing larger than a handshake is ever sent, and probes for it would be half of what a look costs.
+            .mtu_discovery_config(None)
             .send_observed_address_reports(true);
         let mut config = ServerConfig::with_crypto(Arc::new(crypto));
         config.transport_config(Arc::new(transport)).incoming_buffer_size_total(WAITING_BYTES);

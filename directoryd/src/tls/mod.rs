@@ -13,6 +13,7 @@ pub mod probe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::aws_lc_rs;
 use rustls::crypto::aws_lc_rs::kx_group::{X25519, X25519MLKEM768};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -67,15 +68,20 @@ impl Tls {
     /// When there is none that can be used.
     pub fn open(source: Source) -> Result<Self, CertificateError> {
         let shown = Arc::new(Shown(Live::new(source.load()?)));
-        let acceptor = Acceptor(TlsAcceptor::from(Arc::new(config(Arc::clone(&shown))?)));
+        // What also a quantum computer does not open, or X25519 alone for those who have nothing else.
+        let config = config(Arc::clone(&shown), vec![X25519MLKEM768, X25519])?;
+        let acceptor = Acceptor(TlsAcceptor::from(Arc::new(config)));
         Ok(Self { source, acceptor, shown, places: Semaphore::new(HANDSHAKES), due: Notify::new() })
     }
 
-    /// The same for QUIC, by this protocol: the certificate is the one that is shown.
-    pub fn for_quic(&self, protocol: &[u8]) -> ServerConfig {
-        let mut config = ServerConfig::clone(self.acceptor.0.config());
+    /// For QUIC, by a protocol that keeps nothing secret: the certificate is the one that is shown, and the key exchange the short one.
+    ///
+    /// # Errors
+    /// When the library does not like the settings.
+    pub fn for_open_quic(&self, protocol: &[u8]) -> Result<ServerConfig, CertificateError> {
+        let mut config = config(Arc::clone(&self.shown), vec![X25519])?;
         config.alpn_protocols = vec![protocol.to_vec()];
-        config
+        Ok(config)
     }
 
     /// Where its certificate comes from.
@@ -158,11 +164,10 @@ impl ResolvesServerCert for Shown {
     }
 }
 
-/// TLS 1.3 with a key exchange that also a quantum computer does not open, or X25519 alone for those who have nothing else. HTTP/1.1,
-/// for sessions are WebSockets. No data before the handshake is over, as these could be repeated by others.
-fn config(shown: Arc<Shown>) -> Result<ServerConfig, CertificateError> {
+/// TLS 1.3. HTTP/1.1, for sessions are WebSockets. No data before the handshake is over, as these could be repeated by others.
+fn config(shown: Arc<Shown>, groups: Vec<&'static dyn SupportedKxGroup>) -> Result<ServerConfig, CertificateError> {
     let mut provider = aws_lc_rs::default_provider();
-    provider.kx_groups = vec![X25519MLKEM768, X25519];
+    provider.kx_groups = groups;
     provider.cipher_suites.retain(|suite| {
         let known = [
             CipherSuite::TLS13_AES_256_GCM_SHA384,

@@ -72,6 +72,7 @@ methods! {
     SystemHello "system.hello" nothing (HelloParams) -> HelloResult: "Says who the client is and learns versions and accounts. Optional.";
     SystemStatus "system.status" [Read Admin] (AccountParams) -> StatusResult: "Connectivity, queues and versions, for one account or all of the caller's.";
     SystemDoctor "system.doctor" [Admin] (AccountParams) -> DoctorResult: "What is wrong with the daemon and the caller's accounts, piece by piece, and what to do about it.";
+    SystemNetcheck "system.netcheck" [Admin] (AccountParams) -> NetcheckResult: "What the network allows, seen from the directories of the caller's accounts: UDP, IPv4, IPv6, the NAT, relay, directory and SRV, each with its time.";
     AccountRegister "account.register" owner (RegisterParams) -> RegisterResult: "Makes an account and claims its name in the directory.";
     AccountLogin "account.login" [Admin] (AccountParams) -> AccountInfo: "Brings the account online; remembered across restarts.";
     AccountLogout "account.logout" [Admin] (AccountParams) -> AccountInfo: "Takes the account offline; remembered across restarts.";

@@ -35,6 +35,9 @@ fn people_of_two_domains_find_and_reach_each_other() {
     bob.ok(["register", "bob", "--directory", "b.test"]);
     assert_eq!(alice.json(["whoami"])["directory"], "a.test");
     assert_eq!(bob.json(["whoami"])["address"], "bob@b.test");
+    let checks = alice.json(["netcheck"])["checks"].clone();
+    let srv = checks.as_array().unwrap().iter().find(|check| check["what"] == "srv").unwrap();
+    assert!(srv["value"] == "yes" && srv["text"].as_str().unwrap().contains(".a.test:"), "{srv}");
     befriend(&alice, &bob);
     let id = send(&alice, "bob@b.test", "directly");
     wait_for_body(&bob, "alice@a.test", "directly");

@@ -1,10 +1,10 @@
 //! Two machines on a cable, with no directory and no internet.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tests::lab::Net;
 use tests::people::contact_state;
-use tests::wait::wait_for;
+use tests::wait::{times_are_judged, wait_for};
 use tests::{Ctl, Daemon, DaemonOptions};
 
 use crate::util::{bodies, send, state_of, wait_for_body};
@@ -105,4 +105,40 @@ fn nothing_is_said_on_a_network_that_nobody_wanted_it_on() {
     // Groups that a machine has joined are those that it hears; the one of mDNS is none of them.
     let groups = alice.net.within(|| std::fs::read_to_string("/proc/thread-self/net/igmp")).unwrap().unwrap();
     assert!(groups.contains("eth0") && !groups.to_uppercase().contains("FB0000E0"), "{groups}");
+}
+
+impl Machine {
+    /// Nothing arrives any more, and nobody is told.
+    fn cut(&self) {
+        self.net
+            .nft("table ip cut {\n  chain in {\n    type filter hook input priority 0\n    drop\n  }\n}\n")
+            .unwrap();
+    }
+
+    fn heal(&self) {
+        self.net.nft("delete table ip cut\n").unwrap();
+    }
+}
+
+/// No directory tells that the other is back, nor do they say so themselves on the cable: each looks for the other all the time.
+#[test]
+fn whoever_was_cut_off_is_found_again_at_once() {
+    let [alice, bob] = cable!(false);
+    befriend(&alice.ctl, &bob.ctl);
+    alice.ctl.ok(["send", "bob", "before", "--wait", "delivered"]);
+    let seconds = std::env::var("CHATD_LAB_PARTITION").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
+    let mut took = Vec::new();
+    for (round, seconds) in [13, 16, seconds].into_iter().enumerate() {
+        [&alice, &bob].into_iter().for_each(Machine::cut);
+        let id = send(&alice.ctl, "bob", &format!("alone {round}"));
+        // Not a wait for something to happen: so long nothing gets through.
+        std::thread::sleep(Duration::from_secs(seconds));
+        let begun = Instant::now();
+        [&alice, &bob].into_iter().for_each(Machine::heal);
+        wait_for("it is delivered", || state_of(&alice.ctl, &id) == "delivered");
+        took.push(begun.elapsed());
+        println!("figure: {seconds} s alone, and no directory: delivered {:?} after it healed", begun.elapsed());
+    }
+    assert!(!times_are_judged() || took.iter().all(|took| *took < Duration::from_secs(2)), "{took:?}");
+    assert_eq!(bodies(&bob.ctl, "alice", 9), ["before", "alone 0", "alone 1", "alone 2"]);
 }

@@ -62,6 +62,7 @@ mod token_house;
 mod tokens;
 mod torture_bot;
 mod torture_flood;
+mod torture_herd;
 mod torture_kills;
 mod util;
 mod who;

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tests::wait::wait_for;
 use tests::{Daemon, DaemonOptions, Directory, Pair};
@@ -61,6 +64,42 @@ fn doctor_says_what_is_wrong_and_what_to_do() {
     assert_eq!((level(&report, "daemon"), level(&report, "socket")), ("error".into(), "warning".into()), "{report:#}");
     let shown = pair.alice.run(["doctor"]).expect_code(3).stdout;
     assert!(shown.contains("systemctl start chatd"), "{shown}");
+}
+
+/// What `netcheck` says of a thing.
+fn value(found: &Value, what: &str) -> String {
+    let all = found["checks"].as_array().unwrap();
+    all.iter().find(|check| check["what"] == what).map_or("not looked at", |check| text(&check["value"])).to_owned()
+}
+
+#[test]
+fn netcheck_says_what_it_found_also_of_a_directory_that_stalls() {
+    let pair = Pair::start();
+    let found = pair.alice.json(["netcheck"]);
+    // A directory on this machine has no relay that would tell how others see it.
+    for (what, expected) in
+        [("udp", "unknown"), ("nat", "unknown"), ("directory", "yes"), ("relay", "no"), ("srv", "no")]
+    {
+        assert_eq!(value(&found, what), expected, "{what}: {found:#}");
+    }
+    assert!(["ipv4", "ipv6"].iter().all(|what| value(&found, what) != "not looked at"), "{found:#}");
+    let directory = found["checks"].as_array().unwrap().iter().find(|check| check["what"] == "directory").unwrap();
+    assert!(directory["account"] == "alice@example.org" && directory["took_us"].as_u64().unwrap() > 0, "{directory}");
+    let shown = pair.alice.ok(["netcheck"]).stdout;
+    assert!(shown.contains("directory of alice@example.org  yes") && shown.contains(" ms"), "{shown}");
+    // It takes connections, and says nothing.
+    let stalls = |signal| kill(Pid::from_raw(pair.directory.pid().unwrap() as i32), signal).unwrap();
+    stalls(Signal::SIGSTOP);
+    let begun = Instant::now();
+    let found = pair.alice.run(["netcheck", "--json"]).expect_code(1).json();
+    let took = begun.elapsed();
+    stalls(Signal::SIGCONT);
+    println!("figure: netcheck of a directory that stalls: {took:?}");
+    assert_eq!(value(&found, "directory"), "no", "{found:#}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    // Whoever asks all the time is told to wait.
+    let refused = (0..200).map(|_| pair.alice.run(["netcheck"])).find(|output| output.code == Some(5));
+    assert!(refused.is_some_and(|output| output.stderr.contains("again in")), "200 looks in a row");
 }
 
 fn kinds(lines: &[Value]) -> BTreeMap<String, usize> {

@@ -101,6 +101,12 @@ const PARTS: &[Part] = &[
         env: &[("CHATD_TORTURE_CONNECTIONS", "10000")],
     },
     Part { name: "overload", cargo: E2E, tests: &["torture_flood::overload"], env: &[("CHATD_TORTURE_SECONDS", "60")] },
+    Part {
+        name: "a thousand come back to a directory",
+        cargo: E2E,
+        tests: &["torture_herd::"],
+        env: &[("CHATD_TORTURE_CLIENTS", "1000")],
+    },
     Part { name: "hostile contact", cargo: E2E, tests: &["hostile::"], env: ATTACKED },
     Part { name: "hostile crowd, hostile local users", cargo: E2E, tests: &["hostile_crowd::"], env: ATTACKED },
     Part {

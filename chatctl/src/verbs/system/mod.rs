@@ -3,4 +3,5 @@
 pub mod completion;
 pub mod doctor;
 pub mod man;
+pub mod netcheck;
 pub mod status;

@@ -241,3 +241,58 @@ fn who_claims_on_a_second_link_is_asked_whether_the_first_stands() {
     let effects = stand.tell(Event::Claimed { key, link: 7 });
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Doubt { .. })), "{effects:?}");
 }
+
+#[test]
+fn who_is_not_reached_is_dialled_all_the_time_and_asked_for_now_and_then() {
+    let mut stand = Stand::new();
+    stand.tell(Event::Wanted(BOB));
+    let key = RouteKey::new(BOB, PHONE);
+    stand.tell(Event::Devices { peer: BOB, devices: vec![PHONE] });
+    let (begin, mut attempt, mut asked, mut longest) = (stand.now, 1, 0, Duration::ZERO);
+    while stand.now < begin + Duration::from_secs(300) {
+        let result = Dialled::Failed { wait: None, outcome: Outcome::failed(Reason::PeerUnreachable) };
+        let failed = stand.now;
+        stand.tell(Event::Dialled { key, attempt, result });
+        let dial = loop {
+            stand.now = stand.core.next().unwrap().max(stand.now);
+            let effects = stand.tell(Event::Tick);
+            if let Some(Effect::Dial { attempt, refresh, .. }) =
+                effects.into_iter().find(|effect| matches!(effect, Effect::Dial { .. }))
+            {
+                break (attempt, refresh.reach);
+            }
+        };
+        longest = longest.max(stand.now - failed);
+        asked += usize::from(dial.1);
+        attempt = dial.0;
+    }
+    assert!(longest <= Duration::from_millis(1_500), "{longest:?}");
+    assert!((200..1_000).contains(&attempt), "{attempt} dials in five minutes");
+    assert!((25..=31).contains(&asked), "its directory was asked {asked} times");
+    // It says that they are there: then it is asked where.
+    let effects = stand.tell(Event::Offline(BOB));
+    assert!(dials(&effects).is_empty());
+    let result = Dialled::Failed { wait: None, outcome: Outcome::failed(Reason::PeerUnreachable) };
+    stand.tell(Event::Dialled { key, attempt, result });
+    let effects = stand.tell(Event::Online(BOB));
+    assert!(
+        effects.iter().any(|effect| matches!(effect, Effect::Dial { refresh, .. } if refresh.reach)),
+        "{effects:?}"
+    );
+}
+
+#[test]
+fn who_refuses_is_not_dialled_as_one_who_may_be_back() {
+    let mut stand = Stand::new();
+    let phone = stand.ready(PHONE, 7);
+    let mut last = stand.now;
+    for _ in 0..12 {
+        let (link, device) = (7, Some(PHONE));
+        stand.tell(Event::LinkUp { link, peers: vec![BOB] });
+        stand.tell(Event::Refused { link, code: RefuseCode::RateLimited, envelope: None, device });
+        last = stand.core.routes.get(phone.key).unwrap().retry_at.unwrap_or(last).max(last);
+        stand.now = last;
+        stand.tell(Event::Tick);
+    }
+    assert!(stand.core.routes.get(phone.key).unwrap().backoff.bound() >= Duration::from_secs(60));
+}

@@ -130,7 +130,7 @@ fn online(turn: &mut Turn<'_>, key: RouteKey) {
     route.rejected = false;
     route.mailbox.absent = false;
     route.backoff.succeeded();
-    route.ask_directory = true;
+    (route.ask_directory, route.ask_after) = (true, None);
     if route.phase == Phase::Connecting {
         // The dial under way goes to where they were.
         route.phase = Phase::Down;

@@ -99,7 +99,7 @@ pub(super) fn dialled(turn: &mut Turn<'_>, key: RouteKey, attempt: u64, result: 
         }
         Dialled::Gone => turn.gone(key, "direct"),
         Dialled::Failed { wait, outcome } => {
-            turn.fail(key);
+            turn.unreached(key);
             let random = turn.random();
             let route = turn.route(key);
             route.not_gone();

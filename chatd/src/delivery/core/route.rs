@@ -23,6 +23,9 @@ const REQUEST_REPEAT_MOST: Duration = Duration::from_secs(4 * 3_600);
 /// An account that its directory did not know for so long is gone: see `policy::backoff::GONE_AGAIN`.
 const GONE_FOR: Duration = Duration::from_secs(15);
 
+/// Of somebody who is looked for all the time the directory is asked so often: when they come online it says so by itself.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
 /// An envelope that is not acknowledged for so long on a live link is sent again.
 const ACK_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -32,9 +35,10 @@ pub const AFTER_ACCEPT: Duration = Duration::from_millis(300);
 const DOUBT: Duration = Duration::from_secs(3);
 
 /// How far a route is with its link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Phase {
     /// No link.
+    #[default]
     Down,
     /// Looking for an address or dialling.
     Connecting,
@@ -48,7 +52,7 @@ pub enum Phase {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Route {
     pub phase: Phase,
     pub link: Option<u64>,
@@ -84,6 +88,8 @@ pub struct Route {
     pub attempt: u64,
     /// The stored reach failed: ask the directory before the next dial.
     pub ask_directory: bool,
+    /// And not before this: while it is dialled all the time, its directory is asked now and then.
+    pub ask_after: Option<Instant>,
     /// The stored record has no live prekey, or the peer said so.
     pub refresh_record: bool,
     /// What is in flight is given up then.
@@ -166,45 +172,6 @@ impl ByMailbox {
     }
 }
 
-impl Default for Route {
-    fn default() -> Self {
-        Self {
-            phase: Phase::Down,
-            link: None,
-            claimed_on: None,
-            cursor: (OutStreamRow(0), 0),
-            in_flight: VecDeque::new(),
-            early: Vec::new(),
-            signalled: HashSet::new(),
-            pinged: Vec::new(),
-            requested: None,
-            stamps: 0,
-            pending: false,
-            looking: false,
-            packing: false,
-            life: 0,
-            backoff: Backoff::new(),
-            rejected: false,
-            retry_at: None,
-            attempt: 0,
-            ask_directory: false,
-            refresh_record: false,
-            ack_by: None,
-            doubt_by: None,
-            accepted: false,
-            claim_at: None,
-            repeat_at: None,
-            repeats: 0,
-            asks: false,
-            rejoin_by: None,
-            gone_since: None,
-            known_gone: false,
-            resend_budget: ResendBudget::default(),
-            mailbox: ByMailbox::default(),
-        }
-    }
-}
-
 impl Route {
     /// Takes a link; everything that was on another is unknown again.
     pub fn attach(&mut self, link: u64, now: Instant) {
@@ -261,9 +228,20 @@ impl Route {
 
     /// A way failed: wait.
     pub fn failed(&mut self, now: Instant, random: u64) {
+        let pause = self.backoff.failed(random);
+        self.rest(now, pause);
+    }
+
+    /// Nobody answered, as one of `waiting` who are looked for: that may be different in a moment.
+    pub fn unreached(&mut self, now: Instant, waiting: usize, random: u64) {
+        let pause = self.backoff.unreached(now, waiting, random);
+        self.rest(now, pause);
+    }
+
+    fn rest(&mut self, now: Instant, pause: Duration) {
         self.detach(now);
         self.ask_directory = true;
-        self.retry_at = Some(now + self.backoff.failed(random));
+        self.retry_at = Some(now + pause);
         (self.mailbox.absent, self.mailbox.wanted) = (true, true);
     }
 
@@ -303,9 +281,19 @@ impl Route {
         if self.known_gone {
             return;
         }
+        self.ask_after = None;
         for planned in [&mut self.retry_at, &mut self.mailbox.retry_at] {
             *planned = planned.map(|planned| planned.min(at));
         }
+    }
+
+    /// Whether the dial that begins now asks the directory first.
+    pub fn asks_now(&mut self, now: Instant) -> bool {
+        let asks = self.ask_directory && self.ask_after.is_none_or(|after| after <= now);
+        if asks {
+            self.ask_after = Some(now + ASK_AGAIN);
+        }
+        asks
     }
 
     /// A request went out that nobody acknowledges.

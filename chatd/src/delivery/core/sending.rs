@@ -27,12 +27,13 @@ pub(super) fn advance(turn: &mut Turn<'_>, key: RouteKey) {
 }
 
 fn dial(turn: &mut Turn<'_>, key: RouteKey) {
+    let now = turn.now;
     let route = turn.route(key);
     route.phase = Phase::Connecting;
     route.retry_at = None;
     route.attempt += 1;
     let (attempt, asks) = (route.attempt, route.asks);
-    let refresh = Refresh { reach: route.ask_directory, record: route.refresh_record };
+    let refresh = Refresh { reach: route.asks_now(now), record: route.refresh_record };
     turn.emit(Effect::Dial { key, attempt, refresh, asks });
 }
 

@@ -88,6 +88,12 @@ impl Turn<'_> {
         self.core.routes.at(key).failed(now, random);
     }
 
+    /// A dial came to nothing.
+    pub fn unreached(&mut self, key: RouteKey) {
+        let (now, random, waiting) = (self.now, self.random(), self.core.routes.waiting());
+        self.core.routes.at(key).unreached(now, waiting, random);
+    }
+
     /// Something was heard of a peer.
     pub fn found(&mut self, key: RouteKey) {
         if self.core.routes.get_mut(key).is_some_and(Route::found) {

@@ -13,8 +13,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use hyper::Uri;
 use hyper_util::rt::TokioIo;
 use proto::directory::SpkiPin;
@@ -23,12 +21,13 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::OnceCell;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
 use super::names::NameError;
 use super::place::Place;
+use super::race::{knock, race};
 use super::stream::Stream;
 use super::trust::{Trust, TrustError, of_pin};
 use super::{Network, own_networks};
@@ -147,6 +146,12 @@ impl Connector {
         self.0.trust.get().map(|trust| Arc::clone(&trust.verifier))
     }
 
+    /// What the DNS names as its machines, if it was named by a domain.
+    pub async fn machines(&self) -> Option<Result<Vec<Target>, NameError>> {
+        let Place::Domain { domain, .. } = &self.0.place else { return None };
+        Some(self.0.network.0.names.targets(domain).await)
+    }
+
     /// A new connection.
     ///
     /// # Errors
@@ -164,6 +169,13 @@ impl Connector {
     /// When the certificate ends that the last connection was shown, in Unix seconds, if its dates count: those of a pinned key do not.
     pub fn certificate_ends(&self) -> Option<i64> {
         Some(self.0.ends.load(Ordering::Relaxed)).filter(|ends| *ends != 0)
+    }
+}
+
+impl ConnectError {
+    /// Whether nobody answered at all, or nothing leads there.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Slow(_) | Self::NoHost { .. } | Self::Names(_))
     }
 }
 
@@ -283,7 +295,7 @@ async fn tls(addresses: Vec<SocketAddr>, name: &str, config: Arc<ClientConfig>) 
     let failed = |reason: String| ConnectError::Tls { address, reason };
     let server = ServerName::try_from(name.to_owned()).map_err(|error| failed(error.to_string()))?;
     let done = timeout(MACHINE_TIMEOUT, TlsConnector::from(config).connect(server, stream)).await;
-    let done = done.map_err(|_| ConnectError::Slow(MACHINE_TIMEOUT))?;
+    let done = done.map_err(|_| failed(format!("no answer within {} s", MACHINE_TIMEOUT.as_secs())))?;
     done.map(Stream::tls).map_err(|error| {
         let why = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match why.and_then(|why| TrustError::of(why, name)) {
@@ -296,7 +308,7 @@ async fn tls(addresses: Vec<SocketAddr>, name: &str, config: Arc<ClientConfig>) 
 /// The first of the addresses that answers.
 async fn dial(addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr), ConnectError> {
     let tries = addresses.into_iter().map(|address| async move {
-        let stream = timeout(MACHINE_TIMEOUT, TcpStream::connect(address)).await;
+        let stream = timeout(MACHINE_TIMEOUT, knock(address)).await;
         let stream = stream.map_err(|_| ConnectError::Slow(MACHINE_TIMEOUT))?;
         let stream = stream.map_err(|error| ConnectError::Refused { address, reason: error.to_string() })?;
         // Requests and frames are small and whole.
@@ -304,37 +316,6 @@ async fn dial(addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr), Con
         Ok((stream, address))
     });
     race(tries, NEXT_ADDRESS).await.map_err(|errors| most_telling(errors, "it"))
-}
-
-/// Begins one try after the other, the next one when one fails or `pause` has passed; the first that succeeds ends the others.
-///
-/// # Errors
-/// What became of each.
-async fn race<T, E, F: Future<Output = Result<T, E>>>(
-    tries: impl Iterator<Item = F>,
-    pause: Duration,
-) -> Result<T, Vec<E>> {
-    let (mut tries, mut running, mut errors) = (tries, FuturesUnordered::new(), Vec::new());
-    let mut more = true;
-    loop {
-        if more {
-            match tries.next() {
-                Some(next) => running.push(next),
-                None => more = false,
-            }
-        }
-        if running.is_empty() {
-            return Err(errors);
-        }
-        tokio::select! {
-            done = running.next() => match done {
-                Some(Ok(done)) => return Ok(done),
-                Some(Err(error)) => errors.push(error),
-                None => return Err(errors),
-            },
-            () = sleep(pause), if more => {}
-        }
-    }
 }
 
 /// Of several failures that of which its reader learns most.

@@ -9,6 +9,7 @@
 pub mod connect;
 pub mod names;
 pub mod place;
+mod race;
 pub mod stream;
 pub mod trust;
 

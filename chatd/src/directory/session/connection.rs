@@ -17,9 +17,11 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::sync::CancellationToken;
 
+use super::again::Failure;
 use super::talk::{Counted, Mail, Member, SessionCommand, SessionEvent, SessionNumber, SessionSign};
 use crate::directory::client::DirectoryClient;
 use crate::directory::error::{DirectoryError, told};
+use crate::directory::net::connect::ConnectError;
 use crate::directory::net::stream::Stream;
 
 /// From the upgrade to the directory's `ready`.
@@ -70,13 +72,33 @@ pub(super) struct Ended {
     pub code: Option<ErrorCode>,
     /// The directory asked to wait so long.
     pub wait: Option<Duration>,
+    /// Whether anybody answered.
+    pub failure: Failure,
     /// Another process with this device's key has taken its place.
     pub replaced: bool,
 }
 
 impl Ended {
+    /// It could not even be asked for.
+    pub fn of(error: &DirectoryError) -> Self {
+        let below = match error {
+            DirectoryError::Unreachable { source, .. } => source.downcast_ref::<ConnectError>(),
+            _ => None,
+        };
+        let is_silence = below.is_some_and(ConnectError::is_silence);
+        let failure = if is_silence { Failure::Silent } else { Failure::Failed };
+        Self { failure, ..Self::new(chain(error)) }
+    }
+
     pub fn new(reason: impl ToString) -> Self {
-        Self { reason: reason.to_string(), advice: None, code: None, wait: None, replaced: false }
+        Self {
+            reason: reason.to_string(),
+            advice: None,
+            code: None,
+            wait: None,
+            failure: Failure::Failed,
+            replaced: false,
+        }
     }
 }
 
@@ -101,7 +123,7 @@ impl Connection {
         self.client.pin().doubt();
         let nonce = self.client.nonce().await.map_err(|error| {
             let wait = if let DirectoryError::RateLimited { retry_after } = &error { Some(*retry_after) } else { None };
-            Ended { wait, advice: error.advice(), ..Ended::new(chain(&error)) }
+            Ended { wait, advice: error.advice(), ..Ended::of(&error) }
         })?;
         if nonce.origin != self.member.origin {
             return Err(Ended::new(format!(
@@ -307,7 +329,7 @@ pub(super) fn frames(command: SessionCommand) -> Vec<ClientFrame> {
 
 /// A WebSocket for a session, on which nothing was said yet.
 pub(super) async fn upgrade(client: &DirectoryClient) -> Result<Socket, Ended> {
-    let stream = client.connect().await.map_err(|error| Ended::new(chain(&error)))?;
+    let stream = client.connect().await.map_err(|error| Ended::of(&error))?;
     let config = WebSocketConfig::default()
         .max_message_size(Some(MAX_SESSION_FRAME_BYTES))
         .max_frame_size(Some(MAX_SESSION_FRAME_BYTES));

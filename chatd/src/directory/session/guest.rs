@@ -4,7 +4,7 @@
 //! to watch.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use daemonkit::chain::chain;
 use futures_util::StreamExt;
@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::backoff;
+use super::again::{Again, Failure};
 use super::connection::{
     AFTER_MOVE, Ended, MOVED, READY_TIMEOUT, Silence, Socket, close, frames, next_frame, send, upgrade,
 };
@@ -54,7 +54,7 @@ pub async fn run(
     mut watched: watch::Receiver<Watched>,
     events: mpsc::Sender<GuestEvent>,
 ) {
-    let (mut failures, mut moves) = (0, client.moves());
+    let (mut again, mut moves) = (Again::default(), client.moves());
     loop {
         // Nobody is asked on behalf of nobody.
         if watched.wait_for(|watched| !watched.is_empty()).await.is_err() {
@@ -72,7 +72,7 @@ pub async fn run(
             Err(ended) => Err(ended),
         };
         if useful {
-            failures = 0;
+            again.begin();
         }
         if events.send(GuestEvent::Down).await.is_err() {
             return;
@@ -80,12 +80,12 @@ pub async fn run(
         let Err(ended) = ended else { continue };
         tracing::debug!(directory = client.url(), reason = ended.reason, "no session as a guest");
         // Where nobody honours our tokens nobody will do so soon, unless we get other ones.
-        let pause = backoff(failures, !useful && stood).max(ended.wait.unwrap_or_default());
-        failures += 1;
+        let why = if !useful && stood { Failure::Refused } else { ended.failure };
+        let pause = again.pause(why, Instant::now(), rand::random()).max(ended.wait.unwrap_or_default());
         moves.count();
         tokio::select! {
             () = sleep(pause) => {}
-            () = moves.next() => failures = 0,
+            () = moves.next() => again.begin(),
             changed = watched.changed() => {
                 if changed.is_err() {
                     return;

@@ -5,17 +5,19 @@
 //! watches (and its tokens, when the directory's counters show that it went back in time) again. Commands that arrive
 //! while there is no session are dropped for that reason.
 
+mod again;
 mod connection;
 mod guest;
 mod talk;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proto::directory::api::ErrorCode;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use self::again::{Again, Failure};
 use self::connection::{AFTER_MOVE, Connection, Ended, MOVED};
 pub use self::guest::{GuestEvent, Watched, run as run_guest};
 pub use self::talk::{
@@ -23,12 +25,6 @@ pub use self::talk::{
 };
 use super::client::DirectoryClient;
 
-/// The first wait after a session ended, doubled with each failure.
-const BACKOFF_FIRST: Duration = Duration::from_millis(200);
-/// The longest wait: a directory that was restarted has its clients back within so long.
-const BACKOFF_MOST: Duration = Duration::from_secs(10);
-/// The longest wait while the directory refuses the session: what it wants will not be different soon.
-const REFUSED_MOST: Duration = Duration::from_secs(3_600);
 /// The wait after the directory said that this device's key is in use elsewhere: two copies must not take turns.
 const CLONED_PAUSE: Duration = Duration::from_secs(60);
 
@@ -46,13 +42,13 @@ pub async fn run(
     let Outlets { events, mail } = outlets;
     let mut connection =
         Connection { client, member, sign, number, events, mail, previous: None, cloned: false, session: 0 };
-    let mut failures = 0;
+    let mut again = Again::default();
     loop {
         let ended = tokio::select! {
             // Dropping a half-open session leaves nothing behind but a closed connection.
             opened = moves.clone().cut(AFTER_MOVE, connection.open()) => match opened.unwrap_or_else(|| Err(Ended::new(MOVED))) {
                 Ok((socket, up)) => {
-                    failures = 0;
+                    again.begin();
                     match connection.serve(socket, up, &mut commands, &shutdown).await {
                         Some(ended) => ended,
                         None => return,
@@ -68,6 +64,7 @@ pub async fn run(
         // What passes by itself is no refusal: the directory may be well again in a moment.
         let passes = [ErrorCode::Unavailable, ErrorCode::RateLimited, ErrorCode::StaleNonce, ErrorCode::Malformed];
         let refused = ended.code.is_some_and(|code| !passes.contains(&code));
+        let why = if refused { Failure::Refused } else { ended.failure };
         let event = SessionEvent::Down { reason: ended.reason, advice: ended.advice, code: ended.code };
         if connection.events.send(event).await.is_err() {
             return;
@@ -76,25 +73,20 @@ pub async fn run(
             let _ = connection.events.send(SessionEvent::Replaced).await;
             return;
         }
-        let pause = if std::mem::take(&mut connection.cloned) { CLONED_PAUSE } else { backoff(failures, refused) };
+        let pause = if std::mem::take(&mut connection.cloned) {
+            CLONED_PAUSE
+        } else {
+            again.pause(why, Instant::now(), rand::random())
+        };
         let pause = pause.max(ended.wait.unwrap_or_default());
-        failures += 1;
         moves.count();
         tokio::select! {
             () = sleep(pause) => {}
-            () = moves.next() => failures = 0,
+            () = moves.next() => again.begin(),
             asked = retry_asked(&mut commands) => if !asked { return },
             () = shutdown.cancelled() => return,
         }
     }
-}
-
-/// Doubles from [`BACKOFF_FIRST`] to [`BACKOFF_MOST`], or [`REFUSED_MOST`] if it was refused, of which a random half is taken off:
-/// clients of a directory that comes back must not arrive all at once.
-fn backoff(failures: u32, refused: bool) -> Duration {
-    let most = if refused { REFUSED_MOST } else { BACKOFF_MOST };
-    let whole = BACKOFF_FIRST.saturating_mul(1 << failures.min(20)).min(most);
-    whole.mul_f64(rand::random_range(0.5..1.0))
 }
 
 /// Waits for a [`SessionCommand::Retry`], dropping others; false when the sender is gone.
@@ -105,22 +97,5 @@ async fn retry_asked(commands: &mut mpsc::Receiver<SessionCommand>) -> bool {
             Some(_) => {}
             None => return false,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_grow_to_a_bound_and_differ() {
-        for failures in 0..100 {
-            let (pause, refused) = (backoff(failures, false), backoff(failures, true));
-            assert!(pause >= BACKOFF_FIRST / 2 && pause <= BACKOFF_MOST, "{failures}: {pause:?}");
-            assert!(refused >= BACKOFF_FIRST / 2 && refused <= REFUSED_MOST, "{failures}: {refused:?}");
-        }
-        assert!(backoff(0, true) <= BACKOFF_FIRST && backoff(50, false) >= BACKOFF_MOST / 2);
-        assert!(backoff(50, true) >= REFUSED_MOST / 2);
-        assert!((0..20).any(|_| backoff(9, false) != backoff(9, false)));
     }
 }

@@ -8,6 +8,7 @@
 //! Invariant: no name is asked of any DNS here, and no relay is contacted because a peer has named it.
 
 mod known;
+mod seen;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use iroh::RelayUrl;
 use rustls::client::danger::ServerCertVerifier;
 
 pub(super) use self::known::Known;
+pub use self::seen::{Seen, SeenError, Socket};
 
 /// The relay of a directory.
 #[derive(Debug, Clone)]

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use proto::rpc::API_VERSION;
-use proto::rpc::types::{AccountParams, DoctorResult, HelloParams, HelloResult, StatusResult, Stored};
+use proto::rpc::types::{AccountParams, DoctorResult, HelloParams, HelloResult, NetcheckResult, StatusResult, Stored};
 
 use crate::model::{Caller, DaemonStatus, Grant};
-use crate::service::health::doctor;
+use crate::service::health::{doctor, netcheck};
 use crate::service::tokens::{admit, manage};
 use crate::service::{Service, ServiceError, status};
 
@@ -65,4 +65,13 @@ pub(in crate::rpc) async fn system_doctor(
 ) -> Result<DoctorResult, ServiceError> {
     let found = doctor::examine(service, caller, params.account.as_deref()).await?;
     Ok(DoctorResult { checks: found.into_iter().map(Into::into).collect() })
+}
+
+pub(in crate::rpc) async fn system_netcheck(
+    service: &Service,
+    caller: &Caller,
+    params: AccountParams,
+) -> Result<NetcheckResult, ServiceError> {
+    let found = netcheck::examine(service, caller, params.account.as_deref()).await?;
+    Ok(NetcheckResult { checks: found.into_iter().map(Into::into).collect() })
 }

@@ -201,6 +201,31 @@ pub struct Check {
     pub advice: Option<Advice>,
 }
 
+/// `system.netcheck`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NetcheckResult {
+    /// The daemon's network, then account by account.
+    pub checks: Vec<NetCheck>,
+}
+
+/// One thing that was looked at in the network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetCheck {
+    /// What: `udp`, `ipv4`, `ipv6`, `nat`; of an account `directory`, `relay`, `srv`; there may be others.
+    pub what: String,
+    /// Of which account: `name@domain`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// How bad it is.
+    pub level: CheckLevel,
+    /// In a word: `yes`, `no` or `unknown`; of `nat`: `none`, `easy` (whoever looks sees the same port), `hard` or `unknown`.
+    pub value: String,
+    /// What was found.
+    pub text: String,
+    /// Microseconds until the answer; of an answer that did not come, how long it was waited for.
+    pub took_us: u64,
+}
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

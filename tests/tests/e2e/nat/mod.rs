@@ -1,5 +1,6 @@
 //! People behind routers of different kinds, each on a network of its own (parity row D5).
 
+mod netcheck;
 mod roaming;
 mod ways;
 

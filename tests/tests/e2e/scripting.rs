@@ -148,6 +148,7 @@ fn every_verb_works_in_an_empty_environment() {
     let expected: BTreeMap<&str, (&[&str], i32)> = BTreeMap::from([
         ("status", (&[][..], 0)),
         ("doctor", (&[], 0)),
+        ("netcheck", (&[], 0)),
         ("invite", (&["list"], 0)),
         ("ping", (&["bob", "-c", "1"], 0)),
         ("whoami", (&[], 0)),

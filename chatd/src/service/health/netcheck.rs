@@ -146,7 +146,7 @@ fn nat(seen: &[Seen], own: &[IpAddr]) -> (&'static str, String, Duration) {
         return ("hard", text, took);
     }
     if seen.len() > 1 {
-        return ("easy", format!("{} directories see {}", seen.len(), first.address), took);
+        return ("easy", format!("all directories that were asked see {}", first.address), took);
     }
     if first.address.port() == first.port {
         return ("easy", format!("one directory sees {}, with the port that was sent from", first.address), took);

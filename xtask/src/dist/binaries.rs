@@ -155,8 +155,13 @@ fn forget_places(build: &mut Command, target: &Path, epoch: u64) -> Result<()> {
 
 fn build_id(program: &Path) -> Result<String> {
     let notes = output(Command::new("readelf").args(["--wide", "--notes"]).arg(program))?;
-    let id = notes.lines().find_map(|line| line.trim().strip_prefix("Build ID: "));
-    Ok(id.with_context(|| format!("{} has no build id", program.display()))?.trim().to_owned())
+    Ok(build_id_in(&notes).with_context(|| format!("{} has no build id", program.display()))?.to_owned())
+}
+
+/// On a line of its own, or behind what the note is called: not every `readelf` takes `--wide` alike.
+fn build_id_in(notes: &str) -> Option<&str> {
+    let id = notes.split_once("Build ID: ")?.1.split_whitespace().next()?;
+    id.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(id)
 }
 
 /// The shared libraries that a program names.
@@ -184,7 +189,14 @@ fn highest(versions: &str) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests_of_versions {
-    use super::highest;
+    use super::{build_id_in, highest};
+
+    #[test]
+    fn a_build_id_is_found_wherever_it_stands() {
+        let wide = "  GNU  0x14\tNT_GNU_BUILD_ID (unique build ID bitstring)\t    Build ID: 1bf3720b\n";
+        let narrow = "  GNU  0x14\tNT_GNU_BUILD_ID\n    Build ID: 1bf3720b\n";
+        assert_eq!([wide, narrow, "Build ID: none"].map(build_id_in), [Some("1bf3720b"), Some("1bf3720b"), None]);
+    }
 
     #[test]
     fn the_newest_is_found_by_number() {

@@ -217,7 +217,7 @@ async fn srv(client: &DirectoryClient) -> Option<Look> {
     let asked = timeout(PATIENCE, client.machines()).await;
     let took = begun.elapsed();
     Some(match asked {
-        Ok(None) => look("srv", Level::Ok, "no", "not asked: the directory was named by its URL", took),
+        Ok(None) => look("srv", Level::Ok, "no", "not asked: the directory was named by its URL", Duration::ZERO),
         Ok(Some(Ok(machines))) => look("srv", Level::Ok, "yes", machines.join(", "), took),
         Ok(Some(Err(error))) => look("srv", Level::Warning, "no", error.to_string(), took),
         Err(_) => {

@@ -11,9 +11,9 @@ use proto::directory::groups::api::{AppendAnswer, EntriesAnswer, EntriesQuery, S
 use proto::directory::groups::{Append, EntryKind, MAX_APPEND_BYTES};
 use proto::ids::{Hex32, LogId};
 
-use super::{malformed, may_write, stated, writer};
+use super::{log_of, malformed, may_read, may_write, stated, writer};
 use crate::http::answer::{Operation, Refusal, unix_now};
-use crate::http::extract::{Body, PathText, group_token, path_log, path_text, query_refused, whole};
+use crate::http::extract::{Body, PathText, group_token, query_refused, whole};
 use crate::http::limits::{Peer, Source};
 use crate::metrics::Op;
 use crate::state::{App, Directory};
@@ -69,7 +69,7 @@ struct Asked {
 
 fn asked(directory: &Directory, peer: Peer, headers: &HeaderMap, path: PathText, body: Body) -> Result<Asked, Refusal> {
     let source = may_write(directory, peer, headers)?;
-    let log = path_text(path).and_then(|text| path_log(&text))?;
+    let log = log_of(path)?;
     let token = group_token(headers)?;
     let append = Append::decode(&whole(body, MAX_APPEND_BYTES)?).map_err(malformed)?;
     Ok(Asked { source, exempt: peer.exempt, log, token, append })
@@ -131,9 +131,7 @@ pub async fn read(
     query: Result<Query<EntriesQuery>, QueryRejection>,
 ) -> Response {
     let operation = Operation::new(Op::ReadGroup, peer.address, "", &directory.front.metrics);
-    let asked = directory.lookup_allowed(peer, &headers).and_then(|_| {
-        let log = path_text(path).and_then(|text| path_log(&text))?;
-        let token = group_token(&headers)?;
+    let asked = may_read(&directory, peer, &headers, path).and_then(|(log, token)| {
         let Query(query) = query.map_err(|rejection| query_refused(&rejection))?;
         let count = query.limit.unwrap_or(PAGE);
         if !(1..=MAX_PAGE).contains(&count) {

@@ -11,9 +11,9 @@ use proto::directory::groups::api::{
 use proto::directory::verified;
 use proto::ids::{LogId, hex};
 
-use super::stated;
+use super::{log_of, may_read, stated};
 use crate::http::answer::{Operation, Refusal, unix_now};
-use crate::http::extract::{Body, PathText, group_token, json, path_log, path_text, signature};
+use crate::http::extract::{Body, PathText, json, signature};
 use crate::http::limits::{Peer, Source};
 use crate::metrics::Op;
 use crate::state::{App, Directory};
@@ -27,11 +27,7 @@ pub async fn look(
 ) -> Response {
     // Which log somebody reads, no line of the log tells.
     let operation = Operation::new(Op::Group, peer.address, "", &directory.front.metrics);
-    let asked = directory.lookup_allowed(peer, &headers).and_then(|_| {
-        let log = path_text(path).and_then(|text| path_log(&text))?;
-        Ok((log, group_token(&headers)?))
-    });
-    let result = match asked {
+    let result = match may_read(&directory, peer, &headers, path) {
         Ok((log, token)) => directory.store.readers().group(log, token).await.map_err(Refusal::from),
         Err(refusal) => Err(refusal),
     };
@@ -58,7 +54,7 @@ pub async fn state(
 ) -> Response {
     let operation = Operation::new(Op::Group, peer.address, "", &directory.front.metrics);
     let asked = directory.lookup_allowed(peer, &headers).and_then(|source| {
-        let log = path_text(path).and_then(|text| path_log(&text))?;
+        let log = log_of(path)?;
         Ok((source, log, json::<GroupRequest>(body)?))
     });
     let result = match asked {
@@ -108,7 +104,7 @@ pub async fn remove(
 ) -> Response {
     let operation = Operation::new(Op::Group, peer.address, "", &directory.front.metrics);
     let asked = directory.lookup_allowed(peer, &headers).and_then(|source| {
-        let log = path_text(path).and_then(|text| path_log(&text))?;
+        let log = log_of(path)?;
         match source {
             Source::Member(account) => Ok((account, log)),
             Source::Address(_) => Err(StoreError::NoSuchGroup.into()),
@@ -133,7 +129,7 @@ pub async fn keep(
 ) -> Response {
     let operation = Operation::new(Op::Group, peer.address, "", &directory.front.metrics);
     let asked = directory.lookup_allowed(peer, &headers).and_then(|_| {
-        let log = path_text(path).and_then(|text| path_log(&text))?;
+        let log = log_of(path)?;
         Ok((log, json::<KeeperRequest>(body)?))
     });
     let result = match asked {

@@ -13,9 +13,26 @@ use proto::wire::WireError;
 
 use super::place::{networks, place};
 use crate::http::answer::Refusal;
+use crate::http::extract::{PathText, group_token, path_log, path_text};
 use crate::http::limits::{Class, Peer, Source};
 use crate::state::Directory;
 use crate::store::{GroupKeys, Stated, Statements, Writer};
+
+/// The log that a path names.
+fn log_of(path: PathText) -> Result<LogId, Refusal> {
+    path_text(path).and_then(|text| path_log(&text))
+}
+
+/// Counts a request that reads; which log, and with which token.
+fn may_read(
+    directory: &Directory,
+    peer: Peer,
+    headers: &HeaderMap,
+    path: PathText,
+) -> Result<(LogId, [u8; 32]), Refusal> {
+    directory.lookup_allowed(peer, headers)?;
+    Ok((log_of(path)?, group_token(headers)?))
+}
 
 /// Counts a request that writes; who asks. Somebody of another domain counts by address, as those who leave mail do.
 fn may_write(directory: &Directory, peer: Peer, headers: &HeaderMap) -> Result<Source, Refusal> {

@@ -9,9 +9,9 @@ use proto::directory::groups::SignedSlot;
 use proto::directory::groups::api::{SlotAnswer, SlotRequest, SlotsAnswer, SlotsQuery};
 use proto::ids::Hex32;
 
-use super::{malformed, may_write, writer};
+use super::{log_of, malformed, may_read, may_write, writer};
 use crate::http::answer::{Operation, Refusal, unix_now};
-use crate::http::extract::{Body, PathText, group_token, json, path_log, path_text, query_refused};
+use crate::http::extract::{Body, PathText, group_token, json, query_refused};
 use crate::http::limits::Peer;
 use crate::metrics::Op;
 use crate::state::App;
@@ -30,7 +30,7 @@ pub async fn put(
 ) -> Response {
     let operation = Operation::new(Op::Slots, peer.address, "", &directory.front.metrics);
     let asked = may_write(&directory, peer, &headers).and_then(|source| {
-        let log = path_text(path).and_then(|text| path_log(&text))?;
+        let log = log_of(path)?;
         let (token, request) = (group_token(&headers)?, json::<SlotRequest>(body)?);
         let slot = SignedSlot::decode(&request.slot).map_err(malformed)?;
         if slot.log != log || !slot.holds() {
@@ -56,9 +56,7 @@ pub async fn read(
     query: Result<Query<SlotsQuery>, QueryRejection>,
 ) -> Response {
     let operation = Operation::new(Op::Slots, peer.address, "", &directory.front.metrics);
-    let asked = directory.lookup_allowed(peer, &headers).and_then(|_| {
-        let log = path_text(path).and_then(|text| path_log(&text))?;
-        let token = group_token(&headers)?;
+    let asked = may_read(&directory, peer, &headers, path).and_then(|(log, token)| {
         let Query(query) = query.map_err(|rejection| query_refused(&rejection))?;
         Ok((log, token, query))
     });

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use daemonkit::chain::chain;
 use futures_util::future::join_all;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::doctor::Level;
@@ -26,6 +27,8 @@ use crate::service::error::ServiceError;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Accounts whose directories are asked at most, the first by name.
 const MAX_ACCOUNTS: usize = 16;
+/// Looks under way, of all callers: each has sockets of its own, with buffers of a megabyte and more.
+static UNDER_WAY: Semaphore = Semaphore::const_new(8);
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +69,9 @@ pub(crate) async fn examine(
             return Err(ServiceError::TooOften(format!("the network was looked at very often; again in {seconds} s")));
         }
     }
+    let Ok(_place) = UNDER_WAY.try_acquire() else {
+        return Err(ServiceError::TooOften("the network is being looked at by many; again in 1 s".into()));
+    };
     let mut relays: Vec<Relay> = chosen.iter().filter_map(|account| relay(account)).collect();
     relays.sort_by(|one, other| one.url.cmp(&other.url));
     relays.dedup_by(|one, other| one.url == other.url);
@@ -104,10 +110,10 @@ const NOBODY: &str = "no directory of yours tells how this machine is seen";
 /// How one socket is seen from each relay that is reached by IPv4, or by IPv6.
 async fn asked(relays: &[Relay], is_v6: bool) -> Vec<Result<Seen, SeenError>> {
     let relays: Vec<&Relay> = relays.iter().filter(|relay| relay.address.is_ipv6() == is_v6).collect();
-    let socket = match Socket::new(is_v6) {
-        Ok(socket) if !relays.is_empty() => socket,
-        _ => return Vec::new(),
-    };
+    if relays.is_empty() {
+        return Vec::new();
+    }
+    let Ok(socket) = Socket::new(is_v6) else { return Vec::new() };
     join_all(relays.into_iter().map(|relay| socket.seen_from(relay))).await
 }
 
